@@ -1,0 +1,207 @@
+using System.Buffers.Binary;
+using System.IO.Hashing;
+using System.Text;
+using K4os.Compression.LZ4;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Blocks;
+
+/// <summary>Encodes, checks and decodes batches as BATCH.md describes them.</summary>
+public static class BatchCodec
+{
+    public const int HeaderBytes = 88;
+    public const int ExtentBytes = 16;
+    public const int ExtentsMax = 4096;
+    public const int PayloadBytesMax = 4 << 20;
+    public const int FrameBytesMax = HeaderBytes + ExtentsMax * ExtentBytes + PayloadBytesMax;
+    private const uint Magic = 0x31425253; // "SRB1"
+    private const int CompressionAt = 5, StoredBytesAt = 68, RawHashAt = 72, FrameHashAt = 80;
+
+    public static ulong TagOf(MachineId machine) => XxHash64.HashToUInt64(Encoding.UTF8.GetBytes(machine.Value));
+
+    /// <summary>Builds an uncompressed frame; the payload is the data of the data extents in order.</summary>
+    public static Batch Encode(BatchHeader header, ReadOnlySpan<Extent> extents, ReadOnlySpan<byte> payload)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(extents.Length, ExtentsMax);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(payload.Length, PayloadBytesMax);
+        var frame = new byte[HeaderBytes + extents.Length * ExtentBytes + payload.Length];
+        for (var i = 0; i < extents.Length; i++) WriteExtent(frame, i, extents[i]);
+        payload.CopyTo(frame.AsSpan(HeaderBytes + extents.Length * ExtentBytes));
+        header = header with
+        {
+            Compression = PayloadCompression.None, ExtentCount = extents.Length, RawBytes = payload.Length, StoredBytes = payload.Length,
+            RawHash = XxHash3.HashToUInt64(frame.AsSpan(HeaderBytes)),
+        };
+        WriteHeader(frame, header);
+        Seal(frame);
+        return new Batch(header, frame);
+    }
+
+    /// <summary>The same batch with its payload compressed, or the batch itself where that does not make it smaller.</summary>
+    public static Batch Compress(Batch batch, PayloadCompression how)
+    {
+        var header = batch.Header;
+        if (how == PayloadCompression.None || header.Compression != PayloadCompression.None || header.RawBytes < 512) return batch;
+        var prefix = HeaderBytes + header.ExtentCount * ExtentBytes;
+        var room = how == PayloadCompression.Lz4 ? LZ4Codec.MaximumOutputSize(header.RawBytes) : ZstdSharp.Compressor.GetCompressBound(header.RawBytes);
+        var frame = System.Buffers.ArrayPool<byte>.Shared.Rent(prefix + room);
+        try
+        {
+            var output = frame.AsSpan(prefix, room);
+            var stored = how == PayloadCompression.Lz4
+                ? LZ4Codec.Encode(batch.StoredPayload.Span, output)
+                : CompressZstd(batch.StoredPayload.Span, output);
+            if (stored <= 0 || stored >= header.RawBytes - header.RawBytes / 16) return batch;
+            var packed = new byte[prefix + stored];
+            batch.Frame.Span[..prefix].CopyTo(packed);
+            output[..stored].CopyTo(packed.AsSpan(prefix));
+            packed[CompressionAt] = (byte)how;
+            BinaryPrimitives.WriteInt32LittleEndian(packed.AsSpan(StoredBytesAt), stored);
+            Seal(packed);
+            return new Batch(header with { Compression = how, StoredBytes = stored }, packed);
+        }
+        finally
+        {
+            System.Buffers.ArrayPool<byte>.Shared.Return(frame);
+        }
+    }
+
+    /// <summary>Reads a header without touching the payload. The caller still has to <see cref="Verify"/> the whole frame.</summary>
+    /// <exception cref="InvalidDataException">The bytes are no batch header or exceed a limit.</exception>
+    public static BatchHeader ReadHeader(ReadOnlySpan<byte> bytes)
+    {
+        if (bytes.Length < HeaderBytes || BinaryPrimitives.ReadUInt32LittleEndian(bytes) != Magic)
+            throw new InvalidDataException("not a batch: wrong magic");
+        var header = new BatchHeader
+        {
+            Kind = (BatchKind)bytes[4], Compression = (PayloadCompression)bytes[CompressionAt], Marker = (MarkerKind)bytes[6], Coalesced = (bytes[7] & 1) != 0,
+            MachineTag = BinaryPrimitives.ReadUInt64LittleEndian(bytes[8..]),
+            Epoch = new Epoch(BinaryPrimitives.ReadInt32LittleEndian(bytes[16..])),
+            ExtentCount = BinaryPrimitives.ReadInt32LittleEndian(bytes[20..]),
+            Incarnation = BinaryPrimitives.ReadInt64LittleEndian(bytes[24..]),
+            Ordinal = BinaryPrimitives.ReadInt64LittleEndian(bytes[32..]),
+            First = new Sequence(BinaryPrimitives.ReadInt64LittleEndian(bytes[40..])),
+            Last = new Sequence(BinaryPrimitives.ReadInt64LittleEndian(bytes[48..])),
+            Time = TimeFrom(BinaryPrimitives.ReadInt64LittleEndian(bytes[56..])),
+            RawBytes = BinaryPrimitives.ReadInt32LittleEndian(bytes[64..]),
+            StoredBytes = BinaryPrimitives.ReadInt32LittleEndian(bytes[StoredBytesAt..]),
+            RawHash = BinaryPrimitives.ReadUInt64LittleEndian(bytes[RawHashAt..]),
+        };
+        if (!Enum.IsDefined(header.Kind) || !Enum.IsDefined(header.Marker) || !Enum.IsDefined(header.Compression)) throw new InvalidDataException("batch of an unknown kind");
+        if (header.ExtentCount is < 0 or > ExtentsMax || header.RawBytes is < 0 or > PayloadBytesMax || header.StoredBytes < 0 || header.StoredBytes > header.RawBytes)
+            throw new InvalidDataException("batch exceeds its limits");
+        return header;
+    }
+
+    /// <summary>Decodes a whole frame and checks its frame hash.</summary>
+    /// <exception cref="InvalidDataException">The frame is damaged.</exception>
+    public static Batch Verify(ReadOnlyMemory<byte> frame)
+    {
+        var header = ReadHeader(frame.Span);
+        if (frame.Length != header.FrameBytes) throw new InvalidDataException("batch frame has the wrong length");
+        if (HashOf(frame.Span) != BinaryPrimitives.ReadUInt64LittleEndian(frame.Span[FrameHashAt..])) throw new InvalidDataException("batch frame hash does not match: damaged");
+        var batch = new Batch(header, frame);
+        long data = 0;
+        for (var i = 0; i < header.ExtentCount; i++)
+        {
+            var extent = batch.ExtentAt(i);
+            if (!Enum.IsDefined(extent.Kind) || extent.Offset < 0 || extent.Length <= 0) throw new InvalidDataException("batch has an impossible extent");
+            if (extent.Kind == ExtentKind.Data) data += extent.Length;
+        }
+        if (header.Kind != BatchKind.Marker && data != header.RawBytes) throw new InvalidDataException("batch payload does not match its extents");
+        return batch;
+    }
+
+    /// <summary>Writes the uncompressed payload to <paramref name="raw"/> (RawBytes long) and checks the end-to-end hash.</summary>
+    /// <exception cref="InvalidDataException">The payload is damaged.</exception>
+    public static void Decompress(Batch batch, Span<byte> raw)
+    {
+        var header = batch.Header;
+        raw = raw[..header.RawBytes];
+        var stored = batch.StoredPayload.Span;
+        var written = header.Compression switch
+        {
+            PayloadCompression.None => Copy(stored, raw),
+            PayloadCompression.Lz4 => LZ4Codec.Decode(stored, raw),
+            _ => DecompressZstd(stored, raw),
+        };
+        if (written != header.RawBytes) throw new InvalidDataException("batch payload does not decompress to its length");
+        var hash = new XxHash3();
+        hash.Append(batch.Frame.Span[HeaderBytes..(HeaderBytes + header.ExtentCount * ExtentBytes)]);
+        hash.Append(raw);
+        if (hash.GetCurrentHashAsUInt64() != header.RawHash) throw new InvalidDataException("batch payload hash does not match: damaged");
+    }
+
+    public static Extent ReadExtent(ReadOnlySpan<byte> frame, int index)
+    {
+        var at = frame[(HeaderBytes + index * ExtentBytes)..];
+        return new Extent((long)BinaryPrimitives.ReadUInt64LittleEndian(at), BinaryPrimitives.ReadInt32LittleEndian(at[8..]),
+            BinaryPrimitives.ReadUInt16LittleEndian(at[12..]), (ExtentKind)BinaryPrimitives.ReadUInt16LittleEndian(at[14..]));
+    }
+
+    private static void WriteExtent(Span<byte> frame, int index, Extent extent)
+    {
+        var at = frame[(HeaderBytes + index * ExtentBytes)..];
+        BinaryPrimitives.WriteUInt64LittleEndian(at, (ulong)extent.Offset);
+        BinaryPrimitives.WriteInt32LittleEndian(at[8..], extent.Length);
+        BinaryPrimitives.WriteUInt16LittleEndian(at[12..], extent.Disk);
+        BinaryPrimitives.WriteUInt16LittleEndian(at[14..], (ushort)extent.Kind);
+    }
+
+    private static void WriteHeader(Span<byte> frame, BatchHeader header)
+    {
+        BinaryPrimitives.WriteUInt32LittleEndian(frame, Magic);
+        (frame[4], frame[CompressionAt], frame[6], frame[7]) = ((byte)header.Kind, (byte)header.Compression, (byte)header.Marker, (byte)(header.Coalesced ? 1 : 0));
+        BinaryPrimitives.WriteUInt64LittleEndian(frame[8..], header.MachineTag);
+        BinaryPrimitives.WriteInt32LittleEndian(frame[16..], header.Epoch.Value);
+        BinaryPrimitives.WriteInt32LittleEndian(frame[20..], header.ExtentCount);
+        BinaryPrimitives.WriteInt64LittleEndian(frame[24..], header.Incarnation);
+        BinaryPrimitives.WriteInt64LittleEndian(frame[32..], header.Ordinal);
+        BinaryPrimitives.WriteInt64LittleEndian(frame[40..], header.First.Value);
+        BinaryPrimitives.WriteInt64LittleEndian(frame[48..], header.Last.Value);
+        BinaryPrimitives.WriteInt64LittleEndian(frame[56..], (header.Time - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond);
+        BinaryPrimitives.WriteInt32LittleEndian(frame[64..], header.RawBytes);
+        BinaryPrimitives.WriteInt32LittleEndian(frame[StoredBytesAt..], header.StoredBytes);
+        BinaryPrimitives.WriteUInt64LittleEndian(frame[RawHashAt..], header.RawHash);
+    }
+
+    private static void Seal(Span<byte> frame) => BinaryPrimitives.WriteUInt64LittleEndian(frame[FrameHashAt..], HashOf(frame));
+
+    private static ulong HashOf(ReadOnlySpan<byte> frame)
+    {
+        var hash = new XxHash3();
+        hash.Append(frame[..FrameHashAt]);
+        hash.Append(frame[HeaderBytes..]);
+        return hash.GetCurrentHashAsUInt64();
+    }
+
+    private static DateTimeOffset TimeFrom(long microseconds) => Math.Abs(microseconds) < 1L << 56
+        ? DateTimeOffset.UnixEpoch.AddTicks(microseconds * TimeSpan.TicksPerMicrosecond)
+        : throw new InvalidDataException("batch has an impossible time");
+
+    private static int Copy(ReadOnlySpan<byte> stored, Span<byte> raw)
+    {
+        if (stored.Length != raw.Length) return -1;
+        stored.CopyTo(raw);
+        return raw.Length;
+    }
+
+    private static int CompressZstd(ReadOnlySpan<byte> raw, Span<byte> output)
+    {
+        using var zstd = new ZstdSharp.Compressor(1);
+        return zstd.Wrap(raw, output);
+    }
+
+    private static int DecompressZstd(ReadOnlySpan<byte> stored, Span<byte> raw)
+    {
+        try
+        {
+            using var zstd = new ZstdSharp.Decompressor();
+            return zstd.Unwrap(stored, raw);
+        }
+        catch (ZstdSharp.ZstdException damage)
+        {
+            throw new InvalidDataException("batch payload does not decompress: " + damage.Message, damage);
+        }
+    }
+}

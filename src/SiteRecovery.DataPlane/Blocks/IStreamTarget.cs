@@ -1,0 +1,36 @@
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Blocks;
+
+/// <summary>A disk of a protected machine as the data plane names it: its index on the wire, its name, its size in bytes.</summary>
+public sealed record DiskGeometry(ushort Index, string Name, long SizeBytes);
+
+/// <summary>What a source says when it opens its stream.</summary>
+/// <param name="Incarnation">Grows with every new stream; within one, ordinals are 1, 2, 3 … without gap.</param>
+public sealed record StreamOpening(MachineId Machine, Epoch Epoch, IReadOnlyList<DiskGeometry> Disks, long Incarnation);
+
+/// <summary>Where the receiving side stands.</summary>
+/// <param name="Held">Newest batch that this receiver holds: a source continues after it, or starts a new incarnation.</param>
+/// <param name="Durable">Newest batch that is durable at the master target (ordinal 0: none).</param>
+/// <param name="DurableSequence">Newest sequence that is durable at the master target.</param>
+/// <param name="TargetEmpty">The target holds nothing yet and reads as zeroes: no hashes are worth asking for.</param>
+public sealed record StreamOpened(StreamPosition Held, StreamPosition Durable, Sequence DurableSequence, bool TargetEmpty);
+
+/// <summary>Whoever takes streams: the process server for agents, the master target for process servers. Stages stack over it.</summary>
+public interface IStreamTarget
+{
+    /// <exception cref="StaleEpochException">The opening's epoch is over: fence.</exception>
+    ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop);
+}
+
+/// <summary>An open stream. After any exception from it the session is dead: dispose it and open a new one.</summary>
+public interface IStreamSession : IBatchSink, IAsyncDisposable
+{
+    StreamOpened Opened { get; }
+
+    /// <summary>XxHash3 of each block of the target's newest state; 0 stands for a block that reads as zeroes.</summary>
+    ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop);
+
+    /// <summary>Completes (never faults) when the session is over; the result is why, null after a clean close.</summary>
+    Task<Exception?> Closed { get; }
+}

@@ -1,0 +1,44 @@
+namespace SiteRecovery.DataPlane.Storage;
+
+/// <summary>The operating system's files.</summary>
+public sealed class RealFileSystem : IFileSystem
+{
+    public static readonly RealFileSystem Instance = new();
+
+    public IBlockFile Open(string path, FileOpening how) => new RealBlockFile(path, how);
+    public bool Exists(string path) => File.Exists(path);
+    public void CreateDirectory(string path) => Directory.CreateDirectory(path);
+    public IReadOnlyList<string> List(string folder) =>
+        Directory.Exists(folder) ? Directory.GetFiles(folder).Order(StringComparer.Ordinal).ToArray() : [];
+    public byte[]? TryReadAll(string path) => File.Exists(path) ? File.ReadAllBytes(path) : null;
+    public void Delete(string path) => File.Delete(path);
+
+    public void Rename(string from, string to)
+    {
+        if (Directory.Exists(from)) Directory.Move(from, to);
+        else File.Move(from, to, overwrite: true);
+    }
+
+    public void Replace(string path, ReadOnlySpan<byte> content)
+    {
+        var temporary = path + ".tmp";
+        using (var file = Open(temporary, FileOpening.Create))
+        {
+            file.SetLength(0);
+            file.Write(0, content);
+            file.Flush();
+        }
+        Rename(temporary, path);
+        FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
+    }
+
+    public void FlushFolder(string folder)
+    {
+        var descriptor = Posix.Open(folder, 0, 0);
+        if (descriptor < 0) return;
+        _ = Posix.Fsync(descriptor);
+        _ = Posix.Close(descriptor);
+    }
+
+    public long FreeBytes(string path) => new DriveInfo(Path.GetFullPath(path)).AvailableFreeSpace;
+}
