@@ -1,0 +1,64 @@
+using System.Collections.Immutable;
+using System.Text.Json.Serialization;
+
+namespace SiteRecovery.Domain.Jobs;
+
+/// <summary>A machine's jobs, oldest first; the newest <see cref="JobsMax"/> are kept. A job's status follows from its steps.</summary>
+public sealed record JobLog(ImmutableArray<Job> Jobs)
+{
+    public const int JobsMax = 50;
+
+    public static JobLog Empty { get; } = new(ImmutableArray<Job>.Empty);
+
+    [JsonIgnore] public IEnumerable<Job> NewestFirst => Jobs.Reverse();
+
+    public Job? Find(JobId id) => Jobs.FirstOrDefault(j => j.Id == id);
+
+    /// <param name="steps">Name, and whether the job needs it to end without a warning.</param>
+    public JobLog Start(JobId id, string action, DateTimeOffset at, params ReadOnlySpan<(string Name, bool Required)> steps)
+    {
+        var made = ImmutableArray.CreateBuilder<JobStep>(steps.Length);
+        foreach (var (name, required) in steps) made.Add(new JobStep(name, JobStatus.Running, at, null, required));
+        var job = new Job(id, action, JobStatus.Running, at, null, made.ToImmutable());
+        var excess = Math.Max(0, Jobs.Length + 1 - JobsMax);
+        return new JobLog([.. Jobs.Skip(excess), job]);
+    }
+
+    /// <summary>A job whose only effect is the durable event itself.</summary>
+    public JobLog Done(JobId id, string action, DateTimeOffset at) => Start(id, action, at, (action, true)).Complete(action, at, id);
+
+    /// <summary>The effect is there: completes the step wherever it is open, also in a job that had ended without it.</summary>
+    public JobLog Complete(string step, DateTimeOffset at, JobId? only = null) => Change(step, at, only, s =>
+        s.Status == JobStatus.Running ? s with { Status = JobStatus.Succeeded, At = at } : s);
+
+    /// <summary>The step is being tried again, or (permanent) has failed for good.</summary>
+    public JobLog Fail(string step, DateTimeOffset at, string reason, bool permanent) => Change(step, at, null, s =>
+        s.Status != JobStatus.Running ? s
+        : s with { Status = permanent ? JobStatus.Failed : JobStatus.Running, At = at, Detail = reason });
+
+    /// <summary>What was still running is overtaken by something else.</summary>
+    public JobLog CancelRunning(DateTimeOffset at, string by) => new([.. Jobs.Select(job => job.IsFinished ? job : job with
+    {
+        Status = JobStatus.Cancelled,
+        FinishedAt = at,
+        Error = $"Overtaken by {by}.",
+        Steps = [.. job.Steps.Select(s => s.Status == JobStatus.Running ? s with { Status = JobStatus.Cancelled, At = at } : s)],
+    })]);
+
+    private JobLog Change(string step, DateTimeOffset at, JobId? only, Func<JobStep, JobStep> change) =>
+        new([.. Jobs.Select(job => only is null || job.Id == only
+            ? Settle(job with { Steps = [.. job.Steps.Select(s => s.Name == step ? change(s) : s)] }, at)
+            : job)]);
+
+    private static Job Settle(Job job, DateTimeOffset at)
+    {
+        if (job.Status is JobStatus.Failed or JobStatus.Cancelled or JobStatus.Succeeded) return job;
+        var failed = job.Steps.FirstOrDefault(s => s.Required && s.Status == JobStatus.Failed);
+        if (failed is not null) return job with { Status = JobStatus.Failed, FinishedAt = at, Error = $"{failed.Name}: {failed.Detail}" };
+        if (job.Steps.All(s => s.Status == JobStatus.Succeeded)) return job with { Status = JobStatus.Succeeded, FinishedAt = job.FinishedAt ?? at };
+        return Overdue(job) ? job with { Status = JobStatus.SucceededWithWarnings, FinishedAt = job.FinishedAt ?? at } : job;
+    }
+
+    // All that the job needs is there; what remains is optional and has already been seen failing.
+    private static bool Overdue(Job job) => job.Steps.All(s => s.Status == JobStatus.Succeeded || (!s.Required && s.Detail is not null));
+}

@@ -1,0 +1,196 @@
+using System.Collections.Immutable;
+using System.Diagnostics;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Jobs;
+using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
+
+namespace SiteRecovery.Domain.ProtectedMachines;
+
+/// <summary>What is replicated, from where to where, and how.</summary>
+public sealed record Protection(
+    AgentName Agent, SiteName SourceSite, SiteName TargetSite, ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy);
+
+/// <summary>The source that has not yet confirmed that its epoch is over.</summary>
+public sealed record UnconfirmedFence(Epoch Epoch, AgentName Agent, SiteName SourceSite);
+
+public sealed record WorkProblem(string Work, string Reason, bool Permanent, DateTimeOffset Since);
+
+/// <summary>An operator command that was carried out; the same id again gets the same answer.</summary>
+public sealed record CarriedCommand(CommandId Id, string Action);
+
+/// <summary>
+/// The state of one protected machine. Only events change it, through <see cref="Apply"/>, which invents nothing:
+/// time, rounds and epochs come in with the event. What runs beside any phase is a field here, never another phase.
+/// </summary>
+public sealed partial record ProtectedMachine(MachineId Id)
+{
+    public const int CarriedCommandsMax = 256;
+
+    public Phase Phase { get; init; } = new Phase.Unprotected();
+    public Epoch Epoch { get; init; } = new(0);
+    public int Round { get; init; }
+    public Protection? Protection { get; init; }
+    public UnconfirmedFence? Fence { get; init; }
+    public ImmutableArray<AgentName> AgentsToRelease { get; init; } = [];
+    public ImmutableArray<DiskExport> Exports { get; init; } = [];
+    public ImmutableArray<WorkProblem> Problems { get; init; } = [];
+    public JobLog Jobs { get; init; } = JobLog.Empty;
+    public ImmutableArray<CarriedCommand> Carried { get; init; } = [];
+
+    public static ProtectedMachine New(MachineId id) => new(id);
+
+    public ProtectedMachine Apply(MachineEvent happened) => happened switch
+    {
+        ProtectionEnabled e => Enabled(e),
+        SynchronizationFinished e => Synchronized(e),
+        ProtectionPaused e => Carry(e, MachineActions.Pause) with
+        {
+            Phase = new Phase.Paused(Interrupted()),
+            Jobs = Jobs.Done(JobId.Of(Id, e.Cause), MachineActions.Pause, e.At),
+        },
+        ProtectionResumed e => Resumed(e),
+        DivergenceDetected e => Diverged(e),
+        ResynchronizationStarted e => (Carry(e, MachineActions.Resynchronize) with
+        {
+            Phase = new Phase.Resynchronizing(),
+            Round = e.Round,
+            Jobs = Jobs.CancelRunning(e.At, "a newer resynchronization").Start(
+                JobId.Of(Id, e.Cause), MachineActions.Resynchronize, e.At, (StepNames.Resynchronization, true)),
+        }).Without(WorkKind.Replicate),
+        FailoverStarted e => FailingOver(e),
+        FailoverEpochOpened e => (this with
+        {
+            Phase = Expect<Phase.UnplannedFailoverInProgress>(e) with { EpochIsOpen = true },
+            Jobs = Jobs.Complete(WorkKind.OpenEpoch, e.At),
+        }).Without(WorkKind.OpenEpoch),
+        ReplicaStarted e => (this with
+        {
+            Phase = new Phase.FailoverCommitPending(Expect<Phase.UnplannedFailoverInProgress>(e).Point),
+            Exports = e.Exports,
+            Jobs = Jobs.Complete(WorkKind.ServeReplica, e.At),
+        }).Without(WorkKind.ServeReplica),
+        ReplicaMoved e => (this with { Exports = e.Exports }).Without(WorkKind.ServeReplica),
+        FailoverCommitted e => Carry(e, MachineActions.Commit) with
+        {
+            Phase = new Phase.FailedOver(Expect<Phase.FailoverCommitPending>(e).Point),
+            Jobs = Jobs.Done(JobId.Of(Id, e.Cause), MachineActions.Commit, e.At),
+        },
+        SourceFenceConfirmed e => (this with { Fence = null, Jobs = Jobs.Complete(WorkKind.FenceSource, e.At) }).Without(WorkKind.FenceSource),
+        ProtectionDisabled e => Disabled(e),
+        AgentReleaseConfirmed e => (this with
+        {
+            AgentsToRelease = AgentsToRelease.Remove(e.Agent),
+            Jobs = Jobs.Complete(WorkKind.ReleaseAgent, e.At),
+        }).Without(WorkKind.ReleaseAgent),
+        StoreRemovalConfirmed e => (this with
+        {
+            Phase = new Phase.Unprotected(),
+            Protection = null,
+            Jobs = Jobs.Complete(WorkKind.RemoveStore, e.At),
+        }).Without(WorkKind.RemoveStore),
+        WorkFailureNoted e => Failed(e),
+        _ => throw new UnreachableException($"{nameof(Apply)} has no case for {happened.GetType().Name}"),
+    };
+
+    private ProtectedMachine Enabled(ProtectionEnabled e) => Carry(e, MachineActions.Enable) with
+    {
+        Phase = new Phase.InitialReplication(),
+        Epoch = e.Epoch,
+        Round = e.Round,
+        Protection = new Protection(e.Agent, e.SourceSite, e.TargetSite, e.Disks, e.PolicyName, e.Policy),
+        AgentsToRelease = AgentsToRelease.Remove(e.Agent),
+        Problems = [],
+        Jobs = Jobs.Start(JobId.Of(Id, e.Cause), MachineActions.Enable, e.At, (StepNames.InitialReplication, true)),
+    };
+
+    private ProtectedMachine Synchronized(SynchronizationFinished e) => (this with
+    {
+        // A report that crossed with a pause is still true: what was complete stays complete.
+        Phase = Phase is Phase.Paused ? new Phase.Paused(ResumeTo.Protected) : new Phase.Protected(),
+        Jobs = Jobs.Complete(StepNames.InitialReplication, e.At).Complete(StepNames.Resynchronization, e.At),
+    }).Without(WorkKind.Replicate);
+
+    private ProtectedMachine Resumed(ProtectionResumed e) => (Carry(e, MachineActions.Resume) with
+    {
+        Phase = Expect<Phase.Paused>(e).ResumesTo switch
+        {
+            ResumeTo.InitialReplication => new Phase.InitialReplication(),
+            ResumeTo.Protected => new Phase.Protected(),
+            ResumeTo.Resynchronizing => new Phase.Resynchronizing(),
+            var other => throw new UnreachableException($"cannot resume to {other}"),
+        },
+        Jobs = Jobs.Done(JobId.Of(Id, e.Cause), MachineActions.Resume, e.At),
+    }).Without(WorkKind.Replicate);
+
+    private ProtectedMachine Diverged(DivergenceDetected e) => this with
+    {
+        Round = e.Round,
+        Phase = Phase switch
+        {
+            // The first synchronization sends everything anyway: it only starts again, under its new round.
+            Phase.InitialReplication or Phase.Paused { ResumesTo: ResumeTo.InitialReplication } => Phase,
+            Phase.Paused => new Phase.Paused(ResumeTo.Resynchronizing),
+            _ => new Phase.ResynchronizationRequired(e.Reason),
+        },
+    };
+
+    private ProtectedMachine FailingOver(FailoverStarted e)
+    {
+        var protection = Protection ?? throw Broken(e);
+        return Carry(e, MachineActions.UnplannedFailover) with
+        {
+            Phase = new Phase.UnplannedFailoverInProgress(e.Point, EpochIsOpen: false),
+            Epoch = e.Epoch,
+            Fence = new UnconfirmedFence(e.Epoch, protection.Agent, protection.SourceSite),
+            Problems = [],
+            Jobs = Jobs.CancelRunning(e.At, "an unplanned failover").Start(
+                JobId.Of(Id, e.Cause), MachineActions.UnplannedFailover, e.At,
+                (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true), (WorkKind.FenceSource, false)),
+        };
+    }
+
+    private ProtectedMachine Disabled(ProtectionDisabled e)
+    {
+        var agent = (Protection ?? throw Broken(e)).Agent;
+        return Carry(e, MachineActions.Disable) with
+        {
+            Phase = new Phase.Unprotected(StoreRemovalPending: true),
+            AgentsToRelease = AgentsToRelease.Contains(agent) ? AgentsToRelease : AgentsToRelease.Add(agent),
+            Problems = [],
+            Jobs = Jobs.CancelRunning(e.At, "the end of protection").Start(
+                JobId.Of(Id, e.Cause), MachineActions.Disable, e.At, (WorkKind.RemoveStore, true), (WorkKind.ReleaseAgent, false)),
+        };
+    }
+
+    private ProtectedMachine Failed(WorkFailureNoted e)
+    {
+        var jobs = StepNames.Of(e.Work).Aggregate(Jobs, (log, step) => log.Fail(step, e.At, e.Reason, e.Permanent));
+        var since = Problems.FirstOrDefault(p => p.Work == e.Work)?.Since ?? e.At;
+        var machine = Without(e.Work) with { Jobs = jobs };
+        machine = machine with { Problems = machine.Problems.Add(new WorkProblem(e.Work, e.Reason, e.Permanent, since)) };
+        return e is { Permanent: true, Work: WorkKind.OpenEpoch or WorkKind.ServeReplica } && Phase is Phase.UnplannedFailoverInProgress failing
+            ? machine with { Phase = failing with { Failure = $"{e.Work}: {e.Reason}" } }
+            : machine;
+    }
+
+    private ResumeTo Interrupted() => Phase switch
+    {
+        Phase.InitialReplication => ResumeTo.InitialReplication,
+        Phase.Protected => ResumeTo.Protected,
+        Phase.Resynchronizing => ResumeTo.Resynchronizing,
+        _ => throw new UnreachableException($"{Phase.Name} cannot be paused"),
+    };
+
+    private ProtectedMachine Carry(MachineEvent e, string action) => this with
+    {
+        Carried = [.. Carried.Skip(Math.Max(0, Carried.Length + 1 - CarriedCommandsMax)), new CarriedCommand(e.Cause, action)],
+    };
+
+    private ProtectedMachine Without(string work) => this with { Problems = Problems.RemoveAll(p => p.Work == work) };
+
+    private TPhase Expect<TPhase>(MachineEvent e) where TPhase : Phase => Phase as TPhase ?? throw Broken(e);
+
+    private UnreachableException Broken(MachineEvent e) => new($"{Id}: {e.GetType().Name} cannot happen in {Phase.Name}; the journal is not this machine's.");
+}

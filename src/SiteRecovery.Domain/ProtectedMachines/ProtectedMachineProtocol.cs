@@ -1,0 +1,134 @@
+using System.Collections.Immutable;
+using System.Text.Json.Serialization;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Jobs;
+using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
+
+namespace SiteRecovery.Domain.ProtectedMachines;
+
+/// <summary>Anything addressed to one protected machine; sharding routes by it.</summary>
+public interface IForMachine
+{
+    MachineId Machine { get; }
+}
+
+/// <param name="Index">Position in the machine, 0 first; what batches call the disk.</param>
+/// <param name="Capture">The agent's capture source: "nbd", "qemu" or "scan".</param>
+public sealed record DiskSpec(int Index, string Name, string Path, long SizeBytes, string Capture);
+
+/// <summary>Where a disk of the replica is served, as an NBD URI.</summary>
+public sealed record DiskExport(int Disk, string Uri);
+
+// ── Commands ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// <summary>Answered with <see cref="Accepted"/> or <see cref="Refused"/>, after it is durable.</summary>
+public abstract record MachineCommand(MachineId Machine, CommandId Id) : IForMachine;
+
+/// <summary>A command of an operator; it becomes a job. <see cref="Transitions"/> says when it is allowed.</summary>
+public abstract record OperatorCommand(MachineId Machine, CommandId Id) : MachineCommand(Machine, Id);
+
+public sealed record EnableProtection(
+    MachineId Machine, CommandId Id, AgentName Agent, SiteName SourceSite, SiteName TargetSite,
+    ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy) : OperatorCommand(Machine, Id);
+
+public sealed record DisableProtection(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
+public sealed record PauseReplication(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
+public sealed record ResumeReplication(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
+public sealed record Resynchronize(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
+
+/// <param name="Point">Already resolved against the points the target holds.</param>
+public sealed record UnplannedFailover(MachineId Machine, CommandId Id, RecoveryPoint Point) : OperatorCommand(Machine, Id);
+
+public sealed record CommitFailover(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
+
+public sealed record TestFailover(MachineId Machine, CommandId Id, RecoveryPoint Point) : OperatorCommand(Machine, Id);
+public sealed record TestFailoverCleanup(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
+public sealed record PlannedFailover(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
+public sealed record ChangeRecoveryPoint(MachineId Machine, CommandId Id, RecoveryPoint Point) : OperatorCommand(Machine, Id);
+public sealed record CancelFailover(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
+public sealed record ReverseReplicate(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
+
+/// <summary>
+/// The data plane says that an effect is there, or why not. Always accepted; one that no longer matters changes nothing,
+/// so it may be repeated freely. Its id is only the cause written into the events.
+/// </summary>
+public abstract record DataPlaneReport(MachineId Machine, CommandId Id) : MachineCommand(Machine, Id);
+
+/// <param name="Round">Of the <see cref="ReplicateFrom"/> that asked for it.</param>
+public sealed record SynchronizationCompleted(MachineId Machine, CommandId Id, Epoch Epoch, int Round, Sequence Sequence) : DataPlaneReport(Machine, Id);
+
+/// <summary>The target's prefix and the source's tracking no longer fit together: a delta cannot mend it.</summary>
+/// <param name="Round">Of the <see cref="ReplicateFrom"/> under way; a report of an earlier round is old news.</param>
+public sealed record DivergenceReported(MachineId Machine, CommandId Id, Epoch Epoch, int Round, string Reason) : DataPlaneReport(Machine, Id);
+
+public sealed record EpochOpened(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
+public sealed record ReplicaServed(MachineId Machine, CommandId Id, Epoch Epoch, ImmutableArray<DiskExport> Exports) : DataPlaneReport(Machine, Id);
+public sealed record SourceFenced(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
+public sealed record StoreRemoved(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
+public sealed record AgentReleased(MachineId Machine, CommandId Id, Epoch Epoch, AgentName Agent) : DataPlaneReport(Machine, Id);
+
+/// <param name="Work">The <see cref="Work.Kind"/>.</param>
+/// <param name="Permanent">False: it is being tried again. True: trying again will not help.</param>
+public sealed record WorkFailed(MachineId Machine, CommandId Id, Epoch Epoch, string Work, string Reason, bool Permanent) : DataPlaneReport(Machine, Id);
+
+// ── Queries ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// <summary>Answered with <see cref="MachineState"/>.</summary>
+public sealed record GetMachine(MachineId Machine) : IForMachine;
+
+/// <summary>The whole state; a view is made of it and of what was measured: <see cref="ProtectedMachineView.Of"/>.</summary>
+public sealed record MachineState(ProtectedMachine State);
+
+/// <summary>Answered with <see cref="MachineJobs"/>: all of them, newest first, or the one asked for.</summary>
+public sealed record GetJobs(MachineId Machine, JobId? Only = null) : IForMachine;
+
+public sealed record MachineJobs(MachineId Machine, ImmutableArray<Job> Jobs);
+
+// ── Events ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// <summary>What happened, as the journal keeps it for ever: fields may be added with a default, never changed.</summary>
+/// <param name="Cause">The command that led to it.</param>
+[JsonPolymorphic(TypeDiscriminatorPropertyName = "$type")]
+[JsonDerivedType(typeof(ProtectionEnabled), "protection-enabled")]
+[JsonDerivedType(typeof(SynchronizationFinished), "synchronization-finished")]
+[JsonDerivedType(typeof(ProtectionPaused), "protection-paused")]
+[JsonDerivedType(typeof(ProtectionResumed), "protection-resumed")]
+[JsonDerivedType(typeof(DivergenceDetected), "divergence-detected")]
+[JsonDerivedType(typeof(ResynchronizationStarted), "resynchronization-started")]
+[JsonDerivedType(typeof(FailoverStarted), "failover-started")]
+[JsonDerivedType(typeof(FailoverEpochOpened), "failover-epoch-opened")]
+[JsonDerivedType(typeof(ReplicaStarted), "replica-started")]
+[JsonDerivedType(typeof(ReplicaMoved), "replica-moved")]
+[JsonDerivedType(typeof(FailoverCommitted), "failover-committed")]
+[JsonDerivedType(typeof(SourceFenceConfirmed), "source-fence-confirmed")]
+[JsonDerivedType(typeof(ProtectionDisabled), "protection-disabled")]
+[JsonDerivedType(typeof(AgentReleaseConfirmed), "agent-release-confirmed")]
+[JsonDerivedType(typeof(StoreRemovalConfirmed), "store-removal-confirmed")]
+[JsonDerivedType(typeof(WorkFailureNoted), "work-failure-noted")]
+public abstract record MachineEvent(DateTimeOffset At, CommandId Cause);
+
+public sealed record ProtectionEnabled(
+    DateTimeOffset At, CommandId Cause, Epoch Epoch, int Round, AgentName Agent, SiteName SourceSite, SiteName TargetSite,
+    ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy) : MachineEvent(At, Cause);
+
+public sealed record SynchronizationFinished(DateTimeOffset At, CommandId Cause, Sequence Sequence) : MachineEvent(At, Cause);
+public sealed record ProtectionPaused(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
+public sealed record ProtectionResumed(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
+public sealed record DivergenceDetected(DateTimeOffset At, CommandId Cause, string Reason, int Round) : MachineEvent(At, Cause);
+public sealed record ResynchronizationStarted(DateTimeOffset At, CommandId Cause, int Round) : MachineEvent(At, Cause);
+public sealed record FailoverStarted(DateTimeOffset At, CommandId Cause, RecoveryPoint Point, Epoch Epoch) : MachineEvent(At, Cause);
+public sealed record FailoverEpochOpened(DateTimeOffset At, CommandId Cause, Epoch Epoch) : MachineEvent(At, Cause);
+public sealed record ReplicaStarted(DateTimeOffset At, CommandId Cause, ImmutableArray<DiskExport> Exports) : MachineEvent(At, Cause);
+
+/// <summary>The running replica is served at other addresses, for example after a restart of its master target.</summary>
+public sealed record ReplicaMoved(DateTimeOffset At, CommandId Cause, ImmutableArray<DiskExport> Exports) : MachineEvent(At, Cause);
+
+public sealed record FailoverCommitted(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
+public sealed record SourceFenceConfirmed(DateTimeOffset At, CommandId Cause, Epoch Epoch) : MachineEvent(At, Cause);
+public sealed record ProtectionDisabled(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
+public sealed record AgentReleaseConfirmed(DateTimeOffset At, CommandId Cause, AgentName Agent) : MachineEvent(At, Cause);
+public sealed record StoreRemovalConfirmed(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
+/// <summary>Shown at the job's step; a permanent failure of a required step fails its job.</summary>
+public sealed record WorkFailureNoted(DateTimeOffset At, CommandId Cause, string Work, string Reason, bool Permanent) : MachineEvent(At, Cause);

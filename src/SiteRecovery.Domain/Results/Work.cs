@@ -1,0 +1,101 @@
+using System.Collections.Immutable;
+using System.Text.Json.Serialization;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Vaults;
+
+namespace SiteRecovery.Domain.Results;
+
+/// <summary>
+/// Something that should be under way now. Compares by value, so a shell starts what is newly wanted and stops what no
+/// longer is. Every receiver must take a repeat of it, and must refuse it when it knows a later epoch.
+/// </summary>
+[JsonPolymorphic(TypeDiscriminatorPropertyName = "$type")]
+[JsonDerivedType(typeof(ReplicateFrom), WorkKind.Replicate)]
+[JsonDerivedType(typeof(HoldStore), WorkKind.HoldStore)]
+[JsonDerivedType(typeof(OpenEpoch), WorkKind.OpenEpoch)]
+[JsonDerivedType(typeof(ServeReplica), WorkKind.ServeReplica)]
+[JsonDerivedType(typeof(FenceSource), WorkKind.FenceSource)]
+[JsonDerivedType(typeof(ReleaseAgent), WorkKind.ReleaseAgent)]
+[JsonDerivedType(typeof(RemoveStore), WorkKind.RemoveStore)]
+public abstract record Work(MachineId Machine)
+{
+    /// <summary>Stable name, one of <see cref="WorkKind"/>; what <see cref="WorkFailed"/> and job steps call it.</summary>
+    [JsonIgnore] public abstract string Kind { get; }
+}
+
+public static class WorkKind
+{
+    public const string Replicate = "replicate";
+    public const string HoldStore = "hold-store";
+    public const string OpenEpoch = "open-epoch";
+    public const string ServeReplica = "serve-replica";
+    public const string FenceSource = "fence-source";
+    public const string ReleaseAgent = "release-agent";
+    public const string RemoveStore = "remove-store";
+}
+
+/// <summary>
+/// Desired state of the source's agent and its stream. Paused: capture and track, send nothing. Synchronize: make the
+/// target's prefix complete again, then report <see cref="SynchronizationCompleted"/> with this <paramref name="Round"/>.
+/// </summary>
+/// <param name="Round">Counts synchronizations, so that a late report of an earlier one cannot end a later one.</param>
+public sealed record ReplicateFrom(
+    MachineId Machine, Epoch Epoch, AgentName Agent, ImmutableArray<DiskSpec> Disks, SiteName SourceSite, SiteName TargetSite,
+    ReplicationPolicy Policy, bool Paused, bool Synchronize, int Round) : Work(Machine)
+{
+    public override string Kind => WorkKind.Replicate;
+
+    // An ImmutableArray compares by reference, and work must compare by value.
+    public bool Equals(ReplicateFrom? other) =>
+        other is not null && Machine == other.Machine && Epoch == other.Epoch && Agent == other.Agent
+        && SourceSite == other.SourceSite && TargetSite == other.TargetSite && Policy == other.Policy
+        && Paused == other.Paused && Synchronize == other.Synchronize && Round == other.Round
+        && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
+
+    public override int GetHashCode() => HashCode.Combine(Machine, Epoch, Agent, Paused, Synchronize, Round, Disks.Length);
+}
+
+/// <summary>The target's retention store exists and takes writes of <paramref name="Epoch"/>, the epoch it is known to be in.</summary>
+public sealed record HoldStore(
+    MachineId Machine, Epoch Epoch, ImmutableArray<DiskSpec> Disks, SiteName TargetSite, ReplicationPolicy Policy) : Work(Machine)
+{
+    public override string Kind => WorkKind.HoldStore;
+
+    public bool Equals(HoldStore? other) =>
+        other is not null && Machine == other.Machine && Epoch == other.Epoch && TargetSite == other.TargetSite
+        && Policy == other.Policy && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
+
+    public override int GetHashCode() => HashCode.Combine(Machine, Epoch, TargetSite, Disks.Length);
+}
+
+/// <summary>Fork the history at <paramref name="Point"/>; from then on the store refuses every earlier epoch. Reports <see cref="EpochOpened"/>.</summary>
+public sealed record OpenEpoch(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite) : Work(Machine)
+{
+    public override string Kind => WorkKind.OpenEpoch;
+}
+
+/// <summary>Serve the machine's disks as of <paramref name="Point"/>, writable into <paramref name="Epoch"/>. Reports <see cref="ReplicaServed"/>, also when addresses change.</summary>
+public sealed record ServeReplica(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite) : Work(Machine)
+{
+    public override string Kind => WorkKind.ServeReplica;
+}
+
+/// <summary>Tell the source that its epoch ended with the start of <paramref name="Epoch"/>. Reports <see cref="SourceFenced"/>.</summary>
+public sealed record FenceSource(MachineId Machine, Epoch Epoch, AgentName Agent, SiteName SourceSite) : Work(Machine)
+{
+    public override string Kind => WorkKind.FenceSource;
+}
+
+/// <summary>The agent forgets the machine: no capture, no bitmap. Reports <see cref="AgentReleased"/>.</summary>
+public sealed record ReleaseAgent(MachineId Machine, Epoch Epoch, AgentName Agent) : Work(Machine)
+{
+    public override string Kind => WorkKind.ReleaseAgent;
+}
+
+/// <summary>Remove the retention store and all its points. Reports <see cref="StoreRemoved"/>.</summary>
+public sealed record RemoveStore(MachineId Machine, Epoch Epoch, SiteName TargetSite) : Work(Machine)
+{
+    public override string Kind => WorkKind.RemoveStore;
+}
