@@ -1,0 +1,47 @@
+using System.Diagnostics;
+
+namespace SiteRecovery.Node.Demo;
+
+/// <summary>A real process of the demo: started from the programs beside this one, its output kept in a log file.</summary>
+public sealed class ChildProcess : IDisposable
+{
+    private readonly Process _process;
+    private readonly TextWriter _log;
+
+    private ChildProcess(Process process, TextWriter log) => (_process, _log) = (process, log);
+
+    public int Id => _process.Id;
+    public bool HasExited => _process.HasExited;
+
+    /// <param name="program">Assembly name without ending, in this program's folder.</param>
+    public static ChildProcess Start(string program, string logPath, params string[] arguments)
+    {
+        var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true, UseShellExecute = false };
+        start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, program + ".dll"));
+        foreach (var argument in arguments) start.ArgumentList.Add(argument);
+        start.Environment["DOTNET_gcServer"] = "0";
+        var log = TextWriter.Synchronized(new StreamWriter(logPath, append: true) { AutoFlush = true });
+        var process = Process.Start(start) ?? throw new InvalidOperationException($"{program} did not start");
+        process.OutputDataReceived += (_, line) => { if (line.Data is not null) log.WriteLine(line.Data); };
+        process.ErrorDataReceived += (_, line) => { if (line.Data is not null) log.WriteLine(line.Data); };
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        return new ChildProcess(process, log);
+    }
+
+    /// <summary>SIGKILL: the process gets no chance to say goodbye.</summary>
+    public void KillHard()
+    {
+        if (!_process.HasExited) _process.Kill();
+        _process.WaitForExit();
+    }
+
+    public Task WaitAsync(CancellationToken stop) => _process.WaitForExitAsync(stop);
+
+    public void Dispose()
+    {
+        if (!_process.HasExited) KillHard();
+        _process.Dispose();
+        _log.Dispose();
+    }
+}
