@@ -37,4 +37,36 @@ public sealed record ReplicationPolicy(
         RetentionBytesMax: null,
         Compression: "zstd",
         ResynchronizationWindow: ResynchronizationWindow.Automatic);
+
+    public static TimeSpan CopyFrequencyMin { get; } = TimeSpan.FromSeconds(5);
+    public static TimeSpan CopyFrequencyMax { get; } = TimeSpan.FromMinutes(15);
+    public static TimeSpan PointIntervalMin { get; } = TimeSpan.FromSeconds(1);
+    public static TimeSpan PointIntervalMax { get; } = TimeSpan.FromHours(24);
+    public static TimeSpan RetentionWindowMax { get; } = TimeSpan.FromDays(3660);
+
+    /// <summary>1 GiB: below it a busy disk would keep no point at all.</summary>
+    public const long RetentionBytesMaxLeast = 1L << 30;
+
+    /// <summary>What is wrong with it, for the operator; empty when it can be used.</summary>
+    public IEnumerable<PolicyProblem> Problems()
+    {
+        if (RpoThreshold < TimeSpan.FromSeconds(1) || RpoThreshold > TimeSpan.FromDays(1))
+            yield return new("rpoThreshold", $"{RpoThreshold} is out of range.", "Choose 1s to 24h.");
+        if (CopyFrequency is { } copy && (copy < CopyFrequencyMin || copy > CopyFrequencyMax))
+            yield return new("copyFrequency", $"{copy} is out of range.", "Choose 'continuous' or 5s to 15m.");
+        if (CrashConsistentEvery < PointIntervalMin || CrashConsistentEvery > PointIntervalMax)
+            yield return new("recoveryPoints.crashConsistentEvery", $"{CrashConsistentEvery} is out of range.", "Choose 1s to 24h.");
+        if (ApplicationConsistentEvery is { } application && (application < TimeSpan.FromMinutes(1) || application > PointIntervalMax))
+            yield return new("recoveryPoints.applicationConsistentEvery", $"{application} is out of range.", "Choose 1m to 24h, or leave it out.");
+        if (RetentionWindow <= TimeSpan.Zero || RetentionWindow > RetentionWindowMax)
+            yield return new("retention.window", $"{RetentionWindow} is out of range.", "Choose more than 0 and at most 3660d.");
+        else if (RetentionWindow < CrashConsistentEvery)
+            yield return new("retention.window", "It is shorter than the time between two points, so that no point would be kept.", "Lengthen the window, or make points more often.");
+        if (RetentionBytesMax is < RetentionBytesMaxLeast)
+            yield return new("retention.maxBytes", $"{RetentionBytesMax} bytes are too few.", "Choose at least 1 GiB, or leave it out.");
+        if (Compression is not ("zstd" or "lz4" or "none"))
+            yield return new("compression", $"'{Compression}' is unknown.", "Choose 'zstd', 'lz4' or 'none'.");
+        if (CrashConsistentEvery > RpoThreshold || CopyFrequency > RpoThreshold)
+            yield return new("rpoThreshold", "Points are made less often than the objective asks, so that it could never be met.", "Raise the threshold, or make points more often.");
+    }
 }

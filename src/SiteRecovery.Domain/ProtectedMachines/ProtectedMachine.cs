@@ -30,6 +30,11 @@ public sealed partial record ProtectedMachine(MachineId Id)
 
     public Phase Phase { get; init; } = new Phase.Unprotected();
     public Epoch Epoch { get; init; } = new(0);
+
+    /// <summary>The epoch the target's store is known to be in; behind <see cref="Epoch"/> while a failover opens the next.</summary>
+    public Epoch StoreEpoch { get; init; } = new(0);
+
+    /// <summary>Counts synchronizations within the machine's life.</summary>
     public int Round { get; init; }
     public Protection? Protection { get; init; }
     public UnconfirmedFence? Fence { get; init; }
@@ -58,11 +63,12 @@ public sealed partial record ProtectedMachine(MachineId Id)
             Round = e.Round,
             Jobs = Jobs.CancelRunning(e.At, "a newer resynchronization").Start(
                 JobId.Of(Id, e.Cause), MachineActions.Resynchronize, e.At, (StepNames.Resynchronization, true)),
-        }).Without(WorkKind.Replicate),
+        }).WithoutReplicationProblems(),
         FailoverStarted e => FailingOver(e),
         FailoverEpochOpened e => (this with
         {
             Phase = Expect<Phase.UnplannedFailoverInProgress>(e) with { EpochIsOpen = true },
+            StoreEpoch = e.Epoch,
             Jobs = Jobs.Complete(WorkKind.OpenEpoch, e.At),
         }).Without(WorkKind.OpenEpoch),
         ReplicaStarted e => (this with
@@ -98,7 +104,10 @@ public sealed partial record ProtectedMachine(MachineId Id)
     {
         Phase = new Phase.InitialReplication(),
         Epoch = e.Epoch,
+        StoreEpoch = e.Epoch,
         Round = e.Round,
+        Fence = null,
+        Exports = [],
         Protection = new Protection(e.Agent, e.SourceSite, e.TargetSite, e.Disks, e.PolicyName, e.Policy),
         AgentsToRelease = AgentsToRelease.Remove(e.Agent),
         Problems = [],
@@ -110,7 +119,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
         // A report that crossed with a pause is still true: what was complete stays complete.
         Phase = Phase is Phase.Paused ? new Phase.Paused(ResumeTo.Protected) : new Phase.Protected(),
         Jobs = Jobs.Complete(StepNames.InitialReplication, e.At).Complete(StepNames.Resynchronization, e.At),
-    }).Without(WorkKind.Replicate);
+    }).WithoutReplicationProblems();
 
     private ProtectedMachine Resumed(ProtectionResumed e) => (Carry(e, MachineActions.Resume) with
     {
@@ -122,7 +131,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
             var other => throw new UnreachableException($"cannot resume to {other}"),
         },
         Jobs = Jobs.Done(JobId.Of(Id, e.Cause), MachineActions.Resume, e.At),
-    }).Without(WorkKind.Replicate);
+    }).WithoutReplicationProblems();
 
     private ProtectedMachine Diverged(DivergenceDetected e) => this with
     {
@@ -189,6 +198,8 @@ public sealed partial record ProtectedMachine(MachineId Id)
     };
 
     private ProtectedMachine Without(string work) => this with { Problems = Problems.RemoveAll(p => p.Work == work) };
+
+    private ProtectedMachine WithoutReplicationProblems() => Without(WorkKind.Replicate).Without(WorkKind.HoldStore);
 
     private TPhase Expect<TPhase>(MachineEvent e) where TPhase : Phase => Phase as TPhase ?? throw Broken(e);
 

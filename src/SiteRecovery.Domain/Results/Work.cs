@@ -19,7 +19,7 @@ namespace SiteRecovery.Domain.Results;
 [JsonDerivedType(typeof(FenceSource), WorkKind.FenceSource)]
 [JsonDerivedType(typeof(ReleaseAgent), WorkKind.ReleaseAgent)]
 [JsonDerivedType(typeof(RemoveStore), WorkKind.RemoveStore)]
-public abstract record Work(MachineId Machine)
+public abstract record Work(MachineId Machine, Epoch Epoch)
 {
     /// <summary>Stable name, one of <see cref="WorkKind"/>; what <see cref="WorkFailed"/> and job steps call it.</summary>
     [JsonIgnore] public abstract string Kind { get; }
@@ -43,7 +43,7 @@ public static class WorkKind
 /// <param name="Round">Counts synchronizations, so that a late report of an earlier one cannot end a later one.</param>
 public sealed record ReplicateFrom(
     MachineId Machine, Epoch Epoch, AgentName Agent, ImmutableArray<DiskSpec> Disks, SiteName SourceSite, SiteName TargetSite,
-    ReplicationPolicy Policy, bool Paused, bool Synchronize, int Round) : Work(Machine)
+    ReplicationPolicy Policy, bool Paused, bool Synchronize, int Round) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.Replicate;
 
@@ -59,7 +59,7 @@ public sealed record ReplicateFrom(
 
 /// <summary>The target's retention store exists and takes writes of <paramref name="Epoch"/>, the epoch it is known to be in.</summary>
 public sealed record HoldStore(
-    MachineId Machine, Epoch Epoch, ImmutableArray<DiskSpec> Disks, SiteName TargetSite, ReplicationPolicy Policy) : Work(Machine)
+    MachineId Machine, Epoch Epoch, ImmutableArray<DiskSpec> Disks, SiteName TargetSite, ReplicationPolicy Policy) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.HoldStore;
 
@@ -71,31 +71,31 @@ public sealed record HoldStore(
 }
 
 /// <summary>Fork the history at <paramref name="Point"/>; from then on the store refuses every earlier epoch. Reports <see cref="EpochOpened"/>.</summary>
-public sealed record OpenEpoch(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite) : Work(Machine)
+public sealed record OpenEpoch(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.OpenEpoch;
 }
 
 /// <summary>Serve the machine's disks as of <paramref name="Point"/>, writable into <paramref name="Epoch"/>. Reports <see cref="ReplicaServed"/>, also when addresses change.</summary>
-public sealed record ServeReplica(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite) : Work(Machine)
+public sealed record ServeReplica(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.ServeReplica;
 }
 
 /// <summary>Tell the source that its epoch ended with the start of <paramref name="Epoch"/>. Reports <see cref="SourceFenced"/>.</summary>
-public sealed record FenceSource(MachineId Machine, Epoch Epoch, AgentName Agent, SiteName SourceSite) : Work(Machine)
+public sealed record FenceSource(MachineId Machine, Epoch Epoch, AgentName Agent, SiteName SourceSite) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.FenceSource;
 }
 
 /// <summary>The agent forgets the machine: no capture, no bitmap. Reports <see cref="AgentReleased"/>.</summary>
-public sealed record ReleaseAgent(MachineId Machine, Epoch Epoch, AgentName Agent) : Work(Machine)
+public sealed record ReleaseAgent(MachineId Machine, Epoch Epoch, AgentName Agent) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.ReleaseAgent;
 }
 
 /// <summary>Remove the retention store and all its points. Reports <see cref="StoreRemoved"/>.</summary>
-public sealed record RemoveStore(MachineId Machine, Epoch Epoch, SiteName TargetSite) : Work(Machine)
+public sealed record RemoveStore(MachineId Machine, Epoch Epoch, SiteName TargetSite) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.RemoveStore;
 }

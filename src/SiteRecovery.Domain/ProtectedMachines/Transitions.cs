@@ -1,0 +1,117 @@
+using System.Collections.Immutable;
+using SiteRecovery.Domain.Results;
+using Act = SiteRecovery.Domain.ProtectedMachines.MachineActions;
+
+namespace SiteRecovery.Domain.ProtectedMachines;
+
+/// <param name="Code">A <see cref="RefusalCode"/>; null when allowed, as are reason and remedy.</param>
+public sealed record ActionAvailability(string Action, bool Allowed, string? Code = null, string? Reason = null, string? Remedy = null);
+
+/// <summary>
+/// THE table: state × action → allowed, or why not and what to do. Refusals, the API, greyed buttons and the CLI's hints
+/// all read it; Transitions.approved.md in the tests shows the whole of it.
+/// </summary>
+public static class Transitions
+{
+    /// <summary>Actions this version cannot carry out in any state. The one place that says so.</summary>
+    public static ImmutableArray<string> NotYetSupported { get; } =
+        [Act.TestFailover, Act.TestFailoverCleanup, Act.PlannedFailover, Act.ChangeRecoveryPoint, Act.CancelFailover, Act.ReverseReplicate];
+
+    public static ImmutableArray<ActionAvailability> Allowed(Phase phase) => [.. Act.All.Select(action => Of(phase, action))];
+
+    public static ImmutableArray<string> AllowedNames(Phase phase) => [.. Allowed(phase).Where(a => a.Allowed).Select(a => a.Action)];
+
+    public static ActionAvailability Of(Phase phase, string action)
+    {
+        if (NotYetSupported.Contains(action))
+        {
+            return new(action, false, RefusalCode.NotYetSupported, $"This version cannot carry out '{action}' yet.", "Use one of the allowed actions.");
+        }
+        var refusal = action switch
+        {
+            Act.Enable => Enable(phase),
+            Act.Disable => Disable(phase),
+            Act.Pause => Pause(phase),
+            Act.Resume => Resume(phase),
+            Act.Resynchronize => Resynchronize(phase),
+            Act.UnplannedFailover => UnplannedFailover(phase),
+            Act.Commit => Commit(phase),
+            _ => throw new ArgumentOutOfRangeException(nameof(action), action, "no such action"),
+        };
+        return refusal is var (reason, remedy)
+            ? new(action, false, RefusalCode.NotAllowedInState, reason, remedy)
+            : new(action, true);
+    }
+
+    private static (string Reason, string Remedy)? Enable(Phase phase) => phase switch
+    {
+        Phase.Unprotected { StoreRemovalPending: false } => null,
+        Phase.Unprotected => ("The retention store of its former protection is still being removed.", "Wait until the disable job has ended."),
+        _ => ("The machine is protected already.", "To protect it differently, disable protection first."),
+    };
+
+    private static (string, string)? Disable(Phase phase) => phase switch
+    {
+        Phase.InitialReplication or Phase.Protected or Phase.Paused or Phase.ResynchronizationRequired or Phase.Resynchronizing => null,
+        Phase.Unprotected => NotProtected,
+        Phase.UnplannedFailoverInProgress { Failure: not null } => ("The retention store holds the only copy of the points.", "Repeat the unplanned failover, with another point if need be."),
+        Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress => FailoverRuns,
+        _ => ("The replica runs on the retention store that disabling would remove.", "Keep the protection for as long as the replica runs."),
+    };
+
+    private static (string, string)? Pause(Phase phase) => phase switch
+    {
+        Phase.InitialReplication or Phase.Protected or Phase.Resynchronizing => null,
+        Phase.Paused => ("Replication is paused already.", "Resume it when it should go on."),
+        Phase.ResynchronizationRequired => ("Nothing is being sent until a resynchronization starts.", "Resynchronize first; that can be paused."),
+        _ => NoDelta(phase),
+    };
+
+    private static (string, string)? Resume(Phase phase) => phase switch
+    {
+        Phase.Paused => null,
+        Phase.ResynchronizationRequired => ("Replication is not paused; source and target have diverged.", "Resynchronize."),
+        Phase.InitialReplication or Phase.Protected or Phase.Resynchronizing => ("Replication is not paused.", "Nothing needs to be done."),
+        _ => NoDelta(phase),
+    };
+
+    private static (string, string)? Resynchronize(Phase phase) => phase switch
+    {
+        Phase.Protected or Phase.ResynchronizationRequired => null,
+        Phase.InitialReplication => ("The initial replication is still under way and compares every block anyway.", "Wait until it completes."),
+        Phase.Resynchronizing => ("A resynchronization is under way already.", "Wait until it completes."),
+        Phase.Paused => ("Replication is paused.", "Resume first; a resynchronization that has become necessary starts with it."),
+        _ => NoDelta(phase),
+    };
+
+    private static (string, string)? UnplannedFailover(Phase phase) => phase switch
+    {
+        Phase.Protected or Phase.ResynchronizationRequired or Phase.Resynchronizing => null,
+        Phase.Paused { ResumesTo: not ResumeTo.InitialReplication } => null,
+        Phase.UnplannedFailoverInProgress { Failure: not null } => null,
+        Phase.Unprotected => NotProtected,
+        Phase.InitialReplication or Phase.Paused => ("The target has no consistent point until the initial replication completes.", "Let the initial replication complete."),
+        Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress => FailoverRuns,
+        _ => ("The machine has failed over already.", "Its replica is at the target; see its exports."),
+    };
+
+    private static (string, string)? Commit(Phase phase) => phase switch
+    {
+        Phase.FailoverCommitPending => null,
+        Phase.FailedOver or Phase.ReverseReplicating => ("The failover is committed already.", "Nothing needs to be done."),
+        Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress => ("The replica does not run yet.", "Wait until the failover job has ended, look at the replica, then commit."),
+        Phase.Unprotected => NotProtected,
+        _ => ("There is no failover to commit.", "Fail over first."),
+    };
+
+    private static (string, string) NotProtected => ("The machine is not protected.", "Enable protection first.");
+
+    private static (string, string) FailoverRuns => ("A failover is in progress.", "Wait until its job has ended.");
+
+    private static (string, string)? NoDelta(Phase phase) => phase switch
+    {
+        Phase.Unprotected => NotProtected,
+        Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress => FailoverRuns,
+        _ => ("The machine has failed over; nothing is replicated from the old source any more.", "See the allowed actions."),
+    };
+}
