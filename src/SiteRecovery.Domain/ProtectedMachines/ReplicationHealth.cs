@@ -1,0 +1,122 @@
+using System.Collections.Immutable;
+using System.Text.Json.Serialization;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Domain.ProtectedMachines;
+
+/// <summary>What was last measured at the target and at the source's agent.</summary>
+/// <param name="NewestConsistentAt">Time of the newest consistent point that is durable at the target (source clock); null if there is none.</param>
+/// <param name="MeasuredAt">When the store was last asked; null if it never was.</param>
+/// <param name="AgentConnected">Null when not known.</param>
+public sealed record ReplicationMeasurement(DateTimeOffset? NewestConsistentAt, DateTimeOffset? MeasuredAt, bool? AgentConnected)
+{
+    public static ReplicationMeasurement None { get; } = new(null, null, null);
+}
+
+[JsonConverter(typeof(JsonStringEnumConverter<HealthStatus>))]
+public enum HealthStatus
+{
+    [JsonStringEnumMemberName("unprotected")] Unprotected,
+    [JsonStringEnumMemberName("healthy")] Healthy,
+    [JsonStringEnumMemberName("degraded")] Degraded,
+    [JsonStringEnumMemberName("critical")] Critical,
+}
+
+[JsonConverter(typeof(JsonStringEnumConverter<HealthSeverity>))]
+public enum HealthSeverity
+{
+    [JsonStringEnumMemberName("warning")] Warning,
+    [JsonStringEnumMemberName("critical")] Critical,
+}
+
+/// <param name="Code">Stable, for programs.</param>
+public sealed record HealthReason(string Code, HealthSeverity Severity, string Reason, string Remedy);
+
+/// <param name="Rpo">Age of the newest durable consistent point; null when it is not being measured or cannot be trusted.</param>
+/// <param name="RpoUnknownSince">Set exactly when the RPO ought to be known and is not.</param>
+public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateTimeOffset? RpoUnknownSince, ImmutableArray<HealthReason> Reasons)
+{
+    /// <summary>The RPO objective is missed by so many times.</summary>
+    public const int WarningFactor = 2;
+    public const int CriticalFactor = 3;
+
+    /// <summary>A measurement older than this says nothing about now.</summary>
+    public static TimeSpan MeasurementAgeMax { get; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>A point may lie this far ahead of the target's clock before the clocks are said to disagree.</summary>
+    public static TimeSpan ClockSkewMax { get; } = TimeSpan.FromSeconds(5);
+
+    public static ReplicationHealth Of(ProtectedMachine machine, ReplicationMeasurement measured, DateTimeOffset now)
+    {
+        if (machine.Protection is null || machine.Phase is Phase.Unprotected)
+        {
+            return new(HealthStatus.Unprotected, null, null, [.. OfProblems(machine)]);
+        }
+        var replicates = machine.Phase is Phase.InitialReplication or Phase.Protected or Phase.Paused
+            or Phase.ResynchronizationRequired or Phase.Resynchronizing;
+        var fresh = measured.MeasuredAt is { } at && now - at <= MeasurementAgeMax;
+        var rpo = replicates && fresh ? now - measured.NewestConsistentAt : null;
+        var clocksDisagree = rpo < -ClockSkewMax;
+        if (clocksDisagree) rpo = null;
+        if (rpo < TimeSpan.Zero) rpo = TimeSpan.Zero;
+
+        var reasons = OfPhase(machine).Concat(OfProblems(machine)).ToList();
+        if (replicates)
+        {
+            if (measured.AgentConnected == false) reasons.Add(new("agentDisconnected", HealthSeverity.Warning,
+                $"Agent '{machine.Protection.Agent}' is not connected; it goes on tracking changes.", "Check the agent's process, its host and the network."));
+            if (clocksDisagree) reasons.Add(new("clocksDisagree", HealthSeverity.Critical,
+                "The newest point lies in the target's future.", "Synchronize the clocks of both sites."));
+            reasons.AddRange(OfRpo(machine, measured, fresh, rpo));
+        }
+        var unknownSince = replicates && rpo is null ? UnknownSince(machine, measured) : null;
+        var status = reasons.Count == 0 ? HealthStatus.Healthy
+            : reasons.Any(r => r.Severity == HealthSeverity.Critical) ? HealthStatus.Critical : HealthStatus.Degraded;
+        return new(status, rpo, unknownSince, [.. reasons]);
+    }
+
+    private static DateTimeOffset? UnknownSince(ProtectedMachine machine, ReplicationMeasurement measured) =>
+        measured.MeasuredAt ?? machine.Jobs.NewestFirst.FirstOrDefault(j => j.Action == MachineActions.Enable)?.StartedAt;
+
+    private static IEnumerable<HealthReason> OfRpo(ProtectedMachine machine, ReplicationMeasurement measured, bool fresh, TimeSpan? rpo)
+    {
+        if (!fresh)
+        {
+            yield return new("rpoUnknown", HealthSeverity.Warning, "The target's store is not being measured.", "Check the master target and its connection to this node.");
+            yield break;
+        }
+        if (machine.Phase is Phase.InitialReplication) yield break;
+        if (measured.NewestConsistentAt is null)
+        {
+            yield return new("noConsistentPoint", HealthSeverity.Critical, "The target holds no consistent point.", "Resynchronize; until then the machine cannot fail over.");
+            yield break;
+        }
+        var objective = machine.Protection!.Policy.RpoThreshold;
+        if (rpo >= objective * CriticalFactor)
+        {
+            yield return new("rpoCritical", HealthSeverity.Critical, $"The newest point is {rpo} old; the objective is {objective}.", "Check link, process server and master target.");
+        }
+        else if (rpo >= objective * WarningFactor)
+        {
+            yield return new("rpoExceeded", HealthSeverity.Warning, $"The newest point is {rpo} old; the objective is {objective}.", "Check the link's rate against the machine's rate of change.");
+        }
+    }
+
+    private static IEnumerable<HealthReason> OfPhase(ProtectedMachine machine) => machine.Phase switch
+    {
+        Phase.InitialReplication => [new("initialReplication", HealthSeverity.Warning, "The initial replication is not complete; there is no point to fail over to.", "Wait until it completes.")],
+        Phase.Paused { ResumesTo: ResumeTo.Resynchronizing } => [new("paused", HealthSeverity.Warning, "Replication is paused, and must resynchronize afterwards.", "Resume.")],
+        Phase.Paused => [new("paused", HealthSeverity.Warning, "Replication is paused.", "Resume.")],
+        Phase.ResynchronizationRequired p => [new("resynchronizationRequired", HealthSeverity.Critical, p.Reason, "Resynchronize; older points can still be failed over to.")],
+        Phase.Resynchronizing => [new("resynchronizing", HealthSeverity.Warning, "A resynchronization is under way; only older points are consistent.", "Wait until it completes.")],
+        Phase.UnplannedFailoverInProgress { Failure: { } failure } => [new("failoverFailed", HealthSeverity.Critical, failure, "Repeat the unplanned failover, with another point if need be.")],
+        Phase.FailoverCommitPending => [new("commitPending", HealthSeverity.Warning, "The replica runs and the failover is not committed.", "Look at the replica, then commit.")],
+        Phase.FailedOver => [new("notReplicating", HealthSeverity.Warning, "The machine runs at the target without a replica of its own.", "Start reverse replication when the old site is back.")],
+        _ => [],
+    };
+
+    private static IEnumerable<HealthReason> OfProblems(ProtectedMachine machine) => machine.Problems.Select(p => p.Work == WorkKind.FenceSource
+        ? new HealthReason("sourceNotFenced", HealthSeverity.Warning, p.Reason, "Make sure that the old machine is off before clients use the replica.")
+        : new HealthReason("workFailed", p.Permanent ? HealthSeverity.Critical : HealthSeverity.Warning, $"{p.Work}: {p.Reason}",
+            p.Permanent ? "Mend the cause, then repeat the action." : "It is being tried again; mend the cause if it stays."));
+}
