@@ -1,0 +1,157 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.DataPlane.Nbd;
+
+/// <summary>Serves block devices over NBD on unix sockets and TCP; NBD.md says what it speaks.</summary>
+public sealed class NbdServer(INbdExports exports, NbdServerOptions options, TimeProvider time) : IAsyncDisposable
+{
+    private static readonly TimeSpan AcceptPause = TimeSpan.FromMilliseconds(100);
+    private readonly NbdServerOptions _options = options.Checked();
+    private readonly ConcurrentDictionary<NbdConnection, bool> _connections = new();
+    private readonly List<(Socket Listener, Task Accepting)> _listeners = [];
+    private readonly CancellationTokenSource _stop = new();
+    private int _connected;
+
+    public int Connections => Volatile.Read(ref _connected);
+
+    /// <summary>Starts to listen, on as many endpoints as wanted; returns the endpoint bound (port 0 becomes the real port).</summary>
+    public EndPoint Listen(EndPoint endpoint)
+    {
+        ObjectDisposedException.ThrowIf(_stop.IsCancellationRequested, this);
+        var listener = new Socket(endpoint.AddressFamily, SocketType.Stream, endpoint is UnixDomainSocketEndPoint ? ProtocolType.Unspecified : ProtocolType.Tcp);
+        try
+        {
+            if (endpoint is UnixDomainSocketEndPoint) RemoveStale(endpoint);
+            listener.Bind(endpoint);
+            listener.Listen(512);
+        }
+        catch
+        {
+            listener.Dispose();
+            throw;
+        }
+        var bound = listener.LocalEndPoint!;
+        lock (_listeners) _listeners.Add((listener, AcceptAsync(listener)));
+        return bound;
+    }
+
+    /// <summary>Cuts off every client of an export and waits until none of their requests is under way. Remove the export first.</summary>
+    public async Task CloseConnectionsAsync(string exportName, CancellationToken stop)
+    {
+        var affected = _connections.Keys.Where(c => c.ExportName == exportName || c.ExportName is "").ToArray();
+        foreach (var connection in affected) connection.Abort();
+        await Task.WhenAll(affected.Select(c => c.Ended)).WaitAsync(stop).ConfigureAwait(false);
+    }
+
+    /// <summary>Stops listening, cuts off every client and waits for their requests.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync().ConfigureAwait(false);
+        (Socket Listener, Task Accepting)[] listeners;
+        lock (_listeners)
+        {
+            listeners = [.. _listeners];
+            _listeners.Clear();
+        }
+        foreach (var (listener, accepting) in listeners)
+        {
+            listener.Dispose();
+            await accepting.ConfigureAwait(false);
+        }
+        var connections = _connections.Keys.ToArray();
+        foreach (var connection in connections) connection.Abort();
+        await Task.WhenAll(connections.Select(c => c.Ended)).ConfigureAwait(false);
+    }
+
+    /// <summary>The connection broke, or what came over it made no sense.</summary>
+    internal static bool IsClientGone(Exception exception) =>
+        exception is IOException or SocketException or ObjectDisposedException or InvalidDataException or AuthenticationException or InvalidOperationException;
+
+    private async Task AcceptAsync(Socket listener)
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                var socket = await listener.AcceptAsync(_stop.Token).ConfigureAwait(false);
+                Take(socket);
+            }
+            catch (Exception stopped) when (stopped is OperationCanceledException or ObjectDisposedException || _stop.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (Exception trouble) when (trouble is SocketException or OutOfMemoryException)
+            {
+                // Out of descriptors or threads: connections that end make room, so go on, but not in a tight loop.
+                await Task.Delay(AcceptPause, time, CancellationToken.None).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private void Take(Socket socket)
+    {
+        if (Interlocked.Increment(ref _connected) > _options.MaxConnections)
+        {
+            Interlocked.Decrement(ref _connected);
+            socket.Dispose();
+            return;
+        }
+        var connection = new NbdConnection(socket, exports, _options);
+        try
+        {
+            if (socket.ProtocolType == ProtocolType.Tcp) Tune(socket);
+            _connections[connection] = true;
+            new Thread(() => Run(connection), 512 << 10) { IsBackground = true, Name = "nbd" }.Start();
+        }
+        catch
+        {
+            _connections.TryRemove(connection, out _);
+            Interlocked.Decrement(ref _connected);
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private void Run(NbdConnection connection)
+    {
+        try
+        {
+            connection.Run(time);
+        }
+        finally
+        {
+            _connections.TryRemove(connection, out _);
+            Interlocked.Decrement(ref _connected);
+        }
+    }
+
+    private static void Tune(Socket socket)
+    {
+        socket.NoDelay = true;
+        // A client that vanished without a word is found out in about a minute.
+        socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 30);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 10);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 3);
+    }
+
+    /// <summary>A socket file that nobody listens on is left over from a crash.</summary>
+    private static void RemoveStale(EndPoint endpoint)
+    {
+        var path = endpoint.ToString()!;
+        if (path.StartsWith('@') || !RealFileSystem.Instance.Exists(path)) return;
+        using var probe = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            probe.Connect(endpoint);
+        }
+        catch (SocketException refused) when (refused.SocketErrorCode == SocketError.ConnectionRefused)
+        {
+            RealFileSystem.Instance.Delete(path);
+        }
+    }
+}

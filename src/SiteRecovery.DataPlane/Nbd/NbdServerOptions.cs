@@ -1,0 +1,35 @@
+using System.Net.Security;
+
+namespace SiteRecovery.DataPlane.Nbd;
+
+/// <summary>Limits and security of a server. Bytes unless said otherwise.</summary>
+public sealed record NbdServerOptions
+{
+    /// <summary>Connections beyond this are closed at once. Each has a thread of its own.</summary>
+    public int MaxConnections { get; init; } = 256;
+    /// <summary>Requests of one connection between their header and their sent reply.</summary>
+    public int MaxRequestsInFlight { get; init; } = 64;
+    /// <summary>Payload memory of one connection.</summary>
+    public long MaxBytesInFlight { get; init; } = 64 << 20;
+    /// <summary>Largest read or write. A longer write closes the connection, a longer read is refused.</summary>
+    public int MaxRequestBytes { get; init; } = 32 << 20;
+    public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(10);
+    /// <summary>Options one client may send before it has to go.</summary>
+    public int MaxOptions { get; init; } = 1024;
+    /// <summary>Offers TLS through STARTTLS.</summary>
+    public SslServerAuthenticationOptions? Tls { get; init; }
+    /// <summary>With <see cref="Tls"/>: nothing but STARTTLS is answered in the clear.</summary>
+    public bool TlsRequired { get; init; } = true;
+    /// <summary>Told about every request that failed in a device: the export's name and why.</summary>
+    public Action<string, Exception>? DeviceFailed { get; init; }
+
+    internal NbdServerOptions Checked()
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxConnections, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxRequestsInFlight, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxRequestBytes, 4096);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxBytesInFlight, MaxRequestBytes);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxOptions, 1);
+        return this;
+    }
+}
