@@ -1,0 +1,112 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace SiteRecovery.DataPlane.Transport;
+
+/// <summary>A message of the control channel, in either direction.</summary>
+[JsonPolymorphic(TypeDiscriminatorPropertyName = "type")]
+[JsonDerivedType(typeof(AgentHello), "agentHello")]
+[JsonDerivedType(typeof(AgentStatus), "agentStatus")]
+[JsonDerivedType(typeof(CommandDone), "commandDone")]
+[JsonDerivedType(typeof(DiskInspected), "diskInspected")]
+[JsonDerivedType(typeof(DiskList), "diskList")]
+[JsonDerivedType(typeof(ProtectMachine), "protectMachine")]
+[JsonDerivedType(typeof(FenceMachine), "fenceMachine")]
+[JsonDerivedType(typeof(ReleaseMachine), "releaseMachine")]
+[JsonDerivedType(typeof(TakePoint), "takePoint")]
+[JsonDerivedType(typeof(InspectDisk), "inspectDisk")]
+[JsonDerivedType(typeof(ListDisks), "listDisks")]
+public abstract record AgentMessage;
+
+// Agent → server.
+
+/// <summary>First message of an agent: who it is and the machines whose state it keeps.</summary>
+public sealed record AgentHello(string Name, string Version, IReadOnlyList<string> Machines) : AgentMessage;
+
+public sealed record AgentStatus(DateTimeOffset Time, IReadOnlyList<MachineStatus> Machines) : AgentMessage;
+
+public sealed record MachineStatus
+{
+    public required string Machine { get; init; }
+    public required int Epoch { get; init; }
+    public required string Mode { get; init; }
+    public long NewestSequence { get; init; }
+    public long DurableSequence { get; init; }
+    public long DirtyBytes { get; init; }
+    public bool NeedsResynchronization { get; init; }
+    public string? Reason { get; init; }
+    public long BytesDone { get; init; }
+    public long BytesTotal { get; init; }
+    public long BytesPerSecond { get; init; }
+    public long BytesShipped { get; init; }
+    /// <summary>The generation of <see cref="ProtectMachine.Synchronize"/> that the agent has completed.</summary>
+    public int Synchronized { get; init; }
+    public IReadOnlyList<DiskStatus> Disks { get; init; } = [];
+    public bool Fenced { get; init; }
+    public string? Error { get; init; }
+}
+
+public sealed record DiskStatus(int Index, string Name, long SizeBytes, string? CaptureUri, string? Error);
+
+/// <summary>A command came to its end; <paramref name="Error"/> null means that it succeeded.</summary>
+public sealed record CommandDone(string Id, string? Error = null) : AgentMessage;
+
+public sealed record DiskInspected(string Id, string Path, long SizeBytes, string? Error = null) : AgentMessage;
+
+public sealed record DiskFound(string Path, long SizeBytes);
+
+public sealed record DiskList(string Id, IReadOnlyList<DiskFound> Disks) : AgentMessage;
+
+// Server → agent. Each carries an id; the same id twice is done once.
+
+public sealed record DiskAssignment(int Index, string Name, string Path);
+
+/// <summary>The desired state of a machine: the agent makes it so, however often it is told.</summary>
+public sealed record ProtectMachine : AgentMessage
+{
+    public required string Id { get; init; }
+    public required string Machine { get; init; }
+    public required int Epoch { get; init; }
+    public required IReadOnlyList<DiskAssignment> Disks { get; init; }
+    /// <summary>none, lz4 or zstd.</summary>
+    public string Compression { get; init; } = "none";
+    public int PointEverySeconds { get; init; }
+    public bool Paused { get; init; }
+    /// <summary>A higher number than the last one asks for a synchronization.</summary>
+    public int Synchronize { get; init; }
+}
+
+public sealed record FenceMachine(string Id, string Machine, int Epoch) : AgentMessage;
+
+public sealed record ReleaseMachine(string Id, string Machine) : AgentMessage;
+
+/// <param name="Kind">crash-consistent or application-consistent.</param>
+public sealed record TakePoint(string Id, string Machine, string? Label, string Kind) : AgentMessage;
+
+public sealed record InspectDisk(string Id, string Path) : AgentMessage;
+
+public sealed record ListDisks(string Id) : AgentMessage;
+
+/// <summary>Messages as bytes, without reflection.</summary>
+public static class AgentProtocol
+{
+    public static byte[] Encode(AgentMessage message) => JsonSerializer.SerializeToUtf8Bytes(message, AgentJson.Default.AgentMessage);
+
+    /// <exception cref="InvalidDataException">The bytes are no message of this protocol.</exception>
+    public static AgentMessage Decode(ReadOnlySpan<byte> bytes)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(bytes, AgentJson.Default.AgentMessage) ?? throw new InvalidDataException("the agent message is empty");
+        }
+        catch (Exception error) when (error is JsonException or NotSupportedException)
+        {
+            throw new InvalidDataException($"not an agent message: {error.Message}", error);
+        }
+    }
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    AllowOutOfOrderMetadataProperties = true, RespectRequiredConstructorParameters = false)]
+[JsonSerializable(typeof(AgentMessage))]
+internal sealed partial class AgentJson : JsonSerializerContext;

@@ -1,0 +1,82 @@
+using System.Buffers.Binary;
+
+namespace SiteRecovery.DataPlane.Transport;
+
+/// <summary>Length-prefixed messages each way over one connection. One reader; any number of senders.</summary>
+public sealed class ControlChannel(Stream stream, Peer? peer = null) : IAsyncDisposable
+{
+    public const int MessageBytesMax = 1 << 20;
+    private readonly SemaphoreSlim _sending = new(1, 1);
+
+    /// <summary>Who the other end's certificate says it is.</summary>
+    public Peer? Peer { get; } = peer;
+
+    /// <summary>Joining side: says that this connection is a control channel.</summary>
+    public static async ValueTask<ControlChannel> OpenAsync(Stream stream, Peer? peer, CancellationToken stop)
+    {
+        await stream.WriteAsync(Preamble.Of(ChannelKind.Control), stop);
+        await stream.FlushAsync(stop);
+        return new ControlChannel(stream, peer);
+    }
+
+    public async ValueTask SendAsync(ReadOnlyMemory<byte> message, CancellationToken stop)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(message.Length, MessageBytesMax);
+        var framed = new byte[4 + message.Length];
+        BinaryPrimitives.WriteInt32LittleEndian(framed, message.Length);
+        message.CopyTo(framed.AsMemory(4));
+        await _sending.WaitAsync(stop);
+        try
+        {
+            await stream.WriteAsync(framed, stop);
+            await stream.FlushAsync(stop);
+        }
+        finally
+        {
+            _sending.Release();
+        }
+    }
+
+    /// <summary>The next message; null at the end of the connection.</summary>
+    /// <exception cref="InvalidDataException">The other end announces more than a message may have.</exception>
+    public async ValueTask<byte[]?> ReceiveAsync(CancellationToken stop)
+    {
+        var prefix = new byte[4];
+        var got = await stream.ReadAtLeastAsync(prefix, 4, throwOnEndOfStream: false, stop);
+        if (got == 0) return null;
+        if (got < 4) throw new EndOfStreamException("the control channel ended inside a message");
+        var length = BinaryPrimitives.ReadInt32LittleEndian(prefix);
+        if (length is < 0 or > MessageBytesMax) throw new InvalidDataException($"a control message of {length} bytes exceeds the limit");
+        var message = new byte[length];
+        await stream.ReadExactlyAsync(message, stop);
+        return message;
+    }
+
+    public ValueTask SendAsync(AgentMessage message, CancellationToken stop) => SendAsync(AgentProtocol.Encode(message), stop);
+
+    public async ValueTask<AgentMessage?> ReceiveMessageAsync(CancellationToken stop) =>
+        await ReceiveAsync(stop) is { } bytes ? AgentProtocol.Decode(bytes) : null;
+
+    public async ValueTask DisposeAsync() => await stream.DisposeAsync();
+}
+
+public enum ChannelKind : byte { Data = 1, Control = 2 }
+
+/// <summary>The first 8 bytes of every connection: "SRTC", version, kind, two zeroes.</summary>
+public static class Preamble
+{
+    public const int Bytes = 8;
+    private const byte Version = 1;
+
+    public static byte[] Of(ChannelKind kind) => [(byte)'S', (byte)'R', (byte)'T', (byte)'C', Version, (byte)kind, 0, 0];
+
+    /// <exception cref="InvalidDataException">The other end speaks something else, or another version.</exception>
+    public static async ValueTask<ChannelKind> ReadAsync(Stream stream, CancellationToken stop)
+    {
+        var bytes = new byte[Bytes];
+        await stream.ReadExactlyAsync(bytes, stop);
+        if (!bytes.AsSpan(0, 4).SequenceEqual("SRTC"u8)) throw new InvalidDataException("not a SiteRecovery channel");
+        if (bytes[4] != Version) throw new InvalidDataException($"channel version {bytes[4]} is not spoken here, only {Version}");
+        return (ChannelKind)bytes[5] is ChannelKind.Data or ChannelKind.Control ? (ChannelKind)bytes[5] : throw new InvalidDataException("unknown kind of channel");
+    }
+}
