@@ -1,0 +1,152 @@
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Jobs;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Domain.Tests.ProtectedMachines;
+
+public sealed class FailoverTests
+{
+    [Fact]
+    public void A_failover_forks_the_history_then_serves_the_replica_and_fences_the_source_from_the_start()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point);
+
+        Assert.Equal(new Epoch(2), story.State.Epoch);
+        Assert.Equal(
+            [
+                new HoldStore(Story.Vm1, Epoch.First, Story.Disks, Story.Target, story.State.Protection!.Policy),
+                new OpenEpoch(Story.Vm1, new Epoch(2), Story.Point, Story.Target),
+                new FenceSource(Story.Vm1, new Epoch(2), Story.Agent, Story.Source),
+            ],
+            story.Pending.AsEnumerable());
+
+        story.EpochOpened();
+        Assert.Equal(["hold-store", "serve-replica", "fence-source"], story.PendingKinds);
+        Assert.Equal(new Epoch(2), story.Pending.OfType<HoldStore>().Single().Epoch);
+
+        story.Fenced().Served();
+        Assert.Equal("FailoverCommitPending", story.Phase);
+        Assert.Equal(["hold-store", "serve-replica"], story.PendingKinds);
+        Assert.Equal(JobStatus.Succeeded, story.LastJob.Status);
+        Assert.All(story.LastJob.Steps, s => Assert.Equal(JobStatus.Succeeded, s.Status));
+    }
+
+    [Fact]
+    public void A_failover_with_a_dead_source_succeeds_with_a_warning_and_goes_on_fencing_after_the_commit()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served();
+        Assert.Equal(JobStatus.SucceededWithWarnings, story.LastJob.Status);
+
+        story.Committed();
+        Assert.Equal("FailedOver", story.Phase);
+        Assert.Contains("fence-source", story.PendingKinds);
+        Assert.Equal(JobStatus.Succeeded, story.JobOf("commit").Status);
+
+        story.Fenced();
+        Assert.DoesNotContain("fence-source", story.PendingKinds);
+        Assert.Equal(JobStatus.Succeeded, story.JobOf("unplanned-failover").Status);
+        Assert.Empty(story.State.Problems);
+    }
+
+    [Fact]
+    public void A_failed_attempt_at_fencing_does_not_fail_the_failover()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).Failed(WorkKind.FenceSource, permanent: true).EpochOpened().Served();
+
+        Assert.Equal("FailoverCommitPending", story.Phase);
+        Assert.Equal(JobStatus.SucceededWithWarnings, story.LastJob.Status);
+    }
+
+    [Fact]
+    public void A_confirmation_of_an_older_fence_does_not_count()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point);
+        Assert.Empty(story.When(new SourceFenced(Story.Vm1, story.NextId(), Epoch.First)).Last.Events);
+        Assert.NotNull(story.State.Fence);
+    }
+
+    [Fact]
+    public void A_failover_that_failed_for_good_can_be_repeated_in_a_new_epoch()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Failed(WorkKind.ServeReplica, permanent: true, "point is gone");
+        Assert.Equal((JobStatus.Failed, "serve-replica: point is gone"), (story.LastJob.Status, story.LastJob.Error));
+        Assert.DoesNotContain("serve-replica", story.PendingKinds);
+
+        story.FailedOverTo(Story.Point with { Sequence = new(41) });
+        Assert.Equal(new Epoch(3), story.State.Epoch);
+        Assert.Equal(new Epoch(2), story.Pending.OfType<HoldStore>().Single().Epoch);
+        Assert.Equal("FailoverCommitPending", story.EpochOpened().Served().Phase);
+    }
+
+    [Fact]
+    public void A_failover_that_is_being_retried_goes_on()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).Failed(WorkKind.OpenEpoch, permanent: false);
+
+        Assert.Equal(JobStatus.Running, story.LastJob.Status);
+        Assert.Contains("open-epoch", story.PendingKinds);
+        Assert.Equal("no route", story.LastJob.Steps[0].Detail);
+    }
+
+    [Fact]
+    public void The_replica_is_not_served_while_a_disk_is_missing()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened();
+        story.When(new ReplicaServed(Story.Vm1, story.NextId(), story.State.Epoch, [Story.Exports[0]]));
+
+        Assert.Equal("UnplannedFailoverInProgress", story.Phase);
+        Assert.Equal("1 of 2 disks are not served.", story.State.Problems.Single().Reason);
+        Assert.Equal("FailoverCommitPending", story.Served().Phase);
+    }
+
+    [Fact]
+    public void A_replica_served_at_new_addresses_is_remembered_once()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served().Committed();
+        Assert.Empty(story.Served().Last.Events);
+
+        var moved = Story.Exports.SetItem(0, new DiskExport(0, "nbd://lyon:2/vm1-0"));
+        story.When(new ReplicaServed(Story.Vm1, story.NextId(), story.State.Epoch, moved));
+        Assert.Equal(moved.AsEnumerable(), story.State.Exports.AsEnumerable());
+        Assert.Equal("FailedOver", story.Phase);
+    }
+
+    [Fact]
+    public void A_point_outside_the_history_is_refused()
+    {
+        Assert.Equal(RefusalCode.Invalid, new Story().Protected().FailedOverTo(Story.Point with { Epoch = new(2) }).Refusal.Code);
+        Assert.Equal(RefusalCode.Invalid, new Story().Protected().FailedOverTo(Story.Point with { Sequence = Sequence.None }).Refusal.Code);
+    }
+
+    [Fact]
+    public void A_failover_during_a_resynchronization_cancels_that_job()
+    {
+        var story = new Story().Protected().Diverged().FailedOverTo(Story.Point);
+
+        Assert.Equal(JobStatus.Cancelled, story.JobOf("resynchronize").Status);
+        Assert.DoesNotContain("replicate", story.PendingKinds);
+    }
+
+    [Fact]
+    public void Reports_of_the_old_epoch_change_nothing_after_a_failover()
+    {
+        var story = new Story().Protected().Diverged();
+        var round = story.State.Round;
+        story.FailedOverTo(Story.Point);
+        MachineCommand[] late =
+        [
+            new SynchronizationCompleted(Story.Vm1, new("late"), Epoch.First, round, new Sequence(60)),
+            new DivergenceReported(Story.Vm1, new("late"), Epoch.First, round, "lost"),
+            new EpochOpened(Story.Vm1, new("late"), Epoch.First),
+            new ReplicaServed(Story.Vm1, new("late"), Epoch.First, Story.Exports),
+            new WorkFailed(Story.Vm1, new("late"), Epoch.First, WorkKind.Replicate, "gone", true),
+            new StoreRemoved(Story.Vm1, new("late"), Epoch.First),
+        ];
+        foreach (var report in late)
+        {
+            Assert.Empty(story.When(report).Last.Events);
+            Assert.IsType<Accepted>(story.Last.Reply);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+using System.Text.Json;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Domain.Tests.ProtectedMachines;
+
+public sealed class ReplicationHealthTests
+{
+    private static readonly DateTimeOffset Now = Story.T0.AddHours(1);
+
+    private static ReplicationHealth Health(Story story, double pointAgeSeconds, double measuredSecondsAgo = 1, bool? connected = true) =>
+        ReplicationHealth.Of(story.State, new(Now.AddSeconds(-pointAgeSeconds), Now.AddSeconds(-measuredSecondsAgo), connected), Now);
+
+    [Theory]
+    [InlineData(4, HealthStatus.Healthy, null)]
+    [InlineData(59, HealthStatus.Healthy, null)]
+    [InlineData(60, HealthStatus.Degraded, "rpoExceeded")]
+    [InlineData(89, HealthStatus.Degraded, "rpoExceeded")]
+    [InlineData(90, HealthStatus.Critical, "rpoCritical")]
+    public void Twice_the_objective_warns_and_three_times_is_critical(double age, HealthStatus status, string? code)
+    {
+        var health = Health(new Story().Protected(), age);
+
+        Assert.Equal((status, code), (health.Status, health.Reasons.SingleOrDefault()?.Code));
+        Assert.Equal(TimeSpan.FromSeconds(age), health.Rpo);
+        Assert.Null(health.RpoUnknownSince);
+    }
+
+    [Fact]
+    public void An_RPO_that_is_not_measured_is_null_since_then_and_never_green()
+    {
+        var stale = Health(new Story().Protected(), 40, measuredSecondsAgo: 31);
+        Assert.Equal((HealthStatus.Degraded, (TimeSpan?)null, (DateTimeOffset?)Now.AddSeconds(-31)), (stale.Status, stale.Rpo, stale.RpoUnknownSince));
+
+        var never = ReplicationHealth.Of(new Story().Protected().State, ReplicationMeasurement.None, Now);
+        Assert.Equal("rpoUnknown", never.Reasons.Single().Code);
+        Assert.NotNull(never.RpoUnknownSince);
+    }
+
+    [Fact]
+    public void A_point_from_the_future_shows_that_the_clocks_disagree()
+    {
+        var health = Health(new Story().Protected(), -60);
+        Assert.Null(health.Rpo);
+        Assert.Contains(health.Reasons, r => r is { Code: "clocksDisagree", Severity: HealthSeverity.Critical });
+        Assert.Equal(TimeSpan.Zero, Health(new Story().Protected(), -1).Rpo);
+    }
+
+    [Fact]
+    public void A_lost_agent_degrades() =>
+        Assert.Equal("agentDisconnected", Health(new Story().Protected(), 5, connected: false).Reasons.Single().Code);
+
+    [Fact]
+    public void No_state_but_Protected_is_ever_healthy_beside_a_failover_in_progress()
+    {
+        foreach (var (name, tell) in Story.EveryState)
+        {
+            var status = Health(tell(), 5).Status;
+            if (name is "Protected" or "UnplannedFailoverInProgress") Assert.Equal(HealthStatus.Healthy, status);
+            else Assert.NotEqual(HealthStatus.Healthy, status);
+        }
+    }
+
+    [Fact]
+    public void Every_reason_has_a_remedy()
+    {
+        foreach (var (_, tell) in Story.EveryState) Assert.All(Health(tell(), 500, connected: false).Reasons, r => Assert.NotEmpty(r.Remedy));
+    }
+
+    [Fact]
+    public void The_view_says_where_the_machine_may_write_and_what_is_allowed()
+    {
+        ProtectedMachineView View(Story story) => ProtectedMachineView.Of(story.State, ReplicationMeasurement.None, Now);
+
+        Assert.Equal((Story.Source, "paris->lyon"), (View(new Story().Protected()).ActiveSite, View(new Story().Protected()).Direction));
+        Assert.Null(View(new Story()).ActiveSite);
+        Assert.Null(View(new Story().Protected().FailedOverTo(Story.Point)).ActiveSite);
+
+        var over = View(new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served());
+        Assert.Equal((Story.Target, "e1-s42", false, 2), (over.ActiveSite, over.FailoverPoint, over.SourceFenced, over.Epoch));
+        Assert.Equal(["commit"], over.AllowedActions.Where(a => a.Allowed).Select(a => a.Action));
+        Assert.All(over.AllowedActions.Where(a => !a.Allowed), a => Assert.NotNull(a.Reason));
+        Assert.Contains("\"critical\"", JsonSerializer.Serialize(View(new Story().Protected(Story.ManualPolicy).Diverged())), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_unreleased_agent_stays_visible_after_protection_ended()
+    {
+        var story = new Story().Protected().Disabled().Failed(WorkKind.ReleaseAgent, permanent: false).StoreGone();
+        var health = ReplicationHealth.Of(story.State, ReplicationMeasurement.None, Now);
+        Assert.Equal((HealthStatus.Unprotected, "workFailed"), (health.Status, health.Reasons.Single().Code));
+    }
+}
