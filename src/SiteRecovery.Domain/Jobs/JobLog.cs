@@ -54,7 +54,12 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
     {
         if (job.Status is JobStatus.Failed or JobStatus.Cancelled or JobStatus.Succeeded) return job;
         var failed = job.Steps.FirstOrDefault(s => s.Required && s.Status == JobStatus.Failed);
-        if (failed is not null) return job with { Status = JobStatus.Failed, FinishedAt = at, Error = $"{failed.Name}: {failed.Detail}" };
+        if (failed is not null)
+        {
+            // What the job still needed will not be done for it; another job's same step must not complete it later.
+            var steps = job.Steps.Select(s => s is { Required: true, Status: JobStatus.Running } ? s with { Status = JobStatus.Cancelled, At = at } : s);
+            return job with { Status = JobStatus.Failed, FinishedAt = at, Error = $"{failed.Name}: {failed.Detail}", Steps = [.. steps] };
+        }
         if (job.Steps.All(s => s.Status == JobStatus.Succeeded)) return job with { Status = JobStatus.Succeeded, FinishedAt = job.FinishedAt ?? at };
         return Overdue(job) ? job with { Status = JobStatus.SucceededWithWarnings, FinishedAt = job.FinishedAt ?? at } : job;
     }

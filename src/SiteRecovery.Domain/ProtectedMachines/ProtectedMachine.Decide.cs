@@ -107,7 +107,7 @@ public sealed partial record ProtectedMachine
             DivergenceReported r when IsCurrent(r.Epoch, r.Round) => Decision.Accept(reply, Divergence(r, now)),
             EpochOpened r when r.Epoch == Epoch && Phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false } =>
                 Decision.Accept(reply, new FailoverEpochOpened(now, r.Id, r.Epoch)),
-            ReplicaServed r when r.Epoch == Epoch => Decision.Accept(reply, Served(r, now)),
+            ReplicaServed r when r.Epoch == Epoch => Decision.Accept(reply, Served(r.Exports.IsDefault ? r with { Exports = [] } : r, now)),
             SourceFenced r when Fence is { } fence && r.Epoch >= fence.Epoch =>
                 Decision.Accept(reply, new SourceFenceConfirmed(now, r.Id, r.Epoch)),
             StoreRemoved r when r.Epoch == Epoch && Phase is Phase.Unprotected { StoreRemovalPending: true } =>

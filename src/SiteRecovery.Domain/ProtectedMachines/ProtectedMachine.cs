@@ -111,7 +111,8 @@ public sealed partial record ProtectedMachine(MachineId Id)
         Protection = new Protection(e.Agent, e.SourceSite, e.TargetSite, e.Disks, e.PolicyName, e.Policy),
         AgentsToRelease = AgentsToRelease.Remove(e.Agent),
         Problems = [],
-        Jobs = Jobs.Start(JobId.Of(Id, e.Cause), MachineActions.Enable, e.At, (StepNames.InitialReplication, true)),
+        Jobs = Jobs.CancelRunning(e.At, "a new protection").Start(
+            JobId.Of(Id, e.Cause), MachineActions.Enable, e.At, (StepNames.InitialReplication, true)),
     };
 
     private ProtectedMachine Synchronized(SynchronizationFinished e) => (this with

@@ -80,6 +80,19 @@ public sealed class FailoverTests
     }
 
     [Fact]
+    public void A_failed_attempt_stays_failed_when_the_next_one_succeeds()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).Failed(WorkKind.OpenEpoch, permanent: true);
+        var first = story.LastJob.Id;
+        story.FailedOverTo(Story.Point).EpochOpened().Served();
+
+        Assert.Equal(
+            [("open-epoch", JobStatus.Failed), ("serve-replica", JobStatus.Cancelled), ("fence-source", JobStatus.Running)],
+            story.State.Jobs.Find(first)!.Steps.Select(s => (s.Name, s.Status)));
+        Assert.Equal(JobStatus.SucceededWithWarnings, story.LastJob.Status);
+    }
+
+    [Fact]
     public void A_failover_that_is_being_retried_goes_on()
     {
         var story = new Story().Protected().FailedOverTo(Story.Point).Failed(WorkKind.OpenEpoch, permanent: false);
