@@ -84,7 +84,7 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
             {
                 return;
             }
-            catch (Exception trouble) when (trouble is SocketException or OutOfMemoryException)
+            catch (Exception)
             {
                 // Out of descriptors or threads: connections that end make room, so go on, but not in a tight loop.
                 await Task.Delay(AcceptPause, time, CancellationToken.None).ConfigureAwait(false);

@@ -95,6 +95,16 @@ public sealed class HostileClients
     });
 
     [Fact]
+    public Task A_client_that_asks_for_much_and_takes_no_replies_blocks_only_itself() => BesideAGoodClient(async disk =>
+    {
+        using var socket = await TransmittingAsync(disk);
+        await socket.SendAsync(Enumerable.Range(0, 1000).SelectMany(_ => Request(0, 0, 4 << 20)).ToArray());
+        await using var another = await disk.ConnectAsync();
+        await CheckAsync(another, 250);
+        socket.LingerState = new LingerOption(true, 0);
+    });
+
+    [Fact]
     public Task Errors_are_answered_and_the_connection_goes_on() => BesideAGoodClient(async disk =>
     {
         using var socket = await TransmittingAsync(disk);

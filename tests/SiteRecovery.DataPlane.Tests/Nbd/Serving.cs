@@ -133,6 +133,14 @@ public sealed class Serving
         await using var second = new NbdServer(disk.Exports, new NbdServerOptions(), TimeProvider.System);
         Assert.Throws<SocketException>(() => second.Listen(disk.Unix));
         await (await disk.ConnectAsync()).DisposeAsync();
+        var left = disk.PathOf("left");
+        using (var crashed = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+        {
+            crashed.Bind(new UnixDomainSocketEndPoint(disk.PathOf("bound")));
+            File.Move(disk.PathOf("bound"), left);
+        }
+        Assert.True(File.Exists(left));
+        await (await NbdClient.ConnectAsync(second.Listen(new UnixDomainSocketEndPoint(left)), "disk", ServedDisk.None)).DisposeAsync();
     }
 
     /// <summary>Completes every request later, on another thread.</summary>
