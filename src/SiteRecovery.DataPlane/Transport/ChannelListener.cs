@@ -1,0 +1,92 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+
+namespace SiteRecovery.DataPlane.Transport;
+
+/// <summary>The port of the data plane: TLS, then the preamble says whether data or control follows.</summary>
+public sealed class ChannelListener(IPEndPoint at, SslServerAuthenticationOptions tls, ChannelOptions options,
+    Func<Stream, Peer, CancellationToken, Task> onData, Func<ControlChannel, CancellationToken, Task> onControl) : IAsyncDisposable
+{
+    private readonly TcpListener _listener = new(at);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly SemaphoreSlim _room = new(4096, 4096);
+    private Task _accepting = Task.CompletedTask;
+
+    public IPEndPoint Endpoint => (IPEndPoint)_listener.LocalEndpoint;
+
+    public void Start()
+    {
+        _listener.Start(512);
+        _accepting = AcceptAsync();
+    }
+
+    private async Task AcceptAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                await _room.WaitAsync(_stop.Token);
+                var socket = await _listener.AcceptSocketAsync(_stop.Token);
+                _ = Task.Run(() => ServeAsync(socket));
+            }
+            catch (OperationCanceledException) { return; }
+            catch (SocketException) when (!_stop.IsCancellationRequested) { _room.Release(); }
+        }
+    }
+
+    private async Task ServeAsync(Socket socket)
+    {
+        try
+        {
+            socket.NoDelay = true;
+            await using var stream = new SslStream(new NetworkStream(socket, ownsSocket: true));
+            using var handshake = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+            handshake.CancelAfter(options.HandshakeTimeout);
+            await stream.AuthenticateAsServerAsync(tls, handshake.Token);
+            if (Peer.Of(stream.RemoteCertificate) is not { } peer) return;
+            var kind = await Preamble.ReadAsync(stream, handshake.Token);
+            if (kind == ChannelKind.Data) await onData(stream, peer, _stop.Token);
+            else await onControl(new ControlChannel(stream, peer), _stop.Token);
+        }
+        catch (Exception)
+        {
+            // A peer that breaks its connection harms nobody else; the rooms behind it have learned why themselves.
+        }
+        finally
+        {
+            _room.Release();
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        _listener.Stop();
+        await _accepting;
+    }
+}
+
+public static class ChannelConnector
+{
+    /// <summary>Connects and shakes hands; the stream's other end is a node of the authority.</summary>
+    public static async ValueTask<SslStream> ConnectAsync(string host, int port, SslClientAuthenticationOptions tls, CancellationToken stop)
+    {
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        SslStream? stream = null;
+        try
+        {
+            await socket.ConnectAsync(host, port, stop);
+            stream = new SslStream(new NetworkStream(socket, ownsSocket: true));
+            await stream.AuthenticateAsClientAsync(tls, stop);
+            return stream;
+        }
+        catch
+        {
+            if (stream is not null) await stream.DisposeAsync();
+            socket.Dispose();
+            throw;
+        }
+    }
+}
