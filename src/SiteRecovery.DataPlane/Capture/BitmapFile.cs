@@ -1,0 +1,165 @@
+using System.Buffers.Binary;
+using System.IO.Hashing;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.DataPlane.Capture;
+
+/// <summary>What a disk's replica may lack, kept beside the disk as BITMAP.md describes.</summary>
+internal sealed class BitmapFile : IDisposable
+{
+    public const int BlockBytes = 64 << 10;
+    public const int RegionBytes = 4 << 20;
+    private const int Page = 4096, BlocksPerRegion = RegionBytes / BlockBytes, Version = 1, ActiveRegionsKept = 256;
+    private const uint Magic = 0x4D425253; // "SRBM"
+    private readonly IBlockFile _file;
+    private readonly long _diskBytes;
+    private readonly BlockBits _wanted, _active;
+    private readonly BlockBits[] _streamed;
+    private readonly Lock _activation = new();
+    private int _current;
+
+    private BitmapFile(IBlockFile file, long diskBytes)
+    {
+        (_file, _diskBytes) = (file, diskBytes);
+        var blocks = Math.Max(1, (diskBytes + BlockBytes - 1) / BlockBytes);
+        var regions = (blocks + BlocksPerRegion - 1) / BlocksPerRegion;
+        long bits = Pages(blocks), at = Page + Pages(regions);
+        _wanted = new BlockBits(file, Page, regions);
+        _active = new BlockBits(null, 0, regions);
+        Unsynced = new BlockBits(file, at, blocks);
+        _streamed = [new BlockBits(file, at + bits, blocks), new BlockBits(file, at + 2 * bits, blocks)];
+        FileBytes = at + 3 * bits;
+    }
+
+    private long FileBytes { get; }
+    public BlockBits Unsynced { get; }
+    public BlockBits Current => _streamed[Volatile.Read(ref _current)];
+    public BlockBits Previous => _streamed[1 - Volatile.Read(ref _current)];
+    /// <summary>Why everything had to be taken as unsynced, or null.</summary>
+    public string? LostReason { get; private set; }
+
+    public static BitmapFile Open(IFileSystem files, string path, long diskBytes, Guid bootId)
+    {
+        var existed = files.Exists(path);
+        var bitmap = new BitmapFile(files.Open(path, FileOpening.Create), diskBytes);
+        var storedBoot = existed ? bitmap.ReadHeader() : null;
+        if (storedBoot is null) bitmap.Start(existed ? "the bitmap file is damaged" : "there is no bitmap file");
+        else bitmap.Resume(storedBoot == bootId);
+        bitmap._file.Flush();
+        bitmap.WriteHeader(bootId);
+        bitmap._file.Flush();
+        files.FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
+        return bitmap;
+    }
+
+    private void Start(string reason)
+    {
+        LostReason = reason;
+        _file.SetLength(0);
+        _file.SetLength(FileBytes);
+        Unsynced.SetAll();
+        // Nothing else is known, so that a power loss before the first sync must find every region active.
+        _wanted.SetAll();
+        _active.SetAll();
+    }
+
+    private void Resume(bool sameBoot)
+    {
+        _wanted.Load();
+        Unsynced.Load();
+        foreach (var bits in _streamed) bits.Load();
+        if (!sameBoot)
+            for (var region = _wanted.Next(0, _active); region >= 0; region = _wanted.Next(region + 1, _active))
+                Unsynced.Set(region * BlocksPerRegion, Math.Min((region + 1) * BlocksPerRegion, Unsynced.Blocks) - 1);
+        Fold();
+        foreach (var bits in _streamed) bits.ClearAll();
+        _active.Include(_wanted);
+    }
+
+    /// <summary>What is not known to be durable at the target counts as unsynced from here on.</summary>
+    public void Fold()
+    {
+        foreach (var bits in _streamed)
+            if (!bits.None) Unsynced.Include(bits);
+    }
+
+    /// <summary>Before a write: the block's bit in the page cache, its region durably active.</summary>
+    public void Mark(long offset, long length)
+    {
+        long first = offset / BlockBytes, last = (offset + length - 1) / BlockBytes;
+        Current.Set(first, last);
+        // The bit is set before the region is looked at; RetireRegions does it the other way round, so that one of both notices.
+        Interlocked.MemoryBarrier();
+        for (var region = first / BlocksPerRegion; region <= last / BlocksPerRegion; region++)
+            if (!_active[region]) Activate(region);
+    }
+
+    private void Activate(long region)
+    {
+        _wanted.Set(region, region);
+        lock (_activation)
+        {
+            if (_active[region]) return; // whoever held the lock before wrote ours along
+            var wanted = new BlockBits(null, 0, _wanted.Blocks);
+            wanted.Include(_wanted);
+            _file.Flush();
+            _active.Include(wanted);
+        }
+    }
+
+    public void Rotate() => Volatile.Write(ref _current, 1 - _current);
+
+    /// <summary>Lazily forgets regions without any bit, so that a power loss costs little to check.</summary>
+    public void RetireRegions()
+    {
+        if (_active.Count() <= ActiveRegionsKept) return;
+        lock (_activation)
+        {
+            for (long region = 0; region < _active.Blocks; region++)
+            {
+                if (!_active[region] || HasBits(region)) continue;
+                _active.Clear(region);
+                _wanted.Clear(region);
+                Interlocked.MemoryBarrier();
+                if (!HasBits(region)) continue;
+                _wanted.Set(region, region);
+                _file.Flush();
+                _active.Set(region, region);
+            }
+        }
+    }
+
+    private bool HasBits(long region)
+    {
+        long first = region * BlocksPerRegion, last = Math.Min(first + BlocksPerRegion, Unsynced.Blocks) - 1;
+        return Unsynced.Any(first, last) || _streamed[0].Any(first, last) || _streamed[1].Any(first, last);
+    }
+
+    private Guid? ReadHeader()
+    {
+        Span<byte> header = stackalloc byte[56];
+        _file.Read(0, header);
+        if (_file.LengthBytes != FileBytes || BinaryPrimitives.ReadUInt32LittleEndian(header) != Magic || BinaryPrimitives.ReadInt32LittleEndian(header[4..]) != Version) return null;
+        if (XxHash3.HashToUInt64(header[..48]) != BinaryPrimitives.ReadUInt64LittleEndian(header[48..])) return null;
+        if (BinaryPrimitives.ReadInt64LittleEndian(header[8..]) != _diskBytes || BinaryPrimitives.ReadInt32LittleEndian(header[16..]) != BlockBytes) return null;
+        return new Guid(header[24..40]);
+    }
+
+    private void WriteHeader(Guid bootId)
+    {
+        Span<byte> header = stackalloc byte[56];
+        header.Clear();
+        BinaryPrimitives.WriteUInt32LittleEndian(header, Magic);
+        BinaryPrimitives.WriteInt32LittleEndian(header[4..], Version);
+        BinaryPrimitives.WriteInt64LittleEndian(header[8..], _diskBytes);
+        BinaryPrimitives.WriteInt32LittleEndian(header[16..], BlockBytes);
+        BinaryPrimitives.WriteInt32LittleEndian(header[20..], RegionBytes);
+        bootId.TryWriteBytes(header[24..]);
+        BinaryPrimitives.WriteUInt64LittleEndian(header[48..], XxHash3.HashToUInt64(header[..48]));
+        _file.Write(0, header);
+    }
+
+    private static long Pages(long bits) => (bits + 8L * Page - 1) / (8L * Page) * Page;
+
+    public void Dispose() => _file.Dispose();
+}

@@ -1,0 +1,33 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Capture;
+
+public sealed record CaptureDisk(DiskGeometry Geometry, string Path);
+
+public sealed record CaptureOptions
+{
+    public required MachineId Machine { get; init; }
+    public required Epoch Epoch { get; init; }
+    public required IReadOnlyList<CaptureDisk> Disks { get; init; }
+    public required string StateFolder { get; init; }
+    public int BufferBytes { get; init; } = 64 << 20;
+    public int BufferWrites { get; init; } = 64 << 10;
+    public long UnacknowledgedBytesMax { get; init; } = 64 << 20;
+    public TimeSpan Linger { get; init; } = TimeSpan.FromMilliseconds(5);
+    public TimeSpan TickInterval { get; init; } = TimeSpan.FromMilliseconds(500);
+    public TimeSpan PointInterval { get; init; } = TimeSpan.FromSeconds(5);
+    public TimeSpan ReconnectDelayMax { get; init; } = TimeSpan.FromSeconds(10);
+    /// <summary>After the first completed synchronization a later gap starts the next one by itself.</summary>
+    public bool ResynchronizeAutomatically { get; init; } = true;
+    /// <summary>Null: the operating system's boot id.</summary>
+    public Guid? BootId { get; init; }
+}
+
+public enum CaptureMode { Tracking, Streaming, Synchronizing, Paused, Fenced }
+
+public sealed record SynchronizationProgress(long BytesTotal, long BytesDone, long BytesSent, double BytesPerSecond, TimeSpan? Remaining);
+
+public sealed record CaptureStatus(
+    CaptureMode Mode, Epoch Epoch, bool Connected, Sequence Newest, Sequence Durable, long DirtyBytes, SynchronizationProgress Progress,
+    string? ResynchronizationReason, long BytesShipped, long BytesResent, string? LastError);

@@ -1,0 +1,30 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.DataPlane.Capture;
+
+/// <summary>capture.json: what a machine's capture must know for sure after any crash.</summary>
+internal sealed record CaptureState
+{
+    public int Epoch { get; init; }
+    public bool Fenced { get; init; }
+    public long Incarnation { get; init; }
+    /// <summary>No sequence at or below it is given out again, unless <see cref="CleanAt"/> says where the last run ended.</summary>
+    public long Reserved { get; init; }
+    public long? CleanAt { get; init; }
+    public bool EverSynchronized { get; init; }
+    public bool Synchronizing { get; init; }
+    public bool Paused { get; init; }
+
+    public static CaptureState? TryLoad(IFileSystem files, string path)
+    {
+        var bytes = files.TryReadAll(path);
+        return bytes is null ? null : JsonSerializer.Deserialize(bytes, CaptureJson.Default.CaptureState);
+    }
+
+    public void Save(IFileSystem files, string path) => files.Replace(path, JsonSerializer.SerializeToUtf8Bytes(this, CaptureJson.Default.CaptureState));
+}
+
+[JsonSerializable(typeof(CaptureState))]
+internal sealed partial class CaptureJson : JsonSerializerContext;

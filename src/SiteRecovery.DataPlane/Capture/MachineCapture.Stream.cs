@@ -1,0 +1,181 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Capture;
+
+/// <content>Connecting: continue where the receiver stands, or start a new incarnation.</content>
+public sealed partial class MachineCapture : IPositionListener
+{
+    private readonly Queue<Batch> _unacknowledged = new(); // under _log, like the positions below
+    private readonly Queue<(long Ordinal, long Losses, SplitDisk Disk, long First, long Last)> _toClear = new();
+    private long _unacknowledgedBytes, _durableOrdinal, _ordinal, _incarnation, _durableSequence, _shipped;
+    private long _bytesShipped, _bytesResent;
+    private long _rotationTicket = -1, _rotationSequence = -1;
+    private volatile CancellationTokenSource? _sessionStop;
+    private volatile bool _connected;
+    private volatile string? _lastError;
+
+    /// <summary>Streams until stopped: connects, reconnects, synchronizes. One call at a time.</summary>
+    public async Task RunAsync(IStreamTarget target, CancellationToken stop)
+    {
+        var failures = 0;
+        while (!stop.IsCancellationRequested)
+        {
+            try
+            {
+                if (_fenced || _paused)
+                {
+                    await _signal.WaitAsync(TimeSpan.FromMilliseconds(500), stop).ConfigureAwait(false);
+                    continue;
+                }
+                await RunSessionAsync(target, () => failures = 0, stop).ConfigureAwait(false);
+            }
+            catch (StaleEpochException stale)
+            {
+                _lastError = stale.Message;
+                await FenceAsync(stale.Current, CancellationToken.None).ConfigureAwait(false);
+            }
+            catch (Exception error) when (!stop.IsCancellationRequested)
+            {
+                if (error is not OperationCanceledException) _lastError = error.Message;
+                var delay = TimeSpan.FromMilliseconds(Math.Min(_options.ReconnectDelayMax.TotalMilliseconds, 20 * Math.Pow(2, Math.Min(failures++, 20))));
+                await Task.Delay(delay, _time, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+            catch (OperationCanceledException) when (stop.IsCancellationRequested)
+            {
+            }
+        }
+    }
+
+    private async Task RunSessionAsync(IStreamTarget target, Action connected, CancellationToken stop)
+    {
+        using var sessionStop = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        _sessionStop = sessionStop;
+        if (_incarnation == 0) NewIncarnation();
+        var session = await OpenAsync(target, sessionStop.Token).ConfigureAwait(false);
+        try
+        {
+            if (!TryContinue(session.Opened))
+            {
+                await session.DisposeAsync().ConfigureAwait(false);
+                NewIncarnation();
+                session = await OpenAsync(target, sessionStop.Token).ConfigureAwait(false);
+            }
+            _ = session.Closed.ContinueWith(_ => EndSession(sessionStop), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+            _connected = true;
+            connected();
+            await PumpAsync(session, sessionStop.Token).ConfigureAwait(false);
+        }
+        finally
+        {
+            (_connected, _sessionStop) = (false, null);
+            await StopWalkAsync().ConfigureAwait(false);
+            await session.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    private async Task<IStreamSession> OpenAsync(IStreamTarget target, CancellationToken stop)
+    {
+        var opening = new StreamOpening(_options.Machine, Epoch, _disks.ConvertAll(d => d.Geometry), _incarnation);
+        var session = await target.OpenAsync(opening, this, stop).ConfigureAwait(false);
+        lock (_log) _durableSequence = Math.Max(_durableSequence, session.Opened.DurableSequence.Value);
+        return session;
+    }
+
+    /// <summary>True if this incarnation can go on: everything the receiver lacks is still here.</summary>
+    private bool TryContinue(StreamOpened opened)
+    {
+        lock (_log)
+        {
+            if (_ordinal == 0) return true;
+            var held = opened.Held.Incarnation == _incarnation ? opened.Held.Ordinal : 0;
+            if (held > _ordinal) return false;
+            var oldest = _unacknowledged.TryPeek(out var batch) ? batch.Header.Ordinal : _ordinal + 1;
+            if (oldest > held + 1) return false;
+        }
+        Received(opened.Held);
+        Durable(opened.Durable, opened.DurableSequence);
+        return true;
+    }
+
+    private void NewIncarnation()
+    {
+        lock (_log)
+        {
+            var started = _ordinal > 0;
+            (_incarnation, _ordinal, _durableOrdinal, _unacknowledgedBytes) = (_state.Incarnation + 1, 0, 0, 0);
+            Save(s => s with { Incarnation = _incarnation });
+            _unacknowledged.Clear();
+            _toClear.Clear();
+            foreach (var disk in _disks) disk.Sent.ClearAll();
+            if (!started) return;
+            _ring.Clear();
+            LoseStream("the receiver lost batches that were not durable");
+            foreach (var disk in _disks) disk.Bitmap.Fold();
+        }
+    }
+
+    public void Received(StreamPosition position)
+    {
+        lock (_log)
+        {
+            if (position.Incarnation != _incarnation) return;
+            while (_unacknowledged.TryPeek(out var batch) && batch.Header.Ordinal <= position.Ordinal)
+                _unacknowledgedBytes -= _unacknowledged.Dequeue().Frame.Length;
+        }
+        _signal.Set();
+    }
+
+    public void Durable(StreamPosition position, Sequence sequence)
+    {
+        lock (_log)
+        {
+            if (position.Incarnation == _incarnation) _durableOrdinal = Math.Max(_durableOrdinal, position.Ordinal);
+            _durableSequence = Math.Max(_durableSequence, sequence.Value);
+        }
+        _signal.Set();
+    }
+
+    /// <summary>Clears what became durable and rotates the streamed bits. Under _log.</summary>
+    private void Settle()
+    {
+        while (_toClear.TryPeek(out var done) && done.Ordinal <= _durableOrdinal)
+        {
+            _toClear.Dequeue();
+            for (var block = done.First; block <= done.Last; block++)
+            {
+                done.Disk.Sent.Clear(block);
+                if (done.Losses == _losses) done.Disk.Bitmap.Unsynced.Clear(block);
+            }
+        }
+        if (_rotationTicket < 0)
+        {
+            if (_disks.TrueForAll(d => d.Bitmap.Current.None)) return;
+            foreach (var disk in _disks) disk.Bitmap.Rotate();
+            (_rotationTicket, _rotationSequence) = (Interlocked.Read(ref _tickets), -1);
+        }
+        if (_rotationSequence < 0 && _disks.TrueForAll(d => d.HasPassed(_rotationTicket))) _rotationSequence = _newest;
+        if (_rotationSequence < 0 || _durableSequence < _rotationSequence) return;
+        foreach (var disk in _disks)
+        {
+            disk.Bitmap.Previous.ClearAll();
+            disk.Bitmap.RetireRegions();
+        }
+        _rotationTicket = -1;
+    }
+
+    private void EndSession() => EndSession(_sessionStop);
+
+    private void EndSession(CancellationTokenSource? session)
+    {
+        try
+        {
+            session?.Cancel();
+        }
+        catch (ObjectDisposedException)
+        {
+            // It ended by itself.
+        }
+        _signal.Set();
+    }
+}

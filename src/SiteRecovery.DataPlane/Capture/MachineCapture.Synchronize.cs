@@ -1,0 +1,216 @@
+using System.IO.Hashing;
+using System.Threading.Channels;
+using SiteRecovery.DataPlane.Blocks;
+
+namespace SiteRecovery.DataPlane.Capture;
+
+/// <content>Initial replication and resynchronization: one walk over what is unsynced, beside the stream of new writes.</content>
+public sealed partial class MachineCapture
+{
+    private const int ChunkBlocks = BatchBytesMax / BitmapFile.BlockBytes, ChunksAhead = 8;
+    private readonly Lock _chunkGate = new();
+    private readonly List<SyncChunk> _openChunks = [];
+    private Channel<Task<SyncChunk>>? _walk;
+    private CancellationTokenSource? _walkStop;
+    private Task _walking = Task.CompletedTask;
+    private bool _targetEmpty;
+    private long _walkLosses = -1, _walkTicket = -1, _walkEnd = -1, _walkStarted;
+    private long _progressTotal, _progressDone, _progressSent;
+
+    /// <summary>A run of blocks that has been read; blocks that the target has already are false in <see cref="Differs"/>.</summary>
+    private sealed class SyncChunk(SplitDisk disk, long first, int blocks)
+    {
+        public readonly SplitDisk Disk = disk;
+        public readonly long First = first, Offset = first * BitmapFile.BlockBytes;
+        public readonly int Blocks = blocks;
+        public readonly byte[] Data = new byte[(int)Math.Min((long)blocks * BitmapFile.BlockBytes, disk.SizeBytes - first * BitmapFile.BlockBytes)];
+        public readonly bool[] Differs = new bool[blocks];
+        public bool Stale;
+
+        public Span<byte> Block(int index) => Data.AsSpan(index * BitmapFile.BlockBytes, Math.Min(BitmapFile.BlockBytes, Data.Length - index * BitmapFile.BlockBytes));
+    }
+
+    private void MarkStale(Extent extent)
+    {
+        lock (_chunkGate)
+            foreach (var chunk in _openChunks)
+                if (chunk.Disk.Geometry.Index == extent.Disk && extent.Offset < chunk.Offset + chunk.Data.Length && chunk.Offset < extent.Offset + extent.Length) chunk.Stale = true;
+    }
+
+    private async ValueTask<bool> ShipBlocksAsync(IStreamSession session, CancellationToken stop)
+    {
+        if (_walk is null) return await TryStartWalkAsync(session, stop).ConfigureAwait(false);
+        if (_walkLosses != Volatile.Read(ref _losses))
+        {
+            await StopWalkAsync().ConfigureAwait(false);
+            return true;
+        }
+        if (_walk.Reader.TryPeek(out var next))
+        {
+            if (!next.IsCompleted) return false;
+            _walk.Reader.TryRead(out _);
+            await ShipChunkAsync(session, await next.ConfigureAwait(false), stop).ConfigureAwait(false);
+            return true;
+        }
+        if (!_walk.Reader.Completion.IsCompleted) return false;
+        await _walking.ConfigureAwait(false);
+        return await TryCompleteWalkAsync(session, stop).ConfigureAwait(false);
+    }
+
+    private async ValueTask<bool> TryStartWalkAsync(IStreamSession session, CancellationToken stop)
+    {
+        bool gap;
+        lock (_log)
+        {
+            if (_accepting && _consistent) return false;
+            var nothingMissing = _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
+            var wanted = _synchronizationRequested || nothingMissing || (_options.ResynchronizeAutomatically && _state.EverSynchronized);
+            if (!wanted || (!_accepting && _ring.Count > 0)) return false;
+            // Only a stream that was told nothing else since its start still has the gap that its start announced.
+            gap = _consistent;
+            _consistent = false;
+            _accepting = true;
+            if (_walkLosses != _losses)
+            {
+                _toClear.Clear();
+                foreach (var disk in _disks) disk.Sent.ClearAll();
+            }
+            _walkLosses = _losses;
+        }
+        if (!_state.Synchronizing) Save(s => s with { Synchronizing = true });
+        if (gap) await ShipMarkerAsync(session, MarkerKind.StreamStart, "gap", stop).ConfigureAwait(false);
+        (_walkTicket, _walkEnd, _progressDone, _progressSent, _walkStarted) = (-1, -1, 0, 0, _time.GetTimestamp());
+        _progressTotal = _disks.Sum(d => Math.Max(0, d.Bitmap.Unsynced.Count() - d.Sent.Count()) * BitmapFile.BlockBytes);
+        _walkStop = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        _walk = Channel.CreateBounded<Task<SyncChunk>>(ChunksAhead);
+        _walking = WalkAsync(session, _walk.Writer, _targetEmpty, _walkStop.Token);
+        _targetEmpty = false;
+        return true;
+    }
+
+    private async Task WalkAsync(IStreamSession session, ChannelWriter<Task<SyncChunk>> chunks, bool targetEmpty, CancellationToken stop)
+    {
+        await Task.Yield();
+        try
+        {
+            foreach (var disk in _disks)
+                for (var first = disk.Bitmap.Unsynced.Next(0, disk.Sent); first >= 0; first = disk.Bitmap.Unsynced.Next(first, disk.Sent))
+                {
+                    var blocks = 1;
+                    while (blocks < ChunkBlocks && first + blocks < disk.Bitmap.Unsynced.Blocks && disk.Bitmap.Unsynced[first + blocks] && !disk.Sent[first + blocks]) blocks++;
+                    await chunks.WaitToWriteAsync(stop).ConfigureAwait(false);
+                    await chunks.WriteAsync(CompareAsync(session, new SyncChunk(disk, first, blocks), targetEmpty, stop), stop).ConfigureAwait(false);
+                    first += blocks;
+                }
+        }
+        finally
+        {
+            chunks.TryComplete();
+            _signal.Set();
+        }
+    }
+
+    private async Task<SyncChunk> CompareAsync(IStreamSession session, SyncChunk chunk, bool targetEmpty, CancellationToken stop)
+    {
+        // Registered before it is read, so that no delta to it goes unnoticed.
+        lock (_chunkGate) _openChunks.Add(chunk);
+        try
+        {
+            Read(chunk);
+            var theirs = targetEmpty ? new ulong[chunk.Blocks]
+                : await session.HashesAsync(chunk.Disk.Geometry.Index, chunk.Offset, BitmapFile.BlockBytes, chunk.Blocks, stop).ConfigureAwait(false);
+            for (var i = 0; i < chunk.Blocks; i++) chunk.Differs[i] = theirs[i] != HashOf(chunk.Block(i));
+            return chunk;
+        }
+        finally
+        {
+            _signal.Set();
+        }
+    }
+
+    private static void Read(SyncChunk chunk)
+    {
+        var (run, hole) = chunk.Disk.File.RunAt(chunk.Offset);
+        if (hole && run >= chunk.Data.Length) chunk.Data.AsSpan().Clear();
+        else chunk.Disk.File.Read(chunk.Offset, chunk.Data);
+    }
+
+    private static bool IsZero(ReadOnlySpan<byte> block) => block.IndexOfAnyExcept((byte)0) < 0;
+
+    private static ulong HashOf(ReadOnlySpan<byte> block) => IsZero(block) ? 0 : XxHash3.HashToUInt64(block);
+
+    private async ValueTask ShipChunkAsync(IStreamSession session, SyncChunk chunk, CancellationToken stop)
+    {
+        lock (_chunkGate) _openChunks.Remove(chunk);
+        // Nobody else encodes batches, so nothing slips between this second read and the chunk's place in the log.
+        if (chunk.Stale) Read(chunk);
+        int count = 0, bytes = 0;
+        for (var i = 0; i < chunk.Blocks; i++)
+        {
+            if (!chunk.Differs[i]) continue;
+            var block = chunk.Block(i);
+            var zero = IsZero(block);
+            _extents[count++] = new Extent(chunk.Offset + (long)i * BitmapFile.BlockBytes, block.Length, chunk.Disk.Geometry.Index, zero ? ExtentKind.Zero : ExtentKind.Data);
+            if (zero) continue;
+            block.CopyTo(_payload.AsSpan(bytes));
+            bytes += block.Length;
+        }
+        Batch? batch = null;
+        var last = new Domain.History.Sequence(_shipped);
+        if (count > 0) batch = Encode(BatchKind.Sync, MarkerKind.None, last, last, _extents.AsSpan(0, count), _payload.AsSpan(0, bytes));
+        lock (_log)
+        {
+            chunk.Disk.Sent.Set(chunk.First, chunk.First + chunk.Blocks - 1);
+            _toClear.Enqueue((_ordinal, _walkLosses, chunk.Disk, chunk.First, chunk.First + chunk.Blocks - 1));
+        }
+        _progressDone += chunk.Data.Length;
+        _progressSent += bytes;
+        if (batch is not null) await session.OfferAsync(batch, stop).ConfigureAwait(false);
+    }
+
+    /// <summary>The last read may have seen writes that are not shipped yet; the replica is a prefix once they all are.</summary>
+    private async ValueTask<bool> TryCompleteWalkAsync(IStreamSession session, CancellationToken stop)
+    {
+        if (_walkTicket < 0) _walkTicket = Interlocked.Read(ref _tickets);
+        lock (_log)
+        {
+            if (_walkEnd < 0 && _disks.TrueForAll(d => d.HasPassed(_walkTicket))) _walkEnd = _newest;
+            if (_walkEnd < 0 || (_ring.Count > 0 && _ring.Peek(0).Sequence <= _walkEnd)) return false;
+            if (_walkLosses != _losses) return true;
+            _shipped = Math.Max(_shipped, _walkEnd);
+            _consistent = true;
+            _reason = null;
+        }
+        await ShipMarkerAsync(session, MarkerKind.SyncCompleted, "", stop).ConfigureAwait(false);
+        await StopWalkAsync().ConfigureAwait(false);
+        _synchronizationRequested = false;
+        Save(s => s with { Synchronizing = false, EverSynchronized = true });
+        return true;
+    }
+
+    private async Task StopWalkAsync()
+    {
+        if (_walk is null) return;
+        _walkStop!.Cancel();
+        await _walking.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        while (_walk.Reader.TryRead(out var chunk)) await ((Task)chunk).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        lock (_chunkGate) _openChunks.Clear();
+        _walkStop.Dispose();
+        _walk = null;
+    }
+
+    public CaptureStatus Status()
+    {
+        lock (_log)
+        {
+            var mode = _fenced ? CaptureMode.Fenced : _paused ? CaptureMode.Paused : !_accepting ? CaptureMode.Tracking : _consistent ? CaptureMode.Streaming : CaptureMode.Synchronizing;
+            var elapsed = _walk is null ? 0 : _time.GetElapsedTime(_walkStarted).TotalSeconds;
+            var rate = elapsed > 0 ? _progressDone / elapsed : 0;
+            var progress = new SynchronizationProgress(_progressTotal, _progressDone, _progressSent, rate,
+                rate > 0 ? TimeSpan.FromSeconds(Math.Max(0, _progressTotal - _progressDone) / rate) : null);
+            return new CaptureStatus(mode, Epoch, _connected, new(_newest), new(_durableSequence),
+                _disks.Sum(d => d.Bitmap.Unsynced.Count() * BitmapFile.BlockBytes), progress, _reason,
+                Interlocked.Read(ref _bytesShipped), Interlocked.Read(ref _bytesResent), _lastError);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Capture;
+
+/// <summary>Captures one machine: its disks to serve, its one sequence, and the stream to whoever takes it.</summary>
+public sealed partial class MachineCapture : IAsyncDisposable
+{
+    private const long ReservationStep = 1_000_000;
+    private const int ExtentBytesMax = 1 << 20;
+    private readonly CaptureOptions _options;
+    private readonly IFileSystem _files;
+    private readonly TimeProvider _time;
+    private readonly List<SplitDisk> _disks = [];
+    private readonly Lock _log = new(), _stateGate = new();
+    private readonly CaptureRing _ring;
+    private readonly CaptureSignal _signal = new();
+    private readonly string _statePath;
+    private CaptureState _state;
+    private long _newest, _reserved, _tickets, _losses;
+    private bool _accepting;
+    private volatile bool _fenced, _paused, _synchronizationRequested;
+    private volatile string? _reason;
+
+    private MachineCapture(CaptureOptions options, IFileSystem files, TimeProvider time)
+    {
+        (_options, _files, _time) = (options, files, time);
+        _ring = new CaptureRing(options.BufferBytes, options.BufferWrites);
+        _statePath = Path.Combine(options.StateFolder, "capture.json");
+        var stored = CaptureState.TryLoad(files, _statePath);
+        _state = stored is not null && stored.Epoch >= options.Epoch.Value ? stored : (stored ?? new CaptureState()) with { Epoch = options.Epoch.Value, Fenced = false };
+        (_newest, _fenced, _paused) = (_state.CleanAt ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Paused);
+        _synchronizationRequested = _state.Synchronizing;
+        _reserved = _newest + ReservationStep;
+    }
+
+    public IReadOnlyList<SplitDisk> Disks => _disks;
+    public bool IsFenced => _fenced;
+    public Epoch Epoch => new(_state.Epoch);
+
+    /// <exception cref="System.Text.Json.JsonException">capture.json is damaged: whether the machine is fenced is unknown, so it does not open.</exception>
+    public static Task<MachineCapture> OpenAsync(CaptureOptions options, IFileSystem files, TimeProvider time)
+    {
+        files.CreateDirectory(options.StateFolder);
+        var bootId = options.BootId ?? (files.TryReadAll("/proc/sys/kernel/random/boot_id") is { } text && Guid.TryParse(System.Text.Encoding.ASCII.GetString(text), out var id) ? id : Guid.Empty);
+        var capture = new MachineCapture(options, files, time);
+        foreach (var disk in options.Disks)
+        {
+            var bitmap = BitmapFile.Open(files, Path.Combine(options.StateFolder, $"disk-{disk.Geometry.Index}.bitmap"), disk.Geometry.SizeBytes, bootId);
+            capture._disks.Add(new SplitDisk(capture, disk.Geometry, files.Open(disk.Path, FileOpening.ReadWrite), bitmap));
+            if (bitmap.LostReason is not null) capture._reason = bitmap.LostReason;
+            else if (!bitmap.Unsynced.None) capture._reason ??= "writes before the restart are not known to be durable at the target";
+        }
+        // Sequences reserved before they are used; the clean end is void from now on.
+        capture.Save(s => s with { Reserved = capture._reserved, CleanAt = null });
+        return Task.FromResult(capture);
+    }
+
+    /// <summary>Durable before it returns; from then on no write is taken.</summary>
+    public async Task FenceAsync(Epoch epoch, CancellationToken stop = default)
+    {
+        _fenced = true;
+        while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue))) await Task.Delay(TimeSpan.FromMilliseconds(1), stop).ConfigureAwait(false);
+        Save(s => s with { Fenced = true, Epoch = Math.Max(s.Epoch, epoch.Value) });
+        foreach (var disk in _disks) disk.File.Flush();
+        EndSession();
+    }
+
+    public void Pause()
+    {
+        _paused = true;
+        Save(s => s with { Paused = true });
+        EndSession();
+    }
+
+    /// <summary>Takes up streaming again; what was tracked meanwhile is resynchronized.</summary>
+    public void Resume()
+    {
+        Save(s => s with { Paused = false });
+        _paused = false;
+        _signal.Set();
+    }
+
+    /// <summary>For an initial replication or a full check: every block counts as missing at the target.</summary>
+    public void MarkAllUnsynced(string reason = "initial replication")
+    {
+        lock (_log)
+        {
+            foreach (var disk in _disks) disk.Bitmap.Unsynced.SetAll();
+            LoseStream(reason);
+        }
+        _signal.Set();
+    }
+
+    /// <summary>Starts, or after a restart continues, making the target complete for everything unsynced.</summary>
+    public Task StartSynchronizationAsync()
+    {
+        Save(s => s with { Synchronizing = true });
+        _synchronizationRequested = true;
+        _signal.Set();
+        return Task.CompletedTask;
+    }
+
+    internal void ThrowIfFenced()
+    {
+        if (_fenced) throw new ReadOnlyDeviceException($"machine {_options.Machine} is fenced: its epoch is over");
+    }
+
+    internal long NextTicket() => Interlocked.Increment(ref _tickets);
+
+    /// <summary>A write has landed: it gets its place in the history, and its data a place in the buffer if there is one.</summary>
+    internal void Append(SplitDisk disk, long offset, long length, ExtentKind kind, ReadOnlySpan<byte> data)
+    {
+        var pieceMax = kind == ExtentKind.Data ? ExtentBytesMax : 1L << 30;
+        lock (_log)
+        {
+            for (long at = 0; at < length;)
+            {
+                var piece = (int)Math.Min(pieceMax, length - at);
+                if (_newest == _reserved) Reserve();
+                _newest++;
+                var extent = new Extent(offset + at, piece, disk.Geometry.Index, kind);
+                if (_accepting && !_ring.TryAppend(extent, _newest, kind == ExtentKind.Data ? data.Slice((int)at, piece) : default))
+                    LoseStream("the capture buffer overflowed");
+                if (!_accepting) MarkUnsynced(disk, extent.Offset, piece);
+                at += piece;
+            }
+        }
+        _signal.Set();
+    }
+
+    /// <summary>A write failed half way: the disk may hold anything there, and no stream carries it.</summary>
+    internal void LoseWrite(SplitDisk disk, long offset, long length)
+    {
+        lock (_log)
+        {
+            LoseStream("a write to the disk failed");
+            MarkUnsynced(disk, offset, length);
+        }
+        _signal.Set();
+    }
+
+    private static void MarkUnsynced(SplitDisk disk, long offset, long length) =>
+        disk.Bitmap.Unsynced.Set(offset / BitmapFile.BlockBytes, (offset + length - 1) / BitmapFile.BlockBytes);
+
+    // Under _log. Whatever a synchronization has done since the last loss no longer clears bits.
+    private void LoseStream(string reason)
+    {
+        _accepting = false;
+        _reason = reason;
+        _losses++;
+    }
+
+    private void Reserve()
+    {
+        _reserved += ReservationStep;
+        Save(s => s with { Reserved = _reserved });
+    }
+
+    private void Save(Func<CaptureState, CaptureState> change)
+    {
+        lock (_stateGate)
+        {
+            _state = change(_state);
+            _state.Save(_files, _statePath);
+        }
+    }
+
+    /// <summary>Ends the stream (stop RunAsync first) and remembers where the history ended.</summary>
+    public ValueTask DisposeAsync()
+    {
+        EndSession();
+        lock (_log)
+        {
+            Settle();
+            Save(s => s with { CleanAt = _newest });
+        }
+        foreach (var disk in _disks)
+        {
+            disk.File.Flush();
+            disk.File.Dispose();
+            disk.Bitmap.Dispose();
+        }
+        return ValueTask.CompletedTask;
+    }
+}
