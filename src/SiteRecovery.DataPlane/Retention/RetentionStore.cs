@@ -1,0 +1,177 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <summary>The history of a machine at the target site: an append-only log with views at every consistent position. STORE.md.</summary>
+public sealed class RetentionStore : IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly IFileSystem _files;
+    private readonly TimeProvider _time;
+    private readonly StoreLog _log;
+    private readonly StoreHistory _history;
+    private StoreManifest _manifest;
+    private StoreView? _newest;
+
+    private RetentionStore(string folder, IFileSystem files, TimeProvider time, StoreManifest manifest, bool readOnly)
+    {
+        (Folder, _files, _time, _manifest) = (folder, files, time, manifest);
+        _history = new StoreHistory(manifest.Epochs[0]);
+        _log = new StoreLog(folder, files, BatchCodec.TagOf(Machine), readOnly);
+        try
+        {
+            _log.Recover(Replay);
+        }
+        catch
+        {
+            _log.Dispose();
+            throw;
+        }
+        ForkUpTo(new Epoch(manifest.Epochs[^1].Epoch));
+        (Durable, DurableSequence) = (_history.Held, _history.Newest);
+    }
+
+    public string Folder { get; }
+    public MachineId Machine => new(_manifest.Machine);
+    public IReadOnlyList<DiskRecord> Disks { get { lock (_gate) return _manifest.Disks; } }
+    public Epoch CurrentEpoch { get { lock (_gate) return _history.Current; } }
+    public StreamPosition Held { get { lock (_gate) return _history.Held; } }
+    public StreamPosition Durable { get; private set; }
+    public Sequence DurableSequence { get; private set; }
+    public bool IsEmpty { get { lock (_gate) return !_history.Entries.Any(e => e.Header.ExtentCount > 0); } }
+    /// <summary>The newest viewable position; its time is that of the newest batch or tick at it.</summary>
+    public RecoveryPoint? ConsistentUpTo { get { lock (_gate) return _history.ConsistentUpTo; } }
+    public bool Consistent { get { lock (_gate) return _history.Consistent; } }
+    public DateTimeOffset CurrentAsOf { get { lock (_gate) return _history.CurrentAsOf; } }
+    public IReadOnlyList<RecoveryPoint> Points { get { lock (_gate) return [.. _history.Points]; } }
+    public long Bytes { get { lock (_gate) return _log.Bytes; } }
+    /// <summary>Bytes of an unsynced, torn tail that opening cut off.</summary>
+    public long CutBytes => _log.CutBytes;
+    public IReadOnlyList<StoreDamage> Damage { get { lock (_gate) return [.. _log.Damage]; } }
+    public string? FailedReason { get { lock (_gate) return _log.FailedReason; } }
+
+    public static bool Exists(string folder, IFileSystem files) => files.Exists(Path.Combine(folder, StoreManifest.FileName));
+
+    public static RetentionStore Create(string folder, MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch, IFileSystem files, TimeProvider time)
+    {
+        if (Exists(folder, files)) throw new IOException($"{folder} holds a store already");
+        files.CreateDirectory(Path.Combine(folder, "log"));
+        var manifest = new StoreManifest(StoreManifest.CurrentVersion, machine.Value,
+            [.. disks.Select(d => new DiskRecord(d.Index, d.Name, d.SizeBytes))], 4096, [new EpochRecord(epoch.Value, 0, 0, time.GetUtcNow())]);
+        files.Replace(Path.Combine(folder, StoreManifest.FileName), manifest.ToBytes());
+        return new RetentionStore(folder, files, time, manifest, readOnly: false);
+    }
+
+    /// <param name="readOnly">Changes no byte on disk: a torn tail is passed over instead of cut.</param>
+    public static RetentionStore Open(string folder, IFileSystem files, TimeProvider time, bool readOnly = false)
+    {
+        var bytes = files.TryReadAll(Path.Combine(folder, StoreManifest.FileName)) ?? throw new InvalidDataException($"{folder} holds no store");
+        return new RetentionStore(folder, files, time, StoreManifest.Parse(bytes), readOnly);
+    }
+
+    /// <summary>Appends a verified batch; durable after <see cref="Flush"/>. False for a duplicate.</summary>
+    public bool Append(Batch batch)
+    {
+        lock (_gate)
+        {
+            if (batch.Header.MachineTag != BatchCodec.TagOf(Machine)) throw new InvalidDataException("batch of another machine");
+            if (!_history.Accepts(batch.Header)) return false;
+            CheckExtents(batch);
+            var entry = _log.Append(batch);
+            _history.Apply(entry, TextOf(batch));
+            _newest?.Extend(_history.Entries.Count - 1, entry, batch);
+            return true;
+        }
+    }
+
+    /// <summary>Makes everything appended durable.</summary>
+    public void Flush()
+    {
+        lock (_gate)
+        {
+            _log.Flush();
+            (Durable, DurableSequence) = (_history.Held, _history.Newest);
+        }
+    }
+
+    /// <summary>Forks the history. Idempotent; durable when it returns, and older epochs are refused from then on.</summary>
+    public void OpenEpoch(Epoch next, RecoveryPoint from)
+    {
+        lock (_gate)
+        {
+            var last = _manifest.Epochs[^1];
+            if (last.Epoch == next.Value && last.ForkedFromEpoch == from.Epoch.Value && last.ForkedFromSequence == from.Sequence.Value) return;
+            if (next <= _history.Current) throw new StaleEpochException(_history.Current);
+            if (_history.Resolve(from.Epoch, from.Sequence) is null) throw new InvalidDataException($"{from.Id} is not viewable in this store");
+            _log.Flush();
+            var changed = _manifest with { Epochs = [.. _manifest.Epochs, new EpochRecord(next.Value, from.Epoch.Value, from.Sequence.Value, _time.GetUtcNow())] };
+            _files.Replace(Path.Combine(Folder, StoreManifest.FileName), changed.ToBytes());
+            _manifest = changed;
+            _history.Fork(changed.Epochs[^1]);
+            (Durable, DurableSequence, _newest) = (_history.Held, _history.Newest, null);
+        }
+    }
+
+    public RecoveryPoint? ResolvePoint(PointSelector selector)
+    {
+        lock (_gate) return _history.Choose(selector);
+    }
+
+    /// <summary>All disks at a point.</summary>
+    public StoreView At(RecoveryPoint point)
+    {
+        lock (_gate) return new StoreView(_log, Disks, _history.Entries, _history.RangesOf(point.Epoch, point.Sequence));
+    }
+
+    /// <summary>XxHash3 of each block of the newest state, consistent or not; 0 for a block of zeroes.</summary>
+    public ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop)
+    {
+        StoreView view;
+        lock (_gate) view = _newest ??= new StoreView(_log, Disks, _history.Entries, _history.RangesOfNewest());
+        return view.HashesAsync(disk, offset, blockBytes, blocks, stop);
+    }
+
+    /// <summary>Reads and checks every frame of the log.</summary>
+    public IReadOnlyList<StoreDamage> Verify()
+    {
+        lock (_gate) return _log.Verify();
+    }
+
+    public void Dispose()
+    {
+        lock (_gate) _log.Dispose();
+    }
+
+    private void Replay(LogEntry entry, Batch prefix)
+    {
+        if (entry.Header.Epoch > _history.Current) ForkUpTo(entry.Header.Epoch);
+        _history.Apply(entry, entry.Header.Kind == BatchKind.Marker ? TextOf(_log.ReadFrame(entry)) : default);
+    }
+
+    private void ForkUpTo(Epoch epoch)
+    {
+        foreach (var fork in _manifest.Epochs)
+            if (fork.Epoch > _history.Current.Value && fork.Epoch <= epoch.Value) _history.Fork(fork);
+    }
+
+    private void CheckExtents(Batch batch)
+    {
+        for (var i = 0; i < batch.Header.ExtentCount; i++)
+        {
+            var extent = batch.ExtentAt(i);
+            var size = _manifest.Disks.FirstOrDefault(d => d.Index == extent.Disk)?.SizeBytes ?? -1;
+            if (extent.Offset > size - extent.Length) throw new InvalidDataException($"extent at {extent.Offset} lies outside disk {extent.Disk}");
+        }
+    }
+
+    private static ReadOnlySpan<byte> TextOf(Batch batch)
+    {
+        if (batch.Header.Kind != BatchKind.Marker) return default;
+        if (batch.Header.Compression == PayloadCompression.None) return batch.StoredPayload.Span;
+        var text = new byte[batch.Header.RawBytes];
+        BatchCodec.Decompress(batch, text);
+        return text;
+    }
+}
