@@ -1,0 +1,61 @@
+using System.Diagnostics;
+
+namespace SiteRecovery.Actors.Configuration;
+
+/// <param name="Event">Null when refused.</param>
+public sealed record ConfigurationDecision(ConfigurationEvent? Event, ConfigurationReply Reply);
+
+public sealed partial record ClusterConfiguration
+{
+    public ConfigurationDecision Decide(ConfigurationCommand command, DateTimeOffset now) => command switch
+    {
+        SaveVault c when c.Vault.Problems().FirstOrDefault() is { } problem => Refuse("invalid", problem, "Correct the vault."),
+        SaveVault c => Accept(new VaultSaved(now, c.By, c.Vault)),
+        RemoveVault c when !Vaults.ContainsKey(c.Name) => Unknown("vault", c.Name),
+        RemoveVault c when Machines.ContainsValue(c.Name) => Refuse("inUse", $"Vault '{c.Name}' has machines.", "Disable their protection first."),
+        RemoveVault c => Accept(new VaultRemoved(now, c.By, c.Name)),
+        SavePolicy { Name: "" } => Refuse("invalid", "A policy needs a name.", "Name it."),
+        SavePolicy c when c.Policy.Problems().FirstOrDefault() is { } p => Refuse("invalid", $"{p.Setting}: {p.Problem}", p.Remedy),
+        SavePolicy c => Accept(new PolicySaved(now, c.By, c.Name, c.Policy)),
+        RemovePolicy c when !Policies.ContainsKey(c.Name) => Unknown("policy", c.Name),
+        RemovePolicy { Name: DefaultPolicy } => Refuse("inUse", "The default policy stays.", "Change it instead."),
+        RemovePolicy c when Clouds.Values.Any(x => x.Policy == c.Name) => Refuse("inUse", $"Policy '{c.Name}' is used by a cloud.", "Give the cloud another policy first."),
+        RemovePolicy c => Accept(new PolicyRemoved(now, c.By, c.Name)),
+        SaveCloud c when !Policies.ContainsKey(c.Cloud.Policy) => Unknown("policy", c.Cloud.Policy),
+        SaveCloud c => Accept(new CloudSaved(now, c.By, c.Cloud)),
+        RemoveCloud c when !Clouds.ContainsKey(c.Name) => Unknown("cloud", c.Name),
+        RemoveCloud c => Accept(new CloudRemoved(now, c.By, c.Name)),
+        ListMachine c when !Vaults.ContainsKey(c.Vault) => Unknown("vault", c.Vault),
+        ListMachine c when Machines.TryGetValue(c.Machine.Value, out var vault) && vault != c.Vault =>
+            Refuse("inUse", $"'{c.Machine}' is in vault '{vault}'.", "Choose another name, or unlist it there first."),
+        ListMachine c => Accept(new MachineListed(now, c.By, c.Machine, c.Vault)),
+        UnlistMachine c when !Machines.ContainsKey(c.Machine.Value) => Unknown("machine", c.Machine.Value),
+        UnlistMachine c => Accept(new MachineUnlisted(now, c.By, c.Machine)),
+        AddToken c when Tokens.ContainsKey(c.Token.Name) => Refuse("inUse", $"There is a token '{c.Token.Name}'.", "Revoke it first, or choose another name."),
+        AddToken c => Accept(new TokenAdded(now, c.By, c.Token)),
+        RevokeToken c when !Tokens.ContainsKey(c.Name) => Unknown("token", c.Name),
+        RevokeToken c => Accept(new TokenRevoked(now, c.By, c.Name)),
+        AddJoinToken c when c.Token.ExpiresAt <= now => Refuse("invalid", "The join token would have expired already.", "Choose a later time."),
+        AddJoinToken c => Accept(new JoinTokenAdded(now, c.By, c.Token)),
+        RedeemJoinToken c => Redeem(c, now),
+        RecordAudit c => Accept(new Audited(now, c.By, c.Action, c.Subject, c.Outcome)),
+        _ => throw new UnreachableException($"{nameof(Decide)} has no case for {command.GetType().Name}"),
+    };
+
+    public TokenChecked Check(string hash) => new(Tokens.Values.FirstOrDefault(t => t.Hash == hash));
+
+    private ConfigurationDecision Redeem(RedeemJoinToken c, DateTimeOffset now)
+    {
+        // One answer for unknown, used and expired: whoever guesses learns nothing.
+        if (!JoinTokens.TryGetValue(c.Hash, out var token) || token.Kind != c.Kind || token.ExpiresAt <= now)
+        {
+            return Refuse("joinTokenInvalid", "The join token is unknown, used or expired.", "Make a new one; each admits one peer.");
+        }
+        var peer = new Peer(c.Kind, c.By, token.Site, c.CertificateSerial, now);
+        return new(new PeerRegistered(now, c.By, c.Hash, peer), new ConfigurationAccepted(peer));
+    }
+
+    private static ConfigurationDecision Accept(ConfigurationEvent happened) => new(happened, new ConfigurationAccepted());
+    private static ConfigurationDecision Refuse(string code, string reason, string remedy) => new(null, new ConfigurationRefused(code, reason, remedy));
+    private static ConfigurationDecision Unknown(string kind, string name) => Refuse("notFound", $"There is no {kind} '{name}'.", "Check the name.");
+}

@@ -1,0 +1,83 @@
+using System.Collections.Immutable;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.Vaults;
+
+namespace SiteRecovery.Actors.Configuration;
+
+public enum TokenRole { Viewer, Operator, RecoveryAdmin, Administrator }
+
+public enum PeerKind { Node, Agent }
+
+/// <summary>Only a token's SHA-256 in hex is known here; the token itself never reaches an actor or a journal.</summary>
+public sealed record AccessToken(string Name, string Hash, TokenRole Role);
+public sealed record JoinToken(string Hash, PeerKind Kind, SiteName Site, DateTimeOffset ExpiresAt);
+public sealed record Peer(PeerKind Kind, string Name, SiteName Site, string CertificateSerial, DateTimeOffset Since);
+public sealed record NamedPolicy(string Name, ReplicationPolicy Policy);
+public sealed record ListedMachine(MachineId Machine, string Vault);
+public sealed record AuditEntry(DateTimeOffset At, string By, string Action, string Subject, string Outcome);
+
+// ── Commands: answered with ConfigurationAccepted or ConfigurationRefused, after they are durable ───────────────────
+
+/// <param name="By">Who asks: a token's name, or a peer's.</param>
+public abstract record ConfigurationCommand(string By) : IClusterMessage;
+public sealed record SaveVault(string By, Vault Vault) : ConfigurationCommand(By);
+public sealed record RemoveVault(string By, string Name) : ConfigurationCommand(By);
+public sealed record SavePolicy(string By, string Name, ReplicationPolicy Policy) : ConfigurationCommand(By);
+public sealed record RemovePolicy(string By, string Name) : ConfigurationCommand(By);
+public sealed record SaveCloud(string By, Cloud Cloud) : ConfigurationCommand(By);
+public sealed record RemoveCloud(string By, string Name) : ConfigurationCommand(By);
+public sealed record ListMachine(string By, MachineId Machine, string Vault) : ConfigurationCommand(By);
+public sealed record UnlistMachine(string By, MachineId Machine) : ConfigurationCommand(By);
+public sealed record AddToken(string By, AccessToken Token) : ConfigurationCommand(By);
+public sealed record RevokeToken(string By, string Name) : ConfigurationCommand(By);
+public sealed record AddJoinToken(string By, JoinToken Token) : ConfigurationCommand(By);
+
+/// <summary>Uses a join token up and registers the peer.</summary>
+public sealed record RedeemJoinToken(string By, string Hash, PeerKind Kind, string CertificateSerial) : ConfigurationCommand(By);
+
+/// <summary>Notes an action that was carried out elsewhere, such as a machine's.</summary>
+public sealed record RecordAudit(string By, string Action, string Subject, string Outcome) : ConfigurationCommand(By);
+
+public abstract record ConfigurationReply : IClusterMessage;
+
+/// <param name="Peer">The peer that a redeemed join token registered.</param>
+public sealed record ConfigurationAccepted(Peer? Peer = null) : ConfigurationReply;
+public sealed record ConfigurationRefused(string Code, string Reason, string Remedy) : ConfigurationReply;
+
+// ── Queries ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// <summary>Answered with <see cref="ConfigurationView"/>.</summary>
+public sealed record GetConfiguration : IClusterMessage;
+public sealed record ConfigurationView(
+    ImmutableArray<Vault> Vaults, ImmutableArray<NamedPolicy> Policies, ImmutableArray<Cloud> Clouds,
+    ImmutableArray<ListedMachine> Machines, ImmutableArray<Peer> Peers) : IClusterMessage;
+
+/// <summary>Answered with <see cref="TokenChecked"/>.</summary>
+public sealed record CheckToken(string Hash) : IClusterMessage;
+
+/// <param name="Token">Null: no such token.</param>
+public sealed record TokenChecked(AccessToken? Token) : IClusterMessage;
+
+/// <summary>Answered with <see cref="AuditEntries"/>, newest first.</summary>
+public sealed record GetAudit(int Limit) : IClusterMessage;
+public sealed record AuditEntries(ImmutableArray<AuditEntry> Entries) : IClusterMessage;
+
+// ── Events ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+public abstract record ConfigurationEvent(DateTimeOffset At, string By);
+public sealed record VaultSaved(DateTimeOffset At, string By, Vault Vault) : ConfigurationEvent(At, By);
+public sealed record VaultRemoved(DateTimeOffset At, string By, string Name) : ConfigurationEvent(At, By);
+public sealed record PolicySaved(DateTimeOffset At, string By, string Name, ReplicationPolicy Policy) : ConfigurationEvent(At, By);
+public sealed record PolicyRemoved(DateTimeOffset At, string By, string Name) : ConfigurationEvent(At, By);
+public sealed record CloudSaved(DateTimeOffset At, string By, Cloud Cloud) : ConfigurationEvent(At, By);
+public sealed record CloudRemoved(DateTimeOffset At, string By, string Name) : ConfigurationEvent(At, By);
+public sealed record MachineListed(DateTimeOffset At, string By, MachineId Machine, string Vault) : ConfigurationEvent(At, By);
+public sealed record MachineUnlisted(DateTimeOffset At, string By, MachineId Machine) : ConfigurationEvent(At, By);
+public sealed record TokenAdded(DateTimeOffset At, string By, AccessToken Token) : ConfigurationEvent(At, By);
+public sealed record TokenRevoked(DateTimeOffset At, string By, string Name) : ConfigurationEvent(At, By);
+public sealed record JoinTokenAdded(DateTimeOffset At, string By, JoinToken Token) : ConfigurationEvent(At, By);
+
+/// <param name="TokenHash">The join token that is used up by it.</param>
+public sealed record PeerRegistered(DateTimeOffset At, string By, string TokenHash, Peer Peer) : ConfigurationEvent(At, By);
+public sealed record Audited(DateTimeOffset At, string By, string Action, string Subject, string Outcome) : ConfigurationEvent(At, By);

@@ -1,0 +1,84 @@
+using Akka.Actor;
+using Akka.Persistence;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Jobs;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Actors.ProtectedMachines;
+
+/// <summary>
+/// One protected machine: answers when its events are durable, and keeps told whoever does the work its state wants.
+/// A failed journal stops it; the shard starts it again and it recovers.
+/// </summary>
+public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
+{
+    /// <summary>Work is told again this often, so that a lost message or a new receiver repairs itself.</summary>
+    public static TimeSpan RepeatEvery { get; } = TimeSpan.FromSeconds(5);
+
+    private readonly IActorRef _work;
+    private ProtectedMachine _machine;
+    private HashSet<Work> _underWay = [];
+    private (StoreReport Report, DateTimeOffset At)? _store;
+    private (AgentReport Report, DateTimeOffset At)? _agent;
+
+    public ProtectedMachineActor(MachineId id, IActorRef work, TimeProvider clock)
+    {
+        _machine = ProtectedMachine.New(id);
+        _work = work;
+        PersistenceId = $"machine-{id}";
+
+        Recover<MachineEvent>(e => _machine = _machine.Apply(e));
+        Recover<RecoveryCompleted>(_ => Reconcile());
+
+        Command<MachineCommand>(c => Carry(ProtectedMachine.Decide(_machine, c, clock.GetUtcNow())));
+        Command<StoreReport>(r => _store = (r, clock.GetUtcNow()));
+        Command<AgentReport>(r => _agent = (r, clock.GetUtcNow()));
+        Command<GetMachine>(_ => Sender.Tell(new MachineState(_machine)));
+        Command<GetMeasuredMachine>(_ => Sender.Tell(new MeasuredMachine(_machine, _store?.Report, _store?.At, _agent?.Report, _agent?.At)));
+        Command<GetJobs>(q => Sender.Tell(new MachineJobs(id, [.. _machine.Jobs.NewestFirst.Where(j => q.Only is null || j.Id == q.Only)])));
+        Command<RepeatWork>(_ => Repeat());
+    }
+
+    public override string PersistenceId { get; }
+
+    public ITimerScheduler Timers { get; set; } = null!;
+
+    public static Props Props(MachineId id, IActorRef work, TimeProvider clock) =>
+        Akka.Actor.Props.Create(() => new ProtectedMachineActor(id, work, clock));
+
+    protected override void PreStart()
+    {
+        base.PreStart();
+        Timers.StartPeriodicTimer(nameof(RepeatWork), RepeatWork.Instance, RepeatEvery);
+    }
+
+    private void Carry(Decision decision)
+    {
+        var asker = Sender;
+        PersistAll(decision.Events, e => _machine = _machine.Apply(e));
+        DeferAsync(decision.Reply, reply =>      // only now is it durable
+        {
+            asker.Tell(reply);
+            Reconcile();
+        });
+    }
+
+    private void Reconcile()
+    {
+        var wanted = ProtectedMachine.Pending(_machine).ToHashSet();
+        foreach (var ended in _underWay.Except(wanted)) _work.Tell(new WorkEnded(ended), Self);
+        foreach (var work in wanted.Except(_underWay)) _work.Tell(work, Self);
+        _underWay = wanted;
+    }
+
+    private void Repeat()
+    {
+        foreach (var work in _underWay) _work.Tell(work, Self);
+    }
+
+    private sealed class RepeatWork
+    {
+        public static RepeatWork Instance { get; } = new();
+    }
+}

@@ -1,0 +1,67 @@
+using System.Collections.Frozen;
+using System.Runtime.Serialization;
+using System.Text.Json;
+using Akka.Actor;
+using Akka.Serialization;
+using SiteRecovery.Actors.Configuration;
+using SiteRecovery.Domain.ProtectedMachines;
+
+namespace SiteRecovery.Actors.Serialization;
+
+/// <summary>
+/// Persisted events as JSON under versioned manifests that do not depend on type names, so that a rename in the code
+/// cannot break a journal. A changed shape gets a new manifest; the old row stays and is read for ever.
+/// </summary>
+public sealed class EventSerializer(ExtendedActorSystem system) : SerializerWithStringManifest(system)
+{
+    private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
+
+    public static FrozenDictionary<string, Type> Types { get; } = new Dictionary<string, Type>
+    {
+        ["machine.protection-enabled.v1"] = typeof(ProtectionEnabled),
+        ["machine.synchronization-finished.v1"] = typeof(SynchronizationFinished),
+        ["machine.protection-paused.v1"] = typeof(ProtectionPaused),
+        ["machine.protection-resumed.v1"] = typeof(ProtectionResumed),
+        ["machine.divergence-detected.v1"] = typeof(DivergenceDetected),
+        ["machine.resynchronization-started.v1"] = typeof(ResynchronizationStarted),
+        ["machine.failover-started.v1"] = typeof(FailoverStarted),
+        ["machine.failover-epoch-opened.v1"] = typeof(FailoverEpochOpened),
+        ["machine.replica-started.v1"] = typeof(ReplicaStarted),
+        ["machine.replica-moved.v1"] = typeof(ReplicaMoved),
+        ["machine.failover-committed.v1"] = typeof(FailoverCommitted),
+        ["machine.source-fence-confirmed.v1"] = typeof(SourceFenceConfirmed),
+        ["machine.protection-disabled.v1"] = typeof(ProtectionDisabled),
+        ["machine.agent-release-confirmed.v1"] = typeof(AgentReleaseConfirmed),
+        ["machine.store-removal-confirmed.v1"] = typeof(StoreRemovalConfirmed),
+        ["machine.work-failure-noted.v1"] = typeof(WorkFailureNoted),
+        ["configuration.vault-saved.v1"] = typeof(VaultSaved),
+        ["configuration.vault-removed.v1"] = typeof(VaultRemoved),
+        ["configuration.policy-saved.v1"] = typeof(PolicySaved),
+        ["configuration.policy-removed.v1"] = typeof(PolicyRemoved),
+        ["configuration.cloud-saved.v1"] = typeof(CloudSaved),
+        ["configuration.cloud-removed.v1"] = typeof(CloudRemoved),
+        ["configuration.machine-listed.v1"] = typeof(MachineListed),
+        ["configuration.machine-unlisted.v1"] = typeof(MachineUnlisted),
+        ["configuration.token-added.v1"] = typeof(TokenAdded),
+        ["configuration.token-revoked.v1"] = typeof(TokenRevoked),
+        ["configuration.join-token-added.v1"] = typeof(JoinTokenAdded),
+        ["configuration.peer-registered.v1"] = typeof(PeerRegistered),
+        ["configuration.audited.v1"] = typeof(Audited),
+    }.ToFrozenDictionary(StringComparer.Ordinal);
+
+    // Of two manifests for one type the later is written; the earlier only read.
+    private static readonly FrozenDictionary<Type, string> Manifests =
+        Types.GroupBy(t => t.Value).ToFrozenDictionary(g => g.Key, g => g.Max(t => t.Key)!);
+
+    public override int Identifier => 7301;
+
+    public override string Manifest(object o) => Manifests.TryGetValue(o.GetType(), out var manifest)
+        ? manifest
+        : throw new SerializationException($"{o.GetType()} has no manifest: add it to {nameof(EventSerializer)}.{nameof(Types)}.");
+
+    public override byte[] ToBinary(object obj) => JsonSerializer.SerializeToUtf8Bytes(obj, obj.GetType(), Json);
+
+    public override object FromBinary(byte[] bytes, string manifest) => Types.TryGetValue(manifest, out var type)
+        ? JsonSerializer.Deserialize(bytes, type, Json) ?? throw new SerializationException($"an event '{manifest}' is null")
+        : throw new SerializationException($"Unknown event manifest '{manifest}': the journal was written by a newer version.");
+}
