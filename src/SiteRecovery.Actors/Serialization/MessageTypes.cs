@@ -55,6 +55,9 @@ public static class MessageTypes
 /// <summary>Lets only <see cref="MessageTypes.Allowed"/> through, whichever way Hyperion spells a type's name.</summary>
 internal sealed class AllowListFilter : ITypeFilter
 {
+    // Before Names, which needs it.
+    private static readonly string[] Noise = ["Version=", "Culture=", "PublicKeyToken=", "System.Private.CoreLib", "%core%", "mscorlib"];
+
     private static readonly FrozenSet<string> Names = MessageTypes.Allowed.Select(t => Plain(t.AssemblyQualifiedName!)).ToFrozenSet(StringComparer.Ordinal);
 
     public bool IsAllowed(string typeName) => Names.Contains(Plain(typeName));
@@ -68,6 +71,4 @@ internal sealed class AllowListFilter : ITypeFilter
 
     // The brackets that close a generic argument hang on the noise before them.
     private static string Tail(string part) => part.IndexOf(']', StringComparison.Ordinal) is var at and >= 0 ? part[at..] : "";
-
-    private static readonly string[] Noise = ["Version=", "Culture=", "PublicKeyToken=", "System.Private.CoreLib", "%core%", "mscorlib"];
 }

@@ -1,0 +1,48 @@
+using Akka.Actor;
+using Akka.TestKit.Xunit2;
+using SiteRecovery.Actors.Configuration;
+using SiteRecovery.Domain.Vaults;
+using Xunit;
+
+namespace SiteRecovery.Actors.Tests.Configuration;
+
+public sealed class ConfigurationActorTests() : TestKit(TestSettings.Config)
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+    private static readonly SiteName Primary = new("primary");
+
+    [Fact]
+    public async Task What_was_accepted_is_there_after_a_restart()
+    {
+        var actor = Start();
+        var vault = new Vault("v1", Primary, new SiteName("secondary"));
+        Assert.IsType<ConfigurationAccepted>(await Ask(actor, new SaveVault("admin", vault)));
+        Assert.IsType<ConfigurationAccepted>(await Ask(actor, new AddToken("admin", new AccessToken("ops", "ab12", TokenRole.Operator))));
+        await actor.GracefulStop(Patience);
+
+        actor = Start();
+        Assert.Equal(vault, Assert.Single((await actor.Ask<ConfigurationView>(new GetConfiguration(), Patience)).Vaults));
+        Assert.Equal("ops", (await actor.Ask<TokenChecked>(new CheckToken("ab12"), Patience)).Token?.Name);
+        Assert.Null((await actor.Ask<TokenChecked>(new CheckToken("ab13"), Patience)).Token);
+        Assert.Equal(["add-token", "save-vault"], (await actor.Ask<AuditEntries>(new GetAudit(10), Patience)).Entries.Select(e => e.Action));
+    }
+
+    [Fact]
+    public async Task A_join_token_admits_one_peer_of_its_kind_and_no_second()
+    {
+        var actor = Start();
+        await Ask(actor, new AddJoinToken("admin", new JoinToken("h", PeerKind.Agent, Primary, TimeProvider.System.GetUtcNow().AddHours(1))));
+        Assert.IsType<ConfigurationRefused>(await Ask(actor, new RedeemJoinToken("n1", "h", PeerKind.Node, "01")));
+        var accepted = Assert.IsType<ConfigurationAccepted>(await Ask(actor, new RedeemJoinToken("a1", "h", PeerKind.Agent, "02")));
+        Assert.Equal(Primary, accepted.Peer?.Site);
+        Assert.IsType<ConfigurationRefused>(await Ask(actor, new RedeemJoinToken("a2", "h", PeerKind.Agent, "03")));
+    }
+
+    [Fact]
+    public async Task A_site_cannot_protect_itself() =>
+        Assert.IsType<ConfigurationRefused>(await Ask(Start(), new SaveVault("admin", new Vault("v", Primary, Primary))));
+
+    private IActorRef Start() => Sys.ActorOf(ConfigurationActor.Props(TimeProvider.System));
+
+    private static Task<ConfigurationReply> Ask(IActorRef actor, ConfigurationCommand command) => actor.Ask<ConfigurationReply>(command, Patience);
+}
