@@ -169,4 +169,57 @@ public sealed class MachineCaptureTests : IDisposable
         await run;
         await capture.DisposeAsync();
     }
+
+    [Theory, InlineData(1), InlineData(2), InlineData(3)]
+    public async Task Every_batch_of_deltas_leaves_the_replica_at_a_prefix_of_the_history(int seed)
+    {
+        var (capture, target) = (await OpenAsync(), new MemoryTarget(Bytes, Bytes));
+        using var stop = new CancellationTokenSource();
+        var run = capture.RunAsync(target, stop.Token);
+        await capture.StartSynchronizationAsync();
+        await CaughtUpAsync(capture, target);
+        // One writer: write n of this ledger has sequence start + n.
+        var (start, ledger, applied) = (capture.Status().Newest.Value, new List<byte[]> { new byte[64] }, 0);
+        var failures = new List<long>();
+        target.Applied = batch =>
+        {
+            if (batch.Header.Kind != BatchKind.Delta) return;
+            applied++;
+            lock (ledger)
+                if (!target.Disks[0].AsSpan(0, 64).SequenceEqual(ledger[(int)(batch.Header.Last.Value - start)])) failures.Add(batch.Header.Last.Value);
+        };
+        var random = new Random(seed);
+        for (var i = 0; i < 2000; i++)
+        {
+            var (offset, value) = (random.Next(63), new[] { (byte)random.Next(1, 255) });
+            lock (ledger)
+            {
+                var state = ledger[^1].ToArray();
+                state[offset] = value[0];
+                ledger.Add(state);
+            }
+            await capture.Disks[0].WriteAsync(offset, value, false, default);
+            if (i % 50 == 0) await Task.Yield();
+        }
+        await CaughtUpAsync(capture, target);
+        AssertEqual(target);
+        await stop.CancelAsync();
+        await run;
+        Assert.True(applied > 0);
+        Assert.Empty(failures);
+        await capture.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task Overlapping_concurrent_writes_reach_the_target_in_the_order_in_which_they_landed()
+    {
+        var (capture, target) = (await OpenAsync(), new MemoryTarget(Bytes, Bytes));
+        await SynchronizeAsync(capture, target, async () =>
+        {
+            for (var round = 0; round < 40; round++)
+                await Task.WhenAll(Enumerable.Range(1, 4).Select(w => Task.Run(async () =>
+                    await capture.Disks[0].WriteAsync(w * 512, Enumerable.Repeat((byte)(w + round), 8192).ToArray(), false, default))));
+        });
+        await capture.DisposeAsync();
+    }
 }
