@@ -1,0 +1,42 @@
+using Akka.Configuration;
+
+namespace SiteRecovery.Node.Settings;
+
+public sealed record NodePorts(int Http, int Cluster, int Data, int Agent);
+
+/// <summary>The settings of one node, typed and validated once at start.</summary>
+/// <param name="DataFolder">Everything the node keeps lies below it.</param>
+public sealed record NodeSettings(
+    string Name, string Site, IReadOnlyList<string> Roles, string Address, string DataFolder, NodePorts Ports,
+    long BodyBytesMax, TimeSpan WaitMax, int ListItemsMax, TimeSpan AskTimeout,
+    TimeSpan StableAfter, TimeSpan HeartbeatPause, string PersistenceProvider, string ConnectionStringFile,
+    TimeSpan CertificateValidity, TimeSpan JoinTokenValidity, string LogLevel)
+{
+    public bool Is(string role) => Roles.Contains(role);
+
+    public static NodeSettings Of(Config config, string dataFolder)
+    {
+        var root = config.GetConfig(SettingCatalogue.Root);
+        var site = root.GetString("node.site");
+        var roles = root.GetStringList("node.roles").Distinct().ToArray();
+        if (site is not { Length: >= 1 and <= 63 } || !site.All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c == '-'))
+            throw new SettingsException("A node needs a site of 1 to 63 characters a-z, 0-9 and '-': give --site SITE or set siterecovery.node.site.");
+        if (roles.Length == 0)
+            throw new SettingsException($"A node needs at least one role of {string.Join(", ", SettingCatalogue.Roles)}: give --roles or set siterecovery.node.roles.");
+        var name = root.GetString("node.name");
+        var provider = root.GetString("persistence.provider");
+        var connection = root.GetString("persistence.connection-string-file") ?? "";
+        if (provider != "sqlite" && connection.Length == 0)
+            throw new SettingsException($"siterecovery.persistence.provider is {provider}: name the file with its connection string in siterecovery.persistence.connection-string-file.");
+        return new NodeSettings(
+            string.IsNullOrEmpty(name) ? $"{Environment.MachineName.ToLowerInvariant()}-{site}" : name,
+            site, roles, root.GetString("node.address"), Path.GetFullPath(dataFolder),
+            new NodePorts(root.GetInt("ports.http"), root.GetInt("ports.cluster"), root.GetInt("ports.data"), root.GetInt("ports.agent")),
+            (long)SettingValues.Size(root.GetString("http.body-bytes-max"))!,
+            Seconds(root, "http.wait-max"), root.GetInt("http.list-items-max"), Seconds(root, "http.ask-timeout"),
+            Seconds(root, "cluster.stable-after"), Seconds(root, "cluster.heartbeat-pause"), provider, connection,
+            Seconds(root, "pki.certificate-validity"), Seconds(root, "pki.join-token-validity"), root.GetString("log.level"));
+    }
+
+    private static TimeSpan Seconds(Config root, string key) => TimeSpan.FromSeconds(SettingValues.Duration(root.GetString(key))!.Value);
+}

@@ -1,0 +1,87 @@
+using Akka.Configuration;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.Node.Settings;
+
+/// <summary>A setting that cannot be used; its message is for the operator.</summary>
+public sealed class SettingsException(string message) : Exception(message);
+
+/// <summary>Layers the HOCON files, the environment and the command line, and refuses what is not documented.</summary>
+public sealed class SettingsLoader(IFileSystem files, string hoconFolder)
+{
+    private const string EnvironmentPrefix = "SITERECOVERY__";
+
+    public static SettingsLoader Installed() =>
+        new(RealFileSystem.Instance, Path.Combine(AppContext.BaseDirectory, "hocon"));
+
+    /// <param name="configFile">Null: none.</param>
+    /// <param name="commandLine">Full keys and values as text.</param>
+    public Config Load(string? configFile, IReadOnlyDictionary<string, string> environment, IReadOnlyDictionary<string, string> commandLine)
+    {
+        var arguments = Overlay(commandLine, key => $"command line ({key})");
+        var variables = Overlay(FromEnvironment(environment), key => $"environment ({VariableOf(key)})");
+        var upper = arguments.WithFallback(variables);
+        if (configFile is not null) upper = upper.WithFallback(ParseFile(configFile));
+        var reference = ParseFile(Path.Combine(hoconFolder, "reference.conf"));
+        var sofar = upper.WithFallback(reference);
+        var provider = sofar.GetString("siterecovery.persistence.provider");
+        var config = upper.WithFallback(ParseFile(Path.Combine(hoconFolder, "persistence", $"{provider}.conf")));
+        foreach (var role in sofar.GetStringList("siterecovery.node.roles"))
+            config = config.WithFallback(ParseFile(Path.Combine(hoconFolder, "roles", $"{role}.conf")));
+        return config.WithFallback(reference);
+    }
+
+    public Config ParseFile(string path)
+    {
+        var bytes = files.TryReadAll(path) ?? throw new SettingsException($"{path}: there is no such file. Name an existing HOCON file with --config.");
+        return Parse(System.Text.Encoding.UTF8.GetString(bytes), path);
+    }
+
+    /// <param name="source">How errors name the text: a file, usually.</param>
+    public static Config Parse(string text, string source)
+    {
+        if (text.IndexOf("${", StringComparison.Ordinal) is var at and >= 0)
+            throw new SettingsException($"{source}:{1 + text.AsSpan(0, at).Count('\n')}: substitutions with ${{…}} are not supported. Write the value, or set it by an environment variable {EnvironmentPrefix}….");
+        Config config;
+        try
+        {
+            config = ConfigurationFactory.ParseString(text);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            throw new SettingsException($"{source}: not valid HOCON: {e.Message}");
+        }
+        foreach (var (key, line) in KeyScanner.Scan(text)) Check(key, config, $"{source}:{line}");
+        return config;
+    }
+
+    private static void Check(string key, Config config, string where)
+    {
+        if (key != SettingCatalogue.Root && !key.StartsWith(SettingCatalogue.Root + ".", StringComparison.Ordinal)) return;
+        var setting = SettingCatalogue.Find(key)
+            ?? throw new SettingsException($"{where}: '{key}' is not a setting. The nearest is '{SettingCatalogue.Nearest(key)}'.");
+        if (SettingValues.Problem(setting, config) is { } problem) throw new SettingsException($"{where}: '{key}' {problem}");
+    }
+
+    private static Config Overlay(IReadOnlyDictionary<string, string> values, Func<string, string> source)
+    {
+        var config = Config.Empty;
+        foreach (var (key, value) in values.OrderBy(v => v.Key, StringComparer.Ordinal))
+        {
+            var list = SettingCatalogue.Find(key)?.Kind == SettingKind.TextList;
+            var text = list ? $"[{string.Join(", ", value.Split(',').Select(v => Quote(v.Trim())))}]" : Quote(value);
+            var one = ConfigurationFactory.ParseString($"{key} = {text}");
+            Check(key, one, source(key));
+            config = one.WithFallback(config);
+        }
+        return config;
+    }
+
+    private static string Quote(string value) => "\"" + value.Replace("\\", "\\\\").Replace("\"", "\\\"") + "\"";
+
+    private static Dictionary<string, string> FromEnvironment(IReadOnlyDictionary<string, string> environment) => environment
+        .Where(v => v.Key.StartsWith(EnvironmentPrefix, StringComparison.Ordinal))
+        .ToDictionary(v => v.Key.Replace("__", ".").Replace('_', '-').ToLowerInvariant(), v => v.Value);
+
+    private static string VariableOf(string key) => key.Replace('-', '_').Replace(".", "__").ToUpperInvariant();
+}
