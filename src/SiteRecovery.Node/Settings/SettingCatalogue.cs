@@ -32,7 +32,6 @@ public static class SettingCatalogue
         new("siterecovery.cluster.heartbeat-pause", SettingKind.Duration, 1, 120),
         new("siterecovery.persistence.provider", SettingKind.Text, OneOf: ["sqlite", "postgresql", "sqlserver"]),
         new("siterecovery.persistence.connection-string-file", SettingKind.Text),
-        new("siterecovery.pki.certificate-validity", SettingKind.Duration, 3600, 3650d * 86400),
         new("siterecovery.pki.join-token-validity", SettingKind.Duration, 60, 7 * 86400),
         new("siterecovery.log.level", SettingKind.Text, OneOf: ["trace", "debug", "information", "warning", "error"]),
     ];

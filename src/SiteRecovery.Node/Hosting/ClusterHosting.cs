@@ -1,0 +1,101 @@
+using Akka.Actor;
+using Akka.Actor.Setup;
+using Akka.Cluster.Hosting;
+using Akka.Configuration;
+using Akka.Hosting;
+using Akka.Persistence.Sql;
+using Akka.Persistence.Sql.Config;
+using Akka.Remote.Transport.DotNetty;
+using LinqToDB;
+using Microsoft.Data.Sqlite;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Node.Identity;
+using SiteRecovery.Node.Settings;
+
+namespace SiteRecovery.Node.Hosting;
+
+/// <summary>The node's actor system: mutual TLS between nodes, the split-brain resolver, and the journal.</summary>
+public static class ClusterHosting
+{
+    public const string SystemName = "siterecovery";
+
+    public static string AddressOf(string host, int port) => $"akka.ssl.tcp://{SystemName}@{host}:{port}";
+
+    public static void AddCluster(this IServiceCollection services, NodeSettings settings, NodePorts ports, NodeIdentity identity, Config hocon, string sqliteFile)
+    {
+        var seeds = identity.SeedNodes.Count > 0 ? identity.SeedNodes : [AddressOf(settings.Address, ports.Cluster)];
+        services.AddAkka(SystemName, (builder, provider) =>
+        {
+            var persistence = Persistence(settings, sqliteFile, provider.GetRequiredService<ILoggerFactory>());
+            builder.AddHocon(Own(settings, ports, seeds).WithFallback(persistence.Hocon).WithFallback(hocon).WithFallback(SqlPersistence.DefaultConfiguration), HoconAddMode.Prepend);
+            builder.AddSetup(Tls(identity.Peer));
+            if (persistence.Setup is { } setup) builder.AddSetup(setup);
+            builder.WithClustering(new ClusterOptions());
+            builder.ConfigureLoggers(loggers =>
+            {
+                loggers.ClearLoggers();
+                loggers.AddLoggerFactory();
+            });
+        });
+    }
+
+    private static Config Own(NodeSettings settings, NodePorts ports, IReadOnlyList<string> seeds) => ConfigurationFactory.ParseString($$"""
+        akka {
+          loglevel = INFO
+          coordinated-shutdown.exit-clr = off
+          remote.dot-netty.tcp {
+            enable-ssl = true
+            hostname = "{{settings.Address}}"
+            public-hostname = "{{settings.Address}}"
+            port = {{ports.Cluster}}
+          }
+          cluster {
+            roles = [{{string.Join(", ", settings.Roles.Append($"site-{settings.Site}").Select(r => $"\"{r}\""))}}]
+            seed-nodes = [{{string.Join(", ", seeds.Select(s => $"\"{s}\""))}}]
+            failure-detector.acceptable-heartbeat-pause = {{settings.HeartbeatPause.TotalMilliseconds}}ms
+            downing-provider-class = "Akka.Cluster.SBR.SplitBrainResolverProvider, Akka.Cluster"
+            split-brain-resolver {
+              active-strategy = keep-majority
+              stable-after = {{settings.StableAfter.TotalMilliseconds}}ms
+              keep-majority.role = configuration-server
+            }
+          }
+        }
+        """);
+
+    // Only a certificate of the cluster's own authority that names a node speaks to the cluster; agents have no business here.
+    private static DotNettySslSetup Tls(PeerIdentity peer)
+    {
+        var trusted = PeerTrust.InAuthority(peer.AuthorityCertificate, PeerRole.Node);
+        return new DotNettySslSetup(peer.Certificate, suppressValidation: false, requireMutualAuthentication: true,
+            customValidator: (certificate, _, _, _, log) =>
+            {
+                var good = certificate is not null && trusted(peer, certificate, null, System.Net.Security.SslPolicyErrors.None);
+                if (!good) log.Log(Akka.Event.LogLevel.WarningLevel, null, "refused a cluster connection of {0}: its certificate is none of this cluster's nodes", certificate?.Subject ?? "a peer without certificate");
+                return good;
+            });
+    }
+
+    private static (Config Hocon, Setup? Setup) Persistence(NodeSettings settings, string sqliteFile, ILoggerFactory loggers)
+    {
+        if (settings.PersistenceProvider != "sqlite")
+            return (Connection(File.ReadAllText(settings.ConnectionStringFile).Trim()), null);
+        var connection = new SqliteConnectionStringBuilder { DataSource = sqliteFile, DefaultTimeout = 30 }.ToString();
+        SqlitePragmas.UseWriteAheadLog(connection);
+        loggers.CreateLogger("persistence").LogInformation("the journal is {File}", sqliteFile);
+        var options = new DataOptions().UseConnectionString("SQLite.MS", connection).UseInterceptor(new SqlitePragmas());
+        return (Connection(connection), new DataOptionsSetup(options));
+    }
+
+    private static Config Connection(string text)
+    {
+        var quoted = "\"" + text.Replace("\\", "\\\\").Replace("\"", "\\\"") + "\"";
+        return ConfigurationFactory.ParseString($$"""
+            akka.persistence {
+              journal.sql.connection-string = {{quoted}}
+              query.journal.sql.connection-string = {{quoted}}
+              snapshot-store.sql.connection-string = {{quoted}}
+            }
+            """);
+    }
+}

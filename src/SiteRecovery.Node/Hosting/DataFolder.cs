@@ -1,0 +1,56 @@
+using System.Text;
+using System.Text.Json;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Node.Settings;
+
+namespace SiteRecovery.Node.Hosting;
+
+/// <summary>The ports in use, as endpoints.json tells them to scripts.</summary>
+public sealed record NodeEndpoints(string HttpUrl, string Address, int Http, int Cluster, int Data, int Agent);
+
+/// <summary>The node's data directory, held by one process at a time.</summary>
+public sealed class DataFolder : IDisposable
+{
+    private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { WriteIndented = true };
+    private readonly FileStream _lock;
+
+    public DataFolder(string path)
+    {
+        Path = System.IO.Path.GetFullPath(path);
+        Files.CreateDirectory(Path);
+        try
+        {
+            _lock = new FileStream(In("lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (IOException)
+        {
+            throw new SettingsException($"{Path} is in use by another process. Stop it, or give this node a data directory of its own with --data.");
+        }
+    }
+
+    public string Path { get; }
+    public IFileSystem Files => RealFileSystem.Instance;
+
+    public string In(params ReadOnlySpan<string> names) => System.IO.Path.Combine([Path, .. names]);
+
+    public NodeEndpoints? ReadEndpoints() => Files.TryReadAll(In("endpoints.json")) is { } bytes
+        ? JsonSerializer.Deserialize<NodeEndpoints>(bytes, Json) : null;
+
+    public void Write(NodeEndpoints endpoints) => Files.Replace(In("endpoints.json"), JsonSerializer.SerializeToUtf8Bytes(endpoints, Json));
+
+    /// <summary>A file that only this user may read; made with that mode before it has content.</summary>
+    public void WriteSecret(string path, string text)
+    {
+        var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
+        if (!OperatingSystem.IsWindows()) options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        using (var stream = new FileStream(path + ".new", options))
+        {
+            stream.Write(Encoding.UTF8.GetBytes(text));
+            stream.Flush(flushToDisk: true);
+        }
+        Files.Rename(path + ".new", path);
+        Files.FlushFolder(System.IO.Path.GetDirectoryName(path)!);
+    }
+
+    public void Dispose() => _lock.Dispose();
+}

@@ -1,0 +1,63 @@
+using System.Net.Http.Json;
+using System.Text.Json;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Node.Hosting;
+using SiteRecovery.Node.Settings;
+
+namespace SiteRecovery.Node.Identity;
+
+public sealed record NodeJoinRequest(string Token, string Csr, string Name, string Site, IReadOnlyList<string> Roles, string Address, int ClusterPort);
+
+/// <param name="SeedNodes">Akka addresses.</param>
+public sealed record NodeJoined(string Certificate, string Authority, IReadOnlyList<string> SeedNodes, string ConfigurationServer);
+
+/// <summary>Who this node is in its cluster: by its own authority (first node), or by one that it joined.</summary>
+/// <param name="Authority">Only where the node holds the authority.</param>
+/// <param name="SeedNodes">Empty for the first node, which is its own seed.</param>
+public sealed record NodeIdentity(PeerIdentity Peer, Authority? Authority, IReadOnlyList<string> SeedNodes, string? ConfigurationServer)
+{
+    private sealed record Membership(IReadOnlyList<string> SeedNodes, string ConfigurationServer);
+
+    public static NodeIdentity First(DataFolder folder, NodeSettings settings, TimeProvider time)
+    {
+        var pki = folder.In("pki");
+        var authority = Authority.LoadOrCreate(pki, "siterecovery", time);
+        var peer = PeerIdentity.ExistsIn(pki) ? PeerIdentity.Load(pki) : authority.IssueInto(pki, settings.Name, PeerRole.Node, settings.Address);
+        return new NodeIdentity(peer, authority, [], null);
+    }
+
+    /// <summary>The identity of an earlier join; null if there was none.</summary>
+    public static NodeIdentity? Joined(DataFolder folder)
+    {
+        if (!PeerIdentity.ExistsIn(folder.In("pki")) || folder.Files.TryReadAll(folder.In("cluster.json")) is not { } bytes) return null;
+        var membership = JsonSerializer.Deserialize<Membership>(bytes, JsonSerializerOptions.Web)!;
+        return new NodeIdentity(PeerIdentity.Load(folder.In("pki")), null, membership.SeedNodes, membership.ConfigurationServer);
+    }
+
+    /// <summary>Trades a one-time token for a certificate. Only a server of the authority that the token names is talked to.</summary>
+    public static async Task<NodeIdentity> JoinAsync(
+        DataFolder folder, NodeSettings settings, NodePorts ports, string url, string tokenText, CancellationToken cancel)
+    {
+        var token = JoinToken.Parse(tokenText.Trim())
+            ?? throw new SettingsException("The token file holds no join token. Print one with 'srctl node join-token' on a node of the cluster.");
+        var join = JoinRequest.Create(settings.Name);
+        using var http = new HttpClient(PeerTrust.JoinHandler(token.Fingerprint)) { Timeout = TimeSpan.FromSeconds(30) };
+        var request = new NodeJoinRequest(token.ToString(), join.RequestPem, settings.Name, settings.Site, settings.Roles, settings.Address, ports.Cluster);
+        NodeJoined joined;
+        try
+        {
+            using var answer = await http.PostAsJsonAsync($"{url.TrimEnd('/')}/api/v1/nodes/join", request, JsonSerializerOptions.Web, cancel);
+            if (!answer.IsSuccessStatusCode)
+                throw new SettingsException($"{url} refused the join ({(int)answer.StatusCode}): {await answer.Content.ReadAsStringAsync(cancel)}");
+            joined = (await answer.Content.ReadFromJsonAsync<NodeJoined>(JsonSerializerOptions.Web, cancel))!;
+        }
+        catch (HttpRequestException e)
+        {
+            throw new SettingsException($"{url} cannot be joined: {e.InnerException?.Message ?? e.Message}");
+        }
+        folder.Files.Replace(folder.In("cluster.json"), JsonSerializer.SerializeToUtf8Bytes(
+            new Membership(joined.SeedNodes, joined.ConfigurationServer), JsonSerializerOptions.Web));
+        var peer = PeerIdentity.Save(folder.In("pki"), joined.Certificate, join.KeyPem, joined.Authority);
+        return new NodeIdentity(peer, null, joined.SeedNodes, joined.ConfigurationServer);
+    }
+}
