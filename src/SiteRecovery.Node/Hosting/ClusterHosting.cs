@@ -2,6 +2,7 @@ using Akka.Actor;
 using Akka.Actor.Setup;
 using Akka.Cluster.Hosting;
 using Akka.Configuration;
+using Akka.Event;
 using Akka.Hosting;
 using Akka.Persistence.Sql;
 using Akka.Persistence.Sql.Config;
@@ -71,7 +72,7 @@ public static class ClusterHosting
             customValidator: (certificate, _, _, _, log) =>
             {
                 var good = certificate is not null && trusted(peer, certificate, null, System.Net.Security.SslPolicyErrors.None);
-                if (!good) log.Log(Akka.Event.LogLevel.WarningLevel, null, "refused a cluster connection of {0}: its certificate is none of this cluster's nodes", certificate?.Subject ?? "a peer without certificate");
+                if (!good) log.Warning("refused a cluster connection of {0}: its certificate is none of this cluster's nodes", certificate?.Subject ?? "a peer without certificate");
                 return good;
             });
     }

@@ -1,0 +1,64 @@
+using System.CommandLine;
+using System.Globalization;
+using SiteRecovery.Node.Settings;
+
+namespace SiteRecovery.Node.Hosting;
+
+/// <summary><c>siterecovery node</c>: its options become the topmost layer of the settings.</summary>
+public static class NodeCommand
+{
+    private static readonly Option<string> Data = new("--data") { Description = "The node's data directory", Required = true };
+    private static readonly Option<string?> ConfigFile = new("--config") { Description = "HOCON file over the defaults" };
+    private static readonly Option<string?> Join = new("--join") { Description = "URL of the cluster's first node" };
+    private static readonly Option<string?> TokenFile = new("--token-file") { Description = "File with the join token" };
+    private static readonly Option<string?> Site = new("--site") { Description = "The site this node stands in" };
+    private static readonly Option<string?> Roles = new("--roles") { Description = "Roles, separated by commas" };
+    private static readonly Option<string?> Address = new("--address") { Description = "Address to bind and to tell the others" };
+
+    private static readonly (Option<int?> Option, string Key)[] Ports =
+    [
+        (new("--http-port") { Description = "Port of the HTTP admin endpoint, 0 for any" }, "siterecovery.ports.http"),
+        (new("--cluster-port") { Description = "Port of the cluster, 0 for any" }, "siterecovery.ports.cluster"),
+        (new("--data-port") { Description = "Port of the data channel, 0 for any" }, "siterecovery.ports.data"),
+        (new("--agent-port") { Description = "Port for agents, 0 for any" }, "siterecovery.ports.agent"),
+    ];
+
+    public static Command Create()
+    {
+        var command = new Command("node", "Runs a node of the cluster until SIGTERM") { Data, ConfigFile, Join, TokenFile, Site, Roles, Address };
+        foreach (var (option, _) in Ports) command.Add(option);
+        command.SetAction(RunAsync);
+        return command;
+    }
+
+    private static async Task<int> RunAsync(ParseResult arguments, CancellationToken cancel)
+    {
+        try
+        {
+            var overrides = new Dictionary<string, string>();
+            Add("siterecovery.node.site", arguments.GetValue(Site));
+            Add("siterecovery.node.roles", arguments.GetValue(Roles));
+            Add("siterecovery.node.address", arguments.GetValue(Address));
+            foreach (var (option, key) in Ports) Add(key, arguments.GetValue(option)?.ToString(CultureInfo.InvariantCulture));
+            var environment = Environment.GetEnvironmentVariables().Cast<System.Collections.DictionaryEntry>()
+                .ToDictionary(e => (string)e.Key, e => (string?)e.Value ?? "");
+            var config = SettingsLoader.Installed().Load(arguments.GetValue(ConfigFile), environment, overrides);
+            var settings = NodeSettings.Of(config, arguments.GetValue(Data)!);
+            var join = arguments.GetValue(Join) is { } url
+                ? new JoinOrder(url, arguments.GetValue(TokenFile)) : null;
+            await using var node = await RunningNode.StartAsync(settings, config, join, TimeProvider.System, cancel);
+            await node.WaitAsync();
+            return 0;
+
+            void Add(string key, string? value)
+            {
+                if (value is not null) overrides[key] = value;
+            }
+        }
+        catch (SettingsException e)
+        {
+            await Console.Error.WriteLineAsync(e.Message);
+            return 2;
+        }
+    }
+}

@@ -1,0 +1,23 @@
+namespace SiteRecovery.Node.Http;
+
+/// <summary>The HTTP admin endpoint: errors, then access, then one group of routes per noun.</summary>
+public static class AdminEndpoint
+{
+    public static void Map(WebApplication app)
+    {
+        app.UseProblems();
+        app.UseRouting();
+        app.UseAccess();
+        var api = app.MapGroup("/api/v1");
+        StatusRoutes.Map(api);
+        NodeRoutes.Map(api);
+        VaultRoutes.Map(api);
+        PolicyRoutes.Map(api);
+        CloudRoutes.Map(api);
+        MachineRoutes.Map(api);
+        JobRoutes.Map(api);
+        StatusRoutes.MapHealth(app);
+        app.MapPrometheusScrapingEndpoint("/metrics").Needs(AccessRole.Viewer);
+        app.MapOpenApi().NeedsNoToken();
+    }
+}

@@ -1,0 +1,45 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Jobs;
+using SiteRecovery.Domain.Vaults;
+using SiteRecovery.Node.Settings;
+
+namespace SiteRecovery.Node.Http;
+
+/// <summary>How the API writes the domain's types: names and ids as text, durations as "30s".</summary>
+public static class JsonForms
+{
+    public static void AddTo(JsonSerializerOptions options)
+    {
+        options.Converters.Add(new TextForm<SiteName>(v => v.Value, t => new SiteName(t)));
+        options.Converters.Add(new TextForm<AgentName>(v => v.Value, t => new AgentName(t)));
+        options.Converters.Add(new TextForm<MachineId>(v => v.Value, t => new MachineId(t)));
+        options.Converters.Add(new TextForm<JobId>(v => v.Value, t => new JobId(t)));
+        options.Converters.Add(new TextForm<TimeSpan>(Text, t => Duration(t) ?? throw new JsonException($"'{t}' is not a duration such as 500ms, 30s, 5m, 24h or 7d.")));
+    }
+
+    public static TimeSpan? Duration(string text) => SettingValues.Duration(text) is { } seconds ? TimeSpan.FromSeconds(seconds) : null;
+
+    public static string Text(TimeSpan span)
+    {
+        var (number, unit) = span switch
+        {
+            _ when span.Ticks % TimeSpan.TicksPerSecond != 0 => (Math.Round(span.TotalMilliseconds), "ms"),
+            _ when span != default && span.Ticks % TimeSpan.TicksPerDay == 0 => (span.TotalDays, "d"),
+            _ when span != default && span.Ticks % TimeSpan.TicksPerHour == 0 => (span.TotalHours, "h"),
+            _ when span != default && span.Ticks % TimeSpan.TicksPerMinute == 0 => (span.TotalMinutes, "m"),
+            _ => (span.TotalSeconds, "s"),
+        };
+        return number.ToString(CultureInfo.InvariantCulture) + unit;
+    }
+
+    private sealed class TextForm<T>(Func<T, string> write, Func<string, T> read) : JsonConverter<T>
+    {
+        public override T Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+            read(reader.GetString() ?? throw new JsonException("text is expected"));
+
+        public override void Write(Utf8JsonWriter writer, T value, JsonSerializerOptions options) => writer.WriteStringValue(write(value));
+    }
+}
