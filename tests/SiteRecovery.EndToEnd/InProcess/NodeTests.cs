@@ -1,0 +1,91 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text.Json.Nodes;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Node.Hosting;
+using SiteRecovery.Node.Settings;
+
+namespace SiteRecovery.EndToEnd.InProcess;
+
+public sealed class NodeTests : IDisposable
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("siterecovery-node");
+    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(3));
+
+    [Fact]
+    public async Task A_node_starts_in_an_empty_directory_answers_and_keeps_its_token_and_ports_over_a_restart()
+    {
+        NodeEndpoints first;
+        await using (var node = await StartAsync())
+        {
+            first = node.Endpoints;
+            using var http = Client(node);
+            await ReadyAsync(http);
+            await RefusesAsync(http);
+        }
+        await using var again = await StartAsync();
+        Assert.Equal(first, again.Endpoints);
+        using var client = Client(again);
+        await ReadyAsync(client);
+        using var nodes = await client.GetAsync("/api/v1/nodes", _stop.Token);
+        Assert.Equal(HttpStatusCode.OK, nodes.StatusCode);
+        using var policy = await client.GetAsync("/api/v1/policies/gold", _stop.Token);
+        Assert.Equal("15s", (string)JsonNode.Parse(await policy.Content.ReadAsStringAsync())!["rpoThreshold"]!);
+        await Assert.ThrowsAsync<SettingsException>(StartAsync); // the directory is held
+    }
+
+    private async Task RefusesAsync(HttpClient http)
+    {
+        using var stranger = new HttpRequestMessage(HttpMethod.Get, "/api/v1/nodes");
+        stranger.Headers.Authorization = new AuthenticationHeaderValue("Bearer", "wrong");
+        await ProblemAsync(await http.SendAsync(stranger, _stop.Token), 401, "notAuthenticated");
+        await ProblemAsync(await http.GetAsync("/api/v1/nowhere", _stop.Token), 404, "unknownRoute");
+        await ProblemAsync(await http.GetAsync("/api/v1/policies/none", _stop.Token), 404, "notFound");
+        await ProblemAsync(await http.PutAsync("/api/v1/policies/bad", Body("""{"copyFrequency":"1s"}"""), _stop.Token), 400, "invalid");
+        using var put = await http.PutAsync("/api/v1/policies/gold", Body("""{"rpoThreshold":"15s"}"""), _stop.Token);
+        Assert.Equal(HttpStatusCode.OK, put.StatusCode);
+    }
+
+    private static StringContent Body(string json) => new(json, MediaTypeHeaderValue.Parse("application/json"));
+
+    private async Task ProblemAsync(HttpResponseMessage answer, int status, string code)
+    {
+        var problem = JsonNode.Parse(await answer.Content.ReadAsStringAsync(_stop.Token))!;
+        Assert.Equal(status, (int)answer.StatusCode);
+        Assert.Equal(code, (string)problem["code"]!);
+        Assert.NotEmpty((string)problem["remedy"]!);
+        answer.Dispose();
+    }
+
+    private async Task ReadyAsync(HttpClient http)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+        patience.CancelAfter(Patience);
+        while (!(await http.GetAsync("/healthz/ready", patience.Token)).IsSuccessStatusCode) await Task.Delay(100, patience.Token);
+    }
+
+    private async Task<RunningNode> StartAsync()
+    {
+        var config = SettingsLoader.Installed().Load(null, new Dictionary<string, string>(), new Dictionary<string, string>
+        {
+            ["siterecovery.node.site"] = "lab", ["siterecovery.node.roles"] = "configuration-server,process-server,master-target",
+            ["siterecovery.ports.http"] = "0", ["siterecovery.ports.cluster"] = "0", ["siterecovery.ports.data"] = "0", ["siterecovery.ports.agent"] = "0",
+        });
+        return await RunningNode.StartAsync(NodeSettings.Of(config, _folder.FullName), config, null, TimeProvider.System, _stop.Token);
+    }
+
+    private HttpClient Client(RunningNode node)
+    {
+        var pki = PeerIdentity.Load(Path.Combine(_folder.FullName, "pki"));
+        var http = new HttpClient(PeerTrust.HttpHandler(pki.AuthorityCertificate)) { BaseAddress = new Uri(node.Endpoints.HttpUrl) };
+        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", File.ReadAllText(Path.Combine(_folder.FullName, "admin.token")).Trim());
+        return http;
+    }
+
+    public void Dispose()
+    {
+        _stop.Dispose();
+        _folder.Delete(recursive: true);
+    }
+}

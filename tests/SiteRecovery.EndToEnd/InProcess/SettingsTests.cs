@@ -1,0 +1,46 @@
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Node.Settings;
+
+namespace SiteRecovery.EndToEnd.InProcess;
+
+public sealed class SettingsTests
+{
+    private static readonly string Hocon = Path.Combine(AppContext.BaseDirectory, "hocon");
+    private static readonly SettingsLoader Loader = new(RealFileSystem.Instance, Hocon);
+
+    [Fact]
+    public void Every_hocon_file_loads()
+    {
+        var files = Directory.GetFiles(Hocon, "*.conf", SearchOption.AllDirectories);
+        Assert.True(files.Length >= 11);
+        foreach (var file in files) Loader.ParseFile(file);
+    }
+
+    [Fact]
+    public void The_reference_documents_exactly_the_settings_that_are_read()
+    {
+        var text = File.ReadAllText(Path.Combine(Hocon, "reference.conf"));
+        Assert.Equal(SettingCatalogue.All.Select(s => s.Key), KeyScanner.Scan(text).Select(k => k.Key));
+    }
+
+    [Theory]
+    [InlineData("siterecovery {\n  http {\n    wait-maxx = 3s\n  }\n}", "x.conf:3: 'siterecovery.http.wait-maxx' is not a setting. The nearest is 'siterecovery.http.wait-max'.")]
+    [InlineData("# a\nsiterecovery.ports.http = many", "x.conf:2: 'siterecovery.ports.http' is 'many'; it must be a whole number.")]
+    [InlineData("siterecovery.ports { http = 1, cluster = 70000 }", "x.conf:1: 'siterecovery.ports.cluster' is '70000'; it must lie between 0 and 65535.")]
+    public void A_wrong_setting_names_file_line_and_what_is_right(string text, string message) =>
+        Assert.Equal(message, Assert.Throws<SettingsException>(() => SettingsLoader.Parse(text, "x.conf")).Message);
+
+    [Fact]
+    public void A_substitution_is_refused() =>
+        Assert.StartsWith("x.conf:2:", Assert.Throws<SettingsException>(() => SettingsLoader.Parse("a = 1\nb = ${a}", "x.conf")).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void The_command_line_wins_over_the_environment_and_that_over_the_defaults()
+    {
+        var config = Loader.Load(null,
+            new Dictionary<string, string> { ["SITERECOVERY__HTTP__WAIT_MAX"] = "7s", ["SITERECOVERY__PORTS__HTTP"] = "1" },
+            new Dictionary<string, string> { ["siterecovery.ports.http"] = "2", ["siterecovery.node.site"] = "lab", ["siterecovery.node.roles"] = "console" });
+        var settings = NodeSettings.Of(config, "data");
+        Assert.Equal((2, 8481, TimeSpan.FromSeconds(7), "lab"), (settings.Ports.Http, settings.Ports.Cluster, settings.WaitMax, settings.Site));
+    }
+}
