@@ -1,1 +1,36 @@
-return 0;
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using SiteRecovery.Agent;
+
+var data = new Option<string>("--data") { Description = "Folder for the agent's identity, bitmaps and sockets", Required = true };
+var join = new Option<string?>("--join") { Description = "URL of a configuration server, needed the first time" };
+var tokenFile = new Option<string?>("--token-file") { Description = "File with an agent join token, needed the first time" };
+var name = new Option<string?>("--name") { Description = "Name of this agent; default: the host's name" };
+var run = new Command("run", "Capture and replicate the disks that the configuration server assigns") { data, join, tokenFile, name };
+run.SetAction(async (arguments, stop) =>
+{
+    using var terminated = CancellationTokenSource.CreateLinkedTokenSource(stop);
+    using var onTerm = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context =>
+    {
+        context.Cancel = true;
+        terminated.Cancel();
+    });
+    try
+    {
+        var options = new AgentOptions(arguments.GetRequiredValue(data), arguments.GetValue(join), arguments.GetValue(tokenFile),
+            arguments.GetValue(name) ?? Environment.MachineName.ToLowerInvariant());
+        await using var agent = await AgentService.StartAsync(options, TimeProvider.System, terminated.Token);
+        await agent.RunAsync(terminated.Token);
+        return 0;
+    }
+    catch (OperationCanceledException) when (terminated.IsCancellationRequested)
+    {
+        return 0;
+    }
+    catch (AgentProblem problem)
+    {
+        await Console.Error.WriteLineAsync($"siterecovery-agent: {problem.Message}");
+        return problem.IsUsage ? 2 : 1;
+    }
+});
+return await new RootCommand("SiteRecovery Unified Agent: captures the writes of protected disks") { run }.Parse(args).InvokeAsync();

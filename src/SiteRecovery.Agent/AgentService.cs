@@ -1,0 +1,212 @@
+using System.Net.Sockets;
+using System.Net.Security;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Nbd;
+using SiteRecovery.DataPlane.Transport;
+
+namespace SiteRecovery.Agent;
+
+/// <summary>The agent: serves its machines' disks from the first second, and obeys a process server whenever one is reachable.</summary>
+public sealed class AgentService : IAsyncDisposable
+{
+    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), StatusInterval = TimeSpan.FromMilliseconds(500);
+    private readonly AgentHome _home;
+    private readonly PeerIdentity _identity;
+    private readonly NbdExports _exports = new();
+    private readonly NbdServer _nbd;
+    private readonly IStreamTarget _target;
+    private readonly string _machinesFolder, _socket;
+    private readonly TimeProvider _time;
+    private readonly Dictionary<string, AgentMachine> _machines = [];
+    private readonly SemaphoreSlim _changing = new(1, 1);
+
+    private AgentService(AgentOptions options, PeerIdentity identity, AgentHome home, TimeProvider time)
+    {
+        (_identity, _home, _time) = (identity, home, time);
+        _machinesFolder = Path.Combine(Path.GetFullPath(options.DataFolder), "machines");
+        _socket = Path.Combine(Path.GetFullPath(options.DataFolder), "nbd.sock");
+        _nbd = new NbdServer(_exports, new NbdServerOptions(), time);
+        _target = new ChannelClient(ConnectAsync, time);
+    }
+
+    public static async Task<AgentService> StartAsync(AgentOptions options, TimeProvider time, CancellationToken stop)
+    {
+        var (identity, home) = await AgentIdentity.LoadOrJoinAsync(options, stop);
+        var agent = new AgentService(options, identity, home, time);
+        foreach (var kept in AgentMachine.Kept(agent._machinesFolder))
+        {
+            var problem = await agent.TryAsync(() => agent.ProtectAsync(kept));
+            if (problem is not null) await Console.Error.WriteLineAsync($"machine {kept.Machine} is not served: {problem}");
+        }
+        File.Delete(agent._socket);
+        agent._nbd.Listen(new UnixDomainSocketEndPoint(agent._socket));
+        await Console.Out.WriteLineAsync($"agent {home.Name} of site {home.Site} serves disks at {agent._socket}");
+        return agent;
+    }
+
+    /// <summary>Obeys one process server after another until told to stop.</summary>
+    public async Task RunAsync(CancellationToken stop)
+    {
+        string? said = null;
+        while (!stop.IsCancellationRequested)
+        {
+            try
+            {
+                await using var channel = await ControlChannel.OpenAsync(await ConnectAsync(stop), null, stop);
+                said = null;
+                await ObeyAsync(channel, stop);
+            }
+            catch (Exception error) when (error is IOException or SocketException or InvalidDataException or System.Security.Authentication.AuthenticationException)
+            {
+                if (said != error.Message) await Console.Error.WriteLineAsync($"no process server: {said = error.Message}; trying again");
+            }
+            await Task.Delay(ReconnectDelay, _time, stop);
+        }
+    }
+
+    private async Task ObeyAsync(ControlChannel channel, CancellationToken stop)
+    {
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        await channel.SendAsync(new AgentHello(_home.Name, "0.1.0", await NamesAsync(stop)), stop);
+        var reporting = ReportAsync(channel, over.Token);
+        try
+        {
+            while (await channel.ReceiveMessageAsync(stop) is { } message)
+            {
+                if (await AnswerAsync(message, stop) is { } answer) await channel.SendAsync(answer, stop);
+            }
+        }
+        finally
+        {
+            await over.CancelAsync();
+            await reporting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private async Task ReportAsync(ControlChannel channel, CancellationToken stop)
+    {
+        using var timer = new PeriodicTimer(StatusInterval, _time);
+        do
+        {
+            await _changing.WaitAsync(stop);
+            MachineStatus[] machines;
+            try
+            {
+                machines = [.. _machines.Values.Select(m => m.Status())];
+            }
+            finally
+            {
+                _changing.Release();
+            }
+            await channel.SendAsync(new AgentStatus(_time.GetUtcNow(), machines), stop);
+        }
+        while (await timer.WaitForNextTickAsync(stop));
+    }
+
+    private async Task<AgentMessage?> AnswerAsync(AgentMessage message, CancellationToken stop) => message switch
+    {
+        ProtectMachine protect => new CommandDone(protect.Id, await TryAsync(() => ProtectAsync(protect))),
+        FenceMachine fence => new CommandDone(fence.Id, await TryAsync(() => OnMachineAsync(fence.Machine, m => m.FenceAsync(fence.Epoch, stop)))),
+        ReleaseMachine release => new CommandDone(release.Id, await TryAsync(() => ReleaseAsync(release.Machine))),
+        InspectDisk inspect => Inspect(inspect),
+        _ => null,
+    };
+
+    private static DiskInspected Inspect(InspectDisk inspect)
+    {
+        try
+        {
+            return new DiskInspected(inspect.Id, inspect.Path, AgentMachine.SizeOf(inspect.Path));
+        }
+        catch (Exception problem) when (problem is AgentProblem or IOException or UnauthorizedAccessException)
+        {
+            return new DiskInspected(inspect.Id, inspect.Path, 0, problem.Message);
+        }
+    }
+
+    private async Task ProtectAsync(ProtectMachine wanted)
+    {
+        if (_machines.TryGetValue(wanted.Machine, out var machine))
+        {
+            if (!machine.NeedsReopening(wanted))
+            {
+                await machine.ApplyAsync(wanted);
+                return;
+            }
+            _machines.Remove(wanted.Machine);
+            await machine.DisposeAsync();
+        }
+        var folder = Path.Combine(_machinesFolder, wanted.Machine);
+        _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _socket, _exports, _target, _time);
+    }
+
+    private Task OnMachineAsync(string name, Func<AgentMachine, Task> act) =>
+        _machines.TryGetValue(name, out var machine) ? act(machine) : throw new AgentProblem($"this agent does not know the machine {name}");
+
+    private async Task ReleaseAsync(string name)
+    {
+        if (_machines.Remove(name, out var machine)) await machine.ReleaseAsync();
+    }
+
+    /// <summary>Runs one change at a time; null, or what went wrong.</summary>
+    private async Task<string?> TryAsync(Func<Task> change)
+    {
+        await _changing.WaitAsync();
+        try
+        {
+            await change();
+            return null;
+        }
+        catch (Exception problem) when (problem is AgentProblem or IOException or UnauthorizedAccessException or InvalidDataException or System.Text.Json.JsonException)
+        {
+            return problem.Message;
+        }
+        finally
+        {
+            _changing.Release();
+        }
+    }
+
+    private async Task<string[]> NamesAsync(CancellationToken stop)
+    {
+        await _changing.WaitAsync(stop);
+        try
+        {
+            return [.. _machines.Keys];
+        }
+        finally
+        {
+            _changing.Release();
+        }
+    }
+
+    private async ValueTask<Stream> ConnectAsync(CancellationToken stop)
+    {
+        Exception? last = null;
+        foreach (var server in _home.ProcessServers)
+        {
+            var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            try
+            {
+                await socket.ConnectAsync(server.Host, server.Port, stop);
+                var tls = new SslStream(new NetworkStream(socket, ownsSocket: true));
+                await tls.AuthenticateAsClientAsync(_identity.ForClient(server.Host), stop);
+                return tls;
+            }
+            catch (Exception error) when (error is SocketException or IOException)
+            {
+                socket.Dispose();
+                last = error;
+            }
+        }
+        throw new IOException($"none of the process servers of site {_home.Site} answers", last);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _nbd.DisposeAsync();
+        foreach (var machine in _machines.Values) await machine.DisposeAsync();
+        if (_target is IAsyncDisposable target) await target.DisposeAsync();
+        _identity.Dispose();
+    }
+}

@@ -1,0 +1,231 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using SiteRecovery.DataPlane.Nbd;
+
+namespace SiteRecovery.Node.Demo;
+
+/// <summary>The demo, told as a story of real processes: protect, replicate, lose the site, fail over, prove, and refuse the stale copy.</summary>
+public sealed class DemoStory(DemoOptions options, TimeProvider time, DemoScreen screen) : IAsyncDisposable
+{
+    private const string Machine = "db1";
+    private const long DiskBytes = 128L << 20;
+    private readonly string _folder = Directory.CreateTempSubdirectory("siterecovery-demo-").FullName;
+    private readonly Dictionary<string, ChildProcess> _processes = [];
+    private readonly JsonObject _figures = [];
+    private DemoSite _secondary = null!;
+    private string _captureUri = "";
+
+    private string At(string name) => Path.Combine(_folder, name);
+    private string LedgerPath => At("ledger.txt");
+
+    public async Task<bool> TellAsync(CancellationToken stop)
+    {
+        screen.Say($"working in {_folder}, seed {options.Seed}");
+        await StartSitesAsync(stop);
+        await ProtectAsync(stop);
+        await ReplicateAsync(stop);
+        var reportedRpo = await WatchAsync(stop);
+        KillPrimarySite();
+        var verdict = await FailOverAsync(stop);
+        var refused = await ReturnOfTheOldSiteAsync(stop);
+        Conclude(verdict, refused, reportedRpo);
+        return verdict.Holds && refused;
+    }
+
+    private async Task StartSitesAsync(CancellationToken stop)
+    {
+        screen.Step("Two sites: a secondary with the configuration server and the store, a primary with a process server and an agent");
+        StartNode("secondary", "configuration-server,master-target,console");
+        await UntilAsync("the secondary site to be ready", async () =>
+        {
+            if (!File.Exists(At("secondary/endpoints.json")) || !File.Exists(At("secondary/admin.token"))) return false;
+            _secondary ??= new DemoSite(At("secondary"));
+            return await _secondary.IsReadyAsync(stop);
+        }, stop);
+        screen.Say($"admin endpoint: {_secondary.Url}");
+        await JoinTokenAsync("nodes", "node.token", stop);
+        StartNode("primary", "process-server", "--join", _secondary.Url.ToString(), "--token-file", At("node.token"));
+        await UntilAsync("the primary site to join", async () =>
+            (await _secondary.GetAsync("/api/v1/nodes", stop))["items"]!.AsArray().Count >= 2, stop);
+        await JoinTokenAsync("agents", "agent.token", stop);
+        StartAgent("--join", _secondary.Url.ToString(), "--token-file", At("agent.token"));
+        await UntilAsync("the agent to connect", async () =>
+            (await _secondary.GetAsync("/api/v1/agents", stop))["items"]!.AsArray().Any(a => a!["connected"]?.GetValue<bool>() == true), stop);
+    }
+
+    private async Task ProtectAsync(CancellationToken stop)
+    {
+        screen.Step($"A disk of {DiskBytes >> 20} MiB with an independent writer is protected");
+        var disk = At("disk.raw");
+        await using (var file = File.Create(disk))
+        {
+            var block = new byte[BlockPattern.BlockBytes];
+            for (long at = 0; at < DiskBytes; at += block.Length)
+            {
+                BlockPattern.Fill(block, options.Seed, 0, at);
+                await file.WriteAsync(block, stop);
+            }
+        }
+        await _secondary.PutAsync("/api/v1/vaults/demo", new { sourceSite = "primary", targetSite = "secondary" }, stop);
+        await _secondary.PostAsync("/api/v1/machines", new
+        {
+            name = Machine, vault = "demo", policy = "default",
+            source = new { agent = "demo-agent", disks = new[] { new { id = "vda", path = disk, capture = "nbd" } } },
+        }, stop);
+        await UntilAsync("the agent to serve the disk", async () =>
+        {
+            var uri = (await MachineAsync(stop))["disks"]?[0]?["captureUri"]?.GetValue<string>();
+            _captureUri = uri ?? "";
+            return uri is not null;
+        }, stop);
+        screen.Say($"the disk is served at {_captureUri}");
+        await File.WriteAllTextAsync(LedgerPath, "", stop);
+        _processes["writer"] = ChildProcess.Start("siterecovery", At("writer.log"), "demo-writer", "--uri", _captureUri, "--ledger", LedgerPath,
+            "--seed", options.Seed.ToString(CultureInfo.InvariantCulture), "--rate", "1500");
+    }
+
+    private async Task ReplicateAsync(CancellationToken stop)
+    {
+        screen.Step("Initial replication, while the writer goes on");
+        var begun = time.GetTimestamp();
+        await UntilAsync("initial replication", async () =>
+        {
+            var machine = await MachineAsync(stop);
+            if (machine["progress"] is JsonObject progress) screen.Progress(progress);
+            return machine["state"]!.GetValue<string>() == "Protected";
+        }, stop);
+        _figures["initialReplicationSeconds"] = time.GetElapsedTime(begun).TotalSeconds;
+        screen.Say($"protected after {time.GetElapsedTime(begun).TotalSeconds:F1} s, {Ledger.Read(LedgerPath).Count} writes acknowledged so far");
+    }
+
+    private async Task<string?> WatchAsync(CancellationToken stop)
+    {
+        screen.Step("Delta replication: the recovery point objective as the secondary measures it");
+        string? rpo = null;
+        for (var look = 0; look < 5; look++)
+        {
+            await Task.Delay(TimeSpan.FromSeconds(1), time, stop);
+            rpo = (await MachineAsync(stop))["rpo"]?.ToString();
+            screen.Say($"RPO {rpo ?? "unknown"}, {Ledger.Read(LedgerPath).Count} writes acknowledged");
+        }
+        return rpo;
+    }
+
+    private void KillPrimarySite()
+    {
+        screen.Step("The primary site dies: SIGKILL for every process of it");
+        foreach (var name in (string[])["primary", "agent", "writer"]) _processes[name].KillHard();
+    }
+
+    private async Task<PrefixVerdict> FailOverAsync(CancellationToken stop)
+    {
+        screen.Step("Unplanned failover to the latest point");
+        var begun = time.GetTimestamp();
+        var job = await _secondary.PostAsync($"/api/v1/machines/{Machine}/unplanned-failover", new { point = "latest", acknowledge = new[] { "sourceUnreachable" } }, stop);
+        await _secondary.FinishAsync(job, stop);
+        var exports = await _secondary.GetAsync($"/api/v1/machines/{Machine}/exports", stop);
+        await using var replica = await NbdAddress.Parse(exports["items"]![0]!["uri"]!.GetValue<string>()).OpenAsync(stop);
+        var block = new byte[BlockPattern.BlockBytes];
+        await replica.ReadAsync(0, block, stop);
+        _figures["rtoSeconds"] = time.GetElapsedTime(begun).TotalSeconds;
+        screen.Say($"the replica serves its first sector after {time.GetElapsedTime(begun).TotalSeconds:F2} s");
+
+        screen.Step("The proof: the replica against the writer's own ledger");
+        var verdict = await PrefixVerdict.JudgeAsync(Ledger.Read(LedgerPath), options.Seed, replica.SizeBytes, (offset, into) => replica.ReadAsync(offset, into, stop));
+        screen.Say(verdict.Holds
+            ? $"the replica is exactly the first {verdict.PrefixLength} acknowledged writes; {verdict.LostWrites} lost, {verdict.LostSeconds * 1000:F0} ms"
+            : $"NOT a prefix: {verdict.Reason}");
+        await _secondary.FinishAsync(await _secondary.PostAsync($"/api/v1/machines/{Machine}/commit", new { }, stop), stop);
+        return verdict;
+    }
+
+    private async Task<bool> ReturnOfTheOldSiteAsync(CancellationToken stop)
+    {
+        screen.Step("The old site returns: its stale copy must be refused");
+        StartNode("primary", "process-server");
+        StartAgent();
+        var refused = false;
+        await UntilAsync("the old copy to be fenced", async () =>
+        {
+            try
+            {
+                await using var old = await NbdAddress.Parse(_captureUri).OpenAsync(stop);
+                if (old.ReadOnly) return refused = true;
+                var same = new byte[BlockPattern.BlockBytes];
+                await old.ReadAsync(0, same, stop);
+                await old.WriteAsync(0, same, true, stop);
+                return false;
+            }
+            catch (NbdException problem) when (problem.Errno == 1)
+            {
+                return refused = true;
+            }
+            catch (Exception notYet) when (notYet is IOException or System.Net.Sockets.SocketException)
+            {
+                return false;
+            }
+        }, stop);
+        screen.Say("a write to the old copy is refused");
+        return refused;
+    }
+
+    private void Conclude(PrefixVerdict verdict, bool refused, string? reportedRpo)
+    {
+        _figures["prefixHolds"] = verdict.Holds;
+        _figures["writesInReplica"] = verdict.PrefixLength;
+        _figures["writesLost"] = verdict.LostWrites;
+        _figures["rpoSeconds"] = verdict.LostSeconds;
+        _figures["rpoReported"] = reportedRpo;
+        _figures["staleCopyRefused"] = refused;
+        _figures["seed"] = options.Seed;
+        screen.Table(_figures);
+        if (options.ReportPath is not null) File.WriteAllText(options.ReportPath, _figures.ToJsonString(new() { WriteIndented = true }));
+    }
+
+    private Task<JsonNode> MachineAsync(CancellationToken stop) => _secondary.GetAsync($"/api/v1/machines/{Machine}", stop);
+
+    private async Task JoinTokenAsync(string noun, string file, CancellationToken stop)
+    {
+        var answer = await _secondary.PostAsync($"/api/v1/{noun}/join-tokens", new { site = "primary" }, stop);
+        await File.WriteAllTextAsync(At(file), answer["token"]!.GetValue<string>(), stop);
+    }
+
+    private void StartNode(string site, string roles, params string[] more) =>
+        _processes[site] = ChildProcess.Start("siterecovery", At(site + ".log"),
+            ["node", "--site", site, "--roles", roles, "--data", At(site), "--http-port", "0", "--cluster-port", "0", "--data-port", "0", "--agent-port", "0", .. more]);
+
+    private void StartAgent(params string[] more) =>
+        _processes["agent"] = ChildProcess.Start("siterecovery-agent", At("agent.log"), ["run", "--data", At("agent"), "--name", "demo-agent", .. more]);
+
+    private async Task UntilAsync(string what, Func<Task<bool>> holds, CancellationToken stop)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(60), time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, stop);
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(200), time);
+        while (!await holds())
+        {
+            foreach (var (name, process) in _processes)
+                if (process.HasExited) throw new InvalidOperationException($"{name} stopped while waiting for {what}; its log is {At(name + ".log")}");
+            try
+            {
+                await timer.WaitForNextTickAsync(either.Token);
+            }
+            catch (OperationCanceledException) when (limit.IsCancellationRequested)
+            {
+                throw new TimeoutException($"waited 60 s for {what}; the logs are in {_folder}");
+            }
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (options.Stay)
+        {
+            screen.Say("both sites stay up; end with Ctrl+C");
+            await Task.Delay(Timeout.InfiniteTimeSpan, time, options.Interrupted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+        foreach (var process in _processes.Values) process.Dispose();
+        _secondary?.Dispose();
+        if (!options.KeepFolder) Directory.Delete(_folder, recursive: true);
+    }
+}
