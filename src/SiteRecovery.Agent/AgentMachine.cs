@@ -79,7 +79,7 @@ public sealed class AgentMachine : IAsyncDisposable
 
     public MachineStatus Status()
     {
-        var status = _capture.Status;
+        var status = _capture.Status();
         var synchronizing = status.Mode == CaptureMode.Synchronizing || status.ResynchronizationReason is not null;
         return new MachineStatus
         {

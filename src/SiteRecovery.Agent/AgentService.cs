@@ -1,5 +1,4 @@
 using System.Net.Sockets;
-using System.Net.Security;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.DataPlane.Transport;
@@ -14,7 +13,7 @@ public sealed class AgentService : IAsyncDisposable
     private readonly PeerIdentity _identity;
     private readonly NbdExports _exports = new();
     private readonly NbdServer _nbd;
-    private readonly IStreamTarget _target;
+    private readonly ChannelClient _target;
     private readonly string _machinesFolder, _socket;
     private readonly TimeProvider _time;
     private readonly Dictionary<string, AgentMachine> _machines = [];
@@ -26,7 +25,7 @@ public sealed class AgentService : IAsyncDisposable
         _machinesFolder = Path.Combine(Path.GetFullPath(options.DataFolder), "machines");
         _socket = Path.Combine(Path.GetFullPath(options.DataFolder), "nbd.sock");
         _nbd = new NbdServer(_exports, new NbdServerOptions(), time);
-        _target = new ChannelClient(ConnectAsync, time);
+        _target = new ChannelClient(ConnectAsync, new ChannelOptions { Time = time });
     }
 
     public static async Task<AgentService> StartAsync(AgentOptions options, TimeProvider time, CancellationToken stop)
@@ -185,17 +184,12 @@ public sealed class AgentService : IAsyncDisposable
         Exception? last = null;
         foreach (var server in _home.ProcessServers)
         {
-            var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
             try
             {
-                await socket.ConnectAsync(server.Host, server.Port, stop);
-                var tls = new SslStream(new NetworkStream(socket, ownsSocket: true));
-                await tls.AuthenticateAsClientAsync(_identity.ForClient(server.Host), stop);
-                return tls;
+                return await ChannelConnector.ConnectAsync(server.Host, server.Port, _identity.ForClient(server.Host), stop);
             }
             catch (Exception error) when (error is SocketException or IOException)
             {
-                socket.Dispose();
                 last = error;
             }
         }
@@ -206,7 +200,7 @@ public sealed class AgentService : IAsyncDisposable
     {
         await _nbd.DisposeAsync();
         foreach (var machine in _machines.Values) await machine.DisposeAsync();
-        if (_target is IAsyncDisposable target) await target.DisposeAsync();
+        await _target.DisposeAsync();
         _identity.Dispose();
     }
 }
