@@ -1,5 +1,9 @@
 using System.CommandLine;
+using SiteRecovery.Node.Demo;
 using SiteRecovery.Node.Hosting;
 
-var root = new RootCommand("SiteRecovery: replicates live machines to another site and fails them over") { NodeCommand.Create() };
+var root = new RootCommand("SiteRecovery: replicates live machines to another site and fails them over")
+{
+    NodeCommand.Create(), DemoCommand.Create(), DemoCommand.CreateWriter(),
+};
 return await root.Parse(args).InvokeAsync();

@@ -1,0 +1,48 @@
+using System.CommandLine;
+using Spectre.Console;
+
+namespace SiteRecovery.Node.Demo;
+
+/// <summary><c>siterecovery demo</c>, and the writer process that it starts.</summary>
+public static class DemoCommand
+{
+    public static Command Create()
+    {
+        var seed = new Option<int>("--seed") { Description = "Repeats a run: decides what is written where", DefaultValueFactory = _ => 1 };
+        var stay = new Option<bool>("--stay") { Description = "Keep both sites up at the end" };
+        var report = new Option<string?>("--report") { Description = "Write the measured figures as JSON to this file" };
+        var keep = new Option<bool>("--keep") { Description = "Keep the demo's folder with all logs" };
+        var command = new Command("demo", "Two sites on this machine: protect a live disk, lose its site, fail over, prove what was lost") { seed, stay, report, keep };
+        command.SetAction(async (arguments, stop) =>
+        {
+            var options = new DemoOptions(arguments.GetValue(seed), arguments.GetValue(stay), arguments.GetValue(report), arguments.GetValue(keep), stop);
+            var screen = new DemoScreen(AnsiConsole.Console);
+            await using var story = new DemoStory(options, TimeProvider.System, screen);
+            try
+            {
+                var holds = await story.TellAsync(stop);
+                screen.Say(holds ? "VERDICT: nothing but the reported tail was lost" : "VERDICT: FAILED");
+                return holds ? 0 : 1;
+            }
+            catch (Exception problem) when (problem is not OperationCanceledException)
+            {
+                screen.Say($"VERDICT: FAILED: {problem.Message}");
+                return 1;
+            }
+        });
+        return command;
+    }
+
+    public static Command CreateWriter()
+    {
+        var uri = new Option<string>("--uri") { Required = true };
+        var ledger = new Option<string>("--ledger") { Required = true };
+        var seed = new Option<int>("--seed") { Required = true };
+        var rate = new Option<int>("--rate") { DefaultValueFactory = _ => 1000 };
+        var command = new Command("demo-writer", "The demo's independent writer") { uri, ledger, seed, rate };
+        command.Hidden = true;
+        command.SetAction((arguments, stop) => LedgerWriter.RunAsync(arguments.GetRequiredValue(uri), arguments.GetRequiredValue(ledger),
+            arguments.GetValue(seed), arguments.GetValue(rate), TimeProvider.System, stop));
+        return command;
+    }
+}
