@@ -4,6 +4,6 @@ using SiteRecovery.Node.Hosting;
 
 var root = new RootCommand("SiteRecovery: replicates live machines to another site and fails them over")
 {
-    NodeCommand.Create(), DemoCommand.Create(), DemoCommand.CreateWriter(),
+    NodeCommand.Create(), DoctorCommand.Create(), DemoCommand.Create(), DemoCommand.CreateWriter(),
 };
 return await root.Parse(args).InvokeAsync();
