@@ -9,11 +9,11 @@ internal sealed class BitmapFile : IDisposable
 {
     public const int BlockBytes = 64 << 10;
     public const int RegionBytes = 4 << 20;
-    private const int Page = 4096, BlocksPerRegion = RegionBytes / BlockBytes, Version = 1, ActiveRegionsKept = 256;
+    private const int Page = 4096, BlocksPerRegion = RegionBytes / BlockBytes, Version = 1, ActiveRegionsKept = 1024, RegionsAhead = 8;
     private const uint Magic = 0x4D425253; // "SRBM"
     private readonly IBlockFile _file;
     private readonly long _diskBytes;
-    private readonly BlockBits _wanted, _active;
+    private readonly BlockBits _wanted, _active, _recent;
     private readonly BlockBits[] _streamed;
     private readonly Lock _activation = new();
     private int _current;
@@ -26,6 +26,7 @@ internal sealed class BitmapFile : IDisposable
         long bits = Pages(blocks), at = Page + Pages(regions);
         _wanted = new BlockBits(file, Page, regions);
         _active = new BlockBits(null, 0, regions);
+        _recent = new BlockBits(null, 0, regions);
         Unsynced = new BlockBits(file, at, blocks);
         _streamed = [new BlockBits(file, at + bits, blocks), new BlockBits(file, at + 2 * bits, blocks)];
         FileBytes = at + 3 * bits;
@@ -61,6 +62,7 @@ internal sealed class BitmapFile : IDisposable
         // Nothing else is known, so that a power loss before the first sync must find every region active.
         _wanted.SetAll();
         _active.SetAll();
+        foreach (var bits in _streamed) bits.WriteAll();
     }
 
     private void Resume(bool sameBoot)
@@ -94,12 +96,15 @@ internal sealed class BitmapFile : IDisposable
             if (!_active[region]) Activate(region);
     }
 
+    /// <summary>With the regions that follow, which a guest is likely to write next. Writes that wait here share one flush.</summary>
     private void Activate(long region)
     {
-        _wanted.Set(region, region);
+        var last = Math.Min(region + RegionsAhead, _wanted.Blocks) - 1;
+        _wanted.Set(region, last);
         lock (_activation)
         {
             if (_active[region]) return; // whoever held the lock before wrote ours along
+            _wanted.Set(region, last); // unless it was Retire
             var wanted = new BlockBits(null, 0, _wanted.Blocks);
             wanted.Include(_wanted);
             _file.Flush();
@@ -109,23 +114,31 @@ internal sealed class BitmapFile : IDisposable
 
     public void Rotate() => Volatile.Write(ref _current, 1 - _current);
 
-    /// <summary>Lazily forgets regions without any bit, so that a power loss costs little to check.</summary>
+    /// <summary>What was streamed before the last rotation is durable at the target.</summary>
+    public void ForgetPrevious()
+    {
+        _recent.IncludeWordsOf(Previous); // a word of blocks is a region
+        Previous.ClearAll();
+    }
+
+    /// <summary>Forgets regions without any bit that nobody wrote to since the last call, so that a power loss costs little to check.</summary>
     public void RetireRegions()
     {
-        if (_active.Count() <= ActiveRegionsKept) return;
+        if (_active.Count > ActiveRegionsKept)
+            for (var region = _active.Next(0, _recent); region >= 0; region = _active.Next(region + 1, _recent))
+                if (!HasBits(region)) Retire(region);
+        _recent.ClearAll();
+    }
+
+    private void Retire(long region)
+    {
         lock (_activation)
         {
-            for (long region = 0; region < _active.Blocks; region++)
-            {
-                if (!_active[region] || HasBits(region)) continue;
-                _active.Clear(region);
-                _wanted.Clear(region);
-                Interlocked.MemoryBarrier();
-                if (!HasBits(region)) continue;
-                _wanted.Set(region, region);
-                _file.Flush();
-                _active.Set(region, region);
-            }
+            _active.Clear(region, region);
+            Interlocked.MemoryBarrier();
+            // A write that came between may have seen the region as active.
+            if (HasBits(region)) _active.Set(region, region);
+            else _wanted.Clear(region, region);
         }
     }
 

@@ -7,40 +7,65 @@ namespace SiteRecovery.DataPlane.Capture;
 /// <summary>One bit per block, mirrored into a file area. A bit that reads as set is already in the page cache: it survives kill -9.</summary>
 internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
 {
+    private const int WordsAtOnce = 64;
     private readonly ulong[] _words = new ulong[(blocks + 63) / 64];
     private readonly Lock _gate = new();
+    private long _count;
 
     public long Blocks => blocks;
-    public int WordCount => _words.Length;
 
     public bool this[long block] => (Volatile.Read(ref _words[block >> 6]) >> (int)(block & 63) & 1) != 0;
 
+    public long Count => Volatile.Read(ref _count);
+    public bool None => Count == 0;
+
     public void Load()
     {
-        lock (_gate) file?.Read(areaOffset, MemoryMarshal.AsBytes(_words.AsSpan()));
-        MaskTail();
+        lock (_gate)
+        {
+            file?.Read(areaOffset, MemoryMarshal.AsBytes(_words.AsSpan()));
+            MaskTail();
+            Recount();
+        }
     }
 
     public void Set(long first, long last)
     {
-        for (var block = first; block <= last; block++)
-            if (!this[block]) Change(block, true);
+        for (var word = first >> 6; word <= last >> 6; word++)
+        {
+            var mask = MaskOf(word, first, last);
+            if ((Volatile.Read(ref _words[word]) & mask) == mask) continue;
+            Change(word << 6 > first ? word << 6 : first, last, true);
+            return;
+        }
     }
 
-    public void Clear(long block)
+    public void Clear(long first, long last)
     {
-        if (this[block]) Change(block, false);
+        if (Any(first, last)) Change(first, last, false);
     }
 
-    private void Change(long block, bool on)
+    private void Change(long first, long last, bool on)
     {
+        Span<ulong> changed = stackalloc ulong[WordsAtOnce];
         lock (_gate)
         {
-            var word = _words[block >> 6];
-            word = on ? word | 1UL << (int)(block & 63) : word & ~(1UL << (int)(block & 63));
-            // The file first: who sees the bit in memory may rely on the file.
-            file?.Write(areaOffset + (block >> 6) * 8, MemoryMarshal.AsBytes(new ReadOnlySpan<ulong>(in word)));
-            Volatile.Write(ref _words[block >> 6], word);
+            for (var from = first >> 6; from <= last >> 6; from += WordsAtOnce)
+            {
+                var count = (int)Math.Min(WordsAtOnce, (last >> 6) - from + 1);
+                for (var i = 0; i < count; i++)
+                {
+                    var mask = MaskOf(from + i, first, last);
+                    changed[i] = on ? _words[from + i] | mask : _words[from + i] & ~mask;
+                }
+                // The file first: who sees the bit in memory may rely on the file.
+                file?.Write(areaOffset + from * 8, MemoryMarshal.AsBytes(changed[..count]));
+                for (var i = 0; i < count; i++)
+                {
+                    _count += BitOperations.PopCount(changed[i]) - BitOperations.PopCount(_words[from + i]);
+                    Volatile.Write(ref _words[from + i], changed[i]);
+                }
+            }
         }
     }
 
@@ -51,6 +76,7 @@ internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
             _words.AsSpan().Fill(ulong.MaxValue);
             MaskTail();
             file?.Write(areaOffset, MemoryMarshal.AsBytes(_words.AsSpan()));
+            _count = blocks;
         }
     }
 
@@ -62,8 +88,15 @@ internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
             if (first < 0) return;
             var last = _words.AsSpan().LastIndexOfAnyExcept(0UL);
             _words.AsSpan(first, last - first + 1).Clear();
+            _count = 0;
             file?.Write(areaOffset + first * 8L, MemoryMarshal.AsBytes(_words.AsSpan(first, last - first + 1)));
         }
+    }
+
+    /// <summary>Writes the whole area, so that the file system has room for it from then on.</summary>
+    public void WriteAll()
+    {
+        lock (_gate) file?.Write(areaOffset, MemoryMarshal.AsBytes(_words.AsSpan()));
     }
 
     public void Include(BlockBits other)
@@ -72,41 +105,54 @@ internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
         {
             for (var i = 0; i < _words.Length; i++) _words[i] |= Volatile.Read(ref other._words[i]);
             file?.Write(areaOffset, MemoryMarshal.AsBytes(_words.AsSpan()));
+            Recount();
         }
+    }
+
+    /// <summary>Sets bit n for every word n of <paramref name="finer"/> that has a bit.</summary>
+    public void IncludeWordsOf(BlockBits finer)
+    {
+        for (var i = finer._words.AsSpan().IndexOfAnyExcept(0UL); i >= 0 && i < finer._words.Length; i++)
+            if (Volatile.Read(ref finer._words[i]) != 0) Set(i, i);
     }
 
     public bool Any(long first, long last)
     {
-        for (var block = first; block <= last; block++)
-        {
-            if ((block & 63) == 0 && block + 63 <= last && Volatile.Read(ref _words[block >> 6]) == 0) block += 63;
-            else if (this[block]) return true;
-        }
+        for (var word = first >> 6; word <= last >> 6; word++)
+            if ((Volatile.Read(ref _words[word]) & MaskOf(word, first, last)) != 0) return true;
         return false;
-    }
-
-    public bool None => _words.AsSpan().IndexOfAnyExcept(0UL) < 0;
-
-    public long Count()
-    {
-        long count = 0;
-        for (var i = 0; i < _words.Length; i++) count += BitOperations.PopCount(Volatile.Read(ref _words[i]));
-        return count;
     }
 
     /// <summary>First block at or after <paramref name="from"/> that is set here and not in <paramref name="except"/>, or -1.</summary>
     public long Next(long from, BlockBits except)
     {
-        for (var block = from; block < blocks; block++)
+        if (from >= blocks) return -1;
+        for (var word = from >> 6; word < _words.Length; word++)
         {
-            if ((block & 63) == 0 && (Volatile.Read(ref _words[block >> 6]) & ~Volatile.Read(ref except._words[block >> 6])) == 0) block += 63;
-            else if (this[block] && !except[block]) return block;
+            var left = Volatile.Read(ref _words[word]) & ~Volatile.Read(ref except._words[word]) & MaskOf(word, from, blocks - 1);
+            if (left != 0) return (word << 6) + BitOperations.TrailingZeroCount(left);
         }
         return -1;
+    }
+
+    /// <summary>The bits of a word that belong to blocks from <paramref name="first"/> to <paramref name="last"/>.</summary>
+    private static ulong MaskOf(long word, long first, long last)
+    {
+        var mask = ulong.MaxValue;
+        if (word == first >> 6) mask &= ulong.MaxValue << (int)(first & 63);
+        if (word == last >> 6) mask &= ulong.MaxValue >> (int)(63 - (last & 63));
+        return mask;
     }
 
     private void MaskTail()
     {
         if ((blocks & 63) != 0) _words[^1] &= (1UL << (int)(blocks & 63)) - 1;
+    }
+
+    private void Recount()
+    {
+        long count = 0;
+        foreach (var word in _words) count += BitOperations.PopCount(word);
+        _count = count;
     }
 }

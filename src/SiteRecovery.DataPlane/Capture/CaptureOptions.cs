@@ -14,6 +14,8 @@ public sealed record CaptureOptions
     public int BufferBytes { get; init; } = 64 << 20;
     public int BufferWrites { get; init; } = 64 << 10;
     public long UnacknowledgedBytesMax { get; init; } = 64 << 20;
+    /// <summary>How many sequences are reserved durably at once; the next are reserved when half are used.</summary>
+    public long SequencesReserved { get; init; } = 1_000_000;
     public TimeSpan Linger { get; init; } = TimeSpan.FromMilliseconds(5);
     public TimeSpan TickInterval { get; init; } = TimeSpan.FromMilliseconds(500);
     public TimeSpan PointInterval { get; init; } = TimeSpan.FromSeconds(5);

@@ -38,12 +38,8 @@ public sealed partial class MachineCapture
             while (true)
             {
                 stop.ThrowIfCancellationRequested();
-                bool full;
-                lock (_log)
-                {
-                    Settle();
-                    full = _unacknowledgedBytes >= _options.UnacknowledgedBytesMax;
-                }
+                Settle();
+                var full = Volatile.Read(ref _unacknowledgedBytes) >= _options.UnacknowledgedBytesMax;
                 var worked = !full && (await ShipWritesAsync(session, stop).ConfigureAwait(false) | await ShipBlocksAsync(session, stop).ConfigureAwait(false));
                 if (!full) await ShipMarkersAsync(session, stop).ConfigureAwait(false);
                 if (worked) continue;
@@ -76,7 +72,7 @@ public sealed partial class MachineCapture
         lock (_log)
         {
             _consistent = _ring.Count == 0 && _newest == session.Opened.DurableSequence.Value && _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
-            _accepting = _consistent;
+            _accepting = _consistent && !_paused;
             _shipped = session.Opened.DurableSequence.Value;
             if (_consistent) _reason = null;
             else _reason ??= "the target does not stand where the source stands";

@@ -10,7 +10,8 @@ public sealed partial class MachineCapture : IPositionListener
     private readonly Queue<(long Ordinal, long Losses, SplitDisk Disk, long First, long Last)> _toClear = new();
     private long _unacknowledgedBytes, _durableOrdinal, _ordinal, _incarnation, _durableSequence, _shipped;
     private long _bytesShipped, _bytesResent;
-    private long _rotationTicket = -1, _rotationSequence = -1;
+    private static readonly TimeSpan RetirementInterval = TimeSpan.FromSeconds(60);
+    private long _rotationTicket = -1, _rotationSequence = -1, _lastRetirement;
     private volatile CancellationTokenSource? _sessionStop;
     private volatile bool _connected;
     private volatile string? _lastError;
@@ -100,19 +101,20 @@ public sealed partial class MachineCapture : IPositionListener
 
     private void NewIncarnation()
     {
+        Save(s => s with { Incarnation = s.Incarnation + 1 });
         lock (_log)
         {
             var started = _ordinal > 0;
-            (_incarnation, _ordinal, _durableOrdinal, _unacknowledgedBytes) = (_state.Incarnation + 1, 0, 0, 0);
-            Save(s => s with { Incarnation = _incarnation });
+            (_incarnation, _ordinal, _durableOrdinal, _unacknowledgedBytes) = (_state.Incarnation, 0, 0, 0);
             _unacknowledged.Clear();
             _toClear.Clear();
             foreach (var disk in _disks) disk.Sent.ClearAll();
             if (!started) return;
             _ring.Clear();
             LoseStream("the receiver lost batches that were not durable");
-            foreach (var disk in _disks) disk.Bitmap.Fold();
         }
+        // No walk is under way, and the writes since the loss mark themselves.
+        foreach (var disk in _disks) disk.Bitmap.Fold();
     }
 
     public void Received(StreamPosition position)
@@ -136,17 +138,11 @@ public sealed partial class MachineCapture : IPositionListener
         _signal.Set();
     }
 
-    /// <summary>Clears what became durable and rotates the streamed bits. Under _log.</summary>
+    /// <summary>Clears what became durable and rotates the streamed bits. The pump's only; writes go on meanwhile.</summary>
     private void Settle()
     {
-        while (_toClear.TryPeek(out var done) && done.Ordinal <= _durableOrdinal)
+        while (TryClearDurable())
         {
-            _toClear.Dequeue();
-            for (var block = done.First; block <= done.Last; block++)
-            {
-                done.Disk.Sent.Clear(block);
-                if (done.Losses == _losses) done.Disk.Bitmap.Unsynced.Clear(block);
-            }
         }
         if (_rotationTicket < 0)
         {
@@ -154,14 +150,30 @@ public sealed partial class MachineCapture : IPositionListener
             foreach (var disk in _disks) disk.Bitmap.Rotate();
             (_rotationTicket, _rotationSequence) = (Interlocked.Read(ref _tickets), -1);
         }
-        if (_rotationSequence < 0 && _disks.TrueForAll(d => d.HasPassed(_rotationTicket))) _rotationSequence = _newest;
-        if (_rotationSequence < 0 || _durableSequence < _rotationSequence) return;
-        foreach (var disk in _disks)
+        if (_rotationSequence < 0 && !_disks.TrueForAll(d => d.HasPassed(_rotationTicket))) return;
+        lock (_log)
         {
-            disk.Bitmap.Previous.ClearAll();
-            disk.Bitmap.RetireRegions();
+            if (_rotationSequence < 0) _rotationSequence = _newest;
+            if (_durableSequence < _rotationSequence) return;
         }
+        foreach (var disk in _disks) disk.Bitmap.ForgetPrevious();
         _rotationTicket = -1;
+        if (_time.GetElapsedTime(_lastRetirement) < RetirementInterval) return;
+        _lastRetirement = _time.GetTimestamp();
+        foreach (var disk in _disks) disk.Bitmap.RetireRegions();
+    }
+
+    /// <summary>One chunk per hold of the lock: a loss and the writes that it leaves unsynced must not come between check and clear.</summary>
+    private bool TryClearDurable()
+    {
+        lock (_log)
+        {
+            if (!_toClear.TryPeek(out var done) || done.Ordinal > _durableOrdinal) return false;
+            _toClear.Dequeue();
+            done.Disk.Sent.Clear(done.First, done.Last);
+            if (done.Losses == _losses) done.Disk.Bitmap.Unsynced.Clear(done.First, done.Last);
+            return true;
+        }
     }
 
     private void EndSession() => EndSession(_sessionStop);

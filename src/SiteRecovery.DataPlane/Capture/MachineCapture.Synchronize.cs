@@ -62,7 +62,7 @@ public sealed partial class MachineCapture
         bool gap;
         lock (_log)
         {
-            if (_accepting && _consistent) return false;
+            if ((_accepting && _consistent) || _paused || _marking > 0) return false;
             var nothingMissing = _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
             var wanted = _synchronizationRequested || nothingMissing || (_options.ResynchronizeAutomatically && _state.EverSynchronized);
             if (!wanted || (!_accepting && _ring.Count > 0)) return false;
@@ -80,7 +80,7 @@ public sealed partial class MachineCapture
         if (!_state.Synchronizing) Save(s => s with { Synchronizing = true });
         if (gap) await ShipMarkerAsync(session, MarkerKind.StreamStart, "gap", stop).ConfigureAwait(false);
         (_walkTicket, _walkEnd, _progressDone, _progressSent, _walkStarted) = (-1, -1, 0, 0, _time.GetTimestamp());
-        _progressTotal = _disks.Sum(d => Math.Max(0, d.Bitmap.Unsynced.Count() - d.Sent.Count()) * BitmapFile.BlockBytes);
+        _progressTotal = _disks.Sum(d => Math.Max(0, d.Bitmap.Unsynced.Count - d.Sent.Count) * BitmapFile.BlockBytes);
         _walkStop = CancellationTokenSource.CreateLinkedTokenSource(stop);
         _walk = Channel.CreateBounded<Task<SyncChunk>>(ChunksAhead);
         _walking = WalkAsync(session, _walk.Writer, _targetEmpty, _walkStop.Token);
@@ -201,6 +201,7 @@ public sealed partial class MachineCapture
 
     public CaptureStatus Status()
     {
+        var dirty = _disks.Sum(d => d.Bitmap.Unsynced.Count * BitmapFile.BlockBytes);
         lock (_log)
         {
             var mode = _fenced ? CaptureMode.Fenced : _paused ? CaptureMode.Paused : !_accepting ? CaptureMode.Tracking : _consistent ? CaptureMode.Streaming : CaptureMode.Synchronizing;
@@ -209,7 +210,7 @@ public sealed partial class MachineCapture
             var progress = new SynchronizationProgress(_progressTotal, _progressDone, _progressSent, rate,
                 rate > 0 ? TimeSpan.FromSeconds(Math.Max(0, _progressTotal - _progressDone) / rate) : null);
             return new CaptureStatus(mode, Epoch, _connected, new(_newest), new(_durableSequence),
-                _disks.Sum(d => d.Bitmap.Unsynced.Count() * BitmapFile.BlockBytes), progress, _reason,
+                dirty, progress, _reason,
                 Interlocked.Read(ref _bytesShipped), Interlocked.Read(ref _bytesResent), _lastError);
         }
     }

@@ -7,7 +7,6 @@ namespace SiteRecovery.DataPlane.Capture;
 /// <summary>Captures one machine: its disks to serve, its one sequence, and the stream to whoever takes it.</summary>
 public sealed partial class MachineCapture : IAsyncDisposable
 {
-    private const long ReservationStep = 1_000_000;
     private const int ExtentBytesMax = 1 << 20;
     private readonly CaptureOptions _options;
     private readonly IFileSystem _files;
@@ -18,7 +17,8 @@ public sealed partial class MachineCapture : IAsyncDisposable
     private readonly CaptureSignal _signal = new();
     private readonly string _statePath;
     private CaptureState _state;
-    private long _newest, _reserved, _tickets, _losses;
+    private long _newest, _tickets, _losses;
+    private int _marking;
     private bool _accepting;
     private volatile bool _fenced, _paused, _synchronizationRequested;
     private volatile string? _reason;
@@ -32,7 +32,8 @@ public sealed partial class MachineCapture : IAsyncDisposable
         _state = stored is not null && stored.Epoch >= options.Epoch.Value ? stored : (stored ?? new CaptureState()) with { Epoch = options.Epoch.Value, Fenced = false };
         (_newest, _fenced, _paused) = (_state.CleanAt ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Paused);
         _synchronizationRequested = _state.Synchronizing;
-        _reserved = _newest + ReservationStep;
+        _reserved = _newest + options.SequencesReserved;
+        _reserveAt = _newest + options.SequencesReserved / 2;
     }
 
     public IReadOnlyList<SplitDisk> Disks => _disks;
@@ -67,9 +68,14 @@ public sealed partial class MachineCapture : IAsyncDisposable
         EndSession();
     }
 
+    /// <summary>From here on writes are only tracked, also over a restart, until <see cref="Resume"/>.</summary>
     public void Pause()
     {
-        _paused = true;
+        lock (_log)
+        {
+            _paused = true;
+            if (_accepting) LoseStream("replication is paused");
+        }
         Save(s => s with { Paused = true });
         EndSession();
     }
@@ -77,7 +83,8 @@ public sealed partial class MachineCapture : IAsyncDisposable
     /// <summary>Takes up streaming again; what was tracked meanwhile is resynchronized.</summary>
     public void Resume()
     {
-        Save(s => s with { Paused = false });
+        Save(s => s with { Paused = false, Synchronizing = s.Synchronizing || s.EverSynchronized });
+        _synchronizationRequested = _state.Synchronizing;
         _paused = false;
         _signal.Set();
     }
@@ -87,9 +94,11 @@ public sealed partial class MachineCapture : IAsyncDisposable
     {
         lock (_log)
         {
-            foreach (var disk in _disks) disk.Bitmap.Unsynced.SetAll();
             LoseStream(reason);
+            _marking++; // no synchronization starts on half of the bits
         }
+        foreach (var disk in _disks) disk.Bitmap.Unsynced.SetAll();
+        lock (_log) _marking--;
         _signal.Set();
     }
 
@@ -118,7 +127,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
             for (long at = 0; at < length;)
             {
                 var piece = (int)Math.Min(pieceMax, length - at);
-                if (_newest == _reserved) Reserve();
+                if (_newest >= _reserveAt) Reserve();
                 _newest++;
                 var extent = new Extent(offset + at, piece, disk.Geometry.Index, kind);
                 if (_accepting && !_ring.TryAppend(extent, _newest, kind == ExtentKind.Data ? data.Slice((int)at, piece) : default))
@@ -152,12 +161,6 @@ public sealed partial class MachineCapture : IAsyncDisposable
         _losses++;
     }
 
-    private void Reserve()
-    {
-        _reserved += ReservationStep;
-        Save(s => s with { Reserved = _reserved });
-    }
-
     private void Save(Func<CaptureState, CaptureState> change)
     {
         lock (_stateGate)
@@ -168,20 +171,17 @@ public sealed partial class MachineCapture : IAsyncDisposable
     }
 
     /// <summary>Ends the stream (stop RunAsync first) and remembers where the history ended.</summary>
-    public ValueTask DisposeAsync()
+    public async ValueTask DisposeAsync()
     {
         EndSession();
-        lock (_log)
-        {
-            Settle();
-            Save(s => s with { CleanAt = _newest });
-        }
+        await _reserving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        Settle();
+        Save(s => s with { CleanAt = _newest });
         foreach (var disk in _disks)
         {
             disk.File.Flush();
             disk.File.Dispose();
             disk.Bitmap.Dispose();
         }
-        return ValueTask.CompletedTask;
     }
 }

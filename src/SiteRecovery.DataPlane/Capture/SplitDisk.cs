@@ -40,7 +40,8 @@ public sealed class SplitDisk : IBlockDevice
     public async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> from, bool forceUnitAccess, CancellationToken stop)
     {
         if (from.Length == 0) return;
-        var slot = await EnterAsync(offset, from.Length, stop).ConfigureAwait(false);
+        var slot = TryEnter(offset, from.Length, out var overlapping);
+        if (slot < 0) slot = await EnterAsync(offset, from.Length, overlapping!, stop).ConfigureAwait(false);
         try
         {
             Bitmap.Mark(offset, from.Length);
@@ -56,13 +57,14 @@ public sealed class SplitDisk : IBlockDevice
         {
             Leave(slot);
         }
-        if (forceUnitAccess) File.Flush();
+        if (forceUnitAccess) await FlushAsync(stop).ConfigureAwait(false);
     }
 
     public async ValueTask WriteZeroesAsync(long offset, long length, bool mayTrim, bool forceUnitAccess, CancellationToken stop)
     {
         if (length <= 0) return;
-        var slot = await EnterAsync(offset, length, stop).ConfigureAwait(false);
+        var slot = TryEnter(offset, length, out var overlapping);
+        if (slot < 0) slot = await EnterAsync(offset, length, overlapping!, stop).ConfigureAwait(false);
         try
         {
             Bitmap.Mark(offset, length);
@@ -78,14 +80,11 @@ public sealed class SplitDisk : IBlockDevice
         {
             Leave(slot);
         }
-        if (forceUnitAccess) File.Flush();
+        if (forceUnitAccess) await FlushAsync(stop).ConfigureAwait(false);
     }
 
-    public ValueTask FlushAsync(CancellationToken stop)
-    {
-        File.Flush();
-        return ValueTask.CompletedTask;
-    }
+    /// <summary>On another thread: a flush takes milliseconds, and reads and writes go on meanwhile.</summary>
+    public ValueTask FlushAsync(CancellationToken stop) => new(Task.Run(File.Flush, CancellationToken.None));
 
     public ValueTask<IReadOnlyList<BlockStatusExtent>> StatusAsync(long offset, long length, CancellationToken stop)
     {
@@ -111,20 +110,27 @@ public sealed class SplitDisk : IBlockDevice
         }
     }
 
-    private async ValueTask<int> EnterAsync(long offset, long length, CancellationToken stop)
+    /// <summary>The write's slot, or -1 and what has to end before it is tried again.</summary>
+    private int TryEnter(long offset, long length, out Task? overlapping)
+    {
+        lock (_gate)
+        {
+            // Checked after registration is possible only under this lock: the fence waits for everybody who passed it.
+            _machine.ThrowIfFenced();
+            var other = OverlapOf(offset, offset + length);
+            overlapping = other < 0 ? null : (_inFlight[other].Waiter ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
+            return other < 0 ? Register(offset, offset + length) : -1;
+        }
+    }
+
+    private async ValueTask<int> EnterAsync(long offset, long length, Task overlapping, CancellationToken stop)
     {
         while (true)
         {
-            Task overlapping;
-            lock (_gate)
-            {
-                // Checked after registration is possible only under this lock: the fence waits for everybody who passed it.
-                _machine.ThrowIfFenced();
-                var other = OverlapOf(offset, offset + length);
-                if (other < 0) return Register(offset, offset + length);
-                overlapping = (_inFlight[other].Waiter ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
-            }
             await overlapping.WaitAsync(stop).ConfigureAwait(false);
+            var slot = TryEnter(offset, length, out var next);
+            if (slot >= 0) return slot;
+            overlapping = next!;
         }
     }
 

@@ -14,6 +14,12 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
     public Sequence Newest { get; private set; }
     public Epoch? RefuseWith { get; set; }
     public Action<Batch>? Applied { get; set; }
+    /// <summary>False: received, but gone with <see cref="LoseUnsynced"/>.</summary>
+    public bool SaysDurable { get; set; } = true;
+    /// <summary>Reset: every offer waits, as with a network that takes nothing.</summary>
+    public ManualResetEventSlim HoldOffers { get; } = new(true);
+    public StreamPosition Held => _held;
+    private (StreamPosition Held, Sequence Newest, byte[][] Disks)? _synced;
     private StreamPosition _held;
     private Session? _session;
 
@@ -25,6 +31,21 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
     }
 
     public void Break() => _session?.End();
+
+    /// <summary>Power loss: back to where it was when <see cref="SaysDurable"/> ended.</summary>
+    public void LoseUnsynced()
+    {
+        lock (Disks)
+        {
+            if (_synced is { } synced)
+            {
+                (_held, Newest) = (synced.Held, synced.Newest);
+                for (var i = 0; i < Disks.Length; i++) synced.Disks[i].CopyTo(Disks[i], 0);
+            }
+            SaysDurable = true;
+        }
+        Break();
+    }
 
     private sealed class Session(MemoryTarget target, StreamOpening opening, IPositionListener positions, StreamOpened opened) : IStreamSession
     {
@@ -44,11 +65,14 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
                 }).ToArray());
         }
 
-        public ValueTask OfferAsync(Batch batch, CancellationToken stop)
+        public async ValueTask OfferAsync(Batch batch, CancellationToken stop)
         {
+            if (!target.HoldOffers.IsSet) await Task.Run(() => target.HoldOffers.Wait(stop), stop);
             if (_closed.Task.IsCompleted) throw new IOException("closed");
             lock (target.Disks)
             {
+                if (target.SaysDurable) target._synced = null;
+                else target._synced ??= (target._held, target.Newest, [.. target.Disks.Select(d => d.ToArray())]);
                 BatchCodec.Verify(batch.Frame);
                 var header = batch.Header;
                 var expected = target._held.Incarnation == opening.Incarnation ? target._held.Ordinal + 1 : 1;
@@ -70,10 +94,9 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
                 if (header.Last > target.Newest) target.Newest = header.Last;
                 target.Applied?.Invoke(batch);
             }
-            if (!target.Acknowledges) return ValueTask.CompletedTask;
+            if (!target.Acknowledges) return;
             positions.Received(batch.Position);
-            positions.Durable(batch.Position, target.Newest);
-            return ValueTask.CompletedTask;
+            if (target.SaysDurable) positions.Durable(batch.Position, target.Newest);
         }
 
         public ValueTask DisposeAsync()

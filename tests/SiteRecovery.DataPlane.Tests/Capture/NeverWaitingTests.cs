@@ -1,0 +1,81 @@
+using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.DataPlane.Tests.Capture;
+
+public sealed class NeverWaitingTests : CaptureFixture
+{
+    [Fact]
+    public async Task Writes_go_on_while_the_next_sequences_are_being_reserved()
+    {
+        var files = new SlowReplacing();
+        var capture = await OpenAsync(files, reserve: 1000);
+        files.Door.Reset();
+        for (var i = 0; i < 999; i++) await WriteAsync(capture, 0, 1, 1).WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal(999, capture.Status().Newest.Value);
+        files.Door.Set();
+        for (var i = 0; i < 4000; i++) await WriteAsync(capture, 0, 1, 1).WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal(4999, capture.Status().Newest.Value);
+        var afterACrash = await OpenAsync(reserve: 1000);
+        Assert.True(afterACrash.Status().Newest.Value >= 4999);
+        await capture.DisposeAsync();
+        await afterACrash.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_target_that_stops_acknowledging_turns_the_stream_to_tracking_and_writes_finish()
+    {
+        var (capture, target) = (await OpenAsync(buffer: 1 << 20), new MemoryTarget(Bytes));
+        await StreamingAsync(capture, target, async () =>
+        {
+            target.HoldOffers.Reset();
+            for (var i = 0; i < 1000; i++) await WriteAsync(capture, i * 4096, (byte)i).WaitAsync(TimeSpan.FromSeconds(30));
+            Assert.Equal(CaptureMode.Tracking, capture.Status().Mode);
+            target.HoldOffers.Set();
+            await CaughtUpAsync(capture, target);
+            AssertEqual(target);
+        });
+    }
+
+    [Fact]
+    public async Task A_target_that_lost_what_it_had_received_costs_a_delta()
+    {
+        var (capture, target) = (await OpenAsync(), new MemoryTarget(Bytes));
+        await StreamingAsync(capture, target, async () =>
+        {
+            await WriteAsync(capture, 0, 1);
+            await CaughtUpAsync(capture, target);
+            var (synchronized, incarnation) = (target.SyncBytes, target.Held.Incarnation);
+            target.SaysDurable = false;
+            await WriteAsync(capture, 1 << 20, 2);
+            await UntilAsync(() => target.Newest == capture.Status().Newest);
+            target.LoseUnsynced();
+            await CaughtUpAsync(capture, target);
+            AssertEqual(target);
+            Assert.True(target.Held.Incarnation > incarnation);
+            Assert.InRange(target.SyncBytes - synchronized, BitmapFile.BlockBytes, 2 * BitmapFile.BlockBytes);
+        });
+    }
+
+    /// <summary>A state folder whose disk can be made to hang.</summary>
+    private sealed class SlowReplacing : IFileSystem
+    {
+        private readonly RealFileSystem _real = RealFileSystem.Instance;
+        public ManualResetEventSlim Door { get; } = new(true);
+        public IBlockFile Open(string path, FileOpening how) => _real.Open(path, how);
+        public bool Exists(string path) => _real.Exists(path);
+        public void CreateDirectory(string path) => _real.CreateDirectory(path);
+        public IReadOnlyList<string> List(string folder) => _real.List(folder);
+        public byte[]? TryReadAll(string path) => _real.TryReadAll(path);
+        public void Delete(string path) => _real.Delete(path);
+        public void Rename(string from, string to) => _real.Rename(from, to);
+        public void FlushFolder(string folder) => _real.FlushFolder(folder);
+        public long FreeBytes(string path) => _real.FreeBytes(path);
+
+        public void Replace(string path, ReadOnlySpan<byte> content)
+        {
+            if (!Door.Wait(TimeSpan.FromSeconds(30))) throw new IOException("hangs");
+            _real.Replace(path, content);
+        }
+    }
+}
