@@ -3,6 +3,8 @@ using Akka.Cluster.Hosting;
 using Akka.Cluster.Sharding;
 using Akka.Hosting;
 using SiteRecovery.Actors.Configuration;
+using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.Serialization;
 using SiteRecovery.Actors.Sites;
@@ -18,15 +20,28 @@ public static class SiteRecoveryActors
         builder.AddHocon(SerializationSettings.Hocon, HoconAddMode.Prepend);
 
     /// <summary>
-    /// The machines' shards and the configuration singleton. Ask <c>IRequiredActor&lt;ProtectedMachineActor&gt;</c> and
-    /// <c>IRequiredActor&lt;ConfigurationActor&gt;</c>.
+    /// What every node has: its site actor, and the ways to the machines and to the configuration. Ask
+    /// <c>IRequiredActor&lt;ProtectedMachineActor&gt;</c>, <c>&lt;ConfigurationActor&gt;</c> and <c>&lt;SiteActor&gt;</c>.
     /// </summary>
-    public static AkkaConfigurationBuilder AddConfigurationServer(this AkkaConfigurationBuilder builder, TimeProvider clock) => builder
-        .WithActors((system, registry) => registry.Register<WorkRouterActor>(system.ActorOf(Props.Create<WorkRouterActor>(), "work-router")))
+    public static AkkaConfigurationBuilder AddSiteRecoveryNode(this AkkaConfigurationBuilder builder, NodeAnnouncement own, TimeProvider clock)
+    {
+        builder.AddSiteRecoverySerialization()
+            .WithActors((system, registry) => registry.Register<SiteActor>(system.ActorOf(SiteActor.Props(own), SiteActor.Name)));
+        if (own.Has(NodeRoles.ConfigurationServer)) return builder.AddConfigurationServer(clock);
+        return builder
+            .WithSingletonProxy<ConfigurationActor>(ConfigurationName, new ClusterSingletonOptions { Role = NodeRoles.ConfigurationServer })
+            .WithShardRegionProxy<ProtectedMachineActor>(MachinesName, NodeRoles.ConfigurationServer, new MachineShards());
+    }
+
+    private const string ConfigurationName = "configuration", MachinesName = "protected-machines";
+
+    /// <summary>The machines' shards and the configuration singleton.</summary>
+    private static AkkaConfigurationBuilder AddConfigurationServer(this AkkaConfigurationBuilder builder, TimeProvider clock) => builder
+        .WithActors((system, registry) => registry.Register<WorkRouterActor>(system.ActorOf(WorkRouterActor.Props(registry.Get<SiteActor>()), "work-router")))
         .WithSingleton<ConfigurationActor>(
-            "configuration", (_, _, _) => ConfigurationActor.Props(clock), new ClusterSingletonOptions { Role = NodeRoles.ConfigurationServer })
+            ConfigurationName, (_, _, _) => ConfigurationActor.Props(clock), new ClusterSingletonOptions { Role = NodeRoles.ConfigurationServer })
         .WithShardRegion<ProtectedMachineActor>(
-            "protected-machines",
+            MachinesName,
             (_, registry, _) => id => ProtectedMachineActor.Props(new MachineId(id), registry.Get<WorkRouterActor>(), clock),
             new MachineShards(),
             new ShardOptions
@@ -36,4 +51,12 @@ public static class SiteRecoveryActors
                 StateStoreMode = StateStoreMode.DData,
                 RememberEntitiesStore = RememberEntitiesStore.Eventsourced,
             });
+
+    public static AkkaConfigurationBuilder AddProcessServer(this AkkaConfigurationBuilder builder, ProcessServerRoom room, TimeProvider clock) => builder
+        .WithActors((system, registry) => registry.Register<ProcessServerActor>(system.ActorOf(
+            ProcessServerActor.Props(room, registry.Get<ProtectedMachineActor>(), registry.Get<SiteActor>(), clock), NodeRoles.ProcessServer)));
+
+    public static AkkaConfigurationBuilder AddMasterTarget(this AkkaConfigurationBuilder builder, MasterTargetRoom room) => builder
+        .WithActors((system, registry) => registry.Register<MasterTargetActor>(system.ActorOf(
+            MasterTargetActor.Props(room, registry.Get<ProtectedMachineActor>(), registry.Get<SiteActor>()), NodeRoles.MasterTarget)));
 }

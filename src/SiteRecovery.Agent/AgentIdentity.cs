@@ -9,14 +9,15 @@ namespace SiteRecovery.Agent;
 /// <summary>A process server of the agent's site.</summary>
 public sealed record ProcessServerEndpoint(string Host, int Port);
 
-/// <summary>What the configuration server told the agent when it joined.</summary>
-public sealed record AgentHome(string Name, string Site, IReadOnlyList<ProcessServerEndpoint> ProcessServers);
+/// <summary>Where an agent belongs, as a configuration server tells it: <c>GET /api/v1/agents/home</c>.</summary>
+/// <param name="ConfigurationServers">URLs; any of them tells the home anew.</param>
+public sealed record AgentHome(string Name, string Site, IReadOnlyList<ProcessServerEndpoint> ProcessServers, IReadOnlyList<string> ConfigurationServers);
 
 /// <summary>Body of <c>POST /api/v1/agents/join</c>.</summary>
-public sealed record AgentJoinAsk(string Token, string Name, string Request);
+public sealed record AgentJoinAsk(string Token, string Name, string Csr);
 
-/// <summary>Its answer: PEM certificates and where to connect.</summary>
-public sealed record AgentJoinAnswer(string Name, string Site, string Certificate, string Authority, IReadOnlyList<ProcessServerEndpoint> ProcessServers);
+/// <summary>Its answer: PEM certificates and the agent's home.</summary>
+public sealed record AgentJoinAnswer(string Certificate, string Authority, AgentHome Home);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true)]
 [JsonSerializable(typeof(AgentHome))]
@@ -41,10 +42,36 @@ public static class AgentIdentity
 
         var ask = JoinRequest.Create(options.Name);
         var answer = await JoinAsync(options.JoinUrl, token, new AgentJoinAsk(text, options.Name, ask.RequestPem), stop);
-        var home = new AgentHome(answer.Name, answer.Site, answer.ProcessServers);
-        RealFileSystem.Instance.CreateDirectory(options.DataFolder);
-        RealFileSystem.Instance.Replace(homeFile, JsonSerializer.SerializeToUtf8Bytes(home, AgentIdentityJson.Default.AgentHome));
-        return (PeerIdentity.Save(pki, answer.Certificate, ask.KeyPem, answer.Authority), home);
+        Keep(options.DataFolder, answer.Home);
+        return (PeerIdentity.Save(pki, answer.Certificate, ask.KeyPem, answer.Authority), answer.Home);
+    }
+
+    /// <summary>Asks the configuration servers where the agent belongs now; the home that is known stays where none answers.</summary>
+    public static async Task<AgentHome> RefreshAsync(string dataFolder, PeerIdentity identity, AgentHome known, CancellationToken stop)
+    {
+        using var handler = PeerTrust.HttpHandler(identity.AuthorityCertificate, identity.Certificate);
+        using var http = new HttpClient(handler) { Timeout = TimeSpan.FromSeconds(10) };
+        foreach (var url in known.ConfigurationServers)
+        {
+            try
+            {
+                var home = await http.GetFromJsonAsync(new Uri(new Uri(url), "/api/v1/agents/home"), AgentIdentityJson.Default.AgentHome, stop);
+                if (home is null) continue;
+                Keep(dataFolder, home);
+                return home;
+            }
+            catch (Exception unreachable) when (unreachable is HttpRequestException or JsonException or TaskCanceledException && !stop.IsCancellationRequested)
+            {
+                // The next one, or the next time.
+            }
+        }
+        return known;
+    }
+
+    private static void Keep(string dataFolder, AgentHome home)
+    {
+        RealFileSystem.Instance.CreateDirectory(dataFolder);
+        RealFileSystem.Instance.Replace(Path.Combine(dataFolder, "agent.json"), JsonSerializer.SerializeToUtf8Bytes(home, AgentIdentityJson.Default.AgentHome));
     }
 
     private static async Task<AgentJoinAnswer> JoinAsync(string url, JoinToken token, AgentJoinAsk ask, CancellationToken stop)

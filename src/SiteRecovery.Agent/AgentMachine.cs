@@ -17,65 +17,93 @@ public sealed class AgentMachine : IAsyncDisposable
     private const string AssignmentFile = "assignment.json";
     private readonly MachineCapture _capture;
     private readonly NbdExports _exports;
+    private readonly NbdServer _nbd;
+    private readonly IReadOnlyList<DiskLock> _locks;
     private readonly string _folder, _socket;
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _running;
     private ProtectMachine _assignment;
-    private int _synchronizationStarted;
 
-    private AgentMachine(ProtectMachine assignment, MachineCapture capture, NbdExports exports, string folder, string socket, IStreamTarget target)
+    private AgentMachine(
+        ProtectMachine assignment, MachineCapture capture, IReadOnlyList<DiskLock> locks, NbdExports exports, NbdServer nbd, string folder, string socket, IStreamTarget target)
     {
-        (_assignment, _capture, _exports, _folder, _socket) = (assignment, capture, exports, folder, socket);
+        (_assignment, _capture, _locks, _exports, _nbd, _folder, _socket) = (assignment, capture, locks, exports, nbd, folder, socket);
         foreach (var disk in capture.Disks) exports.Add(new NbdExport(ExportName(disk.Geometry.Name), disk, $"disk {disk.Geometry.Name} of machine {assignment.Machine}"));
         _running = capture.RunAsync(target, _stop.Token);
     }
 
     public string Name => _assignment.Machine;
 
-    /// <exception cref="AgentProblem">A disk cannot be opened, or its size is not what was assigned.</exception>
-    public static async Task<AgentMachine> OpenAsync(ProtectMachine assignment, string folder, string socket, NbdExports exports, IStreamTarget target, TimeProvider time)
-    {
-        var disks = assignment.Disks.Select(d => new CaptureDisk(new DiskGeometry((ushort)d.Index, d.Name, SizeOf(d.Path)), d.Path)).ToArray();
-        var isNew = RealFileSystem.Instance.TryReadAll(Path.Combine(folder, AssignmentFile)) is null;
-        var capture = await MachineCapture.OpenAsync(new CaptureOptions
-        {
-            Machine = new MachineId(assignment.Machine), Epoch = new Epoch(assignment.Epoch), Disks = disks, StateFolder = folder,
-            PointInterval = TimeSpan.FromSeconds(Math.Max(1, assignment.PointEverySeconds)),
-        }, RealFileSystem.Instance, time);
-        if (isNew) capture.MarkAllUnsynced();
-        Save(folder, assignment with { Synchronize = 0 });
-        var machine = new AgentMachine(assignment with { Synchronize = 0, Paused = false }, capture, exports, folder, socket, target);
-        await machine.ApplyAsync(assignment);
-        return machine;
-    }
+    public bool Owns(string path) => _assignment.Disks.Any(d => Path.GetFullPath(d.Path) == Path.GetFullPath(path));
 
-    public static IEnumerable<ProtectMachine> Kept(string machinesFolder)
+    /// <exception cref="AgentProblem">A disk cannot be opened, is in use, or its size is not what was assigned.</exception>
+    public static async Task<AgentMachine> OpenAsync(
+        ProtectMachine wanted, string folder, string socket, NbdExports exports, NbdServer nbd, IStreamTarget target, TimeProvider time)
     {
-        if (!Directory.Exists(machinesFolder)) yield break;
-        foreach (var folder in Directory.GetDirectories(machinesFolder).Order(StringComparer.Ordinal))
+        foreach (var disk in wanted.Disks) CheckSize(disk);
+        var locks = new List<DiskLock>();
+        try
         {
-            if (RealFileSystem.Instance.TryReadAll(Path.Combine(folder, AssignmentFile)) is { } bytes && AgentProtocol.Decode(bytes) is ProtectMachine kept) yield return kept;
+            foreach (var disk in wanted.Disks) locks.Add(DiskLock.TryTake(disk.Path) ?? throw AgentService.InUse(disk.Path));
+            var kept = KeptIn(folder);
+            // Another protection than the kept one: its bitmaps say nothing about the new target.
+            var isNew = kept is null || kept.Epoch != wanted.Epoch || !kept.Disks.SequenceEqual(wanted.Disks);
+            var capture = await MachineCapture.OpenAsync(new CaptureOptions
+            {
+                Machine = new MachineId(wanted.Machine), Epoch = new Epoch(wanted.Epoch), StateFolder = folder,
+                Disks = [.. wanted.Disks.Select(d => new CaptureDisk(new DiskGeometry((ushort)d.Index, d.Name, SizeOf(d.Path)), d.Path))],
+                PointInterval = TimeSpan.FromSeconds(Math.Max(1, wanted.PointEverySeconds)), ResynchronizeAutomatically = wanted.ResynchronizeAutomatically,
+            }, RealFileSystem.Instance, time);
+            if (isNew) capture.MarkAllUnsynced();
+            var begin = isNew ? wanted with { Synchronize = 0, Paused = false } : kept! with { PointEverySeconds = wanted.PointEverySeconds, ResynchronizeAutomatically = wanted.ResynchronizeAutomatically };
+            Save(folder, begin);
+            var machine = new AgentMachine(begin, capture, locks, exports, nbd, folder, socket, target);
+            await machine.ApplyAsync(wanted);
+            return machine;
+        }
+        catch
+        {
+            foreach (var held in locks) held.Dispose();
+            throw;
         }
     }
+
+    public static IEnumerable<ProtectMachine> Kept(string machinesFolder) =>
+        Directory.Exists(machinesFolder) ? Directory.GetDirectories(machinesFolder).Order(StringComparer.Ordinal).Select(KeptIn).OfType<ProtectMachine>() : [];
+
+    private static ProtectMachine? KeptIn(string folder) =>
+        RealFileSystem.Instance.TryReadAll(Path.Combine(folder, AssignmentFile)) is { } bytes ? AgentProtocol.Decode(bytes) as ProtectMachine : null;
 
     /// <summary>Whether only a new opening of the capture can make the assignment so.</summary>
     public bool NeedsReopening(ProtectMachine wanted) =>
-        wanted.Epoch != _assignment.Epoch || wanted.PointEverySeconds != _assignment.PointEverySeconds || !wanted.Disks.SequenceEqual(_assignment.Disks);
+        wanted.Epoch != _assignment.Epoch || wanted.PointEverySeconds != _assignment.PointEverySeconds
+        || wanted.ResynchronizeAutomatically != _assignment.ResynchronizeAutomatically || !wanted.Disks.SequenceEqual(_assignment.Disks);
 
     public async Task ApplyAsync(ProtectMachine wanted)
     {
+        // What is told again bears other ids, and a synchronization that was begun stays begun.
+        wanted = wanted with { Id = _assignment.Id, Synchronize = Math.Max(wanted.Synchronize, _assignment.Synchronize), Full = wanted.Full };
         if (wanted.Paused && !_assignment.Paused) _capture.Pause();
         if (!wanted.Paused && _assignment.Paused) _capture.Resume();
-        if (wanted.Synchronize > _synchronizationStarted)
+        if (wanted.Synchronize > _assignment.Synchronize)
         {
-            _synchronizationStarted = wanted.Synchronize;
+            if (wanted.Full) _capture.MarkAllUnsynced("every block is compared, as asked");
             await _capture.StartSynchronizationAsync();
         }
+        var changed = wanted.Paused != _assignment.Paused || wanted.Synchronize != _assignment.Synchronize;
         _assignment = wanted;
-        Save(_folder, wanted);
+        if (changed) Save(_folder, wanted);
     }
 
     public Task FenceAsync(int epoch, CancellationToken stop) => _capture.FenceAsync(new Epoch(epoch), stop);
+
+    /// <summary>The point, marked at the newest write; durable at the target a moment later.</summary>
+    public async Task<RecoveryPoint> TakePointAsync(string? label, string kind)
+    {
+        var asked = kind == "application-consistent" ? PointKind.ApplicationConsistent : PointKind.CrashConsistent;
+        var sequence = await _capture.TakePointAsync(label ?? "", asked);
+        return new RecoveryPoint(_capture.Epoch, sequence, DateTimeOffset.UnixEpoch, asked, label);
+    }
 
     public MachineStatus Status()
     {
@@ -87,10 +115,17 @@ public sealed class AgentMachine : IAsyncDisposable
             DirtyBytes = status.DirtyBytes, NeedsResynchronization = status.ResynchronizationReason is not null && status.Mode != CaptureMode.Synchronizing,
             Reason = status.ResynchronizationReason, BytesDone = status.Progress.BytesDone, BytesTotal = status.Progress.BytesTotal,
             BytesPerSecond = (long)status.Progress.BytesPerSecond, BytesShipped = status.BytesShipped,
-            Synchronized = synchronizing ? _synchronizationStarted - 1 : _synchronizationStarted,
+            Synchronized = synchronizing ? _assignment.Synchronize - 1 : _assignment.Synchronize, BytesResent = status.BytesResent, Paused = status.Mode == CaptureMode.Paused,
             Fenced = _capture.IsFenced, Error = status.LastError,
             Disks = [.. _capture.Disks.Select(d => new DiskStatus(d.Geometry.Index, d.Geometry.Name, d.SizeBytes, CaptureUri(d.Geometry.Name), null))],
         };
+    }
+
+    private static void CheckSize(DiskAssignment disk)
+    {
+        var size = SizeOf(disk.Path);
+        if (disk.SizeBytes > 0 && disk.SizeBytes != size)
+            throw new AgentProblem($"the disk {disk.Path} has {size} bytes, but it was protected with {disk.SizeBytes}: give it its former size, or disable protection and protect it anew");
     }
 
     public static long SizeOf(string path)
@@ -109,10 +144,16 @@ public sealed class AgentMachine : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var disk in _capture.Disks) _exports.Remove(ExportName(disk.Geometry.Name));
+        foreach (var disk in _capture.Disks)
+        {
+            _exports.Remove(ExportName(disk.Geometry.Name));
+            // A guest that is connected connects again, to whatever serves the disk then.
+            await _nbd.CloseConnectionsAsync(ExportName(disk.Geometry.Name), CancellationToken.None);
+        }
         await _stop.CancelAsync();
         await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _capture.DisposeAsync();
+        foreach (var held in _locks) held.Dispose();
         _stop.Dispose();
     }
 

@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Nbd;
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
 
 namespace SiteRecovery.Agent;
@@ -8,8 +9,9 @@ namespace SiteRecovery.Agent;
 /// <summary>The agent: serves its machines' disks from the first second, and obeys a process server whenever one is reachable.</summary>
 public sealed class AgentService : IAsyncDisposable
 {
-    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), StatusInterval = TimeSpan.FromMilliseconds(500);
-    private readonly AgentHome _home;
+    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), StatusInterval = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10);
+    private readonly string _dataFolder;
+    private volatile AgentHome _home;
     private readonly PeerIdentity _identity;
     private readonly NbdExports _exports = new();
     private readonly NbdServer _nbd;
@@ -21,9 +23,9 @@ public sealed class AgentService : IAsyncDisposable
 
     private AgentService(AgentOptions options, PeerIdentity identity, AgentHome home, TimeProvider time)
     {
-        (_identity, _home, _time) = (identity, home, time);
+        (_identity, _home, _time, _dataFolder) = (identity, home, time, options.DataFolder);
         _machinesFolder = Path.Combine(Path.GetFullPath(options.DataFolder), "machines");
-        _socket = Path.Combine(Path.GetFullPath(options.DataFolder), "nbd.sock");
+        _socket = UnixSocketPath.Checked(Path.Combine(Path.GetFullPath(options.DataFolder), "nbd.sock"));
         _nbd = new NbdServer(_exports, new NbdServerOptions(), time);
         _target = new ChannelClient(ConnectAsync, new ChannelOptions { Time = time });
     }
@@ -37,7 +39,6 @@ public sealed class AgentService : IAsyncDisposable
             var problem = await agent.TryAsync(() => agent.ProtectAsync(kept));
             if (problem is not null) await Console.Error.WriteLineAsync($"machine {kept.Machine} is not served: {problem}");
         }
-        File.Delete(agent._socket);
         agent._nbd.Listen(new UnixDomainSocketEndPoint(agent._socket));
         await Console.Out.WriteLineAsync($"agent {home.Name} of site {home.Site} serves disks at {agent._socket}");
         return agent;
@@ -58,6 +59,7 @@ public sealed class AgentService : IAsyncDisposable
             catch (Exception error) when (error is IOException or SocketException or InvalidDataException or System.Security.Authentication.AuthenticationException)
             {
                 if (said != error.Message) await Console.Error.WriteLineAsync($"no process server: {said = error.Message}; trying again");
+                _home = await AgentIdentity.RefreshAsync(_dataFolder, _identity, _home, stop);
             }
             await Task.Delay(ReconnectDelay, _time, stop);
         }
@@ -105,26 +107,58 @@ public sealed class AgentService : IAsyncDisposable
     private async Task<AgentMessage?> AnswerAsync(AgentMessage message, CancellationToken stop) => message switch
     {
         ProtectMachine protect => new CommandDone(protect.Id, await TryAsync(() => ProtectAsync(protect))),
-        FenceMachine fence => new CommandDone(fence.Id, await TryAsync(() => OnMachineAsync(fence.Machine, m => m.FenceAsync(fence.Epoch, stop)))),
+        FenceMachine fence => new CommandDone(fence.Id, await TryAsync(() => FenceAsync(fence, stop))),
         ReleaseMachine release => new CommandDone(release.Id, await TryAsync(() => ReleaseAsync(release.Machine))),
-        InspectDisk inspect => Inspect(inspect),
+        TakePoint point => await TakePointAsync(point),
+        InspectDisk inspect => await InspectAsync(inspect),
         _ => null,
     };
 
-    private static DiskInspected Inspect(InspectDisk inspect)
+    private async Task<AgentMessage> InspectAsync(InspectDisk inspect)
     {
+        long size = 0;
+        var problem = await TryAsync(() =>
+        {
+            RefuseIfTaken(inspect.Path, null);
+            size = AgentMachine.SizeOf(inspect.Path);
+            using var free = DiskLock.TryTake(inspect.Path) ?? throw InUse(inspect.Path);
+            return Task.CompletedTask;
+        });
+        return new DiskInspected(inspect.Id, inspect.Path, size, problem);
+    }
+
+    private async Task<AgentMessage> TakePointAsync(TakePoint take)
+    {
+        Task<Domain.History.RecoveryPoint>? taking = null;
+        var problem = await TryAsync(() => OnMachineAsync(take.Machine, machine =>
+        {
+            taking = machine.TakePointAsync(take.Label, take.Kind);
+            return Task.CompletedTask;
+        }));
+        if (problem is not null) return new CommandDone(take.Id, problem);
         try
         {
-            return new DiskInspected(inspect.Id, inspect.Path, AgentMachine.SizeOf(inspect.Path));
+            return new CommandDone(take.Id, Result: (await taking!.WaitAsync(PointPatience, _time)).Id);
         }
-        catch (Exception problem) when (problem is AgentProblem or IOException or UnauthorizedAccessException)
+        catch (Exception error) when (error is InvalidOperationException or TimeoutException)
         {
-            return new DiskInspected(inspect.Id, inspect.Path, 0, problem.Message);
+            return new CommandDone(take.Id, error.Message);
         }
     }
 
+    /// <summary>A disk belongs to one machine.</summary>
+    private void RefuseIfTaken(string path, string? machine)
+    {
+        var owner = _machines.Values.FirstOrDefault(m => m.Name != machine && m.Owns(path));
+        if (owner is not null) throw new AgentProblem($"the disk {path} is already protected as a disk of machine {owner.Name}");
+    }
+
+    internal static AgentProblem InUse(string path) =>
+        new($"the disk {path} is in use by another program: stop its machine, then let the machine open the disk at the address that protection gives it");
+
     private async Task ProtectAsync(ProtectMachine wanted)
     {
+        foreach (var disk in wanted.Disks) RefuseIfTaken(disk.Path, wanted.Machine);
         if (_machines.TryGetValue(wanted.Machine, out var machine))
         {
             if (!machine.NeedsReopening(wanted))
@@ -136,8 +170,12 @@ public sealed class AgentService : IAsyncDisposable
             await machine.DisposeAsync();
         }
         var folder = Path.Combine(_machinesFolder, wanted.Machine);
-        _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _socket, _exports, _target, _time);
+        _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _socket, _exports, _nbd, _target, _time);
     }
+
+    /// <summary>An agent that does not know the machine serves none of its disks: it is fenced.</summary>
+    private Task FenceAsync(FenceMachine fence, CancellationToken stop) =>
+        _machines.TryGetValue(fence.Machine, out var machine) ? machine.FenceAsync(fence.Epoch, stop) : Task.CompletedTask;
 
     private Task OnMachineAsync(string name, Func<AgentMachine, Task> act) =>
         _machines.TryGetValue(name, out var machine) ? act(machine) : throw new AgentProblem($"this agent does not know the machine {name}");

@@ -30,6 +30,7 @@ internal static class Examples
         if (type == typeof(ProtectedMachine)) return Machine();
         if (type == typeof(Phase)) return new Phase.Paused(ResumeTo.Protected);
         if (type == typeof(Work)) return new RemoveStore(Vm, Epoch.First, new SiteName("s"));
+        if (type == typeof(PointSelector)) return new PointSelector.ById("e1-s2");
         if (Nullable.GetUnderlyingType(type) is { } inner) return Of(inner);
         if (type.IsGenericType && type.GetGenericTypeDefinition() == typeof(ImmutableArray<>))
         {

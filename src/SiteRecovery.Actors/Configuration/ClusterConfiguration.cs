@@ -19,6 +19,8 @@ public sealed partial record ClusterConfiguration
     public ImmutableSortedDictionary<string, Cloud> Clouds { get; init; } = ByName<Cloud>();
     public ImmutableSortedDictionary<string, string> Machines { get; init; } = ByName<string>();
     public ImmutableSortedDictionary<string, AccessToken> Tokens { get; init; } = ByName<AccessToken>();
+    /// <summary>A token was added once, even if none is left.</summary>
+    public bool TokensSeeded { get; init; }
     public ImmutableSortedDictionary<string, JoinToken> JoinTokens { get; init; } = ByName<JoinToken>();
     public ImmutableSortedDictionary<string, Peer> Peers { get; init; } = ByName<Peer>();
     public ImmutableQueue<AuditEntry> Audit { get; init; } = [];
@@ -34,7 +36,7 @@ public sealed partial record ClusterConfiguration
         CloudRemoved e => Noted(e, "remove-cloud", e.Name) with { Clouds = Clouds.Remove(e.Name) },
         MachineListed e => Noted(e, "list-machine", e.Machine.Value) with { Machines = Machines.SetItem(e.Machine.Value, e.Vault) },
         MachineUnlisted e => Noted(e, "unlist-machine", e.Machine.Value) with { Machines = Machines.Remove(e.Machine.Value) },
-        TokenAdded e => Noted(e, "add-token", e.Token.Name) with { Tokens = Tokens.SetItem(e.Token.Name, e.Token) },
+        TokenAdded e => Noted(e, "add-token", e.Token.Name) with { Tokens = Tokens.SetItem(e.Token.Name, e.Token), TokensSeeded = true },
         TokenRevoked e => Noted(e, "revoke-token", e.Name) with { Tokens = Tokens.Remove(e.Name) },
         JoinTokenAdded e => Noted(e, "add-join-token", e.Token.Site.Value) with
         {
@@ -52,7 +54,8 @@ public sealed partial record ClusterConfiguration
 
     public ConfigurationView View() => new(
         [.. Vaults.Values], [.. Policies.Select(p => new NamedPolicy(p.Key, p.Value))], [.. Clouds.Values],
-        [.. Machines.Select(m => new ListedMachine(new MachineId(m.Key), m.Value))], [.. Peers.Values]);
+        [.. Machines.Select(m => new ListedMachine(new MachineId(m.Key), m.Value))], [.. Peers.Values],
+        [.. Tokens.Values.Select(t => new NamedToken(t.Name, t.Role))]);
 
     private ClusterConfiguration Noted(ConfigurationEvent e, string action, string subject, string outcome = "accepted")
     {

@@ -30,6 +30,9 @@ public sealed record RemoveCloud(string By, string Name) : ConfigurationCommand(
 public sealed record ListMachine(string By, MachineId Machine, string Vault) : ConfigurationCommand(By);
 public sealed record UnlistMachine(string By, MachineId Machine) : ConfigurationCommand(By);
 public sealed record AddToken(string By, AccessToken Token) : ConfigurationCommand(By);
+
+/// <summary>The cluster's first token; refused once any token was ever added.</summary>
+public sealed record SeedToken(string By, AccessToken Token) : ConfigurationCommand(By);
 public sealed record RevokeToken(string By, string Name) : ConfigurationCommand(By);
 public sealed record AddJoinToken(string By, JoinToken Token) : ConfigurationCommand(By);
 
@@ -51,7 +54,9 @@ public sealed record ConfigurationRefused(string Code, string Reason, string Rem
 public sealed record GetConfiguration : IClusterMessage;
 public sealed record ConfigurationView(
     ImmutableArray<Vault> Vaults, ImmutableArray<NamedPolicy> Policies, ImmutableArray<Cloud> Clouds,
-    ImmutableArray<ListedMachine> Machines, ImmutableArray<Peer> Peers) : IClusterMessage;
+    ImmutableArray<ListedMachine> Machines, ImmutableArray<Peer> Peers, ImmutableArray<NamedToken> Tokens) : IClusterMessage;
+
+public sealed record NamedToken(string Name, TokenRole Role);
 
 /// <summary>Answered with <see cref="TokenChecked"/>.</summary>
 public sealed record CheckToken(string Hash) : IClusterMessage;

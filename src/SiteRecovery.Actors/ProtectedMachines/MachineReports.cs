@@ -1,16 +1,37 @@
+using System.Collections.Immutable;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
 
 namespace SiteRecovery.Actors.ProtectedMachines;
 
-/// <summary>What the master target measures of a store; kept in memory, never persisted.</summary>
-/// <param name="NewestConsistentAt">Source clock; null while the store has no consistent point.</param>
+/// <summary>What the master target measures of a store; kept in memory, never persisted. Bytes.</summary>
+/// <param name="Durable">Newest sequence that survives power loss.</param>
+/// <param name="Consistent">False while writes are missing between the newest consistent point and now.</param>
+/// <param name="Newest">Newest consistent position; its time is the source's clock. Null while there is none.</param>
+/// <param name="FailedReason">Why the store takes no writes; null while it does.</param>
 public sealed record StoreReport(
-    MachineId Machine, Epoch Epoch, Sequence Durable, DateTimeOffset? NewestConsistentAt, int Points, long Bytes) : IForMachine;
+    MachineId Machine, Epoch Epoch, Sequence Durable, bool Consistent, RecoveryPoint? Newest, RecoveryPoint? Oldest, int Points, long Bytes,
+    long FreeBytes, string? FailedReason) : IForMachine;
 
-/// <summary>What the agent says of a machine, or its session of the agent; kept in memory, never persisted.</summary>
-public sealed record AgentReport(MachineId Machine, bool Connected, string State, long BytesToSend, long BytesSent) : IForMachine;
+/// <summary>A disk as the agent serves it to the hypervisor.</summary>
+public sealed record CapturedDisk(int Index, string? CaptureUri, string? Error);
+
+/// <summary>What the agent says of a machine, and its process server of the way; kept in memory, never persisted. Bytes.</summary>
+public sealed record AgentReport(
+    MachineId Machine, bool Connected, int Epoch, string Mode, Sequence Newest, Sequence Durable, long DirtyBytes, long BytesDone, long BytesTotal,
+    long BytesPerSecond, long BytesShipped, long BytesResent, bool Fenced, string? Reason, string? Error, ImmutableArray<CapturedDisk> Disks,
+    SpoolReport? Spool) : IForMachine
+{
+    public static AgentReport Gone(MachineId machine, AgentReport? last) => last is not null
+        ? last with { Connected = false }
+        : new(machine, false, 0, "unknown", Sequence.None, Sequence.None, 0, 0, 0, 0, 0, 0, false, null, null, ImmutableArray<CapturedDisk>.Empty, null);
+}
+
+/// <summary>What waits at the process server. Bytes.</summary>
+/// <param name="OldestAt">Source time of the oldest batch that waits.</param>
+/// <param name="LinkUp">Whether the master target is connected.</param>
+public sealed record SpoolReport(long Bytes, DateTimeOffset? OldestAt, bool LinkUp, string? Error, TimeSpan? ClockOffset);
 
 /// <summary>Answered with <see cref="MeasuredMachine"/>.</summary>
 public sealed record GetMeasuredMachine(MachineId Machine) : IForMachine;

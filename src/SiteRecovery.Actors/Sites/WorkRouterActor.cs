@@ -1,55 +1,41 @@
 using Akka.Actor;
-using Akka.Cluster;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Domain.Results;
-using SiteRecovery.Domain.Vaults;
 
 namespace SiteRecovery.Actors.Sites;
 
 /// <summary>
 /// Sends work to the nodes that can do it. A site's process servers all get it, since any of them may hold the agent's
-/// session; of its master targets one does, the first by address, because a store has one home.
+/// session; of its master targets the one that holds the store. Nobody there: the machine tells it again later.
 /// </summary>
 public sealed class WorkRouterActor : ReceiveActor
 {
-    private readonly Cluster _cluster = Cluster.Get(Context.System);
+    private Nodes _nodes = Nodes.None;
 
-    public WorkRouterActor()
+    public WorkRouterActor(IActorRef site)
     {
+        Receive<Nodes>(nodes => _nodes = nodes);
         Receive<Work>(w => Route(w, w));
         Receive<WorkEnded>(ended => Route(ended.Work, ended));
+        site.Tell(new SubscribeNodes());
     }
+
+    public static Props Props(IActorRef site) => Akka.Actor.Props.Create(() => new WorkRouterActor(site));
 
     private void Route(Work work, object message)
     {
-        switch (work)
-        {
-            case ReplicateFrom w: ToProcessServers(w.SourceSite, message); break;
-            case FenceSource w: ToProcessServers(w.SourceSite, message); break;
-            case ReleaseAgent: ToProcessServers(null, message); break;
-            case HoldStore w: ToMasterTarget(w.TargetSite, message); break;
-            case OpenEpoch w: ToMasterTarget(w.TargetSite, message); break;
-            case ServeReplica w: ToMasterTarget(w.TargetSite, message); break;
-            case RemoveStore w: ToMasterTarget(w.TargetSite, message); break;
-            default: Unhandled(message); break;
-        }
+        foreach (var node in ReceiversOf(work)) Tell(node, work is IAtMasterTarget ? NodeRoles.MasterTarget : NodeRoles.ProcessServer, message);
     }
 
-    private void ToProcessServers(SiteName? site, object message)
+    private IEnumerable<NodeAnnouncement> ReceiversOf(Work work) => work switch
     {
-        foreach (var node in Nodes(NodeRoles.ProcessServer, site)) Tell(node, NodeRoles.ProcessServer, message);
-    }
+        ReplicateFrom w => _nodes.Of(NodeRoles.ProcessServer, w.SourceSite),
+        FenceSource w => _nodes.Of(NodeRoles.ProcessServer, w.SourceSite),
+        ReleaseAgent => _nodes.Of(NodeRoles.ProcessServer, null),
+        IAtMasterTarget w => _nodes.MasterTarget(w.TargetSite, w.TargetNode) is { } node ? [node] : [],
+        _ => [],
+    };
 
-    // Nobody there: the machine tells it again, and the repeat finds the node when it is back.
-    private void ToMasterTarget(SiteName site, object message)
-    {
-        if (Nodes(NodeRoles.MasterTarget, site).FirstOrDefault() is { } node) Tell(node, NodeRoles.MasterTarget, message);
-    }
-
-    private IEnumerable<Address> Nodes(string role, SiteName? site) => _cluster.State.Members
-        .Where(m => m.Status == MemberStatus.Up && m.HasRole(role) && (site is not { } s || m.HasRole(NodeRoles.OfSite(s))))
-        .OrderBy(m => m.Address, Member.AddressOrdering).Select(m => m.Address);
-
-    private static void Tell(Address node, string role, object message) =>
-        Context.ActorSelection(new RootActorPath(node) / "user" / role).Tell(message, Context.Sender);
+    private static void Tell(NodeAnnouncement node, string role, object message) =>
+        Context.ActorSelection($"{node.Address}/user/{role}").Tell(message, Context.Sender);
 }

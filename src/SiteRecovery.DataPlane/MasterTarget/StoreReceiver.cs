@@ -11,7 +11,8 @@ public sealed record StoreReport(Sequence DurableSequence, RecoveryPoint? Consis
     DateTimeOffset? ReceivedAt, long Bytes, string? FailedReason);
 
 /// <summary>The master target's door: one store per machine under a root folder, one session per machine.</summary>
-public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider time) : IStreamTarget, IAsyncDisposable
+/// <param name="streamsCreateStores">False: a stream finds a store only where <see cref="Hold"/> has made one.</param>
+public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider time, bool streamsCreateStores = true) : IStreamTarget, IAsyncDisposable
 {
     private readonly ConcurrentDictionary<MachineId, RetentionStore> _stores = new();
     private readonly ConcurrentDictionary<MachineId, StoreSession> _sessions = new();
@@ -23,6 +24,58 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         lock (_stores)
             return _stores.TryGetValue(machine, out var store) ? store
                 : _stores[machine] = RetentionStore.Open(Path.Combine(root, machine.Value), files, time);
+    }
+
+    public string FolderOf(MachineId machine) => Path.Combine(root, machine.Value);
+
+    public bool Has(MachineId machine) => RetentionStore.Exists(FolderOf(machine), files);
+
+    /// <summary>The machine's store is there, and open; made for these disks and this epoch where there was none.</summary>
+    /// <exception cref="InvalidDataException">There is a store, but for other disks, or it is damaged.</exception>
+    public void Hold(MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch)
+    {
+        lock (_stores) CheckDisks(Prepare(machine, disks, epoch, mayCreate: true), disks);
+    }
+
+    /// <summary>Forks the history at a point, after which every older epoch is refused. The old epoch's stream, if it still runs, learns it.</summary>
+    /// <exception cref="StaleEpochException">The store is in a later epoch already.</exception>
+    /// <exception cref="InvalidDataException">The point is not viewable in this store.</exception>
+    public async Task OpenEpochAsync(MachineId machine, Epoch epoch, RecoveryPoint from, CancellationToken stop)
+    {
+        await _opening.WaitAsync(stop);
+        try
+        {
+            var store = StoreOf(machine);
+            if (_sessions.TryRemove(machine, out var session)) await session.EndAsync(new StaleEpochException(epoch));
+            store.OpenEpoch(epoch, from);
+        }
+        finally
+        {
+            _opening.Release();
+        }
+    }
+
+    /// <summary>Removes a machine's store with all its points. Nothing happens where there is none.</summary>
+    public async Task RemoveAsync(MachineId machine, CancellationToken stop)
+    {
+        await _opening.WaitAsync(stop);
+        try
+        {
+            if (_sessions.TryRemove(machine, out var session)) await session.EndAsync(new IOException("the store is being removed"));
+            lock (_stores)
+            {
+                if (_stores.TryRemove(machine, out var store)) store.Dispose();
+                // Renamed first: a removal that was cut short leaves nothing that looks like a store.
+                var gone = FolderOf(machine) + ".removed";
+                files.DeleteFolder(gone);
+                if (Has(machine)) files.Rename(FolderOf(machine), gone);
+                files.DeleteFolder(gone);
+            }
+        }
+        finally
+        {
+            _opening.Release();
+        }
     }
 
     public StoreReport ReportOf(MachineId machine)
@@ -39,7 +92,9 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         try
         {
             if (_sessions.TryRemove(opening.Machine, out var replaced)) await replaced.EndAsync(new IOException("a newer session has taken over"));
-            var store = Prepare(opening);
+            RetentionStore store;
+            lock (_stores) store = Prepare(opening.Machine, opening.Disks, opening.Epoch, streamsCreateStores);
+            CheckDisks(store, opening.Disks);
             if (opening.Epoch < store.CurrentEpoch) throw new StaleEpochException(store.CurrentEpoch);
             if (opening.Epoch > store.CurrentEpoch) throw new InvalidDataException($"the store is in epoch {store.CurrentEpoch}, the stream in {opening.Epoch}");
             return _sessions[opening.Machine] = new StoreSession(store, positions, time);
@@ -57,17 +112,25 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         _opening.Dispose();
     }
 
-    private RetentionStore Prepare(StreamOpening opening)
+    /// <summary>Under the lock of _stores.</summary>
+    private RetentionStore Prepare(MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch, bool mayCreate)
     {
-        var folder = Path.Combine(root, opening.Machine.Value);
-        lock (_stores)
+        var folder = FolderOf(machine);
+        // A failed store is opened anew: only its files say what survived.
+        if (_stores.TryGetValue(machine, out var held) && held.FailedReason is not null && _stores.TryRemove(machine, out _)) held.Dispose();
+        if (_stores.TryGetValue(machine, out held)) return held;
+        if (RetentionStore.Exists(folder, files)) return _stores[machine] = RetentionStore.Open(folder, files, time);
+        if (!mayCreate) throw new InvalidDataException($"this master target holds no store of {machine}");
+        return _stores[machine] = RetentionStore.Create(folder, machine, disks, epoch, files, time);
+    }
+
+    private static void CheckDisks(RetentionStore store, IReadOnlyList<DiskGeometry> disks)
+    {
+        foreach (var disk in disks)
         {
-            // A failed store is opened anew: only its files say what survived.
-            if (_stores.TryGetValue(opening.Machine, out var held) && held.FailedReason is not null && _stores.TryRemove(opening.Machine, out _)) held.Dispose();
-            if (_stores.TryGetValue(opening.Machine, out held)) return held;
-            return _stores[opening.Machine] = RetentionStore.Exists(folder, files)
-                ? RetentionStore.Open(folder, files, time)
-                : RetentionStore.Create(folder, opening.Machine, opening.Disks, opening.Epoch, files, time);
+            var held = store.Disks.FirstOrDefault(d => d.Index == disk.Index);
+            if (held?.SizeBytes != disk.SizeBytes)
+                throw new InvalidDataException($"disk {disk.Index} has {disk.SizeBytes} bytes, but the store was made for {held?.SizeBytes ?? 0}");
         }
     }
 }

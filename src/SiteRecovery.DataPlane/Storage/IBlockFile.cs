@@ -28,6 +28,8 @@ public interface IFileSystem
     /// <summary>Replaces the file so that a crash leaves the old or the new content: temp file, fsync, rename, fsync of the folder.</summary>
     void Replace(string path, ReadOnlySpan<byte> content);
     void Delete(string path);
+    /// <summary>With all that is in it; nothing happens where it does not exist.</summary>
+    void DeleteFolder(string path);
     void Rename(string from, string to);
     void FlushFolder(string folder);
     long FreeBytes(string path);

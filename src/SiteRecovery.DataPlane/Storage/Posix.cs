@@ -17,6 +17,9 @@ internal static partial class Posix
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     internal static partial int Allocate(int descriptor, int mode, long offset, long length);
 
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    internal static partial int Control(int descriptor, int command, ref FileLock range);
+
     [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
     internal static partial long Seek(int descriptor, long offset, int whence);
 }

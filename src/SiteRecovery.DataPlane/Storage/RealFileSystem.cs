@@ -13,6 +13,11 @@ public sealed class RealFileSystem : IFileSystem
     public byte[]? TryReadAll(string path) => File.Exists(path) ? File.ReadAllBytes(path) : null;
     public void Delete(string path) => File.Delete(path);
 
+    public void DeleteFolder(string path)
+    {
+        if (Directory.Exists(path)) Directory.Delete(path, recursive: true);
+    }
+
     public void Rename(string from, string to)
     {
         if (Directory.Exists(from)) Directory.Move(from, to);

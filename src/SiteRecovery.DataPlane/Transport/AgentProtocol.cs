@@ -42,14 +42,17 @@ public sealed record MachineStatus
     /// <summary>The generation of <see cref="ProtectMachine.Synchronize"/> that the agent has completed.</summary>
     public int Synchronized { get; init; }
     public IReadOnlyList<DiskStatus> Disks { get; init; } = [];
+    public long BytesResent { get; init; }
     public bool Fenced { get; init; }
+    public bool Paused { get; init; }
     public string? Error { get; init; }
 }
 
 public sealed record DiskStatus(int Index, string Name, long SizeBytes, string? CaptureUri, string? Error);
 
 /// <summary>A command came to its end; <paramref name="Error"/> null means that it succeeded.</summary>
-public sealed record CommandDone(string Id, string? Error = null) : AgentMessage;
+/// <param name="Result">What came of it: the id of a point that was taken.</param>
+public sealed record CommandDone(string Id, string? Error = null, string? Result = null) : AgentMessage;
 
 public sealed record DiskInspected(string Id, string Path, long SizeBytes, string? Error = null) : AgentMessage;
 
@@ -59,7 +62,8 @@ public sealed record DiskList(string Id, IReadOnlyList<DiskFound> Disks) : Agent
 
 // Server → agent. Each carries an id; the same id twice is done once.
 
-public sealed record DiskAssignment(int Index, string Name, string Path);
+/// <param name="SizeBytes">What it had when it was protected; 0: any.</param>
+public sealed record DiskAssignment(int Index, string Name, string Path, long SizeBytes = 0);
 
 /// <summary>The desired state of a machine: the agent makes it so, however often it is told.</summary>
 public sealed record ProtectMachine : AgentMessage
@@ -68,12 +72,14 @@ public sealed record ProtectMachine : AgentMessage
     public required string Machine { get; init; }
     public required int Epoch { get; init; }
     public required IReadOnlyList<DiskAssignment> Disks { get; init; }
-    /// <summary>none, lz4 or zstd.</summary>
-    public string Compression { get; init; } = "none";
     public int PointEverySeconds { get; init; }
     public bool Paused { get; init; }
     /// <summary>A higher number than the last one asks for a synchronization.</summary>
     public int Synchronize { get; init; }
+    /// <summary>That synchronization compares every block, not only those known to differ.</summary>
+    public bool Full { get; init; }
+    /// <summary>After a lost stream the agent mends the difference by itself.</summary>
+    public bool ResynchronizeAutomatically { get; init; } = true;
 }
 
 public sealed record FenceMachine(string Id, string Machine, int Epoch) : AgentMessage;

@@ -50,7 +50,9 @@ public abstract record Phase
     /// <param name="ResumesTo">What was interrupted, or has become necessary meanwhile.</param>
     public sealed record Paused(ResumeTo ResumesTo) : Phase;
     public sealed record ResynchronizationRequired(string Reason) : Phase;
-    public sealed record Resynchronizing : Phase;
+
+    /// <param name="Full">Every block is compared: nothing was known to differ when it was asked for.</param>
+    public sealed record Resynchronizing(bool Full = false) : Phase;
     public sealed record PlannedFailoverInProgress : Phase;
 
     /// <param name="Failure">Why it failed for good; null while it goes on.</param>

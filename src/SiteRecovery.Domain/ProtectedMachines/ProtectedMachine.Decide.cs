@@ -54,11 +54,11 @@ public sealed partial record ProtectedMachine
         return Decision.Accept(new Accepted(Id, command.Id, JobId.Of(Id, command.Id)), command switch
         {
             EnableProtection c => new ProtectionEnabled(
-                now, c.Id, Epoch.Next(), Round + 1, c.Agent, c.SourceSite, c.TargetSite, c.Disks, c.PolicyName, c.Policy),
+                now, c.Id, Epoch.Next(), Round + 1, c.Agent, c.SourceSite, c.TargetSite, c.Disks, c.PolicyName, c.Policy, c.TargetNode),
             DisableProtection c => new ProtectionDisabled(now, c.Id),
             PauseReplication c => new ProtectionPaused(now, c.Id),
             ResumeReplication c => new ProtectionResumed(now, c.Id),
-            ProtectedMachines.Resynchronize c => new ResynchronizationStarted(now, c.Id, Round + 1),
+            ProtectedMachines.Resynchronize c => new ResynchronizationStarted(now, c.Id, Round + 1, Full: Phase is Phase.Protected),
             UnplannedFailover c => new FailoverStarted(now, c.Id, c.Point, Epoch.Next()),
             CommitFailover c => new FailoverCommitted(now, c.Id),
             _ => throw new UnreachableException($"the table allows {action}, which {nameof(Decide)} cannot carry out"),

@@ -16,16 +16,16 @@ public sealed partial record ProtectedMachine
 
     private ImmutableArray<Work> PendingOfPhase() => Phase switch
     {
-        Phase.Unprotected { StoreRemovalPending: true } => [new RemoveStore(Id, Epoch, Required.TargetSite)],
+        Phase.Unprotected { StoreRemovalPending: true } => [new RemoveStore(Id, Epoch, Required.TargetSite, Required.TargetNode)],
         Phase.Unprotected => [],
         Phase.InitialReplication => [Hold(), Replicate(synchronize: true)],
         Phase.Protected => [Hold(), Replicate()],
         Phase.Paused => [Hold(), Replicate(paused: true)],
         // The target's prefix ends before the divergence; nothing may be appended until it is mended.
         Phase.ResynchronizationRequired => [Hold(), Replicate(paused: true)],
-        Phase.Resynchronizing => [Hold(), Replicate(synchronize: true)],
+        Phase.Resynchronizing p => [Hold(), Replicate(synchronize: true, full: p.Full)],
         Phase.UnplannedFailoverInProgress { Failure: not null } => [Hold()],
-        Phase.UnplannedFailoverInProgress { EpochIsOpen: false } p => [Hold(), new OpenEpoch(Id, Epoch, p.Point, Required.TargetSite)],
+        Phase.UnplannedFailoverInProgress { EpochIsOpen: false } p => [Hold(), new OpenEpoch(Id, Epoch, p.Point, Required.TargetSite, Required.TargetNode)],
         Phase.UnplannedFailoverInProgress p => [Hold(), Serve(p.Point)],
         Phase.FailoverCommitPending p => [Hold(), Serve(p.Point)],
         Phase.FailedOver p => [Hold(), Serve(p.Point)],
@@ -40,10 +40,11 @@ public sealed partial record ProtectedMachine
 
     private Protection Required => Protection ?? throw new UnreachableException($"{Id} is {Phase.Name} without a protection");
 
-    private HoldStore Hold() => new(Id, StoreEpoch, Required.Disks, Required.TargetSite, Required.Policy);
+    private HoldStore Hold() => new(Id, StoreEpoch, Required.Disks, Required.TargetSite, Required.Policy, Required.TargetNode);
 
-    private ServeReplica Serve(RecoveryPoint point) => new(Id, Epoch, point, Required.TargetSite);
+    private ServeReplica Serve(RecoveryPoint point) => new(Id, Epoch, point, Required.TargetSite, Required.TargetNode);
 
-    private ReplicateFrom Replicate(bool paused = false, bool synchronize = false) => new(
-        Id, Epoch, Required.Agent, Required.Disks, Required.SourceSite, Required.TargetSite, Required.Policy, paused, synchronize, Round);
+    private ReplicateFrom Replicate(bool paused = false, bool synchronize = false, bool full = false) => new(
+        Id, Epoch, Required.Agent, Required.Disks, Required.SourceSite, Required.TargetSite, Required.Policy, paused, synchronize, Round,
+        full, Required.TargetNode);
 }

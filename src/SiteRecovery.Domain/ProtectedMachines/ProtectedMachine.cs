@@ -10,7 +10,8 @@ namespace SiteRecovery.Domain.ProtectedMachines;
 
 /// <summary>What is replicated, from where to where, and how.</summary>
 public sealed record Protection(
-    AgentName Agent, SiteName SourceSite, SiteName TargetSite, ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy);
+    AgentName Agent, SiteName SourceSite, SiteName TargetSite, ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy,
+    string? TargetNode = null);
 
 /// <summary>The source that has not yet confirmed that its epoch is over.</summary>
 public sealed record UnconfirmedFence(Epoch Epoch, AgentName Agent, SiteName SourceSite);
@@ -59,7 +60,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
         DivergenceDetected e => Diverged(e),
         ResynchronizationStarted e => (Carry(e, MachineActions.Resynchronize) with
         {
-            Phase = new Phase.Resynchronizing(),
+            Phase = new Phase.Resynchronizing(e.Full),
             Round = e.Round,
             Jobs = Jobs.CancelRunning(e.At, "a newer resynchronization").Start(
                 JobId.Of(Id, e.Cause), MachineActions.Resynchronize, e.At, (StepNames.Resynchronization, true)),
@@ -108,7 +109,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
         Round = e.Round,
         Fence = null,
         Exports = [],
-        Protection = new Protection(e.Agent, e.SourceSite, e.TargetSite, e.Disks, e.PolicyName, e.Policy),
+        Protection = new Protection(e.Agent, e.SourceSite, e.TargetSite, e.Disks, e.PolicyName, e.Policy, e.TargetNode),
         AgentsToRelease = AgentsToRelease.Remove(e.Agent),
         Problems = [],
         Jobs = Jobs.CancelRunning(e.At, "a new protection").Start(

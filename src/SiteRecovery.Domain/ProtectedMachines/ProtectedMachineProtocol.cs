@@ -29,9 +29,10 @@ public abstract record MachineCommand(MachineId Machine, CommandId Id) : IForMac
 /// <summary>A command of an operator; it becomes a job. <see cref="Transitions"/> says when it is allowed.</summary>
 public abstract record OperatorCommand(MachineId Machine, CommandId Id) : MachineCommand(Machine, Id);
 
+/// <param name="TargetNode">The master target that is to hold the store; null: any of the target site.</param>
 public sealed record EnableProtection(
     MachineId Machine, CommandId Id, AgentName Agent, SiteName SourceSite, SiteName TargetSite,
-    ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy) : OperatorCommand(Machine, Id);
+    ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy, string? TargetNode = null) : OperatorCommand(Machine, Id);
 
 public sealed record DisableProtection(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
 public sealed record PauseReplication(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
@@ -111,13 +112,16 @@ public abstract record MachineEvent(DateTimeOffset At, CommandId Cause);
 
 public sealed record ProtectionEnabled(
     DateTimeOffset At, CommandId Cause, Epoch Epoch, int Round, AgentName Agent, SiteName SourceSite, SiteName TargetSite,
-    ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy) : MachineEvent(At, Cause);
+    ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy, string? TargetNode = null) : MachineEvent(At, Cause);
 
 public sealed record SynchronizationFinished(DateTimeOffset At, CommandId Cause, Sequence Sequence) : MachineEvent(At, Cause);
 public sealed record ProtectionPaused(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
 public sealed record ProtectionResumed(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
 public sealed record DivergenceDetected(DateTimeOffset At, CommandId Cause, string Reason, int Round) : MachineEvent(At, Cause);
-public sealed record ResynchronizationStarted(DateTimeOffset At, CommandId Cause, int Round) : MachineEvent(At, Cause);
+
+/// <param name="Full">Compares every block, not only those known to differ.</param>
+public sealed record ResynchronizationStarted(DateTimeOffset At, CommandId Cause, int Round, bool Full = false) : MachineEvent(At, Cause);
+
 public sealed record FailoverStarted(DateTimeOffset At, CommandId Cause, RecoveryPoint Point, Epoch Epoch) : MachineEvent(At, Cause);
 public sealed record FailoverEpochOpened(DateTimeOffset At, CommandId Cause, Epoch Epoch) : MachineEvent(At, Cause);
 public sealed record ReplicaStarted(DateTimeOffset At, CommandId Cause, ImmutableArray<DiskExport> Exports) : MachineEvent(At, Cause);

@@ -8,7 +8,9 @@ namespace SiteRecovery.Domain.ProtectedMachines;
 /// <param name="NewestConsistentAt">Time of the newest consistent point that is durable at the target (source clock); null if there is none.</param>
 /// <param name="MeasuredAt">When the store was last asked; null if it never was.</param>
 /// <param name="AgentConnected">Null when not known.</param>
-public sealed record ReplicationMeasurement(DateTimeOffset? NewestConsistentAt, DateTimeOffset? MeasuredAt, bool? AgentConnected)
+/// <param name="StoreFailure">Why the target's store takes no writes; null while it does.</param>
+public sealed record ReplicationMeasurement(
+    DateTimeOffset? NewestConsistentAt, DateTimeOffset? MeasuredAt, bool? AgentConnected, string? StoreFailure = null)
 {
     public static ReplicationMeasurement None { get; } = new(null, null, null);
 }
@@ -67,6 +69,8 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
                 $"Agent '{machine.Protection.Agent}' is not connected; it goes on tracking changes.", "Check the agent's process, its host and the network."));
             if (clocksDisagree) reasons.Add(new("clocksDisagree", HealthSeverity.Critical,
                 "The newest point lies in the target's future.", "Synchronize the clocks of both sites."));
+            if (fresh && measured.StoreFailure is { } failure) reasons.Add(new("storeFailed", HealthSeverity.Critical,
+                $"The retention store takes no writes: {failure}", "Mend its disk, or make room on it; replication goes on by itself."));
             reasons.AddRange(OfRpo(machine, measured, fresh, rpo));
         }
         var unknownSince = replicates && rpo is null ? UnknownSince(machine, measured) : null;

@@ -25,6 +25,15 @@ public abstract record Work(MachineId Machine, Epoch Epoch)
     [JsonIgnore] public abstract string Kind { get; }
 }
 
+/// <summary>Work of the master target that holds the machine's store.</summary>
+public interface IAtMasterTarget
+{
+    SiteName TargetSite { get; }
+
+    /// <summary>Null: the site's first.</summary>
+    string? TargetNode { get; }
+}
+
 public static class WorkKind
 {
     public const string Replicate = "replicate";
@@ -40,10 +49,12 @@ public static class WorkKind
 /// Desired state of the source's agent and its stream. Paused: capture and track, send nothing. Synchronize: make the
 /// target's prefix complete again, then report <see cref="SynchronizationCompleted"/> with this <paramref name="Round"/>.
 /// </summary>
+/// <param name="Full">Compares every block, not only those known to differ.</param>
+/// <param name="TargetNode">The master target that holds the store; null: the target site's first.</param>
 /// <param name="Round">Counts synchronizations, so that a late report of an earlier one cannot end a later one.</param>
 public sealed record ReplicateFrom(
     MachineId Machine, Epoch Epoch, AgentName Agent, ImmutableArray<DiskSpec> Disks, SiteName SourceSite, SiteName TargetSite,
-    ReplicationPolicy Policy, bool Paused, bool Synchronize, int Round) : Work(Machine, Epoch)
+    ReplicationPolicy Policy, bool Paused, bool Synchronize, int Round, bool Full = false, string? TargetNode = null) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.Replicate;
 
@@ -52,32 +63,35 @@ public sealed record ReplicateFrom(
         other is not null && Machine == other.Machine && Epoch == other.Epoch && Agent == other.Agent
         && SourceSite == other.SourceSite && TargetSite == other.TargetSite && Policy == other.Policy
         && Paused == other.Paused && Synchronize == other.Synchronize && Round == other.Round
-        && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
+        && Full == other.Full && TargetNode == other.TargetNode && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
 
     public override int GetHashCode() => HashCode.Combine(Machine, Epoch, Agent, Paused, Synchronize, Round, Disks.Length);
 }
 
 /// <summary>The target's retention store exists and takes writes of <paramref name="Epoch"/>, the epoch it is known to be in.</summary>
 public sealed record HoldStore(
-    MachineId Machine, Epoch Epoch, ImmutableArray<DiskSpec> Disks, SiteName TargetSite, ReplicationPolicy Policy) : Work(Machine, Epoch)
+    MachineId Machine, Epoch Epoch, ImmutableArray<DiskSpec> Disks, SiteName TargetSite, ReplicationPolicy Policy, string? TargetNode = null)
+    : Work(Machine, Epoch), IAtMasterTarget
 {
     public override string Kind => WorkKind.HoldStore;
 
     public bool Equals(HoldStore? other) =>
         other is not null && Machine == other.Machine && Epoch == other.Epoch && TargetSite == other.TargetSite
-        && Policy == other.Policy && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
+        && Policy == other.Policy && TargetNode == other.TargetNode && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
 
     public override int GetHashCode() => HashCode.Combine(Machine, Epoch, TargetSite, Disks.Length);
 }
 
 /// <summary>Fork the history at <paramref name="Point"/>; from then on the store refuses every earlier epoch. Reports <see cref="EpochOpened"/>.</summary>
-public sealed record OpenEpoch(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite) : Work(Machine, Epoch)
+public sealed record OpenEpoch(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite, string? TargetNode = null)
+    : Work(Machine, Epoch), IAtMasterTarget
 {
     public override string Kind => WorkKind.OpenEpoch;
 }
 
 /// <summary>Serve the machine's disks as of <paramref name="Point"/>, writable into <paramref name="Epoch"/>. Reports <see cref="ReplicaServed"/>, also when addresses change.</summary>
-public sealed record ServeReplica(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite) : Work(Machine, Epoch)
+public sealed record ServeReplica(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite, string? TargetNode = null)
+    : Work(Machine, Epoch), IAtMasterTarget
 {
     public override string Kind => WorkKind.ServeReplica;
 }
@@ -95,7 +109,7 @@ public sealed record ReleaseAgent(MachineId Machine, Epoch Epoch, AgentName Agen
 }
 
 /// <summary>Remove the retention store and all its points. Reports <see cref="StoreRemoved"/>.</summary>
-public sealed record RemoveStore(MachineId Machine, Epoch Epoch, SiteName TargetSite) : Work(Machine, Epoch)
+public sealed record RemoveStore(MachineId Machine, Epoch Epoch, SiteName TargetSite, string? TargetNode = null) : Work(Machine, Epoch), IAtMasterTarget
 {
     public override string Kind => WorkKind.RemoveStore;
 }

@@ -12,10 +12,12 @@ public static class DemoCommand
         var stay = new Option<bool>("--stay") { Description = "Keep both sites up at the end" };
         var report = new Option<string?>("--report") { Description = "Write the measured figures as JSON to this file" };
         var keep = new Option<bool>("--keep") { Description = "Keep the demo's folder with all logs" };
-        var command = new Command("demo", "Two sites on this machine: protect a live disk, lose its site, fail over, prove what was lost") { seed, stay, report, keep };
+        var sabotage = new Option<string?>("--sabotage") { Hidden = true };
+        sabotage.AcceptOnlyFromAmong("flip", "drop");
+        var command = new Command("demo", "Two sites on this machine: protect a live disk, lose its site, fail over, prove what was lost") { seed, stay, report, keep, sabotage };
         command.SetAction(async (arguments, stop) =>
         {
-            var options = new DemoOptions(arguments.GetValue(seed), arguments.GetValue(stay), arguments.GetValue(report), arguments.GetValue(keep), stop);
+            var options = new DemoOptions(arguments.GetValue(seed), arguments.GetValue(stay), arguments.GetValue(report), arguments.GetValue(keep), arguments.GetValue(sabotage), stop);
             var screen = new DemoScreen(AnsiConsole.Console);
             await using var story = new DemoStory(options, TimeProvider.System, screen);
             try

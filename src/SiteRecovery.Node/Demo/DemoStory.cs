@@ -91,7 +91,7 @@ public sealed class DemoStory(DemoOptions options, TimeProvider time, DemoScreen
         await UntilAsync("initial replication", async () =>
         {
             var machine = await MachineAsync(stop);
-            if (machine["progress"] is JsonObject progress) screen.Progress(progress);
+            if (machine["progress"] is JsonObject progress && (long)progress["bytesTotal"]! > 0) screen.Progress(progress);
             return machine["state"]!.GetValue<string>() == "Protected";
         }, stop);
         _figures["initialReplicationSeconds"] = time.GetElapsedTime(begun).TotalSeconds;
@@ -114,14 +114,23 @@ public sealed class DemoStory(DemoOptions options, TimeProvider time, DemoScreen
     private void KillPrimarySite()
     {
         screen.Step("The primary site dies: SIGKILL for every process of it");
-        foreach (var name in (string[])["primary", "agent", "writer"]) _processes[name].KillHard();
+        foreach (var name in (string[])["primary", "agent", "writer"])
+        {
+            _processes[name].KillHard();
+            _processes.Remove(name, out var dead);
+            dead!.Dispose();
+        }
     }
 
     private async Task<PrefixVerdict> FailOverAsync(CancellationToken stop)
     {
         screen.Step("Unplanned failover to the latest point");
+        var action = $"/api/v1/machines/{Machine}/unplanned-failover";
+        var dryRun = await _secondary.PostAsync(action + "?dryRun=true", new { point = "latest" }, stop);
+        screen.Say($"dry run: point {dryRun["point"]!["id"]}, predicted RPO {dryRun["predictedRpo"]}, steps {string.Join(", ", dryRun["steps"]!.AsArray())}");
+        foreach (var warning in dryRun["warnings"]!.AsArray()) screen.Say($"warning {warning!["code"]}: {warning["warning"]}");
         var begun = time.GetTimestamp();
-        var job = await _secondary.PostAsync($"/api/v1/machines/{Machine}/unplanned-failover", new { point = "latest", acknowledge = new[] { "sourceUnreachable" } }, stop);
+        var job = await _secondary.PostAsync(action, new { point = dryRun["point"]!["id"]!.GetValue<string>(), acknowledge = dryRun["warnings"]!.AsArray().Select(w => w!["code"]!.GetValue<string>()) }, stop);
         await _secondary.FinishAsync(job, stop);
         var exports = await _secondary.GetAsync($"/api/v1/machines/{Machine}/exports", stop);
         await using var replica = await NbdAddress.Parse(exports["items"]![0]!["uri"]!.GetValue<string>()).OpenAsync(stop);
@@ -129,6 +138,8 @@ public sealed class DemoStory(DemoOptions options, TimeProvider time, DemoScreen
         await replica.ReadAsync(0, block, stop);
         _figures["rtoSeconds"] = time.GetElapsedTime(begun).TotalSeconds;
         screen.Say($"the replica serves its first sector after {time.GetElapsedTime(begun).TotalSeconds:F2} s");
+
+        if (options.Sabotage is { } how) await Sabotage.DamageAsync(how, replica, Ledger.Read(LedgerPath), options.Seed, stop);
 
         screen.Step("The proof: the replica against the writer's own ledger");
         var verdict = await PrefixVerdict.JudgeAsync(Ledger.Read(LedgerPath), options.Seed, replica.SizeBytes, (offset, into) => replica.ReadAsync(offset, into, stop));

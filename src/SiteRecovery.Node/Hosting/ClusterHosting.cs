@@ -22,9 +22,10 @@ public static class ClusterHosting
 
     public static string AddressOf(string host, int port) => $"akka.ssl.tcp://{SystemName}@{host}:{port}";
 
-    public static void AddCluster(this IServiceCollection services, NodeSettings settings, NodePorts ports, NodeIdentity identity, Config hocon, string sqliteFile)
+    public static void AddCluster(
+        this IServiceCollection services, NodeSettings settings, NodePorts ports, NodeIdentity identity, IReadOnlyList<string> seeds, Config hocon, string sqliteFile,
+        Action<AkkaConfigurationBuilder> actors)
     {
-        var seeds = identity.SeedNodes.Count > 0 ? identity.SeedNodes : [AddressOf(settings.Address, ports.Cluster)];
         services.AddAkka(SystemName, (builder, provider) =>
         {
             var persistence = Persistence(settings, sqliteFile, provider.GetRequiredService<ILoggerFactory>());
@@ -37,6 +38,7 @@ public static class ClusterHosting
                 loggers.ClearLoggers();
                 loggers.AddLoggerFactory();
             });
+            actors(builder);
         });
     }
 

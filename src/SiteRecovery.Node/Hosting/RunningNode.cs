@@ -2,6 +2,10 @@ using System.Net;
 using System.Security.Authentication;
 using Akka.Configuration;
 using OpenTelemetry.Metrics;
+using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.Actors.ProcessServers;
+using SiteRecovery.Actors.Sites;
+using SiteRecovery.Domain.Vaults;
 using SiteRecovery.Node.Http;
 using SiteRecovery.Node.Identity;
 using SiteRecovery.Node.Settings;
@@ -15,9 +19,12 @@ public sealed record JoinOrder(string Url, string? TokenFile);
 public sealed class RunningNode : IAsyncDisposable
 {
     private readonly WebApplication _app;
+    private readonly ClusterHost _cluster;
+    private readonly DataPlaneRooms _rooms;
     private readonly DataFolder _folder;
 
-    private RunningNode(WebApplication app, DataFolder folder, NodeEndpoints endpoints) => (_app, _folder, Endpoints) = (app, folder, endpoints);
+    private RunningNode(WebApplication app, ClusterHost cluster, DataPlaneRooms rooms, DataFolder folder, NodeEndpoints endpoints) =>
+        (_app, _cluster, _rooms, _folder, Endpoints) = (app, cluster, rooms, folder, endpoints);
 
     public NodeEndpoints Endpoints { get; }
 
@@ -29,17 +36,17 @@ public sealed class RunningNode : IAsyncDisposable
             var ports = FreePorts.Resolve(settings.Ports, settings.Address, folder.ReadEndpoints());
             var identity = await IdentifyAsync(folder, settings, ports, join, time, cancel);
             var endpoints = new NodeEndpoints($"https://{settings.Address}:{ports.Http}", settings.Address, ports.Http, ports.Cluster, ports.Data, ports.Agent);
-            var configuration = new ConfigurationFile(folder, time);
-            if (join is null && !configuration.HasTokens)
-            {
-                folder.WriteSecret(folder.In("admin.token"), configuration.AddToken("admin", AccessRole.Administrator) + "\n");
-                Console.Error.WriteLine($"the administrator's token is in {folder.In("admin.token")}");
-            }
-            var app = Build(settings, hocon, folder, ports, identity, endpoints, configuration, time);
+            var rooms = OpenRooms(settings, ports, identity, folder, time);
+            var loggers = LoggerFactory.Create(logging => Configure(logging, settings));
+            var own = new NodeAnnouncement(settings.Name, ClusterHosting.AddressOf(settings.Address, ports.Cluster), new SiteName(settings.Site), [.. settings.Roles],
+                settings.Address, endpoints.HttpUrl, ports.Data, ports.Agent, [], StoresHeld.None);
+            var cluster = new ClusterHost(settings, ports, identity, own, hocon, folder, rooms, loggers, time);
+            var app = Build(settings, folder, ports, identity, endpoints, cluster, time);
+            await cluster.StartAsync(cancel);
             await app.StartAsync(cancel);
             folder.Write(endpoints);
             Console.Error.WriteLine($"node {settings.Name} of site {settings.Site} serves {endpoints.HttpUrl}");
-            return new RunningNode(app, folder, endpoints);
+            return new RunningNode(app, cluster, rooms, folder, endpoints);
         }
         catch
         {
@@ -54,8 +61,32 @@ public sealed class RunningNode : IAsyncDisposable
     {
         await _app.StopAsync();
         await _app.DisposeAsync();
+        await _cluster.DisposeAsync();
+        if (_rooms.ProcessServer is { } processServer) await processServer.DisposeAsync();
+        if (_rooms.MasterTarget is { } masterTarget) await masterTarget.DisposeAsync();
         _folder.Dispose();
     }
+
+    private static DataPlaneRooms OpenRooms(NodeSettings settings, NodePorts ports, NodeIdentity identity, DataFolder folder, TimeProvider time)
+    {
+        var bind = IPAddress.TryParse(settings.Address, out var ip) ? ip : IPAddress.Any;
+        var rooms = new DataPlaneRooms(
+            settings.Is(NodeRoles.ProcessServer) ? new ProcessServerRoom(folder.In("process-server"), new IPEndPoint(bind, ports.Agent), identity.Peer, folder.Files, time) : null,
+            settings.Is(NodeRoles.MasterTarget) ? new MasterTargetRoom(folder.In("master-target"), new IPEndPoint(bind, ports.Data), identity.Peer, folder.Files, time) : null);
+        rooms.ProcessServer?.Start();
+        rooms.MasterTarget?.Start();
+        return rooms;
+    }
+
+    private static void Configure(ILoggingBuilder logging, NodeSettings settings) => logging
+        .AddSimpleConsole(console =>
+        {
+            console.SingleLine = true;
+            console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
+            console.UseUtcTimestamp = true;
+        })
+        .SetMinimumLevel(Enum.Parse<LogLevel>(settings.LogLevel, ignoreCase: true)).AddFilter("Microsoft", LogLevel.Warning)
+        .AddFilter("Microsoft.AspNetCore.Diagnostics.ExceptionHandlerMiddleware", LogLevel.None); // Problems logs what is unexpected
 
     private static async Task<NodeIdentity> IdentifyAsync(
         DataFolder folder, NodeSettings settings, NodePorts ports, JoinOrder? join, TimeProvider time, CancellationToken cancel)
@@ -68,12 +99,11 @@ public sealed class RunningNode : IAsyncDisposable
     }
 
     private static WebApplication Build(
-        NodeSettings settings, Config hocon, DataFolder folder, NodePorts ports, NodeIdentity identity, NodeEndpoints endpoints,
-        ConfigurationFile configuration, TimeProvider time)
+        NodeSettings settings, DataFolder folder, NodePorts ports, NodeIdentity identity, NodeEndpoints endpoints, ClusterHost cluster, TimeProvider time)
     {
         var builder = WebApplication.CreateSlimBuilder();
-        builder.Logging.SetMinimumLevel(Enum.Parse<LogLevel>(settings.LogLevel, ignoreCase: true)).AddFilter("Microsoft", LogLevel.Warning)
-            .AddFilter("Microsoft.AspNetCore.Diagnostics.ExceptionHandlerMiddleware", LogLevel.None); // Problems logs what is unexpected
+        builder.Logging.ClearProviders();
+        Configure(builder.Logging, settings);
         builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
         {
             kestrel.Limits.MaxRequestBodySize = settings.BodyBytesMax;
@@ -83,17 +113,19 @@ public sealed class RunningNode : IAsyncDisposable
             {
                 https.ServerCertificate = identity.Peer.Certificate;
                 https.SslProtocols = SslProtocols.Tls13;
+                // An agent shows its certificate to learn its home; the route judges it.
+                https.ClientCertificateMode = Microsoft.AspNetCore.Server.Kestrel.Https.ClientCertificateMode.AllowCertificate;
+                https.ClientCertificateValidation = (_, _, _) => true;
             }));
         });
         var services = builder.Services;
-        services.AddSingleton(settings).AddSingleton(identity).AddSingleton(endpoints).AddSingleton(configuration).AddSingleton(time);
-        services.AddSingleton<ITokenStore>(configuration).AddSingleton(new AuditLog(folder.In("audit.jsonl"), time));
-        services.AddSingleton<IControlPlane, ControlPlane>();
+        services.AddSingleton(settings).AddSingleton(identity).AddSingleton(endpoints).AddSingleton(folder).AddSingleton(time);
+        services.AddSingleton(cluster).AddSingleton<ControlPlane>().AddSingleton<TokenStore>().AddSingleton<JoinDesk>();
         services.ConfigureHttpJsonOptions(json => JsonForms.AddTo(json.SerializerOptions));
         services.AddProblemDetails();
         services.AddOpenApi("v1");
         services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter("SiteRecovery", "Microsoft.AspNetCore.Hosting", "System.Runtime").AddPrometheusExporter());
-        services.AddCluster(settings, ports, identity, hocon, folder.In("journal.db"));
+        if (identity.Authority is not null) services.AddHostedService<FirstToken>();
         var app = builder.Build();
         AdminEndpoint.Map(app);
         return app;

@@ -1,4 +1,6 @@
+using System.Globalization;
 using System.Text.Json.Serialization;
+using SiteRecovery.Actors.Configuration;
 
 namespace SiteRecovery.Node.Http;
 
@@ -14,13 +16,6 @@ public enum AccessRole
 
 /// <param name="Name">What the audit log calls the caller.</param>
 public sealed record Caller(string Name, AccessRole Role);
-
-/// <summary>Bearer tokens, known by their SHA-256 only.</summary>
-public interface ITokenStore
-{
-    /// <summary>Whose token this is; null if nobody's.</summary>
-    ValueTask<Caller?> FindAsync(string token, CancellationToken cancel);
-}
 
 /// <summary>What an endpoint asks of its caller; null: nothing.</summary>
 public sealed record AccessNeeded(AccessRole? Role);
@@ -50,17 +45,41 @@ public static class Access
         if (caller.Role < role)
             throw new ProblemException(403, "forbidden", $"'{caller.Name}' is {NameOf(caller.Role)}; this needs {NameOf(role)}.", $"Use a token of the role {NameOf(role)}.");
         context.Items[typeof(Caller)] = caller;
-        await next(context);
-        if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method))
-            context.RequestServices.GetRequiredService<AuditLog>().Add(caller, context.Request.Method, context.Request.Path, context.Response.StatusCode);
+        try
+        {
+            await next(context);
+        }
+        catch (ProblemException refused) when (Mutates(context))
+        {
+            await AuditAsync(context, caller, refused.Status);
+            throw;
+        }
+        if (Mutates(context)) await AuditAsync(context, caller, context.Response.StatusCode);
     });
+
+    private static bool Mutates(HttpContext context) =>
+        !HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method) && context.Request.Query["dryRun"] != "true";
+
+    private static async Task AuditAsync(HttpContext context, Caller caller, int status)
+    {
+        var note = new RecordAudit(caller.Name, $"{context.Request.Method} {context.Request.Path}", context.Connection.RemoteIpAddress?.ToString() ?? "", status.ToString(CultureInfo.InvariantCulture));
+        // The action is done or refused already, and says so; that the note is late is the log's affair.
+        try
+        {
+            await context.RequestServices.GetRequiredService<ControlPlane>().ConfigureAsync(note, CancellationToken.None);
+        }
+        catch (Exception unreachable) when (unreachable is Akka.Actor.AskTimeoutException or TaskCanceledException)
+        {
+            context.RequestServices.GetRequiredService<ILogger<ControlPlane>>().LogWarning("not in the audit log: {Action} by {Caller}: {Status}", note.Action, note.By, status);
+        }
+    }
 
     private static async ValueTask<Caller?> FindAsync(HttpContext context)
     {
         const string scheme = "Bearer ";
         var header = context.Request.Headers.Authorization.ToString();
         if (!header.StartsWith(scheme, StringComparison.OrdinalIgnoreCase)) return null;
-        return await context.RequestServices.GetRequiredService<ITokenStore>().FindAsync(header[scheme.Length..].Trim(), context.RequestAborted);
+        return await context.RequestServices.GetRequiredService<TokenStore>().FindAsync(header[scheme.Length..].Trim(), context.RequestAborted);
     }
 
     private static string NameOf(AccessRole role) => role switch

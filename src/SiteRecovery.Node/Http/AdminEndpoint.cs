@@ -11,10 +11,13 @@ public static class AdminEndpoint
         var api = app.MapGroup("/api/v1");
         StatusRoutes.Map(api);
         NodeRoutes.Map(api);
+        JoinRoutes.Map(api);
+        TokenRoutes.Map(api);
         VaultRoutes.Map(api);
         PolicyRoutes.Map(api);
         CloudRoutes.Map(api);
         MachineRoutes.Map(api);
+        RecoveryPointRoutes.Map(api);
         JobRoutes.Map(api);
         StatusRoutes.MapHealth(app);
         app.MapPrometheusScrapingEndpoint("/metrics").Needs(AccessRole.Viewer);

@@ -1,62 +1,71 @@
+using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Domain.Policies;
 using SiteRecovery.Domain.Vaults;
 
 namespace SiteRecovery.Node.Http;
 
-public sealed record VaultBody(string SourceSite, string TargetSite);
+public sealed record VaultBody(string? Name, string SourceSite, string TargetSite);
 
-public sealed record CloudBody(string Site, string Policy);
+public sealed record CloudBody(string? Name, string Site, string Policy);
 
-public sealed record RecoveryPointSchedule(TimeSpan? CrashConsistentEvery, TimeSpan? ApplicationConsistentEvery);
+public sealed record RecoveryPointSchedule(TimeSpan? CrashConsistentEvery = null, TimeSpan? ApplicationConsistentEvery = null);
 
-public sealed record RetentionBody(TimeSpan? Window, long? MaxBytes);
+public sealed record RetentionBody(TimeSpan? Window = null, long? MaxBytes = null);
 
-public sealed record ResynchronizationBody(ResynchronizationWindow? Window);
+public sealed record ResynchronizationBody(ResynchronizationWindow? Window = null);
 
 /// <summary>What is left out takes the default.</summary>
 public sealed record PolicyBody(
-    TimeSpan? RpoThreshold = null, string? CopyFrequency = null, RecoveryPointSchedule? RecoveryPoints = null,
+    string? Name = null, TimeSpan? RpoThreshold = null, string? CopyFrequency = null, RecoveryPointSchedule? RecoveryPoints = null,
     RetentionBody? Retention = null, string? Compression = null, ResynchronizationBody? Resynchronization = null)
 {
+    public static PolicyBody Of(NamedPolicy named)
+    {
+        var policy = named.Policy;
+        return new(named.Name, policy.RpoThreshold, policy.CopyFrequency is { } every ? JsonForms.Text(every) : "continuous",
+            new RecoveryPointSchedule(policy.CrashConsistentEvery, policy.ApplicationConsistentEvery),
+            new RetentionBody(policy.RetentionWindow, policy.RetentionBytesMax), policy.Compression, new ResynchronizationBody(policy.ResynchronizationWindow));
+    }
+
     public ReplicationPolicy ToPolicy()
     {
         var standard = ReplicationPolicy.Default;
         return new ReplicationPolicy(
             RpoThreshold ?? standard.RpoThreshold,
-            CopyFrequency is null or "continuous" ? null : JsonForms.Duration(CopyFrequency),
+            CopyFrequency is null or "continuous" ? null
+                : JsonForms.Duration(CopyFrequency) ?? throw ProblemException.Invalid($"copyFrequency is '{CopyFrequency}'.", "Give 'continuous' or a duration from 5s to 15m."),
             RecoveryPoints?.CrashConsistentEvery ?? standard.CrashConsistentEvery,
             RecoveryPoints?.ApplicationConsistentEvery,
             Retention?.Window ?? standard.RetentionWindow, Retention?.MaxBytes,
             Compression ?? standard.Compression, Resynchronization?.Window ?? standard.ResynchronizationWindow);
     }
-
-    public (string Problem, string Remedy)? Problem()
-    {
-        if (CopyFrequency is { } text and not "continuous" && (JsonForms.Duration(text) is not { } every || every < TimeSpan.FromSeconds(5) || every > TimeSpan.FromMinutes(15)))
-            return ($"copyFrequency is '{text}'.", "Give 'continuous' or a duration from 5s to 15m.");
-        if (Compression is not (null or "zstd" or "lz4" or "none")) return ($"compression is '{Compression}'.", "Give zstd, lz4 or none.");
-        var policy = ToPolicy();
-        if (policy.RpoThreshold <= TimeSpan.Zero) return ("rpoThreshold must be longer than nothing.", "Give a duration such as 30s.");
-        if (policy.CrashConsistentEvery <= TimeSpan.Zero) return ("recoveryPoints.crashConsistentEvery must be longer than nothing.", "Give a duration such as 5s.");
-        if (policy.RetentionWindow < policy.CrashConsistentEvery) return ("retention.window is shorter than the distance of recovery points.", "Make the window longer, for example 24h.");
-        return null;
-    }
 }
 
 public static class VaultRoutes
 {
-    public static void Map(RouteGroupBuilder api) => NamedResources.Map<VaultBody>(api, "vault", "vaults", (name, body) =>
-        new Vault(name, new SiteName(body.SourceSite), new SiteName(body.TargetSite)).Problems().FirstOrDefault() is { } problem
-            ? (problem, "Name two different sites: GET /api/v1/sites.") : null);
+    public static void Map(RouteGroupBuilder api) => NamedResources.Map(api, new NamedKind<VaultBody>(
+        "vault", "vaults",
+        view => view.Vaults.Select(v => KeyValuePair.Create(v.Name, new VaultBody(v.Name, v.SourceSite.Value, v.TargetSite.Value))),
+        (by, name, body) => new SaveVault(by, new Vault(name, new SiteName(body.SourceSite ?? ""), new SiteName(body.TargetSite ?? ""))),
+        (by, name) => new RemoveVault(by, name)));
 }
 
 public static class PolicyRoutes
 {
-    public static void Map(RouteGroupBuilder api) => NamedResources.Map<PolicyBody>(api, "policy", "policies", (_, body) => body.Problem());
+    public static void Map(RouteGroupBuilder api) => NamedResources.Map(api, new NamedKind<PolicyBody>(
+        "policy", "policies",
+        view => view.Policies.Select(p => KeyValuePair.Create(p.Name, PolicyBody.Of(p))),
+        (by, name, body) => new SavePolicy(by, name, body.ToPolicy()),
+        (by, name) => new RemovePolicy(by, name)));
 }
 
 public static class CloudRoutes
 {
-    public static void Map(RouteGroupBuilder api) => NamedResources.Map<CloudBody>(api, "cloud", "clouds", (_, body) =>
-        string.IsNullOrWhiteSpace(body.Site) || string.IsNullOrWhiteSpace(body.Policy) ? ("A cloud needs a site and a policy.", "Give both.") : null);
+    public static void Map(RouteGroupBuilder api) => NamedResources.Map(api, new NamedKind<CloudBody>(
+        "cloud", "clouds",
+        view => view.Clouds.Select(c => KeyValuePair.Create(c.Name, new CloudBody(c.Name, c.Site.Value, c.Policy))),
+        (by, name, body) => string.IsNullOrWhiteSpace(body.Site) || string.IsNullOrWhiteSpace(body.Policy)
+            ? throw ProblemException.Invalid("A cloud needs a site and a policy.", "Give both.")
+            : new SaveCloud(by, new Cloud(name, new SiteName(body.Site), body.Policy)),
+        (by, name) => new RemoveCloud(by, name)));
 }

@@ -1,9 +1,15 @@
+using System.Collections.Immutable;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Jobs;
-using SiteRecovery.Node.Identity;
 using SiteRecovery.Node.Settings;
 
 namespace SiteRecovery.Node.Http;
+
+public sealed record JobView(
+    JobId Id, string Machine, string Action, JobStatus Status, DateTimeOffset StartedAt, DateTimeOffset? FinishedAt, ImmutableArray<JobStep> Steps, string? Error)
+{
+    public static JobView Of(Job job) => new(job.Id, JobId.TryParse(job.Id.Value, out var machine, out _) ? machine.Value : "", job.Action, job.Status, job.StartedAt, job.FinishedAt, job.Steps, job.Error);
+}
 
 public static class JobRoutes
 {
@@ -11,15 +17,17 @@ public static class JobRoutes
 
     public static void Map(RouteGroupBuilder api)
     {
-        api.MapGet("/jobs", async (HttpContext context, ConfigurationFile store, IControlPlane control, CancellationToken cancel) =>
+        api.MapGet("/jobs", async (string? machine, string? status, HttpContext context, ControlPlane control, CancellationToken cancel) =>
         {
-            var all = await Task.WhenAll(store.List("machine").Select(m => control.GetJobsAsync(new MachineId((string)m["name"]!), null, cancel)));
-            return Page<Job>.Of([.. all.SelectMany(j => j).OrderByDescending(j => j.StartedAt)], context);
+            var machines = (await control.GetConfigurationAsync(cancel)).Machines.Where(m => machine is null || m.Machine.Value == machine);
+            var all = await Task.WhenAll(machines.Select(m => control.GetJobsAsync(m.Machine, null, cancel)));
+            var views = all.SelectMany(j => j).Where(j => status is null || string.Equals(j.Status.ToString(), status, StringComparison.OrdinalIgnoreCase));
+            return Page<JobView>.Of([.. views.OrderByDescending(j => j.StartedAt).Select(JobView.Of)], context);
         }).Needs(AccessRole.Viewer).WithName("list-jobs");
         api.MapGet("/jobs/{job}", ShowAsync).Needs(AccessRole.Viewer).WithName("get-job");
     }
 
-    private static async Task<Job> ShowAsync(string job, string? wait, IControlPlane control, NodeSettings settings, TimeProvider time, CancellationToken cancel)
+    private static async Task<JobView> ShowAsync(string job, string? wait, ControlPlane control, NodeSettings settings, TimeProvider time, CancellationToken cancel)
     {
         if (!JobId.TryParse(job, out var machine, out _)) throw ProblemException.NotFound("job", job);
         var patience = wait is null ? TimeSpan.Zero : JsonForms.Duration(wait) ?? throw ProblemException.Invalid($"wait is '{wait}'.", "Give a duration such as 30s.");
@@ -27,7 +35,7 @@ public static class JobRoutes
         while (true)
         {
             var found = (await control.GetJobsAsync(machine, new JobId(job), cancel)).FirstOrDefault() ?? throw ProblemException.NotFound("job", job);
-            if (found.IsFinished || time.GetUtcNow() >= end) return found;
+            if (found.IsFinished || time.GetUtcNow() >= end) return JobView.Of(found);
             await Task.Delay(PollEvery, time, cancel);
         }
     }

@@ -13,6 +13,9 @@ public static class JsonForms
 {
     public static void AddTo(JsonSerializerOptions options)
     {
+        // A misspelt setting must not pass for a default.
+        options.UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow;
+        options.Converters.Add(new JsonStringEnumConverter<PointKind>(JsonNamingPolicy.CamelCase));
         options.Converters.Add(new TextForm<SiteName>(v => v.Value, t => new SiteName(t)));
         options.Converters.Add(new TextForm<AgentName>(v => v.Value, t => new AgentName(t)));
         options.Converters.Add(new TextForm<MachineId>(v => v.Value, t => new MachineId(t)));

@@ -1,53 +1,61 @@
 using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json;
-using System.Text.Json.Nodes;
+using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Domain.History;
-using SiteRecovery.Node.Identity;
 
 namespace SiteRecovery.Node.Http;
 
-/// <summary>GET, PUT and DELETE of what operators configure by name, with ETags.</summary>
+/// <summary>A kind of thing that operators configure by name.</summary>
+/// <param name="Noun">In the singular.</param>
+/// <param name="All">Its bodies as they are shown, each with its name.</param>
+/// <param name="Save">Caller, name and body to command; throws a <see cref="ProblemException"/> for a body that cannot be.</param>
+public sealed record NamedKind<TBody>(
+    string Noun, string Plural, Func<ConfigurationView, IEnumerable<KeyValuePair<string, TBody>>> All,
+    Func<string, string, TBody, ConfigurationCommand> Save, Func<string, string, ConfigurationCommand> Remove) where TBody : class;
+
+/// <summary>GET, PUT and DELETE of a <see cref="NamedKind{TBody}"/>, with ETags.</summary>
 public static class NamedResources
 {
-    /// <param name="noun">In the singular.</param>
-    /// <param name="problems">What is wrong with a body, and the remedy.</param>
-    public static void Map<TBody>(RouteGroupBuilder api, string noun, string plural, Func<string, TBody, (string Problem, string Remedy)?> problems)
-        where TBody : class
+    public static void Map<TBody>(RouteGroupBuilder api, NamedKind<TBody> kind) where TBody : class
     {
-        api.MapGet($"/{plural}", (HttpContext context, ConfigurationFile store) => Page<JsonNode>.Of(store.List(noun), context)).Needs(AccessRole.Viewer).WithName($"list-{plural}");
-        api.MapGet($"/{plural}/{{name}}", (string name, HttpContext context, ConfigurationFile store) =>
-        {
-            var found = store.Find(noun, name) ?? throw ProblemException.NotFound(noun, name);
-            context.Response.Headers.ETag = TagOf(found);
-            return found;
-        }).Needs(AccessRole.Viewer).WithName($"get-{noun}");
-        api.MapPut($"/{plural}/{{name}}", (string name, TBody body, HttpContext context, ConfigurationFile store) =>
+        api.MapGet($"/{kind.Plural}", async (HttpContext context, ControlPlane control, CancellationToken cancel) =>
+            Page<TBody>.Of([.. kind.All(await control.GetConfigurationAsync(cancel)).Select(b => b.Value)], context)).Needs(AccessRole.Viewer).WithName($"list-{kind.Plural}");
+        api.MapGet($"/{kind.Plural}/{{name}}", async (string name, HttpContext context, ControlPlane control, CancellationToken cancel) =>
+            Show(context, await FindAsync(kind, name, control, cancel) ?? throw ProblemException.NotFound(kind.Noun, name))).Needs(AccessRole.Viewer).WithName($"get-{kind.Noun}");
+        api.MapPut($"/{kind.Plural}/{{name}}", async (string name, TBody body, HttpContext context, ControlPlane control, CancellationToken cancel) =>
         {
             if (!MachineId.IsValid(name)) throw ProblemException.Invalid($"'{name}' is no name.", "Use 1 to 63 of a-z, 0-9, '-' and '.', starting with a letter or digit.");
-            if (problems(name, body) is var (problem, remedy)) throw ProblemException.Invalid(problem, remedy);
-            RequireMatch(context, store.Find(noun, name));
-            var options = context.RequestServices.GetRequiredService<Microsoft.Extensions.Options.IOptions<Microsoft.AspNetCore.Http.Json.JsonOptions>>().Value.SerializerOptions;
-            var node = JsonSerializer.SerializeToNode(body, options)!.AsObject();
-            node.Insert(0, "name", name);
-            store.Put(noun, name, node);
-            context.Response.Headers.ETag = TagOf(node);
-            return node;
-        }).Needs(AccessRole.Administrator).WithName($"put-{noun}");
-        api.MapDelete($"/{plural}/{{name}}", (string name, HttpContext context, ConfigurationFile store) =>
+            RequireMatch(context, await FindAsync(kind, name, control, cancel));
+            await control.ConfigureAsync(kind.Save(context.CallerOf().Name, name, body), cancel);
+            return Show(context, (await FindAsync(kind, name, control, cancel))!);
+        }).Needs(AccessRole.Administrator).WithName($"put-{kind.Noun}");
+        api.MapDelete($"/{kind.Plural}/{{name}}", async (string name, HttpContext context, ControlPlane control, CancellationToken cancel) =>
         {
-            RequireMatch(context, store.Find(noun, name) ?? throw ProblemException.NotFound(noun, name));
-            store.Remove(noun, name);
+            RequireMatch(context, await FindAsync(kind, name, control, cancel) ?? throw ProblemException.NotFound(kind.Noun, name));
+            await control.ConfigureAsync(kind.Remove(context.CallerOf().Name, name), cancel);
             return Results.NoContent();
-        }).Needs(AccessRole.Administrator).WithName($"delete-{noun}");
+        }).Needs(AccessRole.Administrator).WithName($"delete-{kind.Noun}");
     }
 
-    private static void RequireMatch(HttpContext context, JsonNode? current)
+    private static async Task<TBody?> FindAsync<TBody>(NamedKind<TBody> kind, string name, ControlPlane control, CancellationToken cancel) where TBody : class =>
+        kind.All(await control.GetConfigurationAsync(cancel)).FirstOrDefault(b => b.Key == name).Value;
+
+    private static TBody Show<TBody>(HttpContext context, TBody body)
+    {
+        context.Response.Headers.ETag = TagOf(context, body);
+        return body;
+    }
+
+    private static void RequireMatch<TBody>(HttpContext context, TBody? current)
     {
         var wanted = context.Request.Headers.IfMatch.ToString();
-        if (wanted.Length == 0 || wanted == "*" || (current is not null && TagOf(current) == wanted)) return;
+        if (wanted.Length == 0 || (current is not null && (wanted == "*" || TagOf(context, current) == wanted))) return;
         throw new ProblemException(412, "changedMeanwhile", "The resource is not what If-Match names.", "GET it again, and repeat the change with its ETag.");
     }
 
-    private static string TagOf(JsonNode node) => $"\"{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(node.ToJsonString())))[..16]}\"";
+    private static string TagOf<TBody>(HttpContext context, TBody body)
+    {
+        var options = context.RequestServices.GetRequiredService<Microsoft.Extensions.Options.IOptions<Microsoft.AspNetCore.Http.Json.JsonOptions>>().Value.SerializerOptions;
+        return $"\"{Convert.ToHexStringLower(SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(body, options)))[..16]}\"";
+    }
 }

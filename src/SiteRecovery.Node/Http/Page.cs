@@ -8,11 +8,19 @@ public sealed record Page<T>(IReadOnlyList<T> Items, string? NextCursor)
 {
     public static Page<T> Of(IReadOnlyList<T> all, HttpContext context)
     {
-        var max = context.RequestServices.GetRequiredService<NodeSettings>().ListItemsMax;
-        var limit = Math.Min(Number(context, "limit") ?? max, max);
-        var from = Number(context, "cursor") ?? 0;
+        var (limit, from) = Page.Of(context);
         var items = all.Skip(from).Take(limit).ToArray();
         return new Page<T>(items, from + items.Length < all.Count ? (from + items.Length).ToString(CultureInfo.InvariantCulture) : null);
+    }
+}
+
+public static class Page
+{
+    /// <summary>The query's ?limit= and ?cursor=, checked.</summary>
+    public static (int Limit, int From) Of(HttpContext context)
+    {
+        var max = context.RequestServices.GetRequiredService<NodeSettings>().ListItemsMax;
+        return (Math.Min(Number(context, "limit") ?? max, max), Number(context, "cursor") ?? 0);
     }
 
     private static int? Number(HttpContext context, string name)

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Http.HttpResults;
+using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Domain.Results;
 
 namespace SiteRecovery.Node.Http;
@@ -17,6 +18,9 @@ public sealed class ProblemException(int status, string code, string detail, str
         new(404, "notFound", $"There is no {noun} '{name}'.", $"List what exists with GET /api/v1/{Plural(noun)}.");
 
     public static ProblemException Invalid(string detail, string remedy) => new(400, "invalid", detail, remedy);
+
+    public static ProblemException Of(ConfigurationRefused refused) => new(
+        refused.Code switch { "notFound" => 404, "inUse" => 409, "joinTokenInvalid" => 401, _ => 400 }, refused.Code, refused.Reason, refused.Remedy);
 
     public static ProblemException Of(Refused refused)
     {

@@ -1,29 +1,46 @@
-using Akka.Actor;
 using Akka.Cluster;
-using SiteRecovery.Node.Identity;
+using SiteRecovery.Actors.Configuration;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Node.Hosting;
 
 namespace SiteRecovery.Node.Http;
 
-public sealed record Overview(int Nodes, int UnreachableNodes, int Machines, int Agents);
+/// <summary>Can I fail over right now?</summary>
+/// <param name="CanFailOver">Every protected machine allows a failover; null while nothing is protected.</param>
+/// <param name="WorstRpo">Null where one is unknown.</param>
+public sealed record Overview(
+    bool? CanFailOver, int Machines, int MachinesThatCanFailOver, int Healthy, int Degraded, int Critical, TimeSpan? WorstRpo,
+    int Nodes, int UnreachableNodes, int Agents, int ConnectedAgents);
 
 public static class StatusRoutes
 {
     public static void Map(RouteGroupBuilder api)
     {
-        api.MapGet("/overview", (ActorSystem system, ConfigurationFile store) =>
-        {
-            var nodes = NodeRoutes.Members(system);
-            return new Overview(nodes.Count, nodes.Count(n => !n.Reachable), store.List("machine").Count, store.List("agent").Count);
-        }).Needs(AccessRole.Viewer).WithName("overview");
-        api.MapGet("/audit", (HttpContext context, AuditLog audit) => Page<AuditEntry>.Of(audit.NewestFirst(), context)).Needs(AccessRole.Administrator).WithName("list-audit");
+        api.MapGet("/overview", OverviewAsync).Needs(AccessRole.Viewer).WithName("overview");
+        api.MapGet("/audit", async (HttpContext context, ControlPlane control, CancellationToken cancel) =>
+            Page<AuditEntry>.Of(await control.GetAuditAsync(ClusterConfiguration.AuditMax, cancel), context)).Needs(AccessRole.Administrator).WithName("list-audit");
     }
 
     /// <summary>Ready asks only this node: is it a member? Never the other site.</summary>
     public static void MapHealth(WebApplication app)
     {
         app.MapGet("/healthz/live", () => "live").NeedsNoToken().ExcludeFromDescription();
-        app.MapGet("/healthz/ready", (ActorSystem system) => Cluster.Get(system).SelfMember.Status == MemberStatus.Up
+        app.MapGet("/healthz/ready", (ClusterHost cluster) => Cluster.Get(cluster.System).SelfMember.Status == MemberStatus.Up
             ? "ready"
             : throw new ProblemException(503, "notReady", "The node is not an active member of the cluster yet.", "Wait, or look into its log.")).NeedsNoToken().ExcludeFromDescription();
+    }
+
+    private static async Task<Overview> OverviewAsync(ClusterHost cluster, ControlPlane control, TimeProvider time, CancellationToken cancel)
+    {
+        var nodes = await NodeRoutes.MembersAsync(cluster, control, cancel);
+        var agents = await NodeRoutes.AgentsAsync(control, cancel);
+        var machines = (await MachineRoutes.ViewsAsync(control, time, cancel)).Where(m => m.State != nameof(Phase.Unprotected)).ToArray();
+        var able = machines.Count(m => m.AllowedActions.Any(a => a is { Action: MachineActions.UnplannedFailover, Allowed: true }) || m.FailoverPoint is not null);
+        return new Overview(
+            machines.Length == 0 ? null : able == machines.Length, machines.Length, able,
+            machines.Count(m => m.Health.Status == HealthStatus.Healthy), machines.Count(m => m.Health.Status == HealthStatus.Degraded),
+            machines.Count(m => m.Health.Status == HealthStatus.Critical),
+            machines.Length == 0 || machines.Any(m => m.Rpo is null) ? null : machines.Max(m => m.Rpo),
+            nodes.Count, nodes.Count(n => !n.Reachable), agents.Count, agents.Count(a => a.Connected));
     }
 }

@@ -67,6 +67,7 @@ public sealed class NeverWaitingTests : CaptureFixture
         public void CreateDirectory(string path) => _real.CreateDirectory(path);
         public IReadOnlyList<string> List(string folder) => _real.List(folder);
         public byte[]? TryReadAll(string path) => _real.TryReadAll(path);
+        public void DeleteFolder(string path) => RealFileSystem.Instance.DeleteFolder(path);
         public void Delete(string path) => _real.Delete(path);
         public void Rename(string from, string to) => _real.Rename(from, to);
         public void FlushFolder(string folder) => _real.FlushFolder(folder);

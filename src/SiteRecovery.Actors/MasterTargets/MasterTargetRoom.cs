@@ -1,0 +1,50 @@
+using System.Net;
+using SiteRecovery.DataPlane.Export;
+using SiteRecovery.DataPlane.MasterTarget;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.Actors.MasterTargets;
+
+/// <summary>
+/// The master target's part of the data plane, put together: data channel → stores, stores → exports. It belongs to the process
+/// and not to the actor system, so that streams and replicas go on while the node leaves and rejoins its cluster.
+/// </summary>
+public sealed class MasterTargetRoom : IAsyncDisposable
+{
+    private readonly ChannelListener _listener;
+    private readonly string _root;
+    private readonly IFileSystem _files;
+
+    public MasterTargetRoom(string folder, IPEndPoint listen, PeerIdentity identity, IFileSystem files, TimeProvider time)
+    {
+        (_root, _files) = (Path.Combine(folder, "stores"), files);
+        files.CreateDirectory(_root);
+        var options = new ChannelOptions { Time = time };
+        Stores = new StoreReceiver(_root, files, time, streamsCreateStores: false);
+        Exports = new ReplicaExports(Path.Combine(folder, "exports.sock"), files, time);
+        // Agents speak to process servers; only nodes bring batches here.
+        var server = new ChannelServer(Stores, options, (peer, _) => peer is { Role: PeerRole.Node } ? null : "only nodes of the cluster send to a master target");
+        _listener = new ChannelListener(listen, identity.ForServer(), options, (stream, peer, stop) => server.RunAsync(stream, peer, stop), (_, _) => Task.CompletedTask);
+    }
+
+    public StoreReceiver Stores { get; }
+    public ReplicaExports Exports { get; }
+    public long FreeBytes => _files.FreeBytes(_root);
+
+    public string ReplicaFolderOf(MachineId machine) => Path.Combine(Stores.FolderOf(machine), "replica");
+
+    public void Start()
+    {
+        Exports.Start();
+        _listener.Start();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _listener.DisposeAsync();
+        await Exports.DisposeAsync();
+        await Stores.DisposeAsync();
+    }
+}

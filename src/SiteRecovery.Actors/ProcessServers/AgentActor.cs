@@ -1,0 +1,139 @@
+using Akka.Actor;
+using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.Actors.Sites;
+using SiteRecovery.DataPlane.ProcessServer;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
+
+namespace SiteRecovery.Actors.ProcessServers;
+
+/// <summary>One agent as a process server knows it: what is wanted of it, told whenever it is connected, and what it says of its machines.</summary>
+public sealed class AgentActor : ReceiveActor
+{
+    /// <summary>Work is repeated far more often; what is older belongs to a machine that has changed its mind unheard.</summary>
+    private static readonly TimeSpan WorkAgeMax = TimeSpan.FromSeconds(30);
+
+    private readonly AgentName _agent;
+    private readonly ProcessServerRoom _room;
+    private readonly IActorRef _machines;
+    private readonly TimeProvider _clock;
+    private readonly Dictionary<(MachineId Machine, string Kind), (Work Work, DateTimeOffset At)> _wanted = [];
+    private readonly Dictionary<string, Work> _told = [];
+    private readonly Dictionary<string, IActorRef> _asked = [];
+    private readonly Dictionary<MachineId, AgentReport> _reports = [];
+    private Nodes _nodes = Nodes.None;
+    private int _questions;
+
+    public AgentActor(AgentName agent, ProcessServerRoom room, IActorRef machines, TimeProvider clock)
+    {
+        (_agent, _room, _machines, _clock) = (agent, room, machines, clock);
+        Receive<Nodes>(nodes => _nodes = nodes);
+        Receive<Work>(Want);
+        Receive<WorkEnded>(ended =>
+        {
+            if (_wanted.TryGetValue((ended.Work.Machine, ended.Work.Kind), out var now) && now.Work.Equals(ended.Work)) _wanted.Remove((ended.Work.Machine, ended.Work.Kind));
+        });
+        Receive<AgentConnected>(_ => TellAll());
+        Receive<AgentSaid>(said => Hear(said.Message));
+        Receive<AgentGone>(_ => Gone());
+        Receive<InspectAgentDisk>(q => AskAgent(id => new InspectDisk(id, q.Path)));
+        Receive<TakeRecoveryPoint>(q => AskAgent(id => new TakePoint(id, q.Machine.Value, q.Label, q.Kind == PointKind.ApplicationConsistent ? "application-consistent" : "crash-consistent")));
+    }
+
+    public static Props Props(AgentName agent, ProcessServerRoom room, IActorRef machines, TimeProvider clock) =>
+        Akka.Actor.Props.Create(() => new AgentActor(agent, room, machines, clock));
+
+    private void Want(Work work)
+    {
+        _wanted[(work.Machine, work.Kind)] = (work, _clock.GetUtcNow());
+        if (work is ReplicateFrom replicate)
+        {
+            var target = _nodes.MasterTarget(replicate.TargetSite, replicate.TargetNode);
+            _room.Routes.Set(work.Machine, new MachineRoute(_agent.Value, replicate.Policy.Compression, target?.Host, target?.DataPort ?? 0));
+        }
+        TellAgent(work);
+    }
+
+    private void TellAll()
+    {
+        var now = _clock.GetUtcNow();
+        foreach (var (key, wanted) in _wanted.ToArray())
+        {
+            if (now - wanted.At > WorkAgeMax) _wanted.Remove(key);
+            else TellAgent(wanted.Work);
+        }
+    }
+
+    private void TellAgent(Work work)
+    {
+        var id = $"{work.Kind}|{work.Machine}|{work.Epoch}";
+        _told[id] = work;
+        _room.Sessions.TrySend(_agent.Value, work switch
+        {
+            ReplicateFrom w => AgentReports.OrderOf(w, id),
+            FenceSource w => new FenceMachine(id, w.Machine.Value, w.Epoch.Value),
+            ReleaseAgent w => new ReleaseMachine(id, w.Machine.Value),
+            _ => throw new InvalidOperationException($"an agent cannot do {work.Kind}"),
+        });
+    }
+
+    private void AskAgent(Func<string, AgentMessage> question)
+    {
+        var id = $"ask|{++_questions}";
+        if (_room.Sessions.TrySend(_agent.Value, question(id))) _asked[id] = Sender;
+        else Sender.Tell(new AgentAnswer($"agent '{_agent}' is not connected to this process server"));
+    }
+
+    private void Hear(AgentMessage message)
+    {
+        switch (message)
+        {
+            case AgentStatus status: foreach (var machine in status.Machines) HearOf(machine); break;
+            case DiskInspected d: Reply(d.Id, new AgentAnswer(d.Error, d.SizeBytes)); break;
+            case CommandDone done when _asked.ContainsKey(done.Id): Reply(done.Id, new AgentAnswer(done.Error, PointId: done.Result)); break;
+            case CommandDone done when _told.TryGetValue(done.Id, out var work): HearDone(work, done.Error); break;
+        }
+    }
+
+    private void Reply(string id, AgentAnswer answer)
+    {
+        if (_asked.Remove(id, out var asker)) asker.Tell(answer);
+    }
+
+    private void HearOf(MachineStatus status)
+    {
+        if (!MachineId.IsValid(status.Machine)) return;
+        var machine = new MachineId(status.Machine);
+        var report = AgentReports.MeasurementOf(status, _room.SpoolReportOf(machine));
+        _reports[machine] = report;
+        _machines.Tell(report);
+        if (Wanted<ReplicateFrom>(machine, WorkKind.Replicate) is { } replicate && AgentReports.Of(replicate, status) is { } news) _machines.Tell(news);
+        if (Wanted<FenceSource>(machine, WorkKind.FenceSource) is { } fence && status.Fenced && status.Epoch >= fence.Epoch.Value) HearDone(fence, null);
+    }
+
+    private T? Wanted<T>(MachineId machine, string kind) where T : Work => _wanted.TryGetValue((machine, kind), out var wanted) ? wanted.Work as T : null;
+
+    private void HearDone(Work work, string? error)
+    {
+        var cause = new CommandId($"{work.Kind}:{work.Epoch}");
+        if (error is not null)
+        {
+            _machines.Tell(new WorkFailed(work.Machine, cause, work.Epoch, work.Kind, error, Permanent: false));
+            return;
+        }
+        if (work is FenceSource) _machines.Tell(new SourceFenced(work.Machine, cause, work.Epoch));
+        if (work is not ReleaseAgent) return;
+        _reports.Remove(work.Machine);
+        _room.ForgetAsync(work.Machine).PipeTo(_machines, success: () => new AgentReleased(work.Machine, cause, work.Epoch, _agent));
+    }
+
+    private void Gone()
+    {
+        foreach (var asker in _asked.Values) asker.Tell(new AgentAnswer($"agent '{_agent}' went away before it answered"));
+        _asked.Clear();
+        foreach (var (machine, last) in _reports) _machines.Tell(AgentReport.Gone(machine, last));
+    }
+}

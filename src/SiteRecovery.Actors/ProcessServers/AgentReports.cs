@@ -1,0 +1,47 @@
+using System.Collections.Immutable;
+using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Actors.ProcessServers;
+
+/// <summary>Between the control plane's words and the agent's: pure.</summary>
+public static class AgentReports
+{
+    public static ProtectMachine OrderOf(ReplicateFrom work, string id) => new()
+    {
+        Id = id,
+        Machine = work.Machine.Value,
+        Epoch = work.Epoch.Value,
+        Disks = [.. work.Disks.Select(d => new DiskAssignment(d.Index, d.Name, d.Path, d.SizeBytes))],
+        PointEverySeconds = (int)work.Policy.CrashConsistentEvery.TotalSeconds,
+        Paused = work.Paused,
+        Synchronize = work.Synchronize ? work.Round : 0,
+        Full = work.Full,
+        ResynchronizeAutomatically = work.Policy.ResynchronizationWindow == Domain.Policies.ResynchronizationWindow.Automatic,
+    };
+
+    /// <summary>What an agent's status means for the machine, given what is wanted of it; null: nothing new.</summary>
+    public static DataPlaneReport? Of(ReplicateFrom wanted, MachineStatus status)
+    {
+        if (status.Epoch != wanted.Epoch.Value || status.Fenced) return null;
+        var (machine, epoch) = (wanted.Machine, wanted.Epoch);
+        if (wanted.Synchronize)
+        {
+            return status.Synchronized >= wanted.Round
+                ? new SynchronizationCompleted(machine, new CommandId($"synchronized:{epoch}:{wanted.Round}"), epoch, wanted.Round, new Sequence(status.DurableSequence))
+                : null;
+        }
+        // A paused machine's changes are tracked on purpose; whether they are few is seen when it goes on.
+        return status.NeedsResynchronization && !wanted.Paused && !status.Paused
+            ? new DivergenceReported(machine, new CommandId($"diverged:{epoch}:{wanted.Round}"), epoch, wanted.Round, status.Reason ?? "the agent asks for a resynchronization")
+            : null;
+    }
+
+    public static AgentReport MeasurementOf(MachineStatus status, SpoolReport? spool) => new(
+        new MachineId(status.Machine), Connected: true, status.Epoch, status.Mode, new Sequence(status.NewestSequence), new Sequence(status.DurableSequence),
+        status.DirtyBytes, status.BytesDone, status.BytesTotal, status.BytesPerSecond, status.BytesShipped, status.BytesResent, status.Fenced,
+        status.Reason, status.Error, [.. status.Disks.Select(d => new CapturedDisk(d.Index, d.CaptureUri, d.Error))], spool);
+}

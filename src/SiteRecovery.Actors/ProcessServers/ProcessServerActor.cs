@@ -1,0 +1,62 @@
+using System.Collections.Immutable;
+using Akka.Actor;
+using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.Actors.Sites;
+using SiteRecovery.DataPlane.ProcessServer;
+using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
+
+namespace SiteRecovery.Actors.ProcessServers;
+
+/// <summary>On every node of the role, at "/user/process-server": hands work, questions and what agents say to the agent's actor.</summary>
+public sealed class ProcessServerActor : ReceiveActor
+{
+    private readonly ProcessServerRoom _room;
+    private readonly IActorRef _machines, _site;
+    private Nodes _nodes = Nodes.None;
+
+    /// <param name="machines">The machines' shard region or its proxy.</param>
+    public ProcessServerActor(ProcessServerRoom room, IActorRef machines, IActorRef site, TimeProvider clock)
+    {
+        (_room, _machines, _site) = (room, machines, site);
+        Receive<Nodes>(nodes =>
+        {
+            _nodes = nodes;
+            foreach (var child in Context.GetChildren()) child.Tell(nodes);
+        });
+        Receive<ReplicateFrom>(w => AgentOf(w.Agent, clock).Forward(w));
+        Receive<FenceSource>(w => AgentOf(w.Agent, clock).Forward(w));
+        Receive<ReleaseAgent>(w => AgentOf(w.Agent, clock).Forward(w));
+        Receive<WorkEnded>(ended =>
+        {
+            foreach (var child in Context.GetChildren()) child.Forward(ended);
+        });
+        Receive<IForAgent>(question => AgentOf(question.Agent, clock).Forward(question));
+        Receive<AgentEvent>(happened =>
+        {
+            AgentOf(new AgentName(happened.Agent), clock).Tell(happened);
+            if (happened is AgentConnected or AgentGone) TellAgents();
+        });
+    }
+
+    public static Props Props(ProcessServerRoom room, IActorRef machines, IActorRef site, TimeProvider clock) =>
+        Akka.Actor.Props.Create(() => new ProcessServerActor(room, machines, site, clock));
+
+    protected override void PreStart()
+    {
+        _site.Tell(new SubscribeNodes());
+        var self = Self;
+        _room.Sessions.Listen(happened => self.Tell(happened));
+        TellAgents();
+    }
+
+    private void TellAgents() => _site.Tell(new AgentsConnected([.. _room.Sessions.Connected.Select(a => new AgentName(a))]));
+
+    private IActorRef AgentOf(AgentName agent, TimeProvider clock)
+    {
+        if (Context.Child($"agent-{agent}") is { } child && !child.IsNobody()) return child;
+        var made = Context.ActorOf(AgentActor.Props(agent, _room, _machines, clock), $"agent-{agent}");
+        made.Tell(_nodes);
+        return made;
+    }
+}

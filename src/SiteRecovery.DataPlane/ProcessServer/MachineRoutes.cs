@@ -1,0 +1,74 @@
+using System.Collections.Concurrent;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.ProcessServer;
+
+/// <summary>Whose stream a machine's is, and where it goes on to.</summary>
+/// <param name="Compression">"zstd", "lz4" or "none".</param>
+/// <param name="TargetHost">Null while the master target's address is not known.</param>
+public sealed record MachineRoute(string Agent, string Compression, string? TargetHost, int TargetPort);
+
+/// <summary>
+/// The routes of a process server's machines, in one small file, so that a process server that starts with no cluster in reach
+/// goes on where it was.
+/// </summary>
+public sealed class MachineRoutes
+{
+    private readonly ConcurrentDictionary<string, MachineRoute> _routes;
+    private readonly Lock _saving = new();
+    private readonly string _path;
+    private readonly IFileSystem _files;
+
+    public MachineRoutes(string path, IFileSystem files)
+    {
+        (_path, _files) = (path, files);
+        var kept = files.TryReadAll(path) is { } bytes ? JsonSerializer.Deserialize(bytes, RoutesJson.Default.DictionaryStringMachineRoute) : null;
+        _routes = new(kept ?? [], StringComparer.Ordinal);
+    }
+
+    public MachineRoute? Find(MachineId machine) => _routes.GetValueOrDefault(machine.Value);
+
+    /// <summary>Durable when it returns. An unknown address does not replace a known one.</summary>
+    public void Set(MachineId machine, MachineRoute route)
+    {
+        lock (_saving)
+        {
+            var former = Find(machine);
+            if (route.TargetHost is null && former is not null) route = route with { TargetHost = former.TargetHost, TargetPort = former.TargetPort };
+            if (former == route) return;
+            _routes[machine.Value] = route;
+            Save();
+        }
+    }
+
+    public void Remove(MachineId machine)
+    {
+        lock (_saving)
+            if (_routes.TryRemove(machine.Value, out _)) Save();
+    }
+
+    /// <summary>Null lets a stream in; a text is why not.</summary>
+    public string? Authorise(Peer? peer, StreamOpening opening)
+    {
+        if (Find(opening.Machine) is not { } route) return $"this process server does not know the machine {opening.Machine} yet";
+        return peer is { Role: PeerRole.Agent } && peer.Name == route.Agent ? null : $"{opening.Machine} is not replicated by {peer?.Name ?? "an unknown peer"}";
+    }
+
+    public PayloadCompression CompressionOf(StreamOpening opening) => Find(opening.Machine)?.Compression switch
+    {
+        "zstd" => PayloadCompression.Zstd,
+        "lz4" => PayloadCompression.Lz4,
+        _ => PayloadCompression.None,
+    };
+
+    private void Save() => _files.Replace(_path, JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, MachineRoute>(_routes), RoutesJson.Default.DictionaryStringMachineRoute));
+}
+
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(Dictionary<string, MachineRoute>))]
+internal sealed partial class RoutesJson : JsonSerializerContext;

@@ -1,0 +1,95 @@
+using System.Collections.Immutable;
+using Akka.Actor;
+using Akka.Hosting;
+using SiteRecovery.Actors.Configuration;
+using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.Actors.ProcessServers;
+using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.Actors.Sites;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Jobs;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
+using SiteRecovery.Node.Hosting;
+using SiteRecovery.Node.Settings;
+
+namespace SiteRecovery.Node.Http;
+
+/// <summary>All that the routes need of the cluster, from whichever node they are asked.</summary>
+public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings)
+{
+    public Task<MachineReply> SendAsync(OperatorCommand command, CancellationToken cancel) => Ask<ProtectedMachineActor, MachineReply>(command, cancel);
+
+    /// <summary>State and measurements; a machine that was never protected answers as unprotected.</summary>
+    public Task<MeasuredMachine> GetMachineAsync(MachineId machine, CancellationToken cancel) =>
+        Ask<ProtectedMachineActor, MeasuredMachine>(new GetMeasuredMachine(machine), cancel);
+
+    public async Task<ImmutableArray<Job>> GetJobsAsync(MachineId machine, JobId? only, CancellationToken cancel) =>
+        (await Ask<ProtectedMachineActor, MachineJobs>(new GetJobs(machine, only), cancel)).Jobs;
+
+    public Task<ConfigurationView> GetConfigurationAsync(CancellationToken cancel) => Ask<ConfigurationActor, ConfigurationView>(new GetConfiguration(), cancel);
+
+    public async Task<AccessToken?> CheckTokenAsync(string hash, CancellationToken cancel) =>
+        (await Ask<ConfigurationActor, TokenChecked>(new CheckToken(hash), cancel)).Token;
+
+    public async Task<ImmutableArray<AuditEntry>> GetAuditAsync(int limit, CancellationToken cancel) =>
+        (await Ask<ConfigurationActor, AuditEntries>(new GetAudit(limit), cancel)).Entries;
+
+    /// <exception cref="ProblemException">The configuration refuses it.</exception>
+    public async Task<ConfigurationAccepted> ConfigureAsync(ConfigurationCommand command, CancellationToken cancel) =>
+        await Ask<ConfigurationActor, ConfigurationReply>(command, cancel) switch
+        {
+            ConfigurationAccepted accepted => accepted,
+            ConfigurationRefused refused => throw ProblemException.Of(refused),
+            var other => throw new InvalidOperationException($"{other.GetType().Name} is no answer"),
+        };
+
+    public Task<Nodes> GetNodesAsync(CancellationToken cancel) => Ask<SiteActor, Nodes>(new GetNodes(), cancel);
+
+    /// <summary>The point that the machine's store holds for a selector.</summary>
+    public async Task<RecoveryPoint> ResolvePointAsync(ProtectedMachine machine, string text, CancellationToken cancel)
+    {
+        var selector = PointSelector.Parse(text)
+            ?? throw ProblemException.Invalid($"'{text}' names no recovery point.", "Give latest, latest-application-consistent, an id such as e1-s42, or at:2026-01-31T03:00:00Z.");
+        var resolved = await AskStoreAsync<PointResolved>(machine, new ResolvePoint(machine.Id, selector), cancel);
+        return resolved.Point ?? throw new ProblemException(
+            404, "unknownPoint", $"The store of '{machine.Id}' holds no point '{text}'.", $"List its points with GET /api/v1/machines/{machine.Id}/recovery-points.");
+    }
+
+    public Task<RecoveryPoints> GetPointsAsync(ProtectedMachine machine, GetRecoveryPoints question, CancellationToken cancel) =>
+        AskStoreAsync<RecoveryPoints>(machine, question, cancel);
+
+    /// <exception cref="ProblemException">The agent is not connected anywhere, or says why it cannot.</exception>
+    public async Task<AgentAnswer> AskAgentAsync(IForAgent question, CancellationToken cancel)
+    {
+        var node = (await GetNodesAsync(cancel)).ProcessServerOf(question.Agent) ?? throw new ProblemException(
+            503, "agentNotConnected", $"Agent '{question.Agent}' is not connected to any process server.", "Start it, or look at GET /api/v1/agents and into its log.");
+        var answer = await cluster.System.ActorSelection($"{node.Address}/user/{NodeRoles.ProcessServer}").Ask<AgentAnswer>(question, settings.AskTimeout, cancel);
+        return answer.Error is { } error ? throw new ProblemException(422, "agentRefused", $"Agent '{question.Agent}': {error}", "Correct what it names, then try again.") : answer;
+    }
+
+    /// <summary>The master target of a site that a new machine's store goes to: the one with the most room left.</summary>
+    public async Task<NodeAnnouncement> PlaceStoreAsync(SiteName site, CancellationToken cancel)
+    {
+        var open = (await GetNodesAsync(cancel)).Of(NodeRoles.MasterTarget, site).ToArray();
+        return open.MaxBy(n => n.Stores.FreeBytes) ?? throw new ProblemException(
+            422, "noMasterTarget", $"No master target of site '{site}' is a member of the cluster.", "Start a node with the role master-target there, or name another vault.");
+    }
+
+    private async Task<T> AskStoreAsync<T>(ProtectedMachine machine, IForStore question, CancellationToken cancel) where T : class
+    {
+        var protection = machine.Protection ?? throw new ProblemException(409, RefusalCode.NotAllowedInState, $"'{machine.Id}' is not protected and has no recovery points.", "Enable protection first.");
+        var node = (await GetNodesAsync(cancel)).MasterTarget(protection.TargetSite, protection.TargetNode) ?? throw new ProblemException(
+            503, "storeUnreachable", $"The master target that holds the store of '{machine.Id}' is not a member of the cluster.", "Look at GET /api/v1/nodes, and start it.");
+        return await cluster.System.ActorSelection($"{node.Address}/user/{NodeRoles.MasterTarget}").Ask<object>(question, settings.AskTimeout, cancel) switch
+        {
+            T answer => answer,
+            StoreUnavailable unavailable => throw new ProblemException(503, "storeUnreachable", unavailable.Reason, "Look into the log of the master target."),
+            var other => throw new InvalidOperationException($"{other.GetType().Name} is no answer"),
+        };
+    }
+
+    private Task<T> Ask<TActor, T>(object message, CancellationToken cancel) =>
+        ActorRegistry.For(cluster.System).Get<TActor>().Ask<T>(message, settings.AskTimeout, cancel);
+}

@@ -1,0 +1,119 @@
+using SiteRecovery.Actors.Configuration;
+using SiteRecovery.Actors.Sites;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Vaults;
+using SiteRecovery.Node.Identity;
+using SiteRecovery.Node.Settings;
+using JoinToken = SiteRecovery.DataPlane.Transport.JoinToken;
+
+namespace SiteRecovery.Node.Http;
+
+/// <param name="Site">The site that the agent belongs to; may be left out where only one site has process servers.</param>
+public sealed record JoinTokenBody(string? Site = null);
+
+public sealed record JoinTokenView(string Token, DateTimeOffset ExpiresAt, string? Site);
+
+public sealed record AgentJoinRequest(string Token, string Csr, string Name);
+
+public sealed record ProcessServerView(string Host, int Port);
+
+public sealed record AgentHomeView(string Name, string Site, IReadOnlyList<ProcessServerView> ProcessServers, IReadOnlyList<string> ConfigurationServers);
+
+public sealed record AgentJoined(string Certificate, string Authority, AgentHomeView Home);
+
+/// <summary>Tokens that admit one node or agent each, and their redemption for a certificate.</summary>
+public static class JoinRoutes
+{
+    public static void Map(RouteGroupBuilder api)
+    {
+        api.MapPost("/nodes/join-tokens", (JoinTokenBody? body, HttpContext context, JoinDesk desk, CancellationToken cancel) =>
+            desk.IssueAsync(PeerKind.Node, context.CallerOf(), body?.Site, cancel)).Needs(AccessRole.Administrator).WithName("make-node-join-token");
+        api.MapPost("/agents/join-tokens", (JoinTokenBody? body, HttpContext context, JoinDesk desk, CancellationToken cancel) =>
+            desk.IssueAsync(PeerKind.Agent, context.CallerOf(), body?.Site, cancel)).Needs(AccessRole.Administrator).WithName("make-agent-join-token");
+        api.MapPost("/nodes/join", (NodeJoinRequest body, JoinDesk desk, CancellationToken cancel) => desk.JoinNodeAsync(body, cancel)).NeedsNoToken().WithName("join-node");
+        api.MapPost("/agents/join", (AgentJoinRequest body, JoinDesk desk, CancellationToken cancel) => desk.JoinAgentAsync(body, cancel)).NeedsNoToken().WithName("join-agent");
+        // No token: the agent's certificate says who asks.
+        api.MapGet("/agents/home", (HttpContext context, JoinDesk desk, CancellationToken cancel) => desk.HomeAsync(context.Connection.ClientCertificate, cancel)).NeedsNoToken().WithName("get-agent-home");
+    }
+}
+
+/// <summary>Where nodes and agents become peers of the cluster.</summary>
+public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSettings settings, Hosting.NodeEndpoints endpoints, TimeProvider time)
+{
+    public async Task<JoinTokenView> IssueAsync(PeerKind kind, Caller caller, string? site, CancellationToken cancel)
+    {
+        _ = AuthorityHere();
+        var place = site ?? (kind == PeerKind.Agent ? await OnlySiteAsync(cancel) : null);
+        var expires = time.GetUtcNow() + settings.JoinTokenValidity;
+        var token = JoinToken.Create(identity.Peer.Fingerprint);
+        await control.ConfigureAsync(new AddJoinToken(caller.Name, new(HashOf(token), kind, new SiteName(place ?? ""), expires)), cancel);
+        return new JoinTokenView(token.ToString(), expires, place);
+    }
+
+    public async Task<NodeJoined> JoinNodeAsync(NodeJoinRequest body, CancellationToken cancel)
+    {
+        var (certificate, peer) = await RedeemAsync(body.Token, PeerKind.Node, body.Csr, body.Name, body.Address, cancel);
+        if (peer.Site.Value.Length > 0 && peer.Site.Value != body.Site)
+            throw ProblemException.Invalid($"The join token is for a node of site '{peer.Site}', not '{body.Site}'.", "Start the node with that --site, or make another token.");
+        var nodes = await control.GetNodesAsync(cancel);
+        return new NodeJoined(certificate, AuthorityHere().CertificatePem, [.. nodes.Of(NodeRoles.ConfigurationServer, null).Select(n => n.Address)], endpoints.HttpUrl);
+    }
+
+    public async Task<AgentJoined> JoinAgentAsync(AgentJoinRequest body, CancellationToken cancel)
+    {
+        var (certificate, peer) = await RedeemAsync(body.Token, PeerKind.Agent, body.Csr, body.Name, null, cancel);
+        return new AgentJoined(certificate, AuthorityHere().CertificatePem, await HomeOfAsync(peer, cancel));
+    }
+
+    public async Task<AgentHomeView> HomeAsync(System.Security.Cryptography.X509Certificates.X509Certificate2? certificate, CancellationToken cancel)
+    {
+        var trusted = PeerTrust.InAuthority(identity.Peer.AuthorityCertificate, PeerRole.Agent);
+        if (certificate is null || !trusted(this, certificate, null, System.Net.Security.SslPolicyErrors.None) || DataPlane.Transport.Peer.Of(certificate) is not { } agent)
+            throw new ProblemException(401, "notAuthenticated", "The request shows no certificate of an agent of this cluster.", "Agents ask this by themselves; join the agent first.");
+        var peers = (await control.GetConfigurationAsync(cancel)).Peers;
+        var known = peers.FirstOrDefault(p => p.Kind == PeerKind.Agent && p.Name == agent.Name) ?? throw ProblemException.NotFound("agent", agent.Name);
+        return await HomeOfAsync(known, cancel);
+    }
+
+    private async Task<AgentHomeView> HomeOfAsync(Actors.Configuration.Peer agent, CancellationToken cancel)
+    {
+        var nodes = await control.GetNodesAsync(cancel);
+        return new AgentHomeView(agent.Name, agent.Site.Value,
+            [.. nodes.Of(NodeRoles.ProcessServer, agent.Site).Select(n => new ProcessServerView(n.Host, n.AgentPort))],
+            [.. nodes.Of(NodeRoles.ConfigurationServer, null).Select(n => n.HttpUrl)]);
+    }
+
+    private async Task<(string Certificate, Actors.Configuration.Peer Peer)> RedeemAsync(string text, PeerKind kind, string csr, string name, string? address, CancellationToken cancel)
+    {
+        var authority = AuthorityHere();
+        if (!MachineId.IsValid(name)) throw ProblemException.Invalid($"'{name}' is no name.", "Use 1 to 63 of a-z, 0-9, '-' and '.', starting with a letter or digit.");
+        var noun = kind == PeerKind.Node ? "node" : "agent";
+        var token = JoinToken.Parse(text?.Trim()) ?? throw ProblemException.Invalid("This is no join token.", $"Print one with 'srctl {noun} join-token'.");
+        string certificate;
+        try
+        {
+            certificate = authority.Sign(csr, name, kind == PeerKind.Node ? PeerRole.Node : PeerRole.Agent, address is null ? [] : [address]);
+        }
+        catch (Exception e) when (e is System.Security.Cryptography.CryptographicException or ArgumentException)
+        {
+            throw ProblemException.Invalid($"The certificate signing request is not usable: {e.Message}", "Send a PKCS#10 request in PEM.");
+        }
+        using var signed = System.Security.Cryptography.X509Certificates.X509Certificate2.CreateFromPem(certificate);
+        // Nobody sees the certificate unless the token is used up for it.
+        var accepted = await control.ConfigureAsync(new RedeemJoinToken(name, HashOf(token), kind, signed.SerialNumber), cancel);
+        return (certificate, accepted.Peer!);
+    }
+
+    private async Task<string> OnlySiteAsync(CancellationToken cancel)
+    {
+        var sites = (await control.GetNodesAsync(cancel)).Of(NodeRoles.ProcessServer, null).Select(n => n.Site.Value).Distinct().ToArray();
+        return sites is [var only] ? only : throw ProblemException.Invalid(
+            sites.Length == 0 ? "No site has a process server yet." : $"Several sites have process servers: {string.Join(", ", sites)}.", "Name the agent's site: {\"site\": \"...\"}.");
+    }
+
+    private static string HashOf(JoinToken token) => TokenStore.HashOf($"{token.Id}.{token.Secret}");
+
+    private Authority AuthorityHere() => identity.Authority ?? throw new ProblemException(
+        503, "noAuthority", "This node does not hold the cluster's authority.", $"Ask the first node: {identity.ConfigurationServer}.");
+}

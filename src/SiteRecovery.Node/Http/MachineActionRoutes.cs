@@ -1,0 +1,132 @@
+using System.Collections.Immutable;
+using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Jobs;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Node.Http;
+
+/// <param name="Point">latest, latest-application-consistent, an id, or at:TIME.</param>
+/// <param name="Acknowledge">Codes of the warnings that a dry run shows.</param>
+public sealed record ActionBody(string? Point = null, IReadOnlyList<string>? Acknowledge = null);
+
+/// <summary>Something to know before a risky action; its code must be echoed in <c>acknowledge</c>.</summary>
+public sealed record ActionWarning(string Code, string Warning);
+
+/// <summary>What an action would do, decided by the same rules and not carried out.</summary>
+/// <param name="PredictedRto">Null: it has not been measured for this machine.</param>
+public sealed record DryRun(
+    string Machine, string Action, string State, string StateAfter, IReadOnlyList<string> Steps, PointView? Point, TimeSpan? PredictedRpo, TimeSpan? PredictedRto,
+    IReadOnlyList<ActionWarning> Warnings);
+
+/// <summary>One route per action of a machine: resolve, warn, decide, and answer with the job.</summary>
+public static class MachineActionRoutes
+{
+    private sealed record ActionRoute(string Action, AccessRole Role, Func<MachineId, CommandId, RecoveryPoint?, OperatorCommand> Make, bool TakesPoint = false);
+
+    private static IReadOnlyList<ActionRoute> Actions { get; } =
+    [
+        new(MachineActions.Pause, AccessRole.Operator, (m, c, _) => new PauseReplication(m, c)),
+        new(MachineActions.Resume, AccessRole.Operator, (m, c, _) => new ResumeReplication(m, c)),
+        new(MachineActions.Resynchronize, AccessRole.Operator, (m, c, _) => new Resynchronize(m, c)),
+        new(MachineActions.TestFailover, AccessRole.Operator, (m, c, p) => new TestFailover(m, c, p!), TakesPoint: true),
+        new(MachineActions.TestFailoverCleanup, AccessRole.Operator, (m, c, _) => new TestFailoverCleanup(m, c)),
+        new(MachineActions.PlannedFailover, AccessRole.RecoveryAdmin, (m, c, _) => new PlannedFailover(m, c)),
+        new(MachineActions.UnplannedFailover, AccessRole.RecoveryAdmin, (m, c, p) => new UnplannedFailover(m, c, p!), TakesPoint: true),
+        new(MachineActions.ChangeRecoveryPoint, AccessRole.RecoveryAdmin, (m, c, p) => new ChangeRecoveryPoint(m, c, p!), TakesPoint: true),
+        new(MachineActions.Commit, AccessRole.RecoveryAdmin, (m, c, _) => new CommitFailover(m, c)),
+        new(MachineActions.CancelFailover, AccessRole.RecoveryAdmin, (m, c, _) => new CancelFailover(m, c)),
+        new(MachineActions.ReverseReplicate, AccessRole.RecoveryAdmin, (m, c, _) => new ReverseReplicate(m, c)),
+    ];
+
+    public static void Map(RouteGroupBuilder api)
+    {
+        foreach (var route in Actions)
+            api.MapPost($"/machines/{{machine}}/{route.Action}", (string machine, ActionBody? body, HttpContext context, ControlPlane control, CancellationToken cancel) =>
+                ActAsync(route, machine, body ?? new ActionBody(), context, control, cancel)).Needs(route.Role).WithName($"machine-{route.Action}");
+        api.MapDelete("/machines/{machine}", async (string machine, string[]? acknowledge, HttpContext context, ControlPlane control, CancellationToken cancel) =>
+        {
+            var known = await MachineRoutes.KnownAsync(machine, control, cancel);
+            ActionWarning[] warnings = known.Store is { Points: > 0 and var points } ? [new("pointsRemoved", $"The store and its {points} recovery points are removed.")] : [];
+            RequireAcknowledged(context, warnings, acknowledge ?? []);
+            return await CarryOutAsync(context, control, new DisableProtection(known.State.Id, CommandOf(context)), warnings, cancel);
+        }).Needs(AccessRole.Administrator).WithName("disable-machine");
+    }
+
+    private static async Task<IResult> ActAsync(ActionRoute route, string machine, ActionBody body, HttpContext context, ControlPlane control, CancellationToken cancel)
+    {
+        var known = await MachineRoutes.KnownAsync(machine, control, cancel);
+        var command = CommandOf(context);
+        // Refused by the state, or carried out already: neither the store nor the operator is asked anything.
+        var repeated = known.State.Carried.Any(c => c.Id == command);
+        if (!repeated && Transitions.Of(known.State.Phase, route.Action) is { Allowed: false } refusal)
+            throw ProblemException.Of(new Refused(known.State.Id, command, refusal.Code!, known.State.Phase.Name, refusal.Reason!, refusal.Remedy!, Transitions.AllowedNames(known.State.Phase)));
+        var point = route.TakesPoint ? repeated ? AnyPoint : await control.ResolvePointAsync(known.State, body.Point ?? "latest", cancel) : null;
+        if (repeated) return await CarryOutAsync(context, control, route.Make(known.State.Id, command, point), [], cancel);
+        var now = context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
+        var warnings = WarningsOf(route, known, point, now);
+        RequireAcknowledged(context, warnings, body.Acknowledge ?? []);
+        return await CarryOutAsync(context, control, route.Make(known.State.Id, command, point), warnings, cancel, point);
+    }
+
+    private static RecoveryPoint AnyPoint { get; } = new(Epoch.First, new Sequence(1), DateTimeOffset.UnixEpoch, PointKind.CrashConsistent);
+
+    private static ActionWarning[] WarningsOf(ActionRoute route, MeasuredMachine machine, RecoveryPoint? point, DateTimeOffset now)
+    {
+        if (route.Action != MachineActions.UnplannedFailover) return [];
+        var warnings = new List<ActionWarning>();
+        if (machine.Agent is { Connected: true, Fenced: false } && now - machine.AgentHeardAt <= MachineView.AgentSilenceMax)
+            warnings.Add(new("sourceReachable", "The source is alive and replicates: what it has written after the point is lost to the replica."));
+        else
+            warnings.Add(new("sourceUnreachable", "The source cannot be asked: if it still runs, it goes on writing to its own copy until it learns that its epoch is over."));
+        if (machine.Store?.Newest is { } newest && newest.Id != point!.Id && newest.At > point.At)
+            warnings.Add(new("olderPoint", $"The point is {JsonForms.Text(newest.At - point.At)} older than the newest consistent one."));
+        return [.. warnings];
+    }
+
+    private static void RequireAcknowledged(HttpContext context, IReadOnlyList<ActionWarning> warnings, IReadOnlyList<string> acknowledged)
+    {
+        var open = warnings.Where(w => !acknowledged.Contains(w.Code)).ToArray();
+        if (open.Length == 0 || IsDryRun(context)) return;
+        throw new ProblemException(422, "acknowledgeNeeded", string.Join(' ', open.Select(w => w.Warning)), $"If that is meant, repeat it with acknowledge: {string.Join(", ", warnings.Select(w => w.Code))}.")
+        {
+            More = { ["warnings"] = warnings },
+        };
+    }
+
+    public static async Task<IResult> CarryOutAsync(
+        HttpContext context, ControlPlane control, OperatorCommand command, IReadOnlyList<ActionWarning> warnings, CancellationToken cancel, RecoveryPoint? point = null)
+    {
+        if (IsDryRun(context)) return await TryOutAsync(context, control, command, warnings, point, cancel);
+        var reply = await control.SendAsync(command, cancel);
+        if (reply is Refused refused) throw ProblemException.Of(refused);
+        var id = ((Accepted)reply).Job ?? JobId.Of(command.Machine, command.Id);
+        var jobs = await control.GetJobsAsync(command.Machine, id, cancel);
+        return Results.Accepted($"/api/v1/jobs/{id}", jobs.IsEmpty ? null : JobView.Of(jobs[0]));
+    }
+
+    private static async Task<IResult> TryOutAsync(
+        HttpContext context, ControlPlane control, OperatorCommand command, IReadOnlyList<ActionWarning> warnings, RecoveryPoint? point, CancellationToken cancel)
+    {
+        var machine = await control.GetMachineAsync(command.Machine, cancel);
+        var now = context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
+        var decision = ProtectedMachine.Decide(machine.State, command, now);
+        if (decision.Reply is Refused refused) throw ProblemException.Of(refused);
+        var after = decision.Events.Aggregate(machine.State, (m, e) => m.Apply(e));
+        var job = after.Jobs.Find(JobId.Of(command.Machine, command.Id));
+        return Results.Ok(new DryRun(
+            command.Machine.Value, ProtectedMachine.ActionOf(command), machine.State.Phase.Name, after.Phase.Name, [.. job?.Steps.Select(s => s.Name) ?? []],
+            point is null ? null : PointView.Of(point), point is null ? null : now - point.At, null, warnings));
+    }
+
+    public static bool IsDryRun(HttpContext context) => context.Request.Query["dryRun"] == "true";
+
+    public static CommandId CommandOf(HttpContext context)
+    {
+        var key = context.Request.Headers["Idempotency-Key"].ToString();
+        if (key.Length == 0) return new CommandId(Guid.NewGuid().ToString("N"));
+        return CommandId.IsValid(key) ? new CommandId(key)
+            : throw ProblemException.Invalid("The Idempotency-Key is not usable.", "Use 1 to 128 letters, digits, '-', '_' and ':'.");
+    }
+}

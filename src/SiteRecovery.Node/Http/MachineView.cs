@@ -1,0 +1,76 @@
+using System.Collections.Immutable;
+using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.ProtectedMachines;
+
+namespace SiteRecovery.Node.Http;
+
+public sealed record HealthView(HealthStatus Status, ImmutableArray<HealthReason> Reasons);
+
+/// <param name="CaptureUri">Where the hypervisor opens the disk; null while the agent does not serve it.</param>
+public sealed record DiskView(int Index, string Id, string Path, long SizeBytes, string Capture, string? CaptureUri, string? Error);
+
+/// <param name="Bytes">What the target lacks: blocks to send, and what waits at the process server.</param>
+/// <param name="Time">Age of what waits longest; null while nothing waits.</param>
+public sealed record LagView(long Bytes, TimeSpan? Time);
+
+/// <param name="Eta">Null while it is being estimated.</param>
+public sealed record ProgressView(long BytesDone, long BytesTotal, long BytesPerSecond, TimeSpan? Eta);
+
+public sealed record PointView(string Id, DateTimeOffset At, PointKind Kind, string? Label, int Epoch, long Sequence)
+{
+    public static PointView Of(RecoveryPoint point) => new(point.Id, point.At, point.Kind, point.Label, point.Epoch.Value, point.Sequence.Value);
+}
+
+/// <param name="BytesResent">Sent again after a cut, since the agent started.</param>
+/// <param name="ClockOffset">Target's clock minus the process server's.</param>
+public sealed record ReplicationView(
+    bool AgentConnected, string AgentMode, long NewestSequence, long DurableSequence, long BytesSent, long BytesResent, long SpoolBytes, bool? LinkUp, TimeSpan? ClockOffset,
+    string? AgentError, string? LinkError);
+
+public sealed record StoreView(long Bytes, long FreeBytes, int Points, bool Consistent, string? Error);
+
+/// <summary>A machine as the API shows it: its state, and what was last measured of it.</summary>
+public sealed record MachineView(
+    string Name, string State, HealthView Health, TimeSpan? Rpo, DateTimeOffset? UnknownSince, string? ActiveSite, string? Direction, int Epoch,
+    string? SourceSite, string? TargetSite, string? TargetNode, string? Agent, string? Policy, LagView? Lag, ProgressView? Progress, ImmutableArray<DiskView> Disks,
+    PointView? NewestPoint, PointView? OldestPoint, ReplicationView? Replication, StoreView? Store, ImmutableArray<DiskExport> Exports, string? FailoverPoint,
+    bool? SourceFenced, ImmutableArray<ActionAvailability> AllowedActions)
+{
+    public static TimeSpan AgentSilenceMax { get; } = TimeSpan.FromSeconds(5);
+
+    public static MachineView Of(MeasuredMachine measured, DateTimeOffset now)
+    {
+        var store = measured.Store;
+        // An agent speaks twice a second; one that has not for long is gone, whoever was to say so.
+        var agent = measured.Agent is { } said && now - measured.AgentHeardAt > AgentSilenceMax ? said with { Connected = false } : measured.Agent;
+        var view = ProtectedMachineView.Of(measured.State, new ReplicationMeasurement(store?.Newest?.At, measured.StoreMeasuredAt, agent?.Connected, store?.FailedReason), now);
+        return new(
+            view.Name, view.State, new HealthView(view.Health.Status, view.Health.Reasons), view.Rpo, view.RpoUnknownSince, view.ActiveSite?.Value, view.Direction, view.Epoch,
+            view.SourceSite?.Value, view.TargetSite?.Value, measured.State.Protection?.TargetNode, view.Agent?.Value, view.Policy, LagOf(agent, now), ProgressOf(measured.State, agent),
+            [.. view.Disks.Select(d => DiskOf(d, agent))], store?.Newest is { } newest ? PointView.Of(newest) : null, store?.Oldest is { } oldest ? PointView.Of(oldest) : null,
+            ReplicationOf(agent), store is null ? null : new StoreView(store.Bytes, store.FreeBytes, store.Points, store.Consistent, store.FailedReason),
+            view.Exports, view.FailoverPoint, view.SourceFenced, view.AllowedActions);
+    }
+
+    private static DiskView DiskOf(DiskSpec disk, AgentReport? agent)
+    {
+        var served = agent is { Disks.IsDefault: false } ? agent.Disks.FirstOrDefault(d => d.Index == disk.Index) : null;
+        return new(disk.Index, disk.Name, disk.Path, disk.SizeBytes, disk.Capture, served?.CaptureUri, served?.Error);
+    }
+
+    private static LagView? LagOf(AgentReport? agent, DateTimeOffset now) => agent is null ? null
+        : new(agent.DirtyBytes + (agent.Spool?.Bytes ?? 0), agent.Spool?.OldestAt is { } oldest ? now - oldest : null);
+
+    private static ProgressView? ProgressOf(ProtectedMachine machine, AgentReport? agent)
+    {
+        if (agent is null || machine.Phase is not (Phase.InitialReplication or Phase.Resynchronizing)) return null;
+        var left = Math.Max(0, agent.BytesTotal - agent.BytesDone);
+        return new(agent.BytesDone, agent.BytesTotal, agent.BytesPerSecond,
+            agent.BytesPerSecond > 0 && agent.BytesTotal > 0 ? TimeSpan.FromSeconds(Math.Round((double)left / agent.BytesPerSecond, 1)) : null);
+    }
+
+    private static ReplicationView? ReplicationOf(AgentReport? agent) => agent is null ? null : new(
+        agent.Connected, agent.Mode, agent.Newest.Value, agent.Durable.Value, agent.BytesShipped, agent.BytesResent, agent.Spool?.Bytes ?? 0, agent.Spool?.LinkUp,
+        agent.Spool?.ClockOffset, agent.Error, agent.Spool?.Error);
+}
