@@ -1,0 +1,24 @@
+using System.CommandLine;
+using SiteRecovery.Cli.Output;
+
+namespace SiteRecovery.Cli;
+
+internal static class AuditCommands
+{
+    private static readonly Column[] Columns =
+    [
+        new("AT", e => Forms.Time(e.At("at"))), Column.Of("CALLER", "caller"), Column.Of("METHOD", "method"), Column.Of("PATH", "path"), Column.Of("STATUS", "status"),
+    ];
+
+    public static Command Create()
+    {
+        var limit = new Option<int?>("--limit") { Description = "At most so many, newest first" };
+        var list = new Command("list", "Who changed what, newest first") { limit };
+        list.SetAction(Session.With(async (session, cancel) =>
+        {
+            session.Data.List(await session.Api.ListAsync("audit", cancel, session.Arguments.GetValue(limit)), Columns);
+            return ExitCode.Done;
+        }));
+        return new Command("audit", "The audit log") { list };
+    }
+}

@@ -1,0 +1,45 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using SiteRecovery.Cli.Jobs;
+using SiteRecovery.Cli.Output;
+
+namespace SiteRecovery.Cli;
+
+internal static class JobCommands
+{
+    private static readonly Resource Jobs = new("job", "jobs", JobForms.Columns);
+
+    public static Command Create() => new("job", "Jobs: what actions started, and how far they are")
+    {
+        Jobs.List(), Jobs.Show(WriteJob), Watch(),
+        Verb("cancel", "Ask a job to stop"), Verb("resume", "Let a job that waits for input go on"), Verb("retry", "Try a failed job again"),
+    };
+
+    private static Argument<string> Id() => new("id") { Description = "The job's id", CompletionSources = { context => NamesForCompletion.Of(Jobs, context.ParseResult, "id") } };
+
+    private static Command Watch()
+    {
+        var id = Id();
+        var command = new Command("watch", "Follow a job to its end; the exit code is its outcome") { id, ActionRun.Timeout };
+        command.SetAction(Session.With((session, cancel) =>
+            JobWatch.FollowAsync(session, session.Arguments.GetRequiredValue(id), ActionRun.TimeoutOf(session.Arguments), cancel)));
+        return command;
+    }
+
+    private static Command Verb(string verb, string description)
+    {
+        var id = Id();
+        var command = new Command(verb, description) { id };
+        ActionRun.AddTo(command);
+        command.SetAction(Session.With((session, cancel) =>
+            ActionRun.CarryOutAsync(session, HttpMethod.Post, $"{Jobs.PathOf(session.Arguments.GetRequiredValue(id))}/{verb}", null, cancel)));
+        return command;
+    }
+
+    private static void WriteJob(DataWriter data, JsonNode job)
+    {
+        data.Table([job], JobForms.Columns);
+        data.Line();
+        data.Table(job.At("steps").Items(), JobForms.StepColumns);
+    }
+}

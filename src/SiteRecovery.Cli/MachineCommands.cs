@@ -1,0 +1,85 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using SiteRecovery.Cli.Output;
+
+namespace SiteRecovery.Cli;
+
+internal static class MachineCommands
+{
+    public static readonly Resource Machines = new("machine", "machines", MachineView.Columns);
+    private static readonly Option<string> Point = new("--point")
+    {
+        Description = "latest, latest-application-consistent, an id such as e1-s42, or at:TIME",
+        DefaultValueFactory = _ => "latest",
+        CompletionSources = { "latest", "latest-application-consistent", "at:" },
+    };
+
+    private enum Risk { None, Confirmed }
+
+    public static Command Create()
+    {
+        var command = new Command("machine", "Protected machines")
+        {
+            Machines.List(), Machines.Show(MachineView.Write), ProtectCommand.Create(Machines), Disable(), Exports(),
+        };
+        foreach (var (verb, description, takesPoint, risk) in Actions) command.Add(Action(verb, description, takesPoint, risk));
+        return command;
+    }
+
+    private static IReadOnlyList<(string Verb, string Description, bool TakesPoint, Risk Risk)> Actions { get; } =
+    [
+        ("pause", "Stop sending; the agent goes on tracking changes", false, Risk.None),
+        ("resume", "Go on after a pause", false, Risk.None),
+        ("resynchronize", "Compare source and target, and send what differs", false, Risk.None),
+        ("unplanned-failover", "Bring the replica up at the other site, the source being lost", true, Risk.Confirmed),
+        ("commit", "Make a failover final", false, Risk.Confirmed),
+        ("test-failover", "Bring up a copy of the replica beside the running replication", true, Risk.None),
+        ("test-failover-cleanup", "Remove every trace of a test failover", false, Risk.None),
+        ("planned-failover", "Stop the source, send the rest and bring the replica up with nothing lost", false, Risk.Confirmed),
+        ("change-recovery-point", "Bring the replica up at another point, before the commit", true, Risk.Confirmed),
+        ("cancel-failover", "Go back to the source, before the commit", false, Risk.Confirmed),
+        ("reverse-replicate", "Replicate back to the old site after a failover", false, Risk.Confirmed),
+    ];
+
+    private static Command Action(string verb, string description, bool takesPoint, Risk risk)
+    {
+        var name = Machines.Name();
+        var command = new Command(verb, description) { name };
+        if (takesPoint) command.Add(Point);
+        if (risk == Risk.Confirmed) ActionRun.AddRiskyTo(command);
+        else ActionRun.AddTo(command);
+        command.SetAction(Session.With((session, cancel) =>
+        {
+            var machine = session.Arguments.GetRequiredValue(name);
+            var body = new JsonObject();
+            if (takesPoint) body["point"] = session.Arguments.GetValue(Point);
+            return ActionRun.CarryOutAsync(session, HttpMethod.Post, $"{Machines.PathOf(machine)}/{verb}", body, cancel, risk == Risk.Confirmed ? machine : null);
+        }));
+        return command;
+    }
+
+    private static Command Disable()
+    {
+        var name = Machines.Name();
+        var command = new Command("disable", "End the protection and remove the replica's history") { name };
+        ActionRun.AddRiskyTo(command);
+        command.SetAction(Session.With((session, cancel) =>
+        {
+            var machine = session.Arguments.GetRequiredValue(name);
+            return ActionRun.CarryOutAsync(session, HttpMethod.Delete, Machines.PathOf(machine), null, cancel, machine);
+        }));
+        return command;
+    }
+
+    private static Command Exports()
+    {
+        var name = Machines.Name();
+        var command = new Command("exports", "Where the replica's disks are served") { name };
+        command.SetAction(Session.With(async (session, cancel) =>
+        {
+            session.Data.List(await session.Api.ListAsync($"{Machines.PathOf(session.Arguments.GetRequiredValue(name))}/exports", cancel), [Column.Of("DISK", "disk"), Column.Of("URI", "uri")]);
+            return ExitCode.Done;
+        }));
+        return command;
+    }
+}

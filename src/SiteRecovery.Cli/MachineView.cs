@@ -1,0 +1,69 @@
+using System.Text.Json.Nodes;
+using SiteRecovery.Cli.Output;
+
+namespace SiteRecovery.Cli;
+
+/// <summary>How people read a protected machine: of what the node tells, whatever its version.</summary>
+internal static class MachineView
+{
+    public static IReadOnlyList<Column> Columns { get; } =
+    [
+        Column.Of("NAME", "name"), Column.Of("STATE", "state"), Column.Of("HEALTH", "health.status"), new("RPO", Rpo), new("LAG", Lag),
+        Column.Of("ACTIVE", "activeSite"), new("NEWEST-POINT", m => Point(m.At("newestPoint"))), new("PROGRESS", m => Forms.Progress(m.At("progress"))),
+        Column.Of("DIRECTION", "direction", wide: true), Column.Of("EPOCH", "epoch", wide: true), Column.Of("AGENT", "agent", wide: true), Column.Of("POLICY", "policy", wide: true),
+        new("OLDEST-POINT", m => Point(m.At("oldestPoint")), Wide: true),
+    ];
+
+    private static readonly Column[] DiskColumns =
+    [
+        Column.Of("DISK", "index"), new("NAME", d => (d.At("name") ?? d.At("id")).Text()), new("SIZE", d => Forms.Bytes(d.At("sizeBytes"))),
+        Column.Of("CAPTURE", "capture"), Column.Of("PATH", "path"), Column.Of("CAPTURE-URI", "captureUri"),
+    ];
+
+    private static readonly Column[] RefusedColumns = [Column.Of("NOT ALLOWED", "action"), Column.Of("REASON", "reason"), Column.Of("REMEDY", "remedy")];
+
+    /// <summary>An RPO that is not being measured is unknown, never zero.</summary>
+    public static string Rpo(JsonNode machine) => machine.At("rpo")?.Text()
+        ?? (machine.At("rpoUnknownSince") is { } since ? $"unknown since {Forms.Time(since)}" : "-");
+
+    public static void Write(DataWriter data, JsonNode machine)
+    {
+        data.Fields(Fields(machine).Where(f => f.Value != "-"));
+        foreach (var reason in machine.At("health.reasons").Items())
+            data.Line($"  {reason.At("severity").Text()}: {reason.At("reason").Text()} {reason.At("remedy").Text()}");
+        Section(data, machine.At("disks").Items(), DiskColumns);
+        Section(data, machine.At("exports").Items(), [Column.Of("EXPORTED DISK", "disk"), Column.Of("URI", "uri")]);
+        var actions = machine.At("allowedActions").Items();
+        data.Line();
+        data.Line($"allowed actions: {string.Join(", ", actions.Where(IsAllowed).Select(a => a is JsonObject ? a.At("action").Text() : a.Text()).DefaultIfEmpty("none"))}");
+        if (data.Format == OutputFormat.Wide) Section(data, [.. actions.Where(a => !IsAllowed(a))], RefusedColumns);
+    }
+
+    private static IEnumerable<(string Name, string Value)> Fields(JsonNode machine) =>
+    [
+        ("name", machine.At("name").Text()), ("state", machine.At("state").Text()), ("health", machine.At("health.status").Text()),
+        ("rpo", Rpo(machine)), ("lag", Lag(machine)), ("progress", Forms.Progress(machine.At("progress"))),
+        ("newest point", Point(machine.At("newestPoint"))), ("oldest point", Point(machine.At("oldestPoint"))),
+        ("active site", machine.At("activeSite").Text()), ("direction", machine.At("direction").Text()), ("epoch", machine.At("epoch").Text()),
+        ("agent", machine.At("agent").Text()), ("policy", machine.At("policy").Text()),
+        ("failover point", machine.At("failoverPoint").Text()), ("source fenced", machine.At("sourceFenced").Text()),
+    ];
+
+    private static string Lag(JsonNode machine)
+    {
+        if (machine.At("lag") is not JsonObject lag) return machine.At("lag").Text();
+        string[] parts = [.. new[] { lag.At("bytes") is { } bytes ? Forms.Bytes(bytes) : null, lag.At("time")?.Text() }.OfType<string>()];
+        return parts.Length == 0 ? "-" : string.Join(" / ", parts);
+    }
+
+    private static string Point(JsonNode? point) => point is JsonObject ? $"{point.At("id").Text()} {Forms.ExactTime(point.At("at"))}" : Forms.ExactTime(point);
+
+    private static bool IsAllowed(JsonNode action) => action is not JsonObject || action.At("allowed").Text() == "yes";
+
+    private static void Section(DataWriter data, IReadOnlyList<JsonNode> items, IReadOnlyList<Column> columns)
+    {
+        if (items.Count == 0) return;
+        data.Line();
+        data.Table(items, columns);
+    }
+}

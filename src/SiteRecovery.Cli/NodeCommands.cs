@@ -1,0 +1,45 @@
+using System.CommandLine;
+using SiteRecovery.Cli.Output;
+
+namespace SiteRecovery.Cli;
+
+internal static class NodeCommands
+{
+    private static readonly Resource Nodes = new("node", "nodes",
+    [
+        Column.Of("ADDRESS", "address"), Column.Of("SITE", "site"), Column.Of("STATUS", "status"), Column.Of("REACHABLE", "reachable"), Column.Of("ROLES", "roles"),
+    ]);
+
+    public static Command Create() => new("node", "Nodes: the servers of the cluster") { Nodes.List(), Show(), Drain(), Nodes.JoinToken() };
+
+    private static Argument<string> Node() => new("node")
+    {
+        Description = "Its name or address, as 'node list' shows it",
+        CompletionSources = { context => NamesForCompletion.Of(Nodes, context.ParseResult, "address") },
+    };
+
+    private static Command Show()
+    {
+        var node = Node();
+        var command = new Command("show", "Show one node") { node };
+        command.SetAction(Session.With(async (session, cancel) =>
+        {
+            var wanted = session.Arguments.GetRequiredValue(node);
+            var found = (await session.Api.ListAsync(Nodes.Path, cancel)).FirstOrDefault(n => n.At("name").Text() == wanted || n.At("address").Text() is var a && (a == wanted || a.EndsWith($"@{wanted}", StringComparison.Ordinal)))
+                ?? throw new CommandProblem(ExitCode.NotFound, $"there is no node '{wanted}'", null, "List them: srctl node list.");
+            session.Data.Document(found);
+            return ExitCode.Done;
+        }));
+        return command;
+    }
+
+    private static Command Drain()
+    {
+        var node = Node();
+        var command = new Command("drain", "Move all work away from a node") { node };
+        ActionRun.AddTo(command);
+        command.SetAction(Session.With((session, cancel) =>
+            ActionRun.CarryOutAsync(session, HttpMethod.Post, $"{Nodes.PathOf(session.Arguments.GetRequiredValue(node))}/drain", null, cancel)));
+        return command;
+    }
+}

@@ -1,0 +1,29 @@
+using System.CommandLine;
+using SiteRecovery.Cli.Output;
+
+namespace SiteRecovery.Cli;
+
+internal static class PolicyCommands
+{
+    public static readonly Resource Policies = new("policy", "policies",
+    [
+        Column.Of("NAME", "name"), Column.Of("RPO", "rpoThreshold"), Column.Of("FREQUENCY", "copyFrequency"),
+        Column.Of("CRASH-CONSISTENT", "recoveryPoints.crashConsistentEvery"), Column.Of("APP-CONSISTENT", "recoveryPoints.applicationConsistentEvery"),
+        Column.Of("WINDOW", "retention.window"), new("MAX-SIZE", p => Forms.Bytes(p.At("retention.maxBytes"))), Column.Of("COMPRESSION", "compression"),
+        Column.Of("RESYNC", "resynchronization.window", wide: true),
+    ]);
+
+    public static Command Create() => new("policy", "Replication policies")
+    {
+        Policies.List(), Policies.ShowWithETag(), Policies.Delete(),
+        Policies.Put(
+            Setting.Of("--rpo-threshold", "rpoThreshold", "The objective, e.g. 30s; health warns from twice this"),
+            Setting.Of("--copy-frequency", "copyFrequency", "continuous, or 5s to 15m"),
+            Setting.Of("--crash-consistent-every", "recoveryPoints.crashConsistentEvery", "Time between crash-consistent points, e.g. 5s"),
+            Setting.Of("--application-consistent-every", "recoveryPoints.applicationConsistentEvery", "Time between application-consistent points, e.g. 1h"),
+            Setting.Of("--retention-window", "retention.window", "How long points are kept, e.g. 24h"),
+            Setting.Of("--retention-max-bytes", "retention.maxBytes", "At most so many bytes of history, e.g. 500G", isBytes: true),
+            Setting.Of("--compression", "compression", "zstd, lz4 or none"),
+            Setting.Of("--resynchronization", "resynchronization.window", "automatic or manual")),
+    };
+}

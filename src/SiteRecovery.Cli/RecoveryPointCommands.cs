@@ -1,0 +1,68 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using SiteRecovery.Cli.Output;
+
+namespace SiteRecovery.Cli;
+
+internal static class RecoveryPointCommands
+{
+    public static IReadOnlyList<Column> Columns { get; } =
+    [
+        Column.Of("ID", "id"), new("AT", p => Forms.ExactTime(p.At("at"))), Column.Of("KIND", "kind"), Column.Of("LABEL", "label"),
+        Column.Of("EPOCH", "epoch", wide: true), Column.Of("SEQUENCE", "sequence", wide: true),
+    ];
+
+    public static Command Create() => new("recovery-point", "Recovery points of a machine")
+    {
+        List(), Take(), Verb("protect", "Keep a point beyond the retention window"), Verb("verify", "Read a point back and check it"),
+    };
+
+    private static Command List()
+    {
+        var machine = MachineCommands.Machines.Name();
+        var kind = new Option<string?>("--kind") { Description = "crashConsistent or applicationConsistent", CompletionSources = { "crashConsistent", "applicationConsistent" } };
+        var from = new Option<string?>("--from") { Description = "Not before this time" };
+        var to = new Option<string?>("--to") { Description = "Not after this time" };
+        var limit = new Option<int?>("--limit") { Description = "At most so many" };
+        var command = new Command("list", "Recovery points by time range and kind") { machine, kind, from, to, limit };
+        command.SetAction(Session.With(async (session, cancel) =>
+        {
+            var filters = new[] { kind, from, to }.Select(o => (o.Name, Value: session.Arguments.GetValue(o))).Where(f => f.Value is not null)
+                .Select(f => $"{f.Name.TrimStart('-')}={Uri.EscapeDataString(f.Value!)}");
+            var path = $"{PathOf(session.Arguments.GetRequiredValue(machine))}?{string.Join('&', filters)}".TrimEnd('?');
+            session.Data.List(await session.Api.ListAsync(path, cancel, session.Arguments.GetValue(limit)), Columns);
+            return ExitCode.Done;
+        }));
+        return command;
+    }
+
+    private static Command Take()
+    {
+        var machine = MachineCommands.Machines.Name();
+        var label = new Option<string?>("--label") { Description = "A name for the point" };
+        var kind = new Option<string?>("--kind") { Description = "crashConsistent (default) or applicationConsistent", CompletionSources = { "crashConsistent", "applicationConsistent" } };
+        var command = new Command("take", "Make a recovery point now") { machine, label, kind };
+        ActionRun.AddTo(command);
+        command.SetAction(Session.With((session, cancel) =>
+        {
+            var body = new JsonObject();
+            if (session.Arguments.GetValue(label) is { } text) body["label"] = text;
+            if (session.Arguments.GetValue(kind) is { } wanted) body["kind"] = wanted;
+            return ActionRun.CarryOutAsync(session, HttpMethod.Post, PathOf(session.Arguments.GetRequiredValue(machine)), body, cancel);
+        }));
+        return command;
+    }
+
+    private static Command Verb(string verb, string description)
+    {
+        var machine = MachineCommands.Machines.Name();
+        var point = new Argument<string>("point") { Description = "The point's id" };
+        var command = new Command(verb, description) { machine, point };
+        ActionRun.AddTo(command);
+        command.SetAction(Session.With((session, cancel) => ActionRun.CarryOutAsync(session, HttpMethod.Post,
+            $"{PathOf(session.Arguments.GetRequiredValue(machine))}/{Uri.EscapeDataString(session.Arguments.GetRequiredValue(point))}/{verb}", null, cancel)));
+        return command;
+    }
+
+    private static string PathOf(string machine) => $"{MachineCommands.Machines.PathOf(machine)}/recovery-points";
+}

@@ -1,0 +1,161 @@
+using System.CommandLine;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using SiteRecovery.Cli.Connection;
+using SiteRecovery.Cli.Output;
+
+namespace SiteRecovery.Cli;
+
+/// <summary>A flag of <c>put</c> and the property that it sets.</summary>
+/// <param name="Path">Names joined by dots.</param>
+internal sealed record Setting(Option<string?> Option, string Path, bool IsBytes = false)
+{
+    public static Setting Of(string flag, string path, string description, bool isBytes = false) => new(new Option<string?>(flag) { Description = description }, path, isBytes);
+}
+
+/// <summary>A noun of the API that has the usual verbs.</summary>
+/// <param name="Path">Below /api/v1.</param>
+internal sealed record Resource(string Noun, string Path, IReadOnlyList<Column> Columns)
+{
+    private static readonly Option<string?> IfMatch = new("--if-match") { Description = "Only if the resource still has this ETag, as 'show --etag' prints it" };
+
+    public string PathOf(string name) => $"{Path}/{Uri.EscapeDataString(name)}";
+
+    public Argument<string> Name() => new("name")
+    {
+        Description = $"The {Noun}'s name",
+        CompletionSources = { context => NamesForCompletion.Of(this, context.ParseResult) },
+    };
+
+    public Command List()
+    {
+        var command = new Command("list", $"List all {Path}");
+        command.SetAction(Session.With(async (session, cancel) =>
+        {
+            session.Data.List(await session.Api.ListAsync(Path, cancel), Columns);
+            return ExitCode.Done;
+        }));
+        return command;
+    }
+
+    /// <param name="write">For people; null: all properties, as YAML.</param>
+    public Command Show(Action<DataWriter, JsonNode>? write = null)
+    {
+        var name = Name();
+        var command = new Command("show", $"Show one {Noun}") { name };
+        command.SetAction(Session.With(async (session, cancel) =>
+        {
+            Write(session.Data, await session.Api.GetAsync(PathOf(session.Arguments.GetRequiredValue(name)), cancel), write);
+            return ExitCode.Done;
+        }));
+        return command;
+    }
+
+    public Command ShowWithETag()
+    {
+        var name = Name();
+        var onlyTag = new Option<bool>("--etag") { Description = "Print nothing but the ETag, for --if-match" };
+        var command = new Command("show", $"Show one {Noun}") { name, onlyTag };
+        command.SetAction(Session.With(async (session, cancel) =>
+        {
+            var answer = await session.Api.GetAsync(PathOf(session.Arguments.GetRequiredValue(name)), cancel);
+            if (session.Arguments.GetValue(onlyTag)) session.Data.Line(answer.ETag ?? "");
+            else Write(session.Data, answer, null);
+            return ExitCode.Done;
+        }));
+        return command;
+    }
+
+    /// <summary>Replaces the whole resource by what file and flags say; flags win.</summary>
+    public Command Put(params Setting[] settings)
+    {
+        var name = Name();
+        var file = new Option<string?>("--file", "-f") { Description = "JSON with the whole body, as 'show -o json' prints it; - for stdin" };
+        var command = new Command("put", $"Create or replace a {Noun}; what is left out takes its default") { name, file, IfMatch };
+        foreach (var setting in settings) command.Add(setting.Option);
+        command.SetAction(Session.With(async (session, cancel) =>
+        {
+            var wanted = session.Arguments.GetRequiredValue(name);
+            var body = await ReadBodyAsync(session.Arguments.GetValue(file), wanted, cancel);
+            foreach (var setting in settings)
+                if (session.Arguments.GetValue(setting.Option) is { } value) Set(body, setting.Path, ValueOf(setting, value));
+            var answer = await session.Api.SendAsync(HttpMethod.Put, PathOf(wanted), body, cancel, session.Arguments.GetValue(IfMatch));
+            Write(session.Data, answer, null);
+            Session.Say($"{Noun} '{wanted}' is stored");
+            return ExitCode.Done;
+        }));
+        return command;
+    }
+
+    public Command Delete()
+    {
+        var name = Name();
+        var command = new Command("delete", $"Delete a {Noun}") { name, IfMatch, Confirmation.Yes };
+        command.SetAction(Session.With(async (session, cancel) =>
+        {
+            var wanted = session.Arguments.GetRequiredValue(name);
+            Confirmation.Require(session.Arguments, wanted, $"{Noun} '{wanted}' will be deleted.");
+            await session.Api.SendAsync(HttpMethod.Delete, PathOf(wanted), null, cancel, session.Arguments.GetValue(IfMatch));
+            Session.Say($"{Noun} '{wanted}' is deleted");
+            return ExitCode.Done;
+        }));
+        return command;
+    }
+
+    /// <summary>POST …/join-tokens: the token alone on stdout, so that it can be sent into a file.</summary>
+    public Command JoinToken()
+    {
+        var site = new Option<string?>("--site") { Description = $"The site that the {Noun} will belong to" };
+        var command = new Command("join-token", $"Print a one-time token for a {Noun} that joins") { site };
+        command.SetAction(Session.With(async (session, cancel) =>
+        {
+            var body = new JsonObject();
+            if (session.Arguments.GetValue(site) is { } named) body["site"] = named;
+            var token = (await session.Api.SendAsync(HttpMethod.Post, $"{Path}/join-tokens", body, cancel)).Body;
+            if (!session.Data.IsForPeople) session.Data.Document(token!);
+            else session.Data.Line(token.At("token").Text());
+            Session.Say($"good for one {Noun}, until {Forms.Time(token.At("expiresAt"))}");
+            return ExitCode.Done;
+        }));
+        return command;
+    }
+
+    private static void Write(DataWriter data, Answer answer, Action<DataWriter, JsonNode>? write)
+    {
+        if (answer.Body is null) return;
+        if (write is not null && data.IsForPeople) write(data, answer.Body);
+        else data.Document(answer.Body);
+        if (answer.ETag is not null && data.IsForPeople) data.Line($"etag: {answer.ETag}");
+    }
+
+    private async Task<JsonObject> ReadBodyAsync(string? file, string name, CancellationToken cancel)
+    {
+        if (file is null) return [];
+        try
+        {
+            var text = file == "-" ? await Console.In.ReadToEndAsync(cancel) : await File.ReadAllTextAsync(file, cancel);
+            var body = JsonNode.Parse(text) as JsonObject ?? throw CommandProblem.Usage($"{file} holds no JSON object", $"Start from 'srctl {Noun} show NAME -o json'.");
+            if (body.At("name") is { } other && other.Text() != name)
+                throw CommandProblem.Usage($"{file} describes '{other.Text()}', not '{name}'", "Name the same one in both, or leave 'name' out of the file.");
+            return body;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
+        {
+            throw new CommandProblem(ExitCode.Usage, $"{file} cannot be read", e.Message, $"Give a file with JSON; 'srctl {Noun} show NAME -o json' prints one.", e);
+        }
+    }
+
+    private static JsonNode ValueOf(Setting setting, string value) => !setting.IsBytes ? JsonValue.Create(value)!
+        : JsonValue.Create(Forms.ParseBytes(value) ?? throw CommandProblem.Usage($"{setting.Option.Name} is '{value}'", "Give bytes, or a number with K, M, G or T."));
+
+    private static void Set(JsonObject body, string path, JsonNode value)
+    {
+        var names = path.Split('.');
+        foreach (var name in names[..^1])
+        {
+            if (body[name] is not JsonObject inner) body[name] = inner = [];
+            body = inner;
+        }
+        body[names[^1]] = value;
+    }
+}

@@ -1,0 +1,87 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using SiteRecovery.Cli.Output;
+using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.Cli.Store;
+
+/// <summary>Break glass: what a store's directory alone can tell and give.</summary>
+internal static class StoreCommands
+{
+    private static readonly Column[] InfoColumns =
+    [
+        Column.Of("MACHINE", "machine"), new("NEWEST", s => s.At("newest.id").Text()), new("OF", s => Forms.Time(s.At("newest.at"))), Column.Of("POINTS", "points"),
+        new("LOG", s => Forms.Bytes(s.At("logBytes"))), new("DISKS", s => string.Join(",", s.At("disks").Items().Select(d => d.At("name").Text()))), Column.Of("DAMAGED", "damaged"), Column.Of("FOLDER", "folder"),
+    ];
+
+    public static Command Create() => new("store", "Break glass: read a retention store from its directory alone, with no cluster")
+    {
+        Info(), Points(), StoreVerify.Create(), StoreMap.Create(), StoreExport.Create(),
+    };
+
+    private static Command Info()
+    {
+        var folder = StoreFolder.Argument();
+        var command = new Command("info", "What a store holds; of a directory of stores, each") { folder };
+        command.SetAction(arguments =>
+        {
+            var (wanted, data) = (arguments.GetRequiredValue(folder), Session.DataOf(arguments));
+            var found = StoreFolder.Find(wanted);
+            if (found is [var only] && only == wanted) data.Document(Describe(only));
+            else data.List([.. found.Select(Describe)], InfoColumns);
+            return ExitCode.Done;
+        });
+        return command;
+    }
+
+    private static Command Points()
+    {
+        var folder = StoreFolder.Argument();
+        var from = new Option<DateTimeOffset?>("--from") { Description = "Not before this time" };
+        var to = new Option<DateTimeOffset?>("--to") { Description = "Not after this time" };
+        var limit = new Option<int?>("--limit") { Description = "The newest so many" };
+        var command = new Command("points", "Recovery points of a store, oldest first, and its newest position") { folder, from, to, limit };
+        command.SetAction(arguments =>
+        {
+            using var store = StoreFolder.OpenOne(arguments.GetRequiredValue(folder));
+            var points = store.Points.ToList();
+            // Every acknowledged write is a point: the newest position can be chosen too, marked or not.
+            if (store.ConsistentUpTo is { } newest && !points.Exists(p => p.Id == newest.Id)) points.Add(newest with { Label = "(newest position)" });
+            var (earliest, latest) = (arguments.GetValue(from) ?? DateTimeOffset.MinValue, arguments.GetValue(to) ?? DateTimeOffset.MaxValue);
+            var shown = points.Where(p => p.At >= earliest && p.At <= latest).TakeLast(arguments.GetValue(limit) ?? int.MaxValue);
+            Session.DataOf(arguments).List([.. shown.Select(Describe)], RecoveryPointCommands.Columns);
+            if (store.FailedReason is { } damage) Session.Say($"The store is damaged, and points after the damage are missing: {damage}. See: srctl store verify {store.Folder}");
+            return ExitCode.Done;
+        });
+        return command;
+    }
+
+    public static JsonNode Describe(RecoveryPoint point) => new JsonObject
+    {
+        ["id"] = point.Id, ["at"] = point.At, ["kind"] = point.Kind == PointKind.ApplicationConsistent ? "applicationConsistent" : "crashConsistent",
+        ["label"] = point.Label, ["epoch"] = point.Epoch.Value, ["sequence"] = point.Sequence.Value,
+    };
+
+    public static JsonNode Describe(StoreDamage damage) => new JsonObject { ["file"] = damage.File, ["offset"] = damage.Offset, ["reason"] = damage.Reason };
+
+    private static JsonNode Describe(string folder)
+    {
+        using var store = StoreFolder.Open(folder);
+        var manifest = StoreManifest.Parse(File.ReadAllBytes(Path.Combine(folder, StoreManifest.FileName)));
+        return new JsonObject
+        {
+            ["folder"] = folder, ["machine"] = store.Machine.Value, ["version"] = manifest.Version,
+            ["disks"] = store.Disks.Select(d => (JsonNode)new JsonObject { ["index"] = d.Index, ["name"] = d.Name, ["sizeBytes"] = d.SizeBytes }).ToJson(),
+            ["epochs"] = manifest.Epochs.Select(e => (JsonNode)new JsonObject
+            {
+                ["epoch"] = e.Epoch, ["openedAt"] = e.OpenedAt,
+                ["forkedFrom"] = e.ForkedFromEpoch == 0 ? null : RecoveryPoint.IdOf(new Epoch(e.ForkedFromEpoch), new Sequence(e.ForkedFromSequence)),
+            }).ToJson(),
+            ["newest"] = store.ConsistentUpTo is { } newest ? Describe(newest) : null,
+            ["points"] = store.Points.Count, ["consistent"] = store.Consistent, ["currentAsOf"] = store.CurrentAsOf,
+            ["logBytes"] = store.Bytes, ["tornTailBytes"] = store.CutBytes,
+            ["damaged"] = store.Damage.Count > 0, ["damage"] = store.Damage.Select(Describe).ToJson(),
+        };
+    }
+}

@@ -1,0 +1,88 @@
+using System.CommandLine;
+using System.Globalization;
+using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.Cli.Store;
+
+/// <summary>
+/// A retention store's directory, read without a cluster. It is opened read-only: a master target may be writing to it.
+/// </summary>
+internal static class StoreFolder
+{
+    public static readonly Option<string> Point = new("--point")
+    {
+        Description = "latest, latest-application-consistent, an id such as e1-s42, or at:TIME",
+        DefaultValueFactory = _ => "latest",
+        CompletionSources = { "latest", "latest-application-consistent", "at:" },
+    };
+
+    public static Argument<string> Argument() => new("dir") { Description = "The store's directory; it holds MANIFEST.json" };
+
+    /// <summary>The stores in a directory: itself, or those directly below it, as in a node's stores directory.</summary>
+    public static IReadOnlyList<string> Find(string folder)
+    {
+        if (!Directory.Exists(folder))
+            throw new CommandProblem(ExitCode.NotFound, $"there is no directory {folder}", null, "Name a store's directory; a node keeps one per machine in DATA/stores/.");
+        try
+        {
+            if (IsStore(folder)) return [folder];
+            string[] below = [.. Directory.GetDirectories(folder).Where(IsStore).Order(StringComparer.Ordinal)];
+            return below.Length > 0 ? below : throw new CommandProblem(ExitCode.NotFound, $"{folder} holds no store", $"There is no {StoreManifest.FileName} in it or directly below it.", "Name a store's directory; a node keeps one per machine in DATA/stores/.");
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            throw NotReadable(folder, e);
+        }
+    }
+
+    public static RetentionStore OpenOne(string folder)
+    {
+        var found = Find(folder);
+        if (found is [var only] && only == folder) return Open(folder);
+        throw CommandProblem.Usage($"{folder} is no store itself, but holds {found.Count}: {string.Join(", ", found.Select(Path.GetFileName))}", $"Name one of them, e.g. {found[0]}.");
+    }
+
+    public static RetentionStore Open(string folder)
+    {
+        try
+        {
+            return RetentionStore.Open(folder, RealFileSystem.Instance, TimeProvider.System, readOnly: true);
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            throw NotReadable(folder, e);
+        }
+        catch (Exception e) when (e is InvalidDataException or IOException)
+        {
+            throw new CommandProblem(ExitCode.Failed, $"the store in {folder} cannot be opened", e.Message, $"If {StoreManifest.FileName} is damaged, restore it from a copy; the log beside it is not touched.", e);
+        }
+    }
+
+    public static RecoveryPoint Choose(RetentionStore store, string text)
+    {
+        var selector = PointSelector.Parse(text) ?? throw CommandProblem.Usage($"'{text}' names no recovery point", "Give latest, latest-application-consistent, an id such as e1-s42, or at:2026-01-31T03:00:00Z.");
+        return store.ResolvePoint(selector) ?? throw new CommandProblem(ExitCode.NotFound,
+            $"the store of {store.Machine} has no point '{text}'", Reason(store), $"List its points: srctl store points {store.Folder}");
+    }
+
+    /// <param name="text">Index or name; null where there is only one.</param>
+    public static DiskRecord ChooseDisk(RetentionStore store, string? text)
+    {
+        var names = string.Join(", ", store.Disks.Select(d => $"{d.Index} ({d.Name})"));
+        if (text is null)
+            return store.Disks is [var only] ? only : throw CommandProblem.Usage($"the store of {store.Machine} has {store.Disks.Count} disks", $"Name one with --disk: {names}.");
+        return store.Disks.FirstOrDefault(d => d.Name == text)
+            ?? store.Disks.FirstOrDefault(d => d.Index.ToString(CultureInfo.InvariantCulture) == text)
+            ?? throw new CommandProblem(ExitCode.NotFound, $"the store of {store.Machine} has no disk '{text}'", null, $"It has: {names}.");
+    }
+
+    private static string Reason(RetentionStore store) => store.FailedReason is { } damage ? $"The store is damaged, and what follows the damage is not viewable: {damage}"
+        : store.ConsistentUpTo is { } newest ? $"Its newest position is {newest.Id} of {Output.Forms.Time(newest.At)}." : "It holds no consistent position yet.";
+
+    private static CommandProblem NotReadable(string folder, UnauthorizedAccessException e) =>
+        new(ExitCode.Failed, $"{folder} cannot be read", e.Message, "Run srctl as a user that may read the store.", e);
+
+    private static bool IsStore(string folder) => RetentionStore.Exists(folder, RealFileSystem.Instance);
+}

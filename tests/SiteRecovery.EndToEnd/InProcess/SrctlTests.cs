@@ -1,0 +1,171 @@
+using SiteRecovery.Node.Hosting;
+using SiteRecovery.Node.Http;
+using SiteRecovery.Node.Identity;
+using SiteRecovery.Node.Settings;
+
+namespace SiteRecovery.EndToEnd.InProcess;
+
+/// <summary>One node for all tests of the class; each test uses names of its own.</summary>
+public sealed class NodeForSrctl : IAsyncLifetime
+{
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("siterecovery-srctl");
+    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(3));
+    private RunningNode? _node;
+
+    internal CancellationToken Stop => _stop.Token;
+    internal string Data => Path.Combine(_folder.FullName, "data");
+    internal string ViewerToken => Path.Combine(_folder.FullName, "viewer.token");
+    internal string Url => _node!.Endpoints.HttpUrl;
+    internal string In(string name) => Path.Combine(_folder.FullName, name);
+
+    /// <summary>A configuration folder that no other test uses.</summary>
+    internal Srctl NewSrctl() => new(Directory.CreateDirectory(In(Guid.NewGuid().ToString("N"))).FullName, Stop);
+
+    public async Task InitializeAsync()
+    {
+        var config = SettingsLoader.Installed().Load(null, new Dictionary<string, string>(), new Dictionary<string, string>
+        {
+            ["siterecovery.node.site"] = "lab", ["siterecovery.node.roles"] = "configuration-server,process-server,master-target",
+            ["siterecovery.ports.http"] = "0", ["siterecovery.ports.cluster"] = "0", ["siterecovery.ports.data"] = "0", ["siterecovery.ports.agent"] = "0",
+        });
+        Directory.CreateDirectory(Data);
+        using (var before = new DataFolder(Data))
+        {
+            var tokens = new ConfigurationFile(before, TimeProvider.System);
+            File.WriteAllText(before.In("admin.token"), tokens.AddToken("admin", AccessRole.Administrator));
+            File.WriteAllText(ViewerToken, tokens.AddToken("eve", AccessRole.Viewer));
+        }
+        _node = await RunningNode.StartAsync(NodeSettings.Of(config, Data), config, null, TimeProvider.System, Stop);
+        var srctl = NewSrctl();
+        while ((await srctl.RunAsync("node", "list", "--data", Data)).Out.Contains(" up ", StringComparison.Ordinal) is false) Stop.ThrowIfCancellationRequested();
+    }
+
+    public async Task DisposeAsync()
+    {
+        if (_node is not null) await _node.DisposeAsync();
+        _stop.Dispose();
+        _folder.Delete(recursive: true);
+    }
+}
+
+public sealed class SrctlTests(NodeForSrctl node) : IClassFixture<NodeForSrctl>
+{
+    private readonly Srctl _srctl = node.NewSrctl();
+
+    [Fact]
+    public async Task Resources_are_put_from_flags_and_files_shown_in_every_form_and_deleted()
+    {
+        await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
+        await _srctl.DoneAsync("policy", "put", "gold", "--rpo-threshold", "15s", "--retention-window", "48h", "--retention-max-bytes", "20G", "--compression", "lz4");
+        var gold = (await _srctl.DoneAsync("policy", "show", "gold", "-o", "json")).Json;
+        Assert.Equal(("15s", "lz4", 20L << 30), ((string)gold["rpoThreshold"]!, (string)gold["compression"]!, (long)gold["retention"]!["maxBytes"]!));
+
+        await File.WriteAllTextAsync(node.In("gold.json"), gold.ToJsonString(), node.Stop);
+        await _srctl.DoneAsync("policy", "put", "gold", "--file", node.In("gold.json"), "--rpo-threshold", "20s");
+        var again = (await _srctl.DoneAsync("policy", "show", "gold", "-o", "json")).Json;
+        Assert.Equal(("20s", "lz4"), ((string)again["rpoThreshold"]!, (string)again["compression"]!));
+        var yaml = (await _srctl.DoneAsync("policy", "show", "gold", "-o", "yaml")).Out;
+        Assert.Contains("rpoThreshold: \"20s\"\n", yaml, StringComparison.Ordinal);
+        Assert.Contains("\n  maxBytes: 21474836480\n", yaml, StringComparison.Ordinal);
+
+        await _srctl.DoneAsync("vault", "put", "pair", "--source-site", "lab", "--target-site", "far");
+        Assert.Matches(@"^NAME +SOURCE +TARGET\n(.*\n)*pair +lab +far\n", (await _srctl.DoneAsync("vault", "list")).Out);
+        await _srctl.DoneAsync("cloud", "put", "rack", "--site", "lab", "--policy", "gold");
+        await _srctl.DoneAsync("cloud", "delete", "rack", "--yes");
+        await _srctl.RefusedAsync(10, "cloud", "show", "rack");
+    }
+
+    [Fact]
+    public async Task A_put_with_an_old_etag_is_refused_and_changes_nothing()
+    {
+        await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
+        await _srctl.DoneAsync("vault", "put", "etag", "--source-site", "a", "--target-site", "b");
+        var tag = (await _srctl.DoneAsync("vault", "show", "etag", "--etag")).Out.Trim();
+        await _srctl.DoneAsync("vault", "put", "etag", "--source-site", "a", "--target-site", "c", "--if-match", tag);
+        await _srctl.RefusedAsync(1, "vault", "put", "etag", "--source-site", "a", "--target-site", "d", "--if-match", tag);
+        Assert.Equal("c", (string)(await _srctl.DoneAsync("vault", "show", "etag", "-o", "json")).Json["targetSite"]!);
+    }
+
+    [Fact]
+    public async Task A_delete_that_nobody_confirms_is_refused_and_deletes_nothing()
+    {
+        await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
+        await _srctl.DoneAsync("vault", "put", "kept", "--source-site", "a", "--target-site", "b");
+        Assert.Contains("--yes", (await _srctl.RefusedAsync(2, "vault", "delete", "kept")).People, StringComparison.Ordinal);
+        await _srctl.DoneAsync("vault", "show", "kept");
+    }
+
+    [Fact]
+    public async Task Nodes_sites_and_join_tokens_go_to_stdout_as_data_and_nothing_else_does()
+    {
+        await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
+        var address = (string)(await _srctl.DoneAsync("node", "list", "-o", "json")).Json["items"]![0]!["address"]!;
+        Assert.Equal("lab", (string)(await _srctl.DoneAsync("node", "show", address.Split('@')[1], "-o", "json")).Json["site"]!);
+        Assert.Contains("lab", (await _srctl.DoneAsync("site", "show", "lab")).Out, StringComparison.Ordinal);
+        Assert.Single((await _srctl.DoneAsync("status", "-o", "json")).Json["sites"]!.AsArray());
+        var token = await _srctl.DoneAsync("agent", "join-token", "--site", "lab");
+        Assert.Matches(@"^[0-9a-f]+\.[0-9a-f]+\.[0-9a-f]{64}\n$", token.Out);
+        Assert.Contains("until", token.People, StringComparison.Ordinal);
+        Assert.Single((await _srctl.DoneAsync("audit", "list", "-o", "json", "--limit", "1")).Json["items"]!.AsArray());
+    }
+
+    [Fact]
+    public async Task Every_kind_of_refusal_has_its_exit_code_and_a_remedy()
+    {
+        await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
+        await _srctl.RefusedAsync(10, "machine", "show", "nowhere");
+        await _srctl.RefusedAsync(10, "node", "show", "nowhere");
+        await _srctl.RefusedAsync(10, "context", "use", "nowhere");
+        Assert.Contains("5s to 15m", (await _srctl.RefusedAsync(2, "policy", "put", "bad", "--copy-frequency", "1s")).People, StringComparison.Ordinal);
+        await _srctl.RefusedAsync(2, "site", "list", "--context", "none");
+        await _srctl.RefusedAsync(13, "vault", "put", "v", "--source-site", "a", "--target-site", "b", "--token-file", node.ViewerToken);
+        await File.WriteAllTextAsync(node.In("wrong.token"), "wrong", node.Stop);
+        await _srctl.RefusedAsync(12, "site", "list", "--token-file", node.In("wrong.token"));
+        await _srctl.RefusedAsync(2, "site", "list", "--token-file", node.In("missing.token"));
+        await _srctl.RefusedAsync(14, "site", "list", "--server", "https://127.0.0.1:1");
+        Assert.Contains("--ca-file", (await _srctl.RefusedAsync(14, "site", "list", "--server", node.Url)).People, StringComparison.Ordinal);
+        Assert.Contains("in the clear", (await _srctl.RefusedAsync(2, "site", "list", "--server", "http://192.0.2.1")).People, StringComparison.Ordinal);
+        foreach (var wrong in new[] { "machine", "nonsense", "site list --nonsense", "site list -o xml", "vault put" })
+        {
+            var run = await _srctl.RunAsync(wrong.Split(' '));
+            Assert.Equal((2, ""), (run.ExitCode, run.Out));
+        }
+    }
+
+    [Fact]
+    public async Task A_context_gives_its_token_to_its_own_servers_only()
+    {
+        await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
+        var ca = Path.Combine(node.Data, "pki", "ca.crt");
+        await _srctl.RefusedAsync(12, "site", "list", "--server", node.Url, "--ca-file", ca);
+        _srctl.Environment["SRCTL_TOKEN_FILE"] = Path.Combine(node.Data, "admin.token");
+        await _srctl.DoneAsync("site", "list", "--server", node.Url, "--ca-file", ca);
+        _srctl.Environment["SRCTL_SERVER"] = "https://127.0.0.1:1," + node.Url; // the first is down: the next is asked
+        _srctl.Environment["SRCTL_CA_FILE"] = ca;
+        await _srctl.DoneAsync("site", "list");
+    }
+
+    [Fact]
+    public async Task Contexts_are_added_used_listed_and_removed()
+    {
+        await _srctl.DoneAsync("context", "add", "here", "--data", node.Data);
+        await _srctl.DoneAsync("context", "add", "there", "--server", "https://there:8480", "--token-file", "t");
+        var all = (await _srctl.DoneAsync("context", "list", "-o", "json")).Json["items"]!.AsArray();
+        Assert.Equal([("here", true), ("there", false)], all.Select(c => ((string)c!["name"]!, (bool)c["current"]!)));
+        await _srctl.DoneAsync("context", "use", "there");
+        await _srctl.DoneAsync("site", "list", "--context", "here");
+        await _srctl.DoneAsync("context", "remove", "there");
+        Assert.Contains("no node is named", (await _srctl.RefusedAsync(2, "site", "list")).People, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Completion_offers_verbs_and_the_names_that_the_cluster_knows()
+    {
+        await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
+        await _srctl.DoneAsync("vault", "put", "tabbed", "--source-site", "a", "--target-site", "b");
+        const string verb = "srctl machine unpl", name = "srctl vault show tab";
+        Assert.Equal("unplanned-failover\n", (await _srctl.DoneAsync($"[suggest:{verb.Length}]", verb)).Out);
+        Assert.Equal("tabbed\n", (await _srctl.DoneAsync($"[suggest:{name.Length}]", name)).Out);
+        foreach (var shell in new[] { "bash", "zsh", "fish" }) Assert.Contains("[suggest:", (await _srctl.DoneAsync("completion", shell)).Out, StringComparison.Ordinal);
+    }
+}
