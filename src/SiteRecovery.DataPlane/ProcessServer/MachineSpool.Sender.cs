@@ -1,0 +1,273 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.ProcessServer;
+
+/// <content>The sender: opens the next room where it stands, hands on frame after frame, and passes back what became durable.</content>
+internal sealed partial class MachineSpool
+{
+    private const long UnderWayBytesMax = 8 << 20;
+    private const int HandedFramesMax = 16384;
+    private IStreamSession? _upstream; // under _gate, like all below
+    private Upstream? _listener;
+    private CancellationTokenSource? _link;
+    private bool _targetEmpty;
+    private int _failedAttempts;
+
+    private async Task SendAsync()
+    {
+        var (stop, failures) = (_stop.Token, 0);
+        await _loaded.ConfigureAwait(false);
+        while (!stop.IsCancellationRequested)
+        {
+            var heard = _bell.Next();
+            var connected = false;
+            try
+            {
+                if (OpeningToSend() is not { } opening)
+                {
+                    await heard.WaitAsync(stop).ConfigureAwait(false);
+                    continue;
+                }
+                var target = _next(_machine) ?? throw new IOException("the machine's next room is not known yet");
+                await RunLinkAsync(target, opening, () => (connected, failures) = (true, 0), stop).ConfigureAwait(false);
+                continue;
+            }
+            catch (StaleEpochException stale)
+            {
+                Fence(stale);
+            }
+            catch (StreamGapException gap)
+            {
+                Drop("the next room stands elsewhere: " + gap.Message, null);
+            }
+            catch (SpoolDamagedException damage)
+            {
+                Drop(damage.Message, null);
+            }
+            catch (Exception error)
+            {
+                if (error is not OperationCanceledException) _lastError = error.Message;
+            }
+            await AfterFailureAsync(connected, failures++, stop).ConfigureAwait(false);
+        }
+    }
+
+    private async Task AfterFailureAsync(bool connected, int failures, CancellationToken stop)
+    {
+        var impatient = _impatience.Next();
+        // Whoever opens meanwhile waits no longer for a link that cannot be had.
+        if (!connected) Interlocked.Increment(ref _failedAttempts);
+        _bell.Ring();
+        var delay = TimeSpan.FromMilliseconds(Math.Min(_options.ReconnectDelayMax.TotalMilliseconds, 20 * Math.Pow(2, Math.Min(failures, 20))));
+        await Task.WhenAny(impatient, Task.Delay(delay, _time, stop)).ConfigureAwait(false);
+    }
+
+    /// <summary>The oldest incarnation that waits; else the agent's, so that its questions are answered; else no link is needed.</summary>
+    private StreamOpening? OpeningToSend()
+    {
+        lock (_gate) return _queue.TryPeek(out var frame) ? frame.Segment.Opening : _session?.Opening;
+    }
+
+    private async Task RunLinkAsync(IStreamTarget target, StreamOpening opening, Action connected, CancellationToken stop)
+    {
+        using var link = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        var listener = new Upstream(this);
+        lock (_gate) (_link, _listener) = (link, listener);
+        try
+        {
+            await using var session = await target.OpenAsync(opening, listener, link.Token).ConfigureAwait(false);
+            _ = session.Closed.ContinueWith(_ => End(link), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+            try
+            {
+                if (!Adopt(session, listener)) return;
+                connected();
+                await HandOnAsync(session, opening, link.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (WasEnded(listener))
+            {
+                // By an epoch that has begun: go on with what that needs.
+            }
+            catch (Exception) when (!stop.IsCancellationRequested && session.Closed.IsCompleted)
+            {
+                throw await session.Closed.ConfigureAwait(false) ?? new IOException("the next room closed the stream");
+            }
+            finally
+            {
+                lock (_gate)
+                {
+                    (_upstream, _targetEmpty) = (null, false);
+                    if (_listener == listener) _listener = null;
+                    _queue.Rewind();
+                }
+            }
+        }
+        finally
+        {
+            lock (_gate)
+                if (_link == link) (_link, _listener) = (null, null);
+            _bell.Ring();
+        }
+    }
+
+    private bool WasEnded(Upstream listener)
+    {
+        lock (_gate) return _listener != listener;
+    }
+
+    /// <summary>Compares where the next room stands with what is known of it. False: what waits here does not fit, and is gone now.</summary>
+    private bool Adopt(IStreamSession session, Upstream listener)
+    {
+        var opened = session.Opened;
+        string? lost;
+        lock (_gate) lost = LostBy(opened);
+        if (lost is null && !SkipHeld(opened.Held, listener))
+            lost = $"the target stands at {Text(opened.Held)}, which what waits here does not continue";
+        lock (_gate)
+        {
+            if (_listener != listener) return false;
+            if (lost is null)
+            {
+                _queue.Settle(opened.Durable, opened.DurableSequence);
+                (_upstream, _targetEmpty, _lastError) = (session, opened.TargetEmpty, null);
+            }
+        }
+        if (lost is not null)
+        {
+            Drop(lost, opened);
+            return false;
+        }
+        Settled(opened.Durable, opened.DurableSequence);
+        return true;
+    }
+
+    private string? LostBy(StreamOpened opened)
+    {
+        if (opened.Durable.CompareTo(_queue.Durable) >= 0 && opened.DurableSequence >= _queue.DurableSequence) return null;
+        return $"the target lost durable data: it had sequence {_queue.DurableSequence} at {Text(_queue.Durable)}, now it has {opened.DurableSequence} at {Text(opened.Durable)}";
+    }
+
+    private static string Text(StreamPosition position) => $"{position.Incarnation}/{position.Ordinal}";
+
+    /// <summary>Passes over what the next room holds; false if what follows does not continue it.</summary>
+    private bool SkipHeld(StreamPosition held, Upstream listener)
+    {
+        while (true)
+        {
+            SpoolFrame frame;
+            lock (_gate)
+                if (_listener != listener || !_queue.TryPeek(out frame)) return true;
+            if (frame.Position.CompareTo(held) > 0)
+                return frame.Position.Incarnation == held.Incarnation ? frame.Position.Ordinal == held.Ordinal + 1 : frame.Position.Ordinal == 1;
+            lock (_gate) frame.Segment.Begun = true;
+            var header = frame.Segment.ReadHeader(_files, frame.Offset, frame.Position);
+            lock (_gate)
+                if (_listener == listener) _queue.Hand(frame, header, underWay: false);
+        }
+    }
+
+    private async Task HandOnAsync(IStreamSession session, StreamOpening opening, CancellationToken link)
+    {
+        while (true)
+        {
+            link.ThrowIfCancellationRequested();
+            var heard = _bell.Next();
+            SpoolFrame frame;
+            bool ready;
+            lock (_gate)
+            {
+                var some = _queue.TryPeek(out frame);
+                var wanted = some ? frame.Position.Incarnation : _session?.Opening.Incarnation;
+                // Another incarnation opens anew, and only when this one's rest has arrived for good.
+                if (wanted != opening.Incarnation && _queue.HandedFrames == 0) return;
+                ready = some && wanted == opening.Incarnation && _queue.UnderWayBytes < UnderWayBytesMax && _queue.HandedFrames < HandedFramesMax;
+                if (ready) frame.Segment.Begun = true;
+            }
+            if (!ready)
+            {
+                await heard.WaitAsync(link).ConfigureAwait(false);
+                continue;
+            }
+            var batch = frame.Segment.ReadFrame(_files, frame.Offset, frame.Position);
+            lock (_gate)
+            {
+                if (_listener is null) continue; // dropped meanwhile
+                _queue.Hand(frame, batch.Header, underWay: true);
+                _targetEmpty &= batch.Header.ExtentCount == 0;
+                if (frame.Segment.Sealed && frame.Offset + batch.Frame.Length == frame.Segment.End) frame.Segment.Close();
+            }
+            await session.OfferAsync(batch, link).ConfigureAwait(false);
+        }
+    }
+
+    private void OnReceived(Upstream from, StreamPosition position)
+    {
+        lock (_gate)
+        {
+            if (_listener != from) return;
+            _queue.Received(position);
+        }
+        _bell.Ring();
+    }
+
+    private void OnDurable(Upstream from, StreamPosition position, Sequence sequence)
+    {
+        lock (_gate)
+        {
+            if (_listener != from || position.CompareTo(_queue.Durable) <= 0) return;
+            _queue.Settle(position, sequence > _queue.DurableSequence ? sequence : _queue.DurableSequence);
+        }
+        Settled(position, sequence);
+    }
+
+    private void Settled(StreamPosition position, Sequence sequence)
+    {
+        // Before segments go: what was durable must still be known when they are gone.
+        SaveDurable();
+        ReleaseDurable(isShort: false);
+        _bell.Ring();
+        IPositionListener? positions;
+        lock (_gate) positions = _session?.Positions;
+        positions?.Durable(position, sequence);
+    }
+
+    private void Fence(StaleEpochException stale)
+    {
+        try
+        {
+            _state.SaveEpoch(stale.Current);
+        }
+        catch (IOException error)
+        {
+            // In this process it counts all the same; the next one learns it from the next room again.
+            _state.Learn(stale.Current);
+            _lastError = error.Message;
+        }
+        Drop(stale.Message, new StreamOpened(default, default, Sequence.None, false), stale);
+    }
+
+    private void EndLink()
+    {
+        CancellationTokenSource? link;
+        lock (_gate) (link, _listener) = (_link, null);
+        End(link);
+    }
+
+    private void End(CancellationTokenSource? link)
+    {
+        try
+        {
+            link?.Cancel();
+        }
+        catch (ObjectDisposedException)
+        {
+            // It ended by itself.
+        }
+    }
+
+    private sealed class Upstream(MachineSpool spool) : IPositionListener
+    {
+        public void Received(StreamPosition position) => spool.OnReceived(this, position);
+        public void Durable(StreamPosition position, Sequence sequence) => spool.OnDurable(this, position, sequence);
+    }
+}

@@ -1,0 +1,395 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.ProcessServer;
+
+/// <summary>One machine's spool: takes what the agent sends into segment files, and has a sender of its own.</summary>
+internal sealed partial class MachineSpool : IAsyncDisposable
+{
+    private static readonly TimeSpan OpeningPatience = TimeSpan.FromSeconds(1), DiskRetry = TimeSpan.FromSeconds(1);
+    private readonly MachineId _machine;
+    private readonly SpoolOptions _options;
+    private readonly Func<MachineId, IStreamTarget?> _next;
+    private readonly IFileSystem _files;
+    private readonly TimeProvider _time;
+    private readonly SpoolSpace _space;
+    private readonly SpoolState _state;
+    private readonly SpoolQueue _queue = new();
+    private readonly Lock _gate = new(), _writing = new(), _saving = new(); // taken in the order _writing, _saving, _gate
+    private readonly SemaphoreSlim _opening = new(1, 1);
+    private readonly Bell _bell = new(), _impatience = new();
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Task _loaded, _sending;
+    private readonly int _segmentBytes;
+    private SpoolSession? _session; // under _gate, like all below
+    private SpoolSegment? _writer;
+    private long _lastNumber;
+    private volatile string? _lastError;
+
+    public MachineSpool(MachineId machine, SpoolOptions options, Func<MachineId, IStreamTarget?> next, IFileSystem files, TimeProvider time, SpoolSpace space,
+        IReadOnlyList<string> paths)
+    {
+        (_machine, _options, _next, _files, _time, _space) = (machine, options, next, files, time, space);
+        _state = new SpoolState(files, options.Folder, machine);
+        // Space comes back by whole segments, so that several must fit.
+        _segmentBytes = (int)Math.Min(options.SegmentBytes, Math.Max(options.BytesMax / 16, 4096));
+        _loaded = Task.Run(() => Load(paths));
+        _sending = Task.Run(SendAsync);
+    }
+
+    public SpoolStatus Status()
+    {
+        lock (_gate)
+        {
+            var (bytes, batches, oldest) = _queue.Pending();
+            return new SpoolStatus(bytes, batches, oldest is { } frame ? TimeOf(frame) : null, _upstream is not null, _lastError,
+                _queue.Durable, _queue.DurableSequence, 0);
+        }
+    }
+
+    /// <summary>Needs no link. Where nothing is kept here it waits a moment for it, because then only the target knows where it stands.</summary>
+    public async ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)
+    {
+        await _loaded.WaitAsync(stop).ConfigureAwait(false);
+        await _opening.WaitAsync(stop).ConfigureAwait(false);
+        try
+        {
+            if (opening.Epoch < _state.Epoch) throw new StaleEpochException(_state.Epoch);
+            if (opening.Epoch > _state.Epoch) StartEpoch(opening.Epoch);
+            var session = new SpoolSession(this, opening, positions);
+            SpoolSession? replaced;
+            lock (_gate)
+            {
+                ObjectDisposedException.ThrowIf(_stop.IsCancellationRequested, this);
+                (replaced, _session) = (_session, session);
+            }
+            replaced?.End(new IOException("a newer session has taken over"));
+            _impatience.Ring();
+            _bell.Ring();
+            try
+            {
+                await ForLinkAsync(stop).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException)
+            {
+                await session.DisposeAsync().ConfigureAwait(false);
+                throw;
+            }
+            lock (_gate)
+                session.Opened = new StreamOpened(_queue.Held, _queue.Durable, _queue.DurableSequence, _upstream is not null && _targetEmpty && !_queue.HasPending);
+            return session;
+        }
+        finally
+        {
+            _opening.Release();
+        }
+    }
+
+    public void Leave(SpoolSession session)
+    {
+        lock (_gate)
+            if (_session == session) _session = null;
+        _bell.Ring();
+    }
+
+    /// <summary>Appends the frame as it is; waits while there is no room for it.</summary>
+    public async ValueTask OfferAsync(SpoolSession session, Batch batch, CancellationToken stop)
+    {
+        while (!TryAppend(session, batch))
+        {
+            var freed = _space.Freed.Next();
+            _space.LetGo();
+            if (TryAppend(session, batch)) break;
+            // A full disk says nothing when it has room again.
+            await Task.WhenAny(freed, session.Closed, Task.Delay(DiskRetry, _time, stop)).ConfigureAwait(false);
+            stop.ThrowIfCancellationRequested();
+        }
+        _bell.Ring();
+        session.Positions.Received(batch.Position);
+    }
+
+    /// <summary>Answers when the next room has made durable whatever was offered before the question: no older state is described.</summary>
+    public async ValueTask<ulong[]> HashesAsync(SpoolSession session, ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop)
+    {
+        StreamPosition asked;
+        lock (_gate) asked = _queue.Held;
+        while (true)
+        {
+            var heard = _bell.Next();
+            IStreamSession? upstream;
+            CancellationTokenSource? link;
+            lock (_gate)
+            {
+                session.ThrowIfEnded();
+                (upstream, link) = _queue.Durable.CompareTo(asked) >= 0 ? (_upstream, _link) : default;
+            }
+            if (upstream is null)
+            {
+                await Task.WhenAny(heard, session.Closed).WaitAsync(stop).ConfigureAwait(false);
+                continue;
+            }
+            try
+            {
+                return await upstream.HashesAsync(disk, offset, blockBytes, blocks, stop).ConfigureAwait(false);
+            }
+            catch (Exception error) when (!stop.IsCancellationRequested)
+            {
+                _lastError = error.Message;
+                End(link);
+                await Task.WhenAny(heard, session.Closed).WaitAsync(stop).ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <summary>Lets go of segments that are wholly durable, the open one too.</summary>
+    public void ReleaseDurable(bool isShort)
+    {
+        List<SpoolSegment>? gone;
+        lock (_writing)
+        {
+            lock (_gate)
+            {
+                gone = _queue.TakeDurable(isShort || _space.Used > _options.BytesMax / 2 ? 0 : Math.Min(1 << 20, _segmentBytes));
+                if (gone is not null && _writer is not null && gone.Contains(_writer)) _writer = null;
+            }
+        }
+        Delete(gone);
+    }
+
+    public async ValueTask RemoveAsync()
+    {
+        await DisposeAsync().ConfigureAwait(false);
+        Drop("protection of the machine has ended", null);
+        _state.Delete();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync().ConfigureAwait(false);
+        await _sending.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        SpoolSession? session;
+        lock (_gate) (session, _session) = (_session, null);
+        session?.End(new IOException("the spool stops"));
+        lock (_writing)
+            foreach (var segment in _queue.Segments) segment.Close();
+        _state.Dispose();
+    }
+
+    /// <summary>What a process that is gone left behind: up to the first damage, and without what is durable or of an epoch that is over.</summary>
+    private void Load(IReadOnlyList<string> paths)
+    {
+        var (durable, sequence) = _state.Load();
+        _queue.Start(durable, sequence);
+        var intact = true;
+        for (var i = 0; i < paths.Count; i++)
+        {
+            _lastNumber = SpoolSegment.NumberOf(paths[i]);
+            var segment = intact ? SpoolSegment.TryOpen(_files, paths[i], _machine, _lastNumber) : null;
+            if (segment is null) intact = false;
+            else if (segment.Opening.Epoch > _state.Epoch) _state.SaveEpoch(segment.Opening.Epoch);
+            if (segment is null || segment.Opening.Epoch < _state.Epoch || !TryRecover(segment, i == paths.Count - 1, ref intact)) _files.Delete(paths[i]);
+        }
+        foreach (var segment in _queue.TakeDurable(0) ?? [])
+        {
+            segment.Close();
+            _files.Delete(segment.Path);
+            _space.Release(segment.End);
+        }
+    }
+
+    /// <summary>Only the last segment can have a torn tail after kill -9, so only it is read whole; the sender checks every frame anyway.</summary>
+    private bool TryRecover(SpoolSegment segment, bool last, ref bool intact)
+    {
+        var before = _queue.Segments.Count > 0 ? _queue.Segments[^1].Last : (StreamPosition?)null;
+        (long Offset, long Ordinal)? oldest = null;
+        segment.Scan(_files, last, (offset, header) =>
+        {
+            if (oldest is null && new StreamPosition(header.Incarnation, header.Ordinal).CompareTo(_queue.Durable) > 0) oldest = (offset, header.Ordinal);
+        });
+        var file = segment.File(_files);
+        if (file.LengthBytes > segment.End)
+        {
+            intact = false; // what follows damage has nothing to continue
+            file.SetLength(segment.End);
+            if (!last) _lastError = $"segment {segment.Number} was damaged at offset {segment.End}: what followed is dropped";
+        }
+        segment.Seal(_files);
+        if (!segment.IsEmpty && before is { } end && (segment.First.Incarnation == end.Incarnation ? segment.FirstOrdinal != end.Ordinal + 1 : segment.First.Incarnation < end.Incarnation || segment.FirstOrdinal != 1))
+            intact = false;
+        else if (!segment.IsEmpty)
+        {
+            _space.Force(segment.End);
+            if (!_queue.HasCursor && oldest is { } from) _queue.PointAt(segment, from.Offset, from.Ordinal);
+            _queue.Add(segment);
+            return true;
+        }
+        return false;
+    }
+
+    private async Task ForLinkAsync(CancellationToken stop)
+    {
+        using var patience = new CancellationTokenSource(OpeningPatience, _time);
+        using var until = CancellationTokenSource.CreateLinkedTokenSource(stop, patience.Token);
+        var attempts = Volatile.Read(ref _failedAttempts);
+        while (!until.IsCancellationRequested)
+        {
+            var heard = _bell.Next();
+            lock (_gate)
+                if (_upstream is not null || _queue.HasPending || _failedAttempts != attempts) return;
+            await heard.WaitAsync(until.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+        stop.ThrowIfCancellationRequested();
+    }
+
+    private bool TryAppend(SpoolSession session, Batch batch)
+    {
+        var bytes = batch.Frame.Length;
+        lock (_writing)
+        {
+            lock (_gate)
+            {
+                session.ThrowIfEnded();
+                if (!Continues(session.Opening, batch.Header)) return true;
+            }
+            if (!_space.TryTake(bytes)) return false;
+            try
+            {
+                var segment = WriterOf(session.Opening, bytes);
+                segment.File(_files).Write(segment.End, batch.Frame.Span);
+                lock (_gate)
+                {
+                    // Dropped while it was written: the file is gone, and so is the session.
+                    if (session.IsEnded)
+                    {
+                        _space.Release(bytes);
+                        segment.Ragged = true;
+                        session.ThrowIfEnded();
+                    }
+                    _queue.Appended(segment, batch.Position, bytes);
+                }
+                return true;
+            }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException && !session.IsEnded)
+            {
+                // Whatever the failed write left behind lies beyond the end.
+                _lastError = "the spool's disk takes no writes: " + error.Message;
+                _space.Release(bytes);
+                if (_writer is null) return false;
+                _writer.Ragged = true;
+                _writer.Close();
+                return false;
+            }
+        }
+    }
+
+    /// <summary>False for a duplicate.</summary>
+    private bool Continues(StreamOpening opening, BatchHeader header)
+    {
+        if (header.MachineTag != BatchCodec.TagOf(_machine)) throw new InvalidDataException("batch of another machine");
+        if (header.Epoch != opening.Epoch || header.Incarnation != opening.Incarnation) throw new InvalidDataException("batch of another stream than was opened");
+        var (held, position) = (_queue.Held, new StreamPosition(header.Incarnation, header.Ordinal));
+        if (position.Incarnation == held.Incarnation && position.Ordinal <= held.Ordinal) return false;
+        if (position.Incarnation == held.Incarnation ? position.Ordinal != held.Ordinal + 1 : position.Incarnation < held.Incarnation || position.Ordinal != 1)
+            throw new StreamGapException(held);
+        return true;
+    }
+
+    /// <summary>Under _writing: the segment to append to.</summary>
+    private SpoolSegment WriterOf(StreamOpening opening, int bytes)
+    {
+        if (_writer is { } open)
+        {
+            if (open.Opening.Incarnation == opening.Incarnation && (open.IsEmpty || open.End + bytes <= _segmentBytes)) return open;
+            open.Seal(_files);
+            _writer = null;
+        }
+        var segment = SpoolSegment.Create(_files, _options.Folder, ++_lastNumber, opening);
+        _space.Force(segment.HeaderBytes);
+        lock (_gate)
+        {
+            _queue.Add(segment);
+            _writer = segment;
+        }
+        return segment;
+    }
+
+    private void StartEpoch(Epoch epoch)
+    {
+        _state.SaveEpoch(epoch);
+        EndLink();
+        // Its sequences and positions say nothing about the new epoch.
+        Drop($"epoch {epoch} has begun", new StreamOpened(default, default, Sequence.None, false));
+    }
+
+    /// <summary>Forgets what waits and ends the agent's session, so that it opens anew and sees the truth.</summary>
+    private void Drop(string reason, StreamOpened? truth, Exception? error = null)
+    {
+        List<SpoolSegment> gone;
+        lock (_writing)
+        {
+            lock (_gate)
+            {
+                gone = _queue.Drop(truth?.Durable ?? _queue.Durable, truth?.DurableSequence ?? _queue.DurableSequence);
+                _session?.End(error ?? new IOException($"the spool of {_machine} was dropped: {reason}"));
+                (_session, _writer) = (null, null);
+            }
+            if (truth is not null) SaveDurable();
+        }
+        if (gone.Count > 0 || error is not null) _lastError = reason;
+        Delete(gone);
+        _bell.Ring();
+    }
+
+    private void Delete(List<SpoolSegment>? segments)
+    {
+        if (segments is null) return;
+        foreach (var segment in segments)
+        {
+            segment.Close();
+            try
+            {
+                _files.Delete(segment.Path);
+            }
+            catch (IOException error)
+            {
+                // It stays on the disk until the next start finds it; what is durable or obsolete is dropped again then.
+                _lastError = error.Message;
+            }
+            _space.Release(segment.End);
+        }
+    }
+
+    private void SaveDurable()
+    {
+        try
+        {
+            lock (_saving)
+            {
+                StreamPosition durable;
+                Sequence sequence;
+                lock (_gate) (durable, sequence) = (_queue.Durable, _queue.DurableSequence);
+                _state.SaveDurable(durable, sequence);
+            }
+        }
+        catch (IOException error)
+        {
+            _lastError = error.Message;
+        }
+    }
+
+    private DateTimeOffset? TimeOf(SpoolFrame frame)
+    {
+        if (frame.Time != default) return frame.Time;
+        try
+        {
+            Span<byte> header = stackalloc byte[BatchCodec.HeaderBytes];
+            frame.Segment.File(_files).Read(frame.Offset, header);
+            return BatchCodec.ReadHeader(header).Time;
+        }
+        catch (Exception error) when (error is InvalidDataException or IOException)
+        {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,208 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.IO.Hashing;
+using System.Text;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.ProcessServer;
+
+/// <summary>A file of frames of one incarnation in ordinal order, as SPOOL.md describes it. Its owner's lock guards what changes.</summary>
+internal sealed class SpoolSegment(string path, long number, StreamOpening opening, int headerBytes)
+{
+    private const uint Magic = 0x50535253; // "SRSP"
+    private const int FixedBytes = 48, DiskBytesMin = 12, HeaderBytesMax = 1 << 20, WindowBytes = 4096;
+    private readonly Lock _opening = new();
+    private IBlockFile? _file;
+
+    public string Path => path;
+    public long Number => number;
+    public StreamOpening Opening => opening;
+    public int HeaderBytes => headerBytes;
+    public long End { get; set; } = headerBytes;
+    public long FirstOrdinal { get; set; }
+    public long LastOrdinal { get; set; }
+    public bool Sealed { get; set; }
+    /// <summary>A write that does not count may have left bytes beyond the end.</summary>
+    public bool Ragged { get; set; }
+    /// <summary>The sender has looked into it: it is not rewritten any more.</summary>
+    public bool Begun { get; set; }
+    public bool Coalesced { get; set; }
+    public bool IsEmpty => End == headerBytes;
+    public StreamPosition First => new(opening.Incarnation, FirstOrdinal);
+    public StreamPosition Last => new(opening.Incarnation, LastOrdinal);
+
+    public static string PathOf(string folder, MachineId machine, long number) =>
+        System.IO.Path.Combine(folder, machine.Value + "~" + number.ToString("D10", CultureInfo.InvariantCulture) + ".seg");
+
+    public static long NumberOf(string path) =>
+        long.TryParse(System.IO.Path.GetFileNameWithoutExtension(path).Split('~')[^1], NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : 0;
+
+    public static SpoolSegment Create(IFileSystem files, string folder, long number, StreamOpening opening)
+    {
+        var header = Header(number, opening);
+        var segment = new SpoolSegment(PathOf(folder, opening.Machine, number), number, opening, header.Length);
+        var file = segment.File(files);
+        file.SetLength(0);
+        file.Write(0, header);
+        return segment;
+    }
+
+    /// <summary>Null where the header is torn or another machine's.</summary>
+    public static SpoolSegment? TryOpen(IFileSystem files, string path, MachineId machine, long number)
+    {
+        using var file = files.Open(path, FileOpening.Read);
+        Span<byte> start = stackalloc byte[FixedBytes];
+        file.Read(0, start);
+        var length = BinaryPrimitives.ReadInt32LittleEndian(start[40..]);
+        if (BinaryPrimitives.ReadUInt32LittleEndian(start) != Magic || length is < FixedBytes or > HeaderBytesMax || length > file.LengthBytes) return null;
+        var header = new byte[length];
+        file.Read(0, header);
+        if (Read(header, machine, number) is not { } opening) return null;
+        return new SpoolSegment(path, number, opening, length);
+    }
+
+    public IBlockFile File(IFileSystem files)
+    {
+        lock (_opening) return _file ??= files.Open(path, FileOpening.Create);
+    }
+
+    public void Close()
+    {
+        lock (_opening)
+        {
+            _file?.Dispose();
+            _file = null;
+        }
+    }
+
+    /// <summary>From here on nothing is appended; what does not count is cut off.</summary>
+    public void Seal(IFileSystem files)
+    {
+        if (Ragged) File(files).SetLength(End);
+        Close();
+        Sealed = true;
+    }
+
+    /// <summary>Not checked against its hash.</summary>
+    /// <exception cref="SpoolDamagedException">There is no such frame.</exception>
+    public BatchHeader ReadHeader(IFileSystem files, long offset, StreamPosition position)
+    {
+        try
+        {
+            Span<byte> prefix = stackalloc byte[BatchCodec.HeaderBytes];
+            File(files).Read(offset, prefix);
+            var header = BatchCodec.ReadHeader(prefix);
+            if (header.Incarnation != position.Incarnation || header.Ordinal != position.Ordinal || header.Epoch != opening.Epoch)
+                throw new InvalidDataException("another frame than was written there");
+            return offset + header.FrameBytes <= End ? header : throw new InvalidDataException("frame reaches over the end");
+        }
+        catch (InvalidDataException damage)
+        {
+            throw new SpoolDamagedException($"segment {number} is damaged at offset {offset}: {damage.Message}", damage);
+        }
+    }
+
+    /// <summary>Reads and checks a whole frame.</summary>
+    /// <exception cref="SpoolDamagedException">It is not the frame that was written there.</exception>
+    public Batch ReadFrame(IFileSystem files, long offset, StreamPosition position)
+    {
+        var frame = GC.AllocateUninitializedArray<byte>(ReadHeader(files, offset, position).FrameBytes);
+        try
+        {
+            File(files).Read(offset, frame);
+            return BatchCodec.Verify(frame);
+        }
+        catch (InvalidDataException damage)
+        {
+            throw new SpoolDamagedException($"segment {number} is damaged at offset {offset}: {damage.Message}", damage);
+        }
+    }
+
+    /// <summary>Walks the frames up to the last good one and sets what is known of the segment by it. With every payload's hash, or by the headers alone.</summary>
+    public void Scan(IFileSystem files, bool whole, Action<long, BatchHeader> found)
+    {
+        var file = File(files);
+        var length = file.LengthBytes;
+        var window = new byte[WindowBytes];
+        long at = headerBytes, windowAt = -WindowBytes;
+        var tag = BatchCodec.TagOf(opening.Machine);
+        try
+        {
+            while (at + BatchCodec.HeaderBytes <= length)
+            {
+                if (at + BatchCodec.HeaderBytes > windowAt + WindowBytes) file.Read(windowAt = at, window);
+                var header = BatchCodec.ReadHeader(window.AsSpan((int)(at - windowAt)));
+                if (at + header.FrameBytes > length || header.MachineTag != tag || header.Incarnation != opening.Incarnation || header.Epoch != opening.Epoch) break;
+                if (IsEmpty ? header.Ordinal < 1 : header.Ordinal != LastOrdinal + 1) break;
+                if (whole)
+                {
+                    var frame = new byte[header.FrameBytes];
+                    file.Read(at, frame);
+                    BatchCodec.Verify(frame);
+                }
+                if (IsEmpty) FirstOrdinal = header.Ordinal;
+                LastOrdinal = header.Ordinal;
+                found(at, header);
+                End = at += header.FrameBytes;
+            }
+        }
+        catch (InvalidDataException)
+        {
+            // The frames before it stand.
+        }
+    }
+
+    private static byte[] Header(long number, StreamOpening opening)
+    {
+        using var memory = new MemoryStream();
+        using var to = new BinaryWriter(memory, Encoding.UTF8);
+        to.Write(Magic);
+        to.Write(1);
+        to.Write(BatchCodec.TagOf(opening.Machine));
+        to.Write(number);
+        to.Write(opening.Incarnation);
+        to.Write(opening.Epoch.Value);
+        to.Write((ushort)opening.Disks.Count);
+        to.Write((ushort)0);
+        to.Write(0);
+        to.Write(0);
+        foreach (var disk in opening.Disks)
+        {
+            to.Write(disk.Index);
+            to.Write((ushort)Encoding.UTF8.GetByteCount(disk.Name));
+            to.Write(disk.SizeBytes);
+            to.Write(Encoding.UTF8.GetBytes(disk.Name));
+        }
+        to.Write(0UL);
+        to.Flush();
+        var header = memory.ToArray();
+        BinaryPrimitives.WriteInt32LittleEndian(header.AsSpan(40), header.Length);
+        BinaryPrimitives.WriteUInt64LittleEndian(header.AsSpan(header.Length - 8), XxHash3.HashToUInt64(header.AsSpan(0, header.Length - 8)));
+        return header;
+    }
+
+    private static StreamOpening? Read(ReadOnlySpan<byte> header, MachineId machine, long number)
+    {
+        var body = header[..^8];
+        if (XxHash3.HashToUInt64(body) != BinaryPrimitives.ReadUInt64LittleEndian(header[^8..])) return null;
+        if (BinaryPrimitives.ReadInt32LittleEndian(header[4..]) != 1 || BinaryPrimitives.ReadInt64LittleEndian(header[16..]) != number) return null;
+        if (BinaryPrimitives.ReadUInt64LittleEndian(header[8..]) != BatchCodec.TagOf(machine)) return null;
+        var disks = new DiskGeometry[BinaryPrimitives.ReadUInt16LittleEndian(header[36..])];
+        var at = FixedBytes;
+        for (var i = 0; i < disks.Length; i++)
+        {
+            if (at + DiskBytesMin > body.Length) return null;
+            var name = BinaryPrimitives.ReadUInt16LittleEndian(body[(at + 2)..]);
+            if (at + DiskBytesMin + name > body.Length) return null;
+            disks[i] = new DiskGeometry(BinaryPrimitives.ReadUInt16LittleEndian(body[at..]),
+                Encoding.UTF8.GetString(body.Slice(at + DiskBytesMin, name)), BinaryPrimitives.ReadInt64LittleEndian(body[(at + 4)..]));
+            at += DiskBytesMin + name;
+        }
+        return new StreamOpening(machine, new Epoch(BinaryPrimitives.ReadInt32LittleEndian(header[32..])), disks, BinaryPrimitives.ReadInt64LittleEndian(header[24..]));
+    }
+}
+
+/// <summary>A stored frame is not what was written: it is never sent.</summary>
+internal sealed class SpoolDamagedException(string reason, Exception inner) : IOException(reason, inner);

@@ -1,0 +1,42 @@
+using SiteRecovery.DataPlane.Blocks;
+
+namespace SiteRecovery.DataPlane.ProcessServer;
+
+/// <summary>An agent's stream into the spool. The upstream side comes and goes without it noticing.</summary>
+internal sealed class SpoolSession(MachineSpool spool, StreamOpening opening, IPositionListener positions) : IStreamSession
+{
+    private readonly TaskCompletionSource<Exception?> _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private Exception? _reason;
+    private volatile bool _ended;
+
+    public StreamOpening Opening => opening;
+    public IPositionListener Positions => positions;
+    public StreamOpened Opened { get; internal set; } = null!;
+    public Task<Exception?> Closed => _closed.Task;
+    public bool IsEnded => _ended;
+
+    public ValueTask OfferAsync(Batch batch, CancellationToken stop) => spool.OfferAsync(this, batch, stop);
+
+    public ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop) =>
+        spool.HashesAsync(this, disk, offset, blockBytes, blocks, stop);
+
+    public void End(Exception? reason)
+    {
+        if (_ended) return;
+        Volatile.Write(ref _reason, reason);
+        _ended = true;
+        _closed.TrySetResult(reason);
+    }
+
+    public void ThrowIfEnded()
+    {
+        if (_ended) throw Volatile.Read(ref _reason) ?? new ObjectDisposedException("the stream into the spool");
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        End(null);
+        spool.Leave(this);
+        return ValueTask.CompletedTask;
+    }
+}

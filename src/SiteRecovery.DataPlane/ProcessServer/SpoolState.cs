@@ -1,0 +1,105 @@
+using System.Buffers.Binary;
+using System.IO.Hashing;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.ProcessServer;
+
+/// <summary>What a machine's spool must know after a restart though its segments are gone: the epoch that counts, and what was durable.</summary>
+internal sealed class SpoolState(IFileSystem files, string folder, MachineId machine) : IDisposable
+{
+    private const int MarkBytes = 48;
+    private const uint MarkMagic = 0x4D505253; // "SRPM"
+    private readonly Lock _gate = new();
+    private IBlockFile? _mark;
+    private Epoch _saved;
+
+    private string EpochPath => Path.Combine(folder, machine.Value + "~state.json");
+    private string MarkPath => Path.Combine(folder, machine.Value + "~durable");
+
+    /// <summary>The newest epoch heard of; 0: none.</summary>
+    public Epoch Epoch { get; private set; }
+
+    /// <summary>Durable before it returns; where it throws, nothing has changed.</summary>
+    public void SaveEpoch(Epoch epoch)
+    {
+        lock (_gate)
+        {
+            if (epoch <= _saved) return;
+            files.Replace(EpochPath, JsonSerializer.SerializeToUtf8Bytes(new SpoolEpoch(epoch.Value), SpoolJson.Default.SpoolEpoch));
+            _saved = epoch;
+            Learn(epoch);
+        }
+    }
+
+    /// <summary>Counts in this process, saved or not.</summary>
+    public void Learn(Epoch epoch)
+    {
+        lock (_gate)
+            if (epoch > Epoch) Epoch = epoch;
+    }
+
+    /// <summary>To the page cache: a lower bound that survives kill -9.</summary>
+    public void SaveDurable(StreamPosition position, Sequence sequence)
+    {
+        Span<byte> mark = stackalloc byte[MarkBytes];
+        BinaryPrimitives.WriteUInt32LittleEndian(mark, MarkMagic);
+        BinaryPrimitives.WriteInt32LittleEndian(mark[4..], 1);
+        BinaryPrimitives.WriteInt64LittleEndian(mark[8..], Epoch.Value);
+        BinaryPrimitives.WriteInt64LittleEndian(mark[16..], position.Incarnation);
+        BinaryPrimitives.WriteInt64LittleEndian(mark[24..], position.Ordinal);
+        BinaryPrimitives.WriteInt64LittleEndian(mark[32..], sequence.Value);
+        BinaryPrimitives.WriteUInt64LittleEndian(mark[40..], XxHash3.HashToUInt64(mark[..40]));
+        lock (_gate) (_mark ??= files.Open(MarkPath, FileOpening.Create)).Write(0, mark);
+    }
+
+    public (StreamPosition Position, Sequence Sequence) Load()
+    {
+        lock (_gate)
+        {
+            Epoch = _saved = new Epoch(TryLoadEpoch());
+            if (files.TryReadAll(MarkPath) is not { Length: MarkBytes } mark) return default;
+            if (XxHash3.HashToUInt64(mark.AsSpan(0, 40)) != BinaryPrimitives.ReadUInt64LittleEndian(mark.AsSpan(40))) return default;
+            if (BinaryPrimitives.ReadUInt32LittleEndian(mark) != MarkMagic || BinaryPrimitives.ReadInt64LittleEndian(mark.AsSpan(8)) != Epoch.Value) return default;
+            return (new StreamPosition(BinaryPrimitives.ReadInt64LittleEndian(mark.AsSpan(16)), BinaryPrimitives.ReadInt64LittleEndian(mark.AsSpan(24))),
+                new Sequence(BinaryPrimitives.ReadInt64LittleEndian(mark.AsSpan(32))));
+        }
+    }
+
+    public void Delete()
+    {
+        Dispose();
+        foreach (var path in new[] { MarkPath, EpochPath })
+            if (files.Exists(path)) files.Delete(path);
+    }
+
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _mark?.Dispose();
+            _mark = null;
+        }
+    }
+
+    // A damaged file forgets the epoch; the next room still knows it and refuses what is stale.
+    private int TryLoadEpoch()
+    {
+        try
+        {
+            return files.TryReadAll(EpochPath) is { } bytes ? JsonSerializer.Deserialize(bytes, SpoolJson.Default.SpoolEpoch)!.Epoch : 0;
+        }
+        catch (JsonException)
+        {
+            return 0;
+        }
+    }
+}
+
+internal sealed record SpoolEpoch(int Epoch);
+
+[JsonSerializable(typeof(SpoolEpoch))]
+internal sealed partial class SpoolJson : JsonSerializerContext;

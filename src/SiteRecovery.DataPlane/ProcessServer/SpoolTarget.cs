@@ -1,0 +1,105 @@
+using System.Collections.Concurrent;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.ProcessServer;
+
+/// <summary>A stage of the process server: keeps what agents send on its own disk until the next room has made it durable. SPOOL.md.</summary>
+public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
+{
+    private readonly SpoolOptions _options;
+    private readonly Func<MachineId, IStreamTarget?> _next;
+    private readonly IFileSystem _files;
+    private readonly TimeProvider _time;
+    private readonly SpoolSpace _space;
+    private readonly ConcurrentDictionary<MachineId, MachineSpool> _machines = new();
+    private readonly SemaphoreSlim _changing = new(1, 1);
+    private bool _disposed;
+
+    /// <summary>Takes up what an earlier process left in the folder, and goes on sending it without waiting for the agents.</summary>
+    /// <param name="next">Null while the route of a machine is not known: asked again.</param>
+    public SpoolTarget(SpoolOptions options, Func<MachineId, IStreamTarget?> next, IFileSystem files, TimeProvider time)
+    {
+        (_options, _next, _files, _time) = (options, next, files, time);
+        _space = new SpoolSpace(options.BytesMax, LetGo);
+        files.CreateDirectory(options.Folder);
+        foreach (var (machine, paths) in Found()) _machines[machine] = NewSpool(machine, paths);
+    }
+
+    public IReadOnlyCollection<MachineId> Machines => (IReadOnlyCollection<MachineId>)_machines.Keys;
+
+    public SpoolStatus StatusOf(MachineId machine) =>
+        _machines.TryGetValue(machine, out var spool) ? spool.Status() : new SpoolStatus(0, 0, null, false, null, default, Sequence.None, 0);
+
+    public async ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)
+    {
+        if (!MachineId.IsValid(opening.Machine.Value)) throw new InvalidDataException("not a machine's name");
+        if (!_machines.TryGetValue(opening.Machine, out var spool))
+        {
+            await _changing.WaitAsync(stop).ConfigureAwait(false);
+            try
+            {
+                ObjectDisposedException.ThrowIf(_disposed, this);
+                spool = _machines.GetOrAdd(opening.Machine, machine => NewSpool(machine, []));
+            }
+            finally
+            {
+                _changing.Release();
+            }
+        }
+        return await spool.OpenAsync(opening, positions, stop).ConfigureAwait(false);
+    }
+
+    /// <summary>The machine's protection has ended: nothing of it stays.</summary>
+    public async ValueTask RemoveAsync(MachineId machine)
+    {
+        await _changing.WaitAsync().ConfigureAwait(false);
+        try
+        {
+            if (!_machines.TryGetValue(machine, out var spool)) return;
+            await spool.RemoveAsync().ConfigureAwait(false);
+            _machines.TryRemove(machine, out _);
+        }
+        finally
+        {
+            _changing.Release();
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _changing.WaitAsync().ConfigureAwait(false);
+        _disposed = true;
+        _changing.Release();
+        foreach (var spool in _machines.Values) await spool.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private MachineSpool NewSpool(MachineId machine, IReadOnlyList<string> paths) => new(machine, _options, _next, _files, _time, _space, paths);
+
+    private void LetGo()
+    {
+        foreach (var spool in _machines.Values) spool.ReleaseDurable(isShort: true);
+    }
+
+    /// <summary>The segments of each machine in order; '~' is in no machine's name.</summary>
+    private Dictionary<MachineId, List<string>> Found()
+    {
+        var found = new Dictionary<MachineId, List<string>>();
+        foreach (var path in _files.List(_options.Folder))
+        {
+            var name = Path.GetFileName(path);
+            var tilde = name.IndexOf('~', StringComparison.Ordinal);
+            if (tilde < 0 || !MachineId.IsValid(name[..tilde])) continue;
+            if (name.EndsWith(".tmp", StringComparison.Ordinal))
+            {
+                _files.Delete(path);
+                continue;
+            }
+            var machine = new MachineId(name[..tilde]);
+            if (!found.TryGetValue(machine, out var paths)) found[machine] = paths = [];
+            if (name.EndsWith(".seg", StringComparison.Ordinal)) paths.Add(path);
+        }
+        return found;
+    }
+}

@@ -1,0 +1,217 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Tests.ProcessServer;
+
+/// <summary>After kill -9, with a torn tail or damage, and where the target is no longer what it was.</summary>
+public sealed class SpoolRecoveryTests : SpoolFixture
+{
+    [Fact]
+    public async Task After_a_kill_what_was_received_is_still_held_and_is_sent_without_the_agent()
+    {
+        Link.Up = false;
+        var (spool, agent) = (Open(), new Agent(this));
+        var session = await agent.OpenAsync(spool);
+        await agent.SendAsync(session, 40);
+        spool = Killed(spool);
+        await using (var again = await agent.OpenAsync(spool))
+        {
+            Assert.Equal(new StreamPosition(1, 41), again.Opened.Held);
+            await agent.SendAsync(again, 5);
+        }
+        spool = Killed(spool);
+        Link.Up = true;
+        await UntilAsync(() => spool.StatusOf(Machine) is { Batches: 0, Durable.Ordinal: 46 });
+        Assert.Equal(Model[^1], await ReadAsync(Model.Count - 1));
+        Assert.Equal(agent.Sent.Select(b => b.Frame.ToArray()), Link.Passed.Select(b => b.Frame.ToArray()));
+    }
+
+    [Fact]
+    public async Task What_was_durable_is_remembered_when_its_segments_are_gone()
+    {
+        var (spool, agent) = (Open(), new Agent(this));
+        var session = await agent.OpenAsync(spool);
+        await agent.SendAsync(session, 30);
+        await UntilAsync(() => agent.DurableUpTo.Ordinal == 31);
+        Link.Up = false;
+        spool = Killed(spool);
+        await using var again = await agent.OpenAsync(spool);
+        Assert.Equal((new StreamPosition(1, 31), new StreamPosition(1, 31), new Sequence(Model.Count - 1)), (again.Opened.Held, again.Opened.Durable, again.Opened.DurableSequence));
+    }
+
+    [Theory, InlineData(1), InlineData(87), InlineData(88), InlineData(200), InlineData(-1)]
+    public async Task A_torn_tail_is_cut_and_the_stream_goes_on_behind_it(int bytesOfTheLastFrame)
+    {
+        Link.Up = false;
+        var (spool, agent) = (Open(), new Agent(this));
+        await agent.SendAsync(await agent.OpenAsync(spool), 20);
+        var last = agent.Sent[^1].Frame.Length;
+        spool = Killed(spool, folder =>
+        {
+            using var file = File.OpenWrite(Segments()[^1]);
+            file.SetLength(file.Length - last + (bytesOfTheLastFrame < 0 ? last - 1 : bytesOfTheLastFrame));
+        });
+        await using (var again = await agent.OpenAsync(spool))
+        {
+            Assert.Equal(20, again.Opened.Held.Ordinal);
+            await again.OfferAsync(agent[21], default);
+            await agent.SendAsync(again, 3);
+        }
+        // Once more, so that what is behind the cut is found again.
+        spool = Killed(spool);
+        await using (var again = await agent.OpenAsync(spool)) Assert.Equal(24, again.Opened.Held.Ordinal);
+        Link.Up = true;
+        await UntilAsync(() => spool.StatusOf(Machine) is { Batches: 0, Durable.Ordinal: 24 });
+        Assert.Equal(Model[^1], await ReadAsync(Model.Count - 1));
+    }
+
+    [Fact]
+    public async Task A_segment_whose_header_was_not_written_whole_is_as_if_it_were_not()
+    {
+        Link.Up = false;
+        var (spool, agent) = (Open(), new Agent(this));
+        await agent.SendAsync(await agent.OpenAsync(spool), 5);
+        spool = Killed(spool, folder => File.WriteAllBytes(Path.Combine(folder, "db1~0000000009.seg"), new byte[20]));
+        await using var again = await agent.OpenAsync(spool);
+        Assert.Equal(6, again.Opened.Held.Ordinal);
+        await agent.SendAsync(again, 5);
+        Assert.DoesNotContain(Segments(), p => new FileInfo(p).Length == 20);
+    }
+
+    [Fact]
+    public async Task No_damaged_frame_is_ever_sent()
+    {
+        Link.Up = false;
+        var (spool, agent) = (Open(), new Agent(this));
+        await agent.SendAsync(await agent.OpenAsync(spool), 30);
+        var sent = agent.Sent.Select(b => b.Frame.ToArray()).ToList();
+        var pristine = Folder;
+        var (segments, random, lowered) = (Segments().Length, new Random(5), 0);
+        Assert.True(segments > 2);
+        for (var round = 0; round < 60; round++)
+        {
+            Folder = pristine;
+            var damaged = Killed(spool, _ => Flip(Segments()[round % segments], random));
+            await using (var again = await agent.OpenAsync(damaged))
+            {
+                if (again.Opened.Held.Ordinal < 31) lowered++;
+                Link.Passed.Clear();
+                Link.Up = true;
+                await UntilAsync(() => damaged.StatusOf(Machine) is { Batches: 0, Connected: true } || again.Closed.IsCompleted);
+                Link.Up = false;
+                if (again.Opened.Held.Ordinal == 31 && !again.Closed.IsCompleted) Assert.Equal(31, damaged.StatusOf(Machine).Durable.Ordinal);
+            }
+            foreach (var batch in Link.Passed) Assert.True(batch.Frame.Span.SequenceEqual(sent[(int)batch.Header.Ordinal - 1]));
+            await damaged.DisposeAsync();
+        }
+        Assert.True(lowered > 0);
+    }
+
+    [Fact]
+    public async Task A_frame_damaged_while_it_waits_ends_the_agents_session_so_that_it_sees_what_is_held()
+    {
+        Link.Up = false;
+        var (spool, agent) = (Open(), new Agent(this));
+        var session = await agent.OpenAsync(spool);
+        await agent.SendAsync(session, 30);
+        using (var file = File.OpenWrite(Segments()[1]))
+        {
+            file.Position = file.Length / 2;
+            file.Write([1, 2, 3, 4]);
+        }
+        Link.Up = true;
+        Assert.Contains("damaged", (await session.Closed.WaitAsync(TimeSpan.FromSeconds(30)))!.Message, StringComparison.Ordinal);
+        await using var again = await agent.OpenAsync(spool);
+        Assert.InRange(again.Opened.Held.Ordinal, 1, 30);
+        await UntilAsync(() => Store.Held.Ordinal >= again.Opened.Held.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_stale_epoch_is_refused_at_once_also_after_a_restart_until_a_newer_one_begins()
+    {
+        var (spool, agent) = (Open(), new Agent(this));
+        var session = await agent.OpenAsync(spool);
+        await agent.SendAsync(session, 5);
+        await UntilAsync(() => agent.DurableUpTo.Ordinal == 6);
+        Link.Takes = false;
+        await agent.SendAsync(session, 5);
+        Link.RefuseWith = new StaleEpochException(new Epoch(3));
+        Link.CutWith(new StaleEpochException(new Epoch(3)));
+        Assert.Equal(3, Assert.IsType<StaleEpochException>(await session.Closed.WaitAsync(TimeSpan.FromSeconds(30))).Current.Value);
+        await UntilAsync(() => Segments().Length == 0);
+        var attempts = Link.Attempts;
+        Assert.Equal(3, (await Assert.ThrowsAsync<StaleEpochException>(async () => await agent.OpenAsync(spool))).Current.Value);
+        Link.Up = false;
+        spool = Killed(spool);
+        Assert.Equal(3, (await Assert.ThrowsAsync<StaleEpochException>(async () => await agent.OpenAsync(spool))).Current.Value);
+        Assert.Equal(attempts, Link.Attempts);
+        await using var newer = await new Agent(this, epoch: 4).OpenAsync(spool);
+        Assert.Equal(default, newer.Opened.Held);
+    }
+
+    [Fact]
+    public async Task A_newer_epoch_drops_what_waits_of_the_older_one()
+    {
+        Link.Up = false;
+        var (spool, older, newer) = (Open(), new Agent(this), new Agent(this, epoch: 2));
+        var session = await older.OpenAsync(spool);
+        await older.SendAsync(session, 30);
+        await using var opened = await newer.OpenAsync(spool);
+        Assert.Equal(new StreamOpened(default, default, Sequence.None, false), opened.Opened);
+        Assert.NotNull(await session.Closed);
+        Assert.Equal(0, spool.StatusOf(Machine).Batches);
+        await newer.SendAsync(opened, 1);
+        Assert.Equal(2, spool.StatusOf(Machine).Batches);
+        await Assert.ThrowsAsync<StaleEpochException>(async () => await older.OpenAsync(spool));
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_target_that_lost_what_was_durable_is_shown_to_the_agent(bool empty)
+    {
+        var (spool, agent) = (Open(), new Agent(this));
+        var session = await agent.OpenAsync(spool);
+        await agent.SendAsync(session, 10);
+        await UntilAsync(() => agent.DurableUpTo.Ordinal == 11);
+        Link.Up = false;
+        await agent.SendAsync(session, 10);
+        var truth = empty ? new StreamOpened(default, default, Sequence.None, true) : new StreamOpened(new(1, 7), new(1, 7), new(18), false);
+        Link.Says = _ => truth;
+        spool = Killed(spool);
+        session = await agent.OpenAsync(spool);
+        Assert.Equal((21L, 11L), (session.Opened.Held.Ordinal, session.Opened.Durable.Ordinal));
+        Link.Up = true;
+        Assert.Contains("lost durable data", (await session.Closed.WaitAsync(TimeSpan.FromSeconds(30)))!.Message, StringComparison.Ordinal);
+        Assert.Equal(truth, (await agent.OpenAsync(spool)).Opened);
+        Assert.DoesNotContain(Link.Passed, b => b.Header.Ordinal > 11);
+    }
+
+    [Fact]
+    public async Task What_the_target_cannot_continue_is_dropped_and_the_agent_told()
+    {
+        var (spool, agent) = (Open(), new Agent(this));
+        var session = await agent.OpenAsync(spool);
+        await agent.SendAsync(session, 10);
+        await UntilAsync(() => agent.DurableUpTo.Ordinal == 11 && Segments().Length <= 1);
+        Link.Up = false;
+        await agent.SendAsync(session, 20);
+        var truth = new StreamOpened(new(1, 3), new(1, 3), new(6), false);
+        Link.Says = _ => truth;
+        spool = Killed(spool, folder =>
+        {
+            File.Delete(Path.Combine(folder, "db1~durable"));
+            File.Delete(Segments()[0]);
+        });
+        session = await agent.OpenAsync(spool);
+        Assert.Equal(31, session.Opened.Held.Ordinal);
+        Link.Up = true;
+        Assert.Contains("does not continue", (await session.Closed.WaitAsync(TimeSpan.FromSeconds(30)))!.Message, StringComparison.Ordinal);
+        Assert.Equal(truth, (await agent.OpenAsync(spool)).Opened);
+    }
+
+    private static void Flip(string path, Random random)
+    {
+        var bytes = File.ReadAllBytes(path);
+        bytes[random.Next(bytes.Length)] ^= (byte)(1 << random.Next(8));
+        File.WriteAllBytes(path, bytes);
+    }
+}
