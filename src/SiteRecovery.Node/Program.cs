@@ -1,9 +1,10 @@
 using System.CommandLine;
+using SiteRecovery.Node.Bench;
 using SiteRecovery.Node.Demo;
 using SiteRecovery.Node.Hosting;
 
 var root = new RootCommand("SiteRecovery: replicates live machines to another site and fails them over")
 {
-    NodeCommand.Create(), DoctorCommand.Create(), DemoCommand.Create(), DemoCommand.CreateWriter(),
+    NodeCommand.Create(), DoctorCommand.Create(), DemoCommand.Create(), DemoCommand.CreateWriter(), BenchCommand.Create(),
 };
 return await root.Parse(args).InvokeAsync();
