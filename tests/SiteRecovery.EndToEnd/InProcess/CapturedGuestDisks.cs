@@ -1,4 +1,3 @@
-using System.Net;
 using System.Net.Sockets;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Capture;
@@ -8,6 +7,7 @@ using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Domain.History;
 using SiteRecovery.EndToEnd.Guests;
+using SiteRecovery.EndToEnd.Processes;
 
 namespace SiteRecovery.EndToEnd.InProcess;
 
@@ -17,102 +17,75 @@ internal sealed class CapturedGuestDisks : IAsyncDisposable
     internal static readonly MachineId Machine = new("db1");
     private static readonly string[] Names = ["vda", "vdb"];
     private const long DiskBytes = 48L << 20;
-    private readonly string _folder = Directory.CreateTempSubdirectory("sr-guest-story-").FullName;
-    private readonly Authority _authority;
-    private readonly PeerIdentity _targetIdentity, _agentIdentity;
-    private readonly ChannelListener _listener;
+    private readonly string _folder = Directory.CreateTempSubdirectory("sr-guest-").FullName;
+    private readonly StorePort _target;
+    private readonly PeerIdentity _agentIdentity;
     private readonly ChannelClient _client;
-    private CancellationTokenSource _link = new();
-    private CancellationTokenSource _stopCapture = new();
+    private readonly CancellationTokenSource _stopCapture = new();
     private MachineCapture? _capture;
     private NbdServer? _nbd;
     private Task _running = Task.CompletedTask;
 
     private CapturedGuestDisks()
     {
-        _authority = Authority.Create(At("pki"), "test", TimeProvider.System);
-        Stores = new StoreReceiver(At("stores"), RealFileSystem.Instance, TimeProvider.System);
-        (_targetIdentity, _agentIdentity) = (_authority.Issue("target", PeerRole.Node), _authority.Issue("agent", PeerRole.Agent));
-        var server = new ChannelServer(Stores, new ChannelOptions(), (_, _) => null);
-        _listener = new ChannelListener(new IPEndPoint(IPAddress.Loopback, 0), _targetIdentity.ForServer(), new ChannelOptions(), async (stream, peer, stop) =>
-        {
-            using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, _link.Token);
-            await server.RunAsync(stream, peer, either.Token);
-        }, (_, _) => Task.CompletedTask);
-        _listener.Start();
-        _client = new ChannelClient(async stop => _link.IsCancellationRequested ? throw new IOException("the link is cut")
-            : await ChannelConnector.ConnectAsync("127.0.0.1", _listener.Endpoint.Port, _agentIdentity.ForClient("localhost"), stop), new ChannelOptions());
+        _target = new StorePort(_folder);
+        _agentIdentity = _target.Authority.Issue("agent", PeerRole.Agent);
+        _client = new ChannelClient(async stop => await ChannelConnector.ConnectAsync("127.0.0.1", _target.Port, _agentIdentity.ForClient("localhost"), stop), new ChannelOptions());
     }
 
-    internal StoreReceiver Stores { get; }
-    internal MachineCapture Capture => _capture ?? throw new InvalidOperationException("the capture is not open");
-    internal string[] CaptureUris => [.. Names.Select(n => $"nbd+unix:///{n}?socket={At("nbd.sock")}")];
+    internal StoreReceiver Stores => _target.Stores;
+    internal string[] CaptureUris => UrisOf("nbd.sock");
+    /// <summary>The stream runs, and the store holds a prefix.</summary>
+    internal bool IsProtected => _capture!.Status().Mode == CaptureMode.Streaming && Stores.ReportOf(Machine).Consistent;
 
     internal string At(string name) => Path.Combine(_folder, name);
 
     internal static async Task<CapturedGuestDisks> CreateAsync()
     {
-        var pair = new CapturedGuestDisks();
-        foreach (var name in Names) await GuestDisk.CreateAsync(pair.At(name + ".raw"), DiskBytes);
-        await pair.OpenCaptureAsync();
-        pair.Capture.MarkAllUnsynced();
-        await pair.Capture.StartSynchronizationAsync();
-        return pair;
+        var disks = new CapturedGuestDisks();
+        foreach (var name in Names) await GuestDisk.CreateAsync(disks.At(name + ".raw"), DiskBytes);
+        await disks.StartAsync();
+        return disks;
     }
 
-    /// <summary>Opens the disks as an agent does that starts: capture, stream, NBD on the same socket as before.</summary>
-    internal async Task OpenCaptureAsync()
+    internal Task CutLinkAsync() => _target.CutLinkAsync();
+
+    /// <summary>Serves other disks (views, overlays) under the same names until the server is disposed.</summary>
+    internal (NbdServer Server, string[] Uris) Serve(string socket, Func<ushort, IBlockDevice> disk)
     {
-        _capture = await MachineCapture.OpenAsync(new CaptureOptions
+        var exports = new NbdExports();
+        for (ushort i = 0; i < Names.Length; i++) exports.Add(new NbdExport(Names[i], disk(i), Names[i]));
+        var server = new NbdServer(exports, new NbdServerOptions(), TimeProvider.System);
+        server.Listen(new UnixDomainSocketEndPoint(At(socket)));
+        return (server, UrisOf(socket));
+    }
+
+    private async Task StartAsync()
+    {
+        var capture = _capture = await MachineCapture.OpenAsync(new CaptureOptions
         {
             Machine = Machine, Epoch = Epoch.First, StateFolder = At("capture"),
             Disks = [.. Names.Select((name, i) => new CaptureDisk(new DiskGeometry((ushort)i, name, DiskBytes), At(name + ".raw")))],
         }, RealFileSystem.Instance, TimeProvider.System);
-        _stopCapture = new CancellationTokenSource();
-        _running = _capture.RunAsync(_client, _stopCapture.Token);
-        var exports = new NbdExports();
-        foreach (var disk in _capture.Disks) exports.Add(new NbdExport(disk.Geometry.Name, disk, "live"));
-        _nbd = new NbdServer(exports, new NbdServerOptions(), TimeProvider.System);
-        _nbd.Listen(new UnixDomainSocketEndPoint(At("nbd.sock")));
+        capture.MarkAllUnsynced();
+        _running = capture.RunAsync(_client, _stopCapture.Token);
+        (_nbd, _) = Serve("nbd.sock", i => capture.Disks[i]);
+        await capture.StartSynchronizationAsync();
     }
 
-    internal async Task CloseCaptureAsync()
-    {
-        if (_capture is null) return;
-        await _nbd!.DisposeAsync();
-        await _stopCapture.CancelAsync();
-        await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        await _capture.DisposeAsync();
-        _stopCapture.Dispose();
-        _capture = null;
-    }
-
-    internal Task CutLinkAsync() => _link.CancelAsync();
-
-    /// <summary>Every write so far is in a consistent store, and the stream runs.</summary>
-    internal bool IsProtected => Capture.Status().Mode == CaptureMode.Streaming && Stores.ReportOf(Machine).Consistent;
-
-    /// <summary>Serves disks that are not captured (a view, an overlay) until the result is disposed.</summary>
-    internal (NbdServer Server, string[] Uris) Serve(string socket, Func<ushort, IBlockDevice> disk)
-    {
-        var exports = new NbdExports();
-        for (ushort i = 0; i < Names.Length; i++) exports.Add(new NbdExport(Names[i], disk(i), "replica"));
-        var server = new NbdServer(exports, new NbdServerOptions(), TimeProvider.System);
-        server.Listen(new UnixDomainSocketEndPoint(At(socket)));
-        return (server, [.. Names.Select(n => $"nbd+unix:///{n}?socket={At(socket)}")]);
-    }
+    private string[] UrisOf(string socket) => [.. Names.Select(n => $"nbd+unix:///{n}?socket={At(socket)}")];
 
     public async ValueTask DisposeAsync()
     {
-        await _link.CancelAsync();
-        await CloseCaptureAsync();
+        await _target.CutLinkAsync();
+        if (_nbd is not null) await _nbd.DisposeAsync();
+        await _stopCapture.CancelAsync();
+        await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (_capture is not null) await _capture.DisposeAsync();
         await _client.DisposeAsync();
-        await _listener.DisposeAsync();
-        await Stores.DisposeAsync();
-        _targetIdentity.Dispose();
+        await _target.DisposeAsync();
         _agentIdentity.Dispose();
-        _authority.Dispose();
-        _link.Dispose();
+        _stopCapture.Dispose();
         Directory.Delete(_folder, recursive: true);
     }
 }
