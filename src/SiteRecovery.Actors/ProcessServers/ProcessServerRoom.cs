@@ -8,42 +8,51 @@ using SiteRecovery.Domain.History;
 namespace SiteRecovery.Actors.ProcessServers;
 
 /// <summary>
-/// The process server's part of the data plane, put together: agents' streams → compress → the machine's master target. It belongs
+/// The process server's part of the data plane, put together: agents' streams → compress → spool → the machine's master target. It belongs
 /// to the process and not to the actor system, so that agents and streams go on while the node leaves and rejoins its cluster.
 /// </summary>
 public sealed class ProcessServerRoom : IAsyncDisposable
 {
     private readonly ChannelListener _listener;
 
-    public ProcessServerRoom(string folder, IPEndPoint listen, PeerIdentity identity, IFileSystem files, TimeProvider time)
+    /// <param name="spoolBytesMax">What may wait on disk, all machines together.</param>
+    public ProcessServerRoom(string folder, IPEndPoint listen, long spoolBytesMax, PeerIdentity identity, IFileSystem files, TimeProvider time)
     {
         files.CreateDirectory(folder);
         var options = new ChannelOptions { Time = time };
         Routes = new MachineRoutes(Path.Combine(folder, "routes.json"), files);
         Upstreams = new Upstreams(Routes, identity, options);
-        var server = new ChannelServer(new CompressingTarget(new RoutedTarget(Upstreams.Of), Routes.CompressionOf), options, Routes.Authorise);
+        Spool = new SpoolTarget(new SpoolOptions { Folder = Path.Combine(folder, "spool"), BytesMax = spoolBytesMax }, Upstreams.Of, files, time);
+        var server = new ChannelServer(new CompressingTarget(Spool, Routes.CompressionOf), options, Routes.Authorise);
         _listener = new ChannelListener(listen, identity.ForServer(), options, (stream, peer, stop) => server.RunAsync(stream, peer, stop), Sessions.RunAsync);
     }
 
     public MachineRoutes Routes { get; }
     public Upstreams Upstreams { get; }
+    public SpoolTarget Spool { get; }
     public AgentSessions Sessions { get; } = new();
 
     public void Start() => _listener.Start();
 
     /// <summary>Null where nothing of the machine has come by here.</summary>
-    public SpoolReport? SpoolReportOf(MachineId machine) => Routes.Find(machine) is null ? null : new SpoolReport(0, null, true, null, Upstreams.ClockOffsetOf(machine));
+    public SpoolReport? SpoolReportOf(MachineId machine)
+    {
+        if (Routes.Find(machine) is null) return null;
+        var spool = Spool.StatusOf(machine);
+        return new SpoolReport(spool.Bytes, spool.OldestAt, spool.Connected, spool.LastError, Upstreams.ClockOffsetOf(machine));
+    }
 
     /// <summary>Protection has ended: nothing of the machine is kept or sent on.</summary>
-    public Task ForgetAsync(MachineId machine)
+    public async Task ForgetAsync(MachineId machine)
     {
         Routes.Remove(machine);
-        return Task.CompletedTask;
+        await Spool.RemoveAsync(machine);
     }
 
     public async ValueTask DisposeAsync()
     {
         await _listener.DisposeAsync();
+        await Spool.DisposeAsync();
         await Upstreams.DisposeAsync();
     }
 }

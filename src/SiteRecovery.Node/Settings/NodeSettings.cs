@@ -10,7 +10,7 @@ public sealed record NodeSettings(
     string Name, string Site, IReadOnlyList<string> Roles, string Address, string DataFolder, NodePorts Ports,
     long BodyBytesMax, TimeSpan WaitMax, int ListItemsMax, TimeSpan AskTimeout,
     TimeSpan StableAfter, TimeSpan HeartbeatPause, string PersistenceProvider, string ConnectionStringFile,
-    TimeSpan JoinTokenValidity, string LogLevel)
+    TimeSpan JoinTokenValidity, string LogLevel, long SpoolBytesMax)
 {
     public bool Is(string role) => Roles.Contains(role);
 
@@ -35,7 +35,7 @@ public sealed record NodeSettings(
             (long)SettingValues.Size(root.GetString("http.body-bytes-max"))!,
             Seconds(root, "http.wait-max"), root.GetInt("http.list-items-max"), Seconds(root, "http.ask-timeout"),
             Seconds(root, "cluster.stable-after"), Seconds(root, "cluster.heartbeat-pause"), provider, connection,
-            Seconds(root, "pki.join-token-validity"), root.GetString("log.level"));
+            Seconds(root, "pki.join-token-validity"), root.GetString("log.level"), (long)SettingValues.Size(root.GetString("process-server.spool-bytes-max"))!);
     }
 
     private static TimeSpan Seconds(Config root, string key) => TimeSpan.FromSeconds(SettingValues.Duration(root.GetString(key))!.Value);

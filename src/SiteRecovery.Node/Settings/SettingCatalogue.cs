@@ -30,6 +30,7 @@ public static class SettingCatalogue
         new("siterecovery.http.ask-timeout", SettingKind.Duration, 1, 120),
         new("siterecovery.cluster.stable-after", SettingKind.Duration, 1, 600),
         new("siterecovery.cluster.heartbeat-pause", SettingKind.Duration, 1, 120),
+        new("siterecovery.process-server.spool-bytes-max", SettingKind.Bytes, 64 << 20, 1L << 50),
         new("siterecovery.persistence.provider", SettingKind.Text, OneOf: ["sqlite", "postgresql", "sqlserver"]),
         new("siterecovery.persistence.connection-string-file", SettingKind.Text),
         new("siterecovery.pki.join-token-validity", SettingKind.Duration, 60, 7 * 86400),

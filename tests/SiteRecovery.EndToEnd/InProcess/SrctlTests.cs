@@ -1,6 +1,8 @@
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Text.Json.Nodes;
+using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Node.Hosting;
-using SiteRecovery.Node.Http;
-using SiteRecovery.Node.Identity;
 using SiteRecovery.Node.Settings;
 
 namespace SiteRecovery.EndToEnd.InProcess;
@@ -28,16 +30,14 @@ public sealed class NodeForSrctl : IAsyncLifetime
             ["siterecovery.node.site"] = "lab", ["siterecovery.node.roles"] = "configuration-server,process-server,master-target",
             ["siterecovery.ports.http"] = "0", ["siterecovery.ports.cluster"] = "0", ["siterecovery.ports.data"] = "0", ["siterecovery.ports.agent"] = "0",
         });
-        Directory.CreateDirectory(Data);
-        using (var before = new DataFolder(Data))
-        {
-            var tokens = new ConfigurationFile(before, TimeProvider.System);
-            File.WriteAllText(before.In("admin.token"), tokens.AddToken("admin", AccessRole.Administrator));
-            File.WriteAllText(ViewerToken, tokens.AddToken("eve", AccessRole.Viewer));
-        }
         _node = await RunningNode.StartAsync(NodeSettings.Of(config, Data), config, null, TimeProvider.System, Stop);
         var srctl = NewSrctl();
         while ((await srctl.RunAsync("node", "list", "--data", Data)).Out.Contains(" up ", StringComparison.Ordinal) is false) Stop.ThrowIfCancellationRequested();
+        var pki = PeerIdentity.Load(Path.Combine(Data, "pki"));
+        using var http = new HttpClient(PeerTrust.HttpHandler(pki.AuthorityCertificate)) { BaseAddress = new Uri(Url) };
+        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(Path.Combine(Data, "admin.token"), Stop)).Trim());
+        using var made = await http.PostAsJsonAsync("/api/v1/tokens", new { name = "eve", role = "viewer" }, Stop);
+        await File.WriteAllTextAsync(ViewerToken, (string)(await made.Content.ReadFromJsonAsync<JsonNode>(Stop))!["token"]!, Stop);
     }
 
     public async Task DisposeAsync()
