@@ -125,7 +125,7 @@ public sealed class RunningNode : IAsyncDisposable
         services.AddProblemDetails();
         services.AddOpenApi("v1");
         services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter("SiteRecovery", "Microsoft.AspNetCore.Hosting", "System.Runtime").AddPrometheusExporter());
-        if (identity.Authority is not null) services.AddHostedService<FirstToken>();
+        if (identity.Authority is not null) services.AddSingleton<FirstToken>().AddHostedService(provider => provider.GetRequiredService<FirstToken>());
         var app = builder.Build();
         AdminEndpoint.Map(app);
         return app;

@@ -9,19 +9,31 @@ public sealed class FirstToken(DataFolder folder, ControlPlane control, TimeProv
 {
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
 
+    private string _secret = "";
+
+    /// <summary>Whether the cluster's configuration has answered: only then does the token open anything.</summary>
+    public bool IsSeeded { get; private set; }
+
+    public override Task StartAsync(CancellationToken cancellationToken)
+    {
+        _secret = Secret(folder.In("admin.token"));
+        return base.StartAsync(cancellationToken);
+    }
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        var path = folder.In("admin.token");
         while (!stoppingToken.IsCancellationRequested)
         {
             try
             {
-                await control.ConfigureAsync(new SeedToken("first-node", new AccessToken("admin", TokenStore.HashOf(Secret(path)), TokenRole.Administrator)), stoppingToken);
+                await control.ConfigureAsync(new SeedToken("first-node", new AccessToken("admin", TokenStore.HashOf(_secret), TokenRole.Administrator)), stoppingToken);
+                IsSeeded = true;
                 return;
             }
             catch (ProblemException)
             {
-                return; // there are tokens already
+                IsSeeded = true; // there are tokens already
+                return;
             }
             catch (Exception notYet) when (notYet is Akka.Actor.AskTimeoutException or InvalidOperationException)
             {

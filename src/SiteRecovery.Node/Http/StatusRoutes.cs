@@ -25,7 +25,8 @@ public static class StatusRoutes
     public static void MapHealth(WebApplication app)
     {
         app.MapGet("/healthz/live", () => "live").NeedsNoToken().ExcludeFromDescription();
-        app.MapGet("/healthz/ready", (ClusterHost cluster) => Cluster.Get(cluster.System).SelfMember.Status == MemberStatus.Up
+        app.MapGet("/healthz/ready", (ClusterHost cluster, IServiceProvider services) =>
+            Cluster.Get(cluster.System).SelfMember.Status == MemberStatus.Up && services.GetService<FirstToken>() is null or { IsSeeded: true }
             ? "ready"
             : throw new ProblemException(503, "notReady", "The node is not an active member of the cluster yet.", "Wait, or look into its log.")).NeedsNoToken().ExcludeFromDescription();
     }
