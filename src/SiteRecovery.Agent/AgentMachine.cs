@@ -135,11 +135,13 @@ public sealed class AgentMachine : IAsyncDisposable
         return file.LengthBytes > 0 ? file.LengthBytes : throw new AgentProblem($"the disk {path} is empty");
     }
 
-    /// <summary>Protection ends: the disk is no longer served or captured, its bitmaps go.</summary>
-    public async Task ReleaseAsync()
+    /// <summary>Protection ends: nothing is captured any more and the bitmaps go. The result are the disks that somebody had open.</summary>
+    public async Task<IReadOnlyList<ReleasedDisk>> ReleaseAsync()
     {
+        ReleasedDisk[] open = [.. _assignment.Disks.Where(d => _nbd.ConnectionsOf(ExportName(d.Name)) > 0 && !_capture.IsFenced).Select(d => new ReleasedDisk(ExportName(d.Name), d.Path))];
         await DisposeAsync();
         Directory.Delete(_folder, recursive: true);
+        return open;
     }
 
     public async ValueTask DisposeAsync()

@@ -15,6 +15,7 @@ public sealed class AgentService : IAsyncDisposable
     private readonly PeerIdentity _identity;
     private readonly NbdExports _exports = new();
     private readonly NbdServer _nbd;
+    private readonly ReleasedDisks _released;
     private readonly ChannelClient _target;
     private readonly string _machinesFolder, _socket;
     private readonly TimeProvider _time;
@@ -27,6 +28,7 @@ public sealed class AgentService : IAsyncDisposable
         _machinesFolder = Path.Combine(Path.GetFullPath(options.DataFolder), "machines");
         _socket = UnixSocketPath.Checked(Path.Combine(Path.GetFullPath(options.DataFolder), "nbd.sock"));
         _nbd = new NbdServer(_exports, new NbdServerOptions(), time);
+        _released = new ReleasedDisks(Path.Combine(Path.GetFullPath(options.DataFolder), "released.json"), _exports, _nbd, time);
         _target = new ChannelClient(ConnectAsync, new ChannelOptions { Time = time });
     }
 
@@ -39,6 +41,7 @@ public sealed class AgentService : IAsyncDisposable
             var problem = await agent.TryAsync(() => agent.ProtectAsync(kept));
             if (problem is not null) await Console.Error.WriteLineAsync($"machine {kept.Machine} is not served: {problem}");
         }
+        agent._released.Resume();
         agent._nbd.Listen(new UnixDomainSocketEndPoint(agent._socket));
         await Console.Out.WriteLineAsync($"agent {home.Name} of site {home.Site} serves disks at {agent._socket}");
         return agent;
@@ -94,6 +97,7 @@ public sealed class AgentService : IAsyncDisposable
             try
             {
                 machines = [.. _machines.Values.Select(m => m.Status())];
+                await _released.TidyAsync();
             }
             finally
             {
@@ -121,6 +125,7 @@ public sealed class AgentService : IAsyncDisposable
         {
             RefuseIfTaken(inspect.Path, null);
             size = AgentMachine.SizeOf(inspect.Path);
+            if (_released.Has(inspect.Path)) return Task.CompletedTask; // it is this agent that holds it
             using var free = DiskLock.TryTake(inspect.Path) ?? throw InUse(inspect.Path);
             return Task.CompletedTask;
         });
@@ -169,6 +174,7 @@ public sealed class AgentService : IAsyncDisposable
             _machines.Remove(wanted.Machine);
             await machine.DisposeAsync();
         }
+        foreach (var disk in wanted.Disks) await _released.LetGoAsync(disk.Path);
         var folder = Path.Combine(_machinesFolder, wanted.Machine);
         _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _socket, _exports, _nbd, _target, _time);
     }
@@ -182,7 +188,9 @@ public sealed class AgentService : IAsyncDisposable
 
     private async Task ReleaseAsync(string name)
     {
-        if (_machines.Remove(name, out var machine)) await machine.ReleaseAsync();
+        if (!_machines.Remove(name, out var machine)) return;
+        foreach (var disk in await machine.ReleaseAsync())
+            if (_released.Add(disk) is { } problem) await Console.Error.WriteLineAsync($"{disk.ExportName} is not served any longer: {problem}");
     }
 
     /// <summary>Runs one change at a time; null, or what went wrong.</summary>
@@ -238,6 +246,7 @@ public sealed class AgentService : IAsyncDisposable
     {
         await _nbd.DisposeAsync();
         foreach (var machine in _machines.Values) await machine.DisposeAsync();
+        await _released.DisposeAsync();
         await _target.DisposeAsync();
         _identity.Dispose();
     }

@@ -18,6 +18,8 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
 
     public int Connections => Volatile.Read(ref _connected);
 
+    public int ConnectionsOf(string exportName) => _connections.Keys.Count(c => c.ExportName == exportName);
+
     /// <summary>Starts to listen, on as many endpoints as wanted; returns the endpoint bound (port 0 becomes the real port).</summary>
     public EndPoint Listen(EndPoint endpoint)
     {

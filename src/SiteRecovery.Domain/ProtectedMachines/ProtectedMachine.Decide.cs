@@ -76,7 +76,8 @@ public sealed partial record ProtectedMachine
     {
         _ when !CommandId.IsValid(command.Id.Value) => ("The command's id is malformed.", $"Use 1 to {CommandId.LengthMax} letters, digits, '-', '_' or ':'."),
         EnableProtection c => ProblemOf(c),
-        UnplannedFailover c when c.Point.Epoch > Epoch || c.Point.Sequence <= Sequence.None =>
+        // Sequence 0 is a disk that nobody has written to since it was protected.
+        UnplannedFailover c when c.Point.Epoch > Epoch || c.Point.Epoch < Epoch.First || c.Point.Sequence < Sequence.None =>
             ($"The point {c.Point.Id} is not in this machine's history.", "Choose one of its recovery points."),
         _ => null,
     };

@@ -128,7 +128,7 @@ public sealed class DemoStory(DemoOptions options, TimeProvider time, DemoScreen
         var action = $"/api/v1/machines/{Machine}/unplanned-failover";
         var dryRun = await _secondary.PostAsync(action + "?dryRun=true", new { point = "latest" }, stop);
         screen.Say($"dry run: point {dryRun["point"]!["id"]}, predicted RPO {dryRun["predictedRpo"]}, steps {string.Join(", ", dryRun["steps"]!.AsArray())}");
-        foreach (var warning in dryRun["warnings"]!.AsArray()) screen.Say($"warning {warning!["code"]}: {warning["warning"]}");
+        foreach (var warning in dryRun["warnings"]!.AsArray()) screen.Say($"warning {warning!["code"]}: {warning["detail"]}");
         var begun = time.GetTimestamp();
         var job = await _secondary.PostAsync(action, new { point = dryRun["point"]!["id"]!.GetValue<string>(), acknowledge = dryRun["warnings"]!.AsArray().Select(w => w!["code"]!.GetValue<string>()) }, stop);
         await _secondary.FinishAsync(job, stop);

@@ -8,6 +8,7 @@ using SiteRecovery.Actors.Sites;
 using SiteRecovery.Domain.Vaults;
 using SiteRecovery.Node.Http;
 using SiteRecovery.Node.Identity;
+using SiteRecovery.Node.Metrics;
 using SiteRecovery.Node.Settings;
 
 namespace SiteRecovery.Node.Hosting;
@@ -86,6 +87,7 @@ public sealed class RunningNode : IAsyncDisposable
             console.UseUtcTimestamp = true;
         })
         .SetMinimumLevel(Enum.Parse<LogLevel>(settings.LogLevel, ignoreCase: true)).AddFilter("Microsoft", LogLevel.Warning)
+        .AddFilter("Akka", settings.LogLevel is "trace" or "debug" ? LogLevel.Debug : LogLevel.Warning)
         .AddFilter("Microsoft.AspNetCore.Diagnostics.ExceptionHandlerMiddleware", LogLevel.None); // Problems logs what is unexpected
 
     private static async Task<NodeIdentity> IdentifyAsync(
@@ -122,9 +124,18 @@ public sealed class RunningNode : IAsyncDisposable
         services.AddSingleton(settings).AddSingleton(identity).AddSingleton(endpoints).AddSingleton(folder).AddSingleton(time);
         services.AddSingleton(cluster).AddSingleton<ControlPlane>().AddSingleton<TokenStore>().AddSingleton<JoinDesk>();
         services.ConfigureHttpJsonOptions(json => JsonForms.AddTo(json.SerializerOptions));
+        // What is wrong with a body is told by Problems, with the property's name.
+        services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
         services.AddProblemDetails();
-        services.AddOpenApi("v1");
-        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter("SiteRecovery", "Microsoft.AspNetCore.Hosting", "System.Runtime").AddPrometheusExporter());
+        services.AddOpenApi("v1", openApi => openApi.AddDocumentTransformer((document, _, _) =>
+        {
+            // The document is the same on every node: it names no server.
+            document.Servers?.Clear();
+            document.Info.Title = "SiteRecovery HTTP admin endpoint";
+            return Task.CompletedTask;
+        }));
+        services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(ClusterMetrics.MeterName, "Microsoft.AspNetCore.Hosting", "System.Runtime").AddPrometheusExporter());
+        ClusterMetrics.AddTo(services, settings);
         if (identity.Authority is not null) services.AddSingleton<FirstToken>().AddHostedService(provider => provider.GetRequiredService<FirstToken>());
         var app = builder.Build();
         AdminEndpoint.Map(app);

@@ -12,7 +12,7 @@ namespace SiteRecovery.Node.Http;
 public sealed record ActionBody(string? Point = null, IReadOnlyList<string>? Acknowledge = null);
 
 /// <summary>Something to know before a risky action; its code must be echoed in <c>acknowledge</c>.</summary>
-public sealed record ActionWarning(string Code, string Warning);
+public sealed record ActionWarning(string Code, string Detail);
 
 /// <summary>What an action would do, decided by the same rules and not carried out.</summary>
 /// <param name="PredictedRto">Null: it has not been measured for this machine.</param>
@@ -89,7 +89,7 @@ public static class MachineActionRoutes
     {
         var open = warnings.Where(w => !acknowledged.Contains(w.Code)).ToArray();
         if (open.Length == 0 || IsDryRun(context)) return;
-        throw new ProblemException(422, "acknowledgeNeeded", string.Join(' ', open.Select(w => w.Warning)), $"If that is meant, repeat it with acknowledge: {string.Join(", ", warnings.Select(w => w.Code))}.")
+        throw new ProblemException(422, "acknowledgeNeeded", string.Join(' ', open.Select(w => w.Detail)), $"If that is meant, repeat it with acknowledge: {string.Join(", ", warnings.Select(w => w.Code))}.")
         {
             More = { ["warnings"] = warnings },
         };

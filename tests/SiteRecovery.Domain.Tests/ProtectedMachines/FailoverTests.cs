@@ -129,8 +129,12 @@ public sealed class FailoverTests
     public void A_point_outside_the_history_is_refused()
     {
         Assert.Equal(RefusalCode.Invalid, new Story().Protected().FailedOverTo(Story.Point with { Epoch = new(2) }).Refusal.Code);
-        Assert.Equal(RefusalCode.Invalid, new Story().Protected().FailedOverTo(Story.Point with { Sequence = Sequence.None }).Refusal.Code);
+        Assert.Equal(RefusalCode.Invalid, new Story().Protected().FailedOverTo(Story.Point with { Epoch = new(0) }).Refusal.Code);
     }
+
+    [Fact]
+    public void A_disk_that_nobody_wrote_to_since_it_was_protected_can_fail_over() =>
+        Assert.Equal("UnplannedFailoverInProgress", new Story().Protected().FailedOverTo(Story.Point with { Sequence = Sequence.None }).Phase);
 
     [Fact]
     public void A_failover_during_a_resynchronization_cancels_that_job()

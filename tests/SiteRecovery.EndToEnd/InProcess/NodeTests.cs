@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Node.Hosting;
@@ -23,6 +24,7 @@ public sealed class NodeTests : IDisposable
             using var http = Client(node);
             await ReadyAsync(http);
             await RefusesAsync(http);
+            await DescribesItselfAsync(http);
         }
         await using var again = await StartAsync();
         Assert.Equal(first, again.Endpoints);
@@ -33,6 +35,23 @@ public sealed class NodeTests : IDisposable
         using var policy = await client.GetAsync("/api/v1/policies/gold", _stop.Token);
         Assert.Equal("15s", (string)JsonNode.Parse(await policy.Content.ReadAsStringAsync())!["rpoThreshold"]!);
         await Assert.ThrowsAsync<SettingsException>(StartAsync); // the directory is held
+    }
+
+    /// <summary>The committed document is the one served; SITERECOVERY_APPROVE=1 makes it so.</summary>
+    private async Task DescribesItselfAsync(HttpClient http)
+    {
+        var served = JsonNode.Parse(await http.GetStringAsync("/openapi/v1.json", _stop.Token))!.ToJsonString(new JsonSerializerOptions { WriteIndented = true }) + "\n";
+        var committed = Path.Combine(RootOfRepository(), "src", "SiteRecovery.Node", "openapi", "v1.json");
+        if (Environment.GetEnvironmentVariable("SITERECOVERY_APPROVE") == "1") await File.WriteAllTextAsync(committed, served, _stop.Token);
+        Assert.True(await File.ReadAllTextAsync(committed, _stop.Token) == served,
+            "the HTTP API is not what src/SiteRecovery.Node/openapi/v1.json says: run this test with SITERECOVERY_APPROVE=1 and read the diff");
+    }
+
+    private static string RootOfRepository()
+    {
+        var folder = new DirectoryInfo(AppContext.BaseDirectory);
+        while (!File.Exists(Path.Combine(folder.FullName, "SiteRecovery.sln"))) folder = folder.Parent!;
+        return folder.FullName;
     }
 
     private async Task RefusesAsync(HttpClient http)

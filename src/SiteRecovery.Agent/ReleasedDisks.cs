@@ -1,0 +1,98 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using SiteRecovery.DataPlane.Nbd;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.Agent;
+
+/// <summary>A disk whose protection has ended while a guest had it open.</summary>
+public sealed record ReleasedDisk(string ExportName, string Path);
+
+/// <summary>
+/// Disks that are served on without capture: a guest must not lose its disk because its protection ends. A disk is let go when
+/// nobody has had it open for a while, or when it is protected anew.
+/// </summary>
+public sealed class ReleasedDisks(string file, NbdExports exports, NbdServer nbd, TimeProvider time)
+{
+    /// <summary>Longer than a guest takes to connect again.</summary>
+    public static TimeSpan Patience { get; } = TimeSpan.FromMinutes(10);
+
+    private sealed record Serving(FileDevice Device, DiskLock Lock, DateTimeOffset LastOpen);
+
+    private readonly Dictionary<ReleasedDisk, Serving> _serving = [];
+
+    /// <summary>What an earlier process served is served again. A disk that cannot be opened is let go.</summary>
+    public void Resume()
+    {
+        var kept = RealFileSystem.Instance.TryReadAll(file) is { } bytes ? JsonSerializer.Deserialize(bytes, ReleasedJson.Default.ReleasedDiskArray) ?? [] : [];
+        foreach (var disk in kept) TryServe(disk);
+    }
+
+    public bool Has(string path) => _serving.Keys.Any(d => d.Path == path);
+
+    /// <summary>Null, or why the disk is not served on.</summary>
+    public string? Add(ReleasedDisk disk)
+    {
+        var problem = TryServe(disk);
+        Save();
+        return problem;
+    }
+
+    /// <summary>The disk is protected anew: whoever has it open connects again, to the captured disk.</summary>
+    public async Task LetGoAsync(string path)
+    {
+        foreach (var disk in _serving.Keys.Where(d => d.Path == path).ToArray()) await LetGoAsync(disk);
+    }
+
+    /// <summary>Now and then: lets go of what nobody has had open for long.</summary>
+    public async Task TidyAsync()
+    {
+        var now = time.GetUtcNow();
+        foreach (var (disk, serving) in _serving.ToArray())
+        {
+            if (nbd.ConnectionsOf(disk.ExportName) > 0) _serving[disk] = serving with { LastOpen = now };
+            else if (now - serving.LastOpen > Patience) await LetGoAsync(disk);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var serving in _serving.Values)
+        {
+            await serving.Device.DisposeAsync();
+            serving.Lock.Dispose();
+        }
+    }
+
+    private string? TryServe(ReleasedDisk disk)
+    {
+        try
+        {
+            var held = DiskLock.TryTake(disk.Path);
+            if (held is null) return $"the disk {disk.Path} is in use by another program";
+            var device = new FileDevice(RealFileSystem.Instance.Open(disk.Path, FileOpening.ReadWrite), readOnly: false);
+            exports.Add(new NbdExport(disk.ExportName, device, "no longer protected"));
+            _serving[disk] = new Serving(device, held, time.GetUtcNow());
+            return null;
+        }
+        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
+        {
+            return problem.Message;
+        }
+    }
+
+    private async Task LetGoAsync(ReleasedDisk disk)
+    {
+        if (!_serving.Remove(disk, out var serving)) return;
+        exports.Remove(disk.ExportName);
+        await nbd.CloseConnectionsAsync(disk.ExportName, CancellationToken.None);
+        await serving.Device.DisposeAsync();
+        serving.Lock.Dispose();
+        Save();
+    }
+
+    private void Save() => RealFileSystem.Instance.Replace(file, JsonSerializer.SerializeToUtf8Bytes([.. _serving.Keys], ReleasedJson.Default.ReleasedDiskArray));
+}
+
+[JsonSerializable(typeof(ReleasedDisk[]))]
+internal sealed partial class ReleasedJson : JsonSerializerContext;

@@ -1,0 +1,56 @@
+using System.Net.Http.Json;
+
+namespace SiteRecovery.EndToEnd.InProcess;
+
+/// <summary>What is wrong is refused with a remedy, and changes nothing.</summary>
+[Collection(OnTwoSites.Name)]
+public sealed class BadInputTests(TwoSites sites)
+{
+    [Fact]
+    public async Task A_machine_that_cannot_be_protected_is_refused_and_leaves_no_trace()
+    {
+        var disk = sites.NewDisk("bad-input.raw");
+        await TwoSites.ProblemAsync(await sites.ProtectAsync("bad1", sites.At("nowhere.raw")), 422, "agentRefused");
+        await TwoSites.ProblemAsync(await sites.ProtectAsync("bad1", "relative.raw"), 400, "invalid");
+        await TwoSites.ProblemAsync(await sites.ProtectAsync("bad1", disk, policy: "platinum"), 404, "notFound");
+        await TwoSites.ProblemAsync(await sites.ProtectAsync("bad1", disk, vault: "none"), 404, "notFound");
+        await TwoSites.ProblemAsync(await sites.ProtectAsync("bad1", disk, agent: "none"), 404, "notFound");
+        await TwoSites.ProblemAsync(await sites.ProtectAsync("Bad Name", disk), 400, "invalid");
+        await TwoSites.ProblemAsync(await sites.Http.PostAsJsonAsync("/api/v1/machines", new { name = "bad1", vualt = "main" }, sites.Stop), 400, "invalid");
+        await TwoSites.ProblemAsync(await sites.Http.GetAsync("/api/v1/machines/bad1", sites.Stop), 404, "notFound");
+        Assert.DoesNotContain((await sites.GetAsync("/api/v1/machines"))["items"]!.AsArray(), m => (string)m!["name"]! == "bad1");
+    }
+
+    [Fact]
+    public async Task A_disk_that_another_program_holds_or_that_is_protected_already_is_refused()
+    {
+        var disk = sites.NewDisk("held.raw");
+        using (DataPlane.Storage.DiskLock.TryTake(disk))
+        {
+            var problem = await TwoSites.ProblemAsync(await sites.ProtectAsync("held1", disk), 422, "agentRefused");
+            Assert.Contains("in use", (string)problem["detail"]!, StringComparison.Ordinal);
+        }
+        using (var accepted = await sites.ProtectAsync("held1", disk)) Assert.True(accepted.IsSuccessStatusCode, await accepted.Content.ReadAsStringAsync(sites.Stop));
+        var taken = await TwoSites.ProblemAsync(await sites.ProtectAsync("held2", disk), 422, "agentRefused");
+        Assert.Contains("held1", (string)taken["detail"]!, StringComparison.Ordinal);
+        await TwoSites.ProblemAsync(await sites.ProtectAsync("held1", disk), 409, "notAllowedInState");
+    }
+
+    [Fact]
+    public async Task Points_and_actions_that_the_machine_does_not_have_are_refused_with_what_it_has()
+    {
+        using (var accepted = await sites.ProtectAsync("points1", sites.NewDisk("points1.raw"))) accepted.EnsureSuccessStatusCode();
+        await sites.UntilStateAsync("points1", "Protected");
+        await sites.UntilAsync(async () => (await sites.MachineAsync("points1"))["newestPoint"] is not null);
+        await TwoSites.ProblemAsync(await FailOverAsync(new { point = "e7-s1" }), 404, "unknownPoint");
+        await TwoSites.ProblemAsync(await FailOverAsync(new { point = "yesterday" }), 400, "invalid");
+        await TwoSites.ProblemAsync(await FailOverAsync(new { point = "at:2001-01-01T00:00:00Z" }), 404, "unknownPoint");
+        var warned = await TwoSites.ProblemAsync(await FailOverAsync(new { point = "latest" }), 422, "acknowledgeNeeded");
+        Assert.Equal("sourceReachable", (string)warned["warnings"]![0]!["code"]!);
+        var refused = await TwoSites.ProblemAsync(await sites.Http.PostAsJsonAsync("/api/v1/machines/points1/commit", new { }, sites.Stop), 409, "notAllowedInState");
+        Assert.Contains("pause", refused["allowedActions"]!.AsArray().Select(a => (string)a!));
+        Assert.Equal("Protected", (string)(await sites.MachineAsync("points1"))["state"]!);
+    }
+
+    private Task<HttpResponseMessage> FailOverAsync(object body) => sites.Http.PostAsJsonAsync("/api/v1/machines/points1/unplanned-failover", body, sites.Stop);
+}

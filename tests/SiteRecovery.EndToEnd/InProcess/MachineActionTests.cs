@@ -1,0 +1,148 @@
+using System.Net.Http.Json;
+using System.Text.Json.Nodes;
+using SiteRecovery.DataPlane.Nbd;
+using SiteRecovery.Node.Demo;
+
+namespace SiteRecovery.EndToEnd.InProcess;
+
+/// <summary>A machine's actions through the HTTP admin endpoint, with a writer on its disk.</summary>
+[Collection(OnTwoSites.Name)]
+public sealed class MachineActionTests(TwoSites sites)
+{
+    [Fact]
+    public async Task Pause_tracks_and_resume_sends_only_what_changed()
+    {
+        await ProtectedAsync("pause1", 8 << 20);
+        await sites.ActAsync("pause1", "pause");
+        await sites.UntilAsync(async () => (string)(await sites.MachineAsync("pause1"))["replication"]!["agentMode"]! == "Paused");
+        var before = await sites.MachineAsync("pause1");
+        await WriteAsync("pause1", 3 << 20, 7);
+        await sites.UntilAsync(async () => (long)(await sites.MachineAsync("pause1"))["lag"]!["bytes"]! > 0);
+        Assert.Equal((string)before["newestPoint"]!["id"]!, (string)(await sites.MachineAsync("pause1"))["newestPoint"]!["id"]!);
+
+        await sites.ActAsync("pause1", "resume");
+        await sites.UntilAsync(async () => await sites.MachineAsync("pause1") is var m && (string)m["state"]! == "Protected" && (long)m["lag"]!["bytes"]! == 0
+            && (string)m["newestPoint"]!["id"]! != (string)before["newestPoint"]!["id"]!);
+        var sent = (long)(await sites.MachineAsync("pause1"))["replication"]!["bytesSent"]! - (long)before["replication"]!["bytesSent"]!;
+        Assert.InRange(sent, 1, 1 << 20);
+    }
+
+    [Fact]
+    public async Task Resynchronize_compares_every_block_and_mends_what_was_changed_behind_the_agents_back()
+    {
+        await ProtectedAsync("resync1", 4 << 20);
+        await using (var disk = new FileStream(sites.At("resync1.raw"), FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite))
+        {
+            disk.Position = 1 << 20;
+            disk.WriteByte(0x5A);
+            disk.Flush(flushToDisk: true);
+        }
+        var job = await sites.ActAsync("resync1", "resynchronize");
+        Assert.Equal("succeeded", (string)job["status"]!);
+        Assert.Equal("Protected", (string)(await sites.MachineAsync("resync1"))["state"]!);
+        await sites.ActAsync("resync1", "unplanned-failover", new { point = "latest", acknowledge = new[] { "sourceReachable", "sourceUnreachable" } });
+        Assert.Equal(0x5A, (await ReadReplicaAsync("resync1", 1 << 20))[0]);
+    }
+
+    [Fact]
+    public async Task A_job_goes_on_over_a_restart_of_the_configuration_server_and_a_repeated_key_finds_it()
+    {
+        await ProtectedAsync("jobs1", 1 << 20);
+        await WriteAsync("jobs1", 0, 9);
+        await sites.UntilAsync(async () => (string)(await sites.MachineAsync("jobs1"))["newestPoint"]!["id"]! == "e1-s1");
+        var first = await PostAsync("jobs1", "unplanned-failover", new { point = "latest", acknowledge = new[] { "sourceReachable", "sourceUnreachable" } }, "key-1");
+        await sites.RestartSecondaryAsync();
+        var again = await PostAsync("jobs1", "unplanned-failover", new { point = "latest" }, "key-1");
+        Assert.Equal((string)first["id"]!, (string)again["id"]!);
+        Assert.StartsWith("succeeded", (string)(await sites.JobAsync(first))["status"]!, StringComparison.Ordinal);
+        Assert.Equal("FailoverCommitPending", (string)(await sites.MachineAsync("jobs1"))["state"]!);
+        Assert.Equal(9, (await ReadReplicaAsync("jobs1", 0))[0]);
+
+        // The source is alive: it learns that its epoch is over, and takes no more writes.
+        await sites.UntilAsync(async () => (bool?)(await sites.MachineAsync("jobs1"))["sourceFenced"] == true);
+        var refused = await Assert.ThrowsAnyAsync<Exception>(() => WriteAsync("jobs1", 0, 10));
+        Assert.True(refused is NbdException { Errno: 1 } or InvalidOperationException, refused.ToString());
+        await sites.ActAsync("jobs1", "commit");
+    }
+
+    [Fact]
+    public async Task A_point_taken_by_hand_is_listed_with_its_label()
+    {
+        await ProtectedAsync("label1", 1 << 20);
+        await WriteAsync("label1", 4096, 3);
+        using var taken = await sites.Http.PostAsJsonAsync("/api/v1/machines/label1/recovery-points", new { label = "before the upgrade" }, sites.Stop);
+        var id = (string)(await taken.Content.ReadFromJsonAsync<JsonNode>(sites.Stop))!["id"]!;
+        await sites.UntilAsync(async () => (await sites.GetAsync("/api/v1/machines/label1/recovery-points"))["items"]!.AsArray()
+            .Any(p => (string)p!["id"]! == id && (string?)p["label"] == "before the upgrade"));
+    }
+
+    [Fact]
+    public async Task Disable_removes_the_store_lets_the_guest_keep_its_disk_and_the_machine_can_be_protected_anew()
+    {
+        await ProtectedAsync("off1", 1 << 20);
+        var uri = await CaptureUriAsync("off1");
+        await using var guest = await NbdAddress.Parse(uri).OpenAsync(sites.Stop);
+        using (var asked = await sites.Http.DeleteAsync("/api/v1/machines/off1?acknowledge=pointsRemoved", sites.Stop))
+            await sites.JobAsync((await asked.Content.ReadFromJsonAsync<JsonNode>(sites.Stop))!);
+        await sites.UntilAsync(async () => (string)(await sites.MachineAsync("off1"))["state"]! == "Unprotected" && (await sites.MachineAsync("off1"))["targetSite"] is null);
+        Assert.False(Directory.Exists(sites.At("secondary/master-target/stores/off1")));
+        await sites.UntilAsync(async () => await CanWriteAsync(uri));
+        using (var accepted = await sites.ProtectAsync("off1", sites.At("off1.raw"))) Assert.True(accepted.IsSuccessStatusCode, await accepted.Content.ReadAsStringAsync(sites.Stop));
+        await sites.UntilStateAsync("off1", "Protected");
+    }
+
+    private static async Task<bool> CanWriteAsync(string uri)
+    {
+        try
+        {
+            await using var guest = await NbdAddress.Parse(uri).OpenAsync(CancellationToken.None);
+            await guest.WriteAsync(0, new byte[4096], true, CancellationToken.None);
+            return true;
+        }
+        catch (Exception notYet) when (notYet is IOException or NbdException)
+        {
+            return false;
+        }
+    }
+
+    private async Task ProtectedAsync(string machine, int bytes)
+    {
+        using var accepted = await sites.ProtectAsync(machine, sites.NewDisk(machine + ".raw", bytes));
+        Assert.True(accepted.IsSuccessStatusCode, await accepted.Content.ReadAsStringAsync(sites.Stop));
+        await sites.UntilStateAsync(machine, "Protected");
+        await sites.UntilAsync(async () => (await sites.MachineAsync(machine))["newestPoint"] is not null);
+    }
+
+    private async Task<string> CaptureUriAsync(string machine)
+    {
+        string? uri = null;
+        await sites.UntilAsync(async () => (uri = (string?)(await sites.MachineAsync(machine))["disks"]![0]!["captureUri"]) is not null);
+        return uri!;
+    }
+
+    private async Task WriteAsync(string machine, long offset, byte value)
+    {
+        await using var disk = await NbdAddress.Parse(await CaptureUriAsync(machine)).OpenAsync(sites.Stop);
+        if (disk.ReadOnly) throw new InvalidOperationException("the disk is read-only");
+        await disk.WriteAsync(offset, Enumerable.Repeat(value, 4096).ToArray(), true, sites.Stop);
+    }
+
+    private async Task<byte[]> ReadReplicaAsync(string machine, long offset)
+    {
+        var exports = await sites.GetAsync($"/api/v1/machines/{machine}/exports");
+        await using var disk = await NbdAddress.Parse((string)exports["items"]![0]!["uri"]!).OpenAsync(sites.Stop);
+        var block = new byte[4096];
+        await disk.ReadAsync(offset, block, sites.Stop);
+        return block;
+    }
+
+    private async Task<JsonNode> PostAsync(string machine, string action, object body, string key)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, $"/api/v1/machines/{machine}/{action}") { Content = JsonContent.Create(body) };
+        request.Headers.Add("Idempotency-Key", key);
+        using var answer = await sites.Http.SendAsync(request, sites.Stop);
+        var text = await answer.Content.ReadAsStringAsync(sites.Stop);
+        Assert.True(answer.IsSuccessStatusCode, text);
+        return JsonNode.Parse(text)!;
+    }
+}

@@ -1,0 +1,150 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Text.Json.Nodes;
+using SiteRecovery.Agent;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Node.Hosting;
+using SiteRecovery.Node.Settings;
+
+namespace SiteRecovery.EndToEnd.InProcess;
+
+/// <summary>Two sites in one process: real nodes in one real cluster over loopback, and an agent of the primary site.</summary>
+public sealed class TwoSites : IAsyncLifetime
+{
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("sr-2sites-");
+    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(4));
+    private readonly CancellationTokenSource _stopAgent = new();
+    private RunningNode? _secondary, _primary;
+    private AgentService? _agent;
+    private Task _agentRuns = Task.CompletedTask;
+
+    internal CancellationToken Stop => _stop.Token;
+    internal HttpClient Http { get; private set; } = null!;
+    internal string At(string name) => Path.Combine(_folder.FullName, name);
+
+    public async Task InitializeAsync()
+    {
+        await StartSecondaryAsync();
+        await File.WriteAllTextAsync(At("node.token"), await TokenAsync("nodes"), Stop);
+        _primary = await StartAsync("primary", "process-server", new JoinOrder(_secondary!.Endpoints.HttpUrl, At("node.token")));
+        await UntilAsync(async () => (await GetAsync("/api/v1/nodes"))["items"]!.AsArray().Count(n => n!["name"] is not null) == 2);
+        await File.WriteAllTextAsync(At("agent.token"), await TokenAsync("agents"), Stop);
+        _agent = await AgentService.StartAsync(new AgentOptions(At("agent"), _secondary.Endpoints.HttpUrl, At("agent.token"), "host1"), TimeProvider.System, Stop);
+        _agentRuns = _agent.RunAsync(_stopAgent.Token);
+        await UntilAsync(async () => (bool)(await GetAsync("/api/v1/agents/host1"))["connected"]!);
+        using var vault = await Http.PutAsJsonAsync("/api/v1/vaults/main", new { sourceSite = "primary", targetSite = "secondary" }, Stop);
+        vault.EnsureSuccessStatusCode();
+    }
+
+    /// <summary>The configuration server and master target, stopped and started again on what they left.</summary>
+    internal async Task RestartSecondaryAsync()
+    {
+        await _secondary!.DisposeAsync();
+        await StartSecondaryAsync();
+    }
+
+    internal string NewDisk(string name, int bytes = 1 << 20)
+    {
+        File.WriteAllBytes(At(name), new byte[bytes]);
+        return At(name);
+    }
+
+    internal Task<HttpResponseMessage> ProtectAsync(string machine, string path, string policy = "default", string vault = "main", string agent = "host1") =>
+        Http.PostAsJsonAsync("/api/v1/machines", new { name = machine, vault, policy, source = new { agent, disks = new[] { new { id = "vda", path } } } }, Stop);
+
+    internal async Task<JsonNode> GetAsync(string path)
+    {
+        using var answer = await Http.GetAsync(path, Stop);
+        var text = await answer.Content.ReadAsStringAsync(Stop);
+        return answer.IsSuccessStatusCode ? JsonNode.Parse(text)! : throw new HttpRequestException($"{path}: {text}");
+    }
+
+    internal Task<JsonNode> MachineAsync(string machine) => GetAsync($"/api/v1/machines/{machine}");
+
+    internal async Task<JsonNode> ActAsync(string machine, string action, object? body = null)
+    {
+        using var answer = await Http.PostAsJsonAsync($"/api/v1/machines/{machine}/{action}", body ?? new { }, Stop);
+        var text = await answer.Content.ReadAsStringAsync(Stop);
+        Assert.True(answer.StatusCode == HttpStatusCode.Accepted, text);
+        return await JobAsync(JsonNode.Parse(text)!);
+    }
+
+    internal async Task<JsonNode> JobAsync(JsonNode job)
+    {
+        while (true)
+        {
+            var seen = await GetAsync($"/api/v1/jobs/{job["id"]}?wait=10s");
+            if (seen["finishedAt"] is not null) return seen;
+        }
+    }
+
+    internal Task UntilStateAsync(string machine, string state) => UntilAsync(async () => (string)(await MachineAsync(machine))["state"]! == state);
+
+    internal async Task UntilAsync(Func<Task<bool>> holds)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(Stop);
+        patience.CancelAfter(TimeSpan.FromSeconds(60));
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(100));
+        while (!await holds()) await timer.WaitForNextTickAsync(patience.Token);
+    }
+
+    internal static async Task<JsonNode> ProblemAsync(HttpResponseMessage answer, int status, string code)
+    {
+        var text = await answer.Content.ReadAsStringAsync();
+        Assert.True((int)answer.StatusCode == status, text);
+        var problem = JsonNode.Parse(text)!;
+        Assert.Equal(code, (string)problem["code"]!);
+        Assert.NotEmpty((string)problem["remedy"]!);
+        answer.Dispose();
+        return problem;
+    }
+
+    private async Task StartSecondaryAsync()
+    {
+        _secondary = await StartAsync("secondary", "configuration-server,master-target", null);
+        var pki = PeerIdentity.Load(At("secondary/pki"));
+        Http?.Dispose();
+        Http = new HttpClient(PeerTrust.HttpHandler(pki.AuthorityCertificate)) { BaseAddress = new Uri(_secondary.Endpoints.HttpUrl) };
+        Http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(At("secondary/admin.token"), Stop)).Trim());
+        await UntilAsync(async () =>
+        {
+            using var ready = await Http.GetAsync("/healthz/ready", Stop);
+            return ready.IsSuccessStatusCode;
+        });
+    }
+
+    private async Task<RunningNode> StartAsync(string site, string roles, JoinOrder? join)
+    {
+        var config = SettingsLoader.Installed().Load(null, new Dictionary<string, string>(), new Dictionary<string, string>
+        {
+            ["siterecovery.node.site"] = site, ["siterecovery.node.roles"] = roles, ["siterecovery.log.level"] = "warning",
+            ["siterecovery.ports.http"] = "0", ["siterecovery.ports.cluster"] = "0", ["siterecovery.ports.data"] = "0", ["siterecovery.ports.agent"] = "0",
+        });
+        return await RunningNode.StartAsync(NodeSettings.Of(config, At(site)), config, join, TimeProvider.System, Stop);
+    }
+
+    private async Task<string> TokenAsync(string kind)
+    {
+        using var answer = await Http.PostAsJsonAsync($"/api/v1/{kind}/join-tokens", new { site = "primary" }, Stop);
+        return (string)(await answer.Content.ReadFromJsonAsync<JsonNode>(Stop))!["token"]!;
+    }
+
+    public async Task DisposeAsync()
+    {
+        await _stopAgent.CancelAsync();
+        await _agentRuns.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (_agent is not null) await _agent.DisposeAsync();
+        if (_primary is not null) await _primary.DisposeAsync();
+        if (_secondary is not null) await _secondary.DisposeAsync();
+        Http?.Dispose();
+        _folder.Delete(recursive: true);
+    }
+}
+
+/// <summary>Starting two sites takes seconds: the tests of this collection share them, each with machines of its own.</summary>
+[CollectionDefinition(Name)]
+public sealed class OnTwoSites : ICollectionFixture<TwoSites>
+{
+    public const string Name = "two sites";
+}
