@@ -31,7 +31,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         IReadOnlyList<string> paths)
     {
         (_machine, _options, _next, _files, _time, _space) = (machine, options, next, files, time, space);
-        _state = new SpoolState(files, options.Folder, machine);
+        _state = new SpoolState(files, options.Folder, machine, options.BootId ?? Guid.Empty);
         // Space comes back by whole segments, so that several must fit.
         _segmentBytes = (int)Math.Min(options.SegmentBytes, Math.Max(options.BytesMax / 16, 4096));
         _loaded = Task.Run(() => Load(paths));
@@ -57,7 +57,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         {
             if (opening.Epoch < _state.Epoch) throw new StaleEpochException(_state.Epoch);
             if (opening.Epoch > _state.Epoch) StartEpoch(opening.Epoch);
-            var session = new SpoolSession(this, opening, positions);
+            var (session, attempt) = (new SpoolSession(this, opening, positions), Volatile.Read(ref _attempt));
             SpoolSession? replaced;
             lock (_gate)
             {
@@ -69,7 +69,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
             _bell.Ring();
             try
             {
-                await ForLinkAsync(stop).ConfigureAwait(false);
+                await ForLinkAsync(attempt, stop).ConfigureAwait(false);
             }
             catch (OperationCanceledException)
             {
@@ -227,16 +227,15 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         return false;
     }
 
-    private async Task ForLinkAsync(CancellationToken stop)
+    private async Task ForLinkAsync(int before, CancellationToken stop)
     {
         using var patience = new CancellationTokenSource(OpeningPatience, _time);
         using var until = CancellationTokenSource.CreateLinkedTokenSource(stop, patience.Token);
-        var attempts = Volatile.Read(ref _failedAttempts);
         while (!until.IsCancellationRequested)
         {
             var heard = _bell.Next();
             lock (_gate)
-                if (_upstream is not null || _queue.HasPending || _failedAttempts != attempts) return;
+                if (_upstream is not null || _queue.HasPending || _failedAttempt > before) return;
             await heard.WaitAsync(until.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
         stop.ThrowIfCancellationRequested();

@@ -21,7 +21,8 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
     /// <param name="next">Null while the route of a machine is not known: asked again.</param>
     public SpoolTarget(SpoolOptions options, Func<MachineId, IStreamTarget?> next, IFileSystem files, TimeProvider time)
     {
-        (_options, _next, _files, _time) = (options, next, files, time);
+        (_next, _files, _time) = (next, files, time);
+        _options = options with { BootId = options.BootId ?? BootIdOf(files) };
         _space = new SpoolSpace(options.BytesMax, LetGo);
         files.CreateDirectory(options.Folder);
         foreach (var (machine, paths) in Found()) _machines[machine] = NewSpool(machine, paths);
@@ -76,6 +77,9 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
     }
 
     private MachineSpool NewSpool(MachineId machine, IReadOnlyList<string> paths) => new(machine, _options, _next, _files, _time, _space, paths);
+
+    private static Guid BootIdOf(IFileSystem files) =>
+        files.TryReadAll("/proc/sys/kernel/random/boot_id") is { } text && Guid.TryParse(System.Text.Encoding.ASCII.GetString(text), out var id) ? id : Guid.Empty;
 
     private void LetGo()
     {
