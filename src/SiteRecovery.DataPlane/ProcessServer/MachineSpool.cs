@@ -44,7 +44,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         {
             var (bytes, batches, oldest) = _queue.Pending();
             return new SpoolStatus(bytes, batches, oldest is { } frame ? TimeOf(frame) : null, _upstream is not null, _lastError,
-                _queue.Durable, _queue.DurableSequence, 0);
+                _queue.Durable, _queue.DurableSequence, _coalescedBatches);
         }
     }
 
@@ -220,7 +220,11 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         else if (!segment.IsEmpty)
         {
             _space.Force(segment.End);
-            if (!_queue.HasCursor && oldest is { } from) _queue.PointAt(segment, from.Offset, from.Ordinal);
+            if (!_queue.HasCursor && oldest is { } from)
+            {
+                _queue.PointAt(segment, from.Offset, from.Ordinal);
+                segment.Begun = from.Offset > segment.HeaderBytes;
+            }
             _queue.Add(segment);
             return true;
         }
@@ -302,6 +306,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
             if (open.Opening.Incarnation == opening.Incarnation && (open.IsEmpty || open.End + bytes <= _segmentBytes)) return open;
             open.Seal(_files);
             _writer = null;
+            if (_space.Used > _options.CoalesceAtFraction * _options.BytesMax) _space.Pressed.Ring();
         }
         var segment = SpoolSegment.Create(_files, _options.Folder, ++_lastNumber, opening);
         _space.Force(segment.HeaderBytes);

@@ -12,21 +12,24 @@ public sealed class SpoolChainTests : SpoolFixture
     private readonly Door _door = new();
     private readonly List<(int Offset, byte Value)> _ledger = []; // write n has sequence n + 1
 
-    [Theory, InlineData(1), InlineData(2), InlineData(3), InlineData(4)]
-    public async Task Through_cuts_and_kills_the_target_is_a_prefix_at_every_viewable_position(int seed)
+    [Theory, InlineData(1, false), InlineData(2, false), InlineData(3, false), InlineData(1, true), InlineData(2, true), InlineData(3, true), InlineData(4, true)]
+    public async Task Through_cuts_and_kills_the_target_is_a_prefix_at_every_viewable_position(int seed, bool coalescing)
     {
-        _door.Next = Open();
+        var (coalesceAt, segmentBytes) = coalescing ? (0.0, 16 << 10) : (2.0, 64 << 10);
+        _door.Next = Open(coalesceAt: coalesceAt, segmentBytes: segmentBytes);
+        var coalesced = 0L;
         await RunAsync(4 << 20, async capture =>
         {
             var random = new Random(seed);
             for (var round = 0; round < 12; round++)
             {
                 if (random.Next(3) == 0) Link.Up = false;
-                await WriteAsync(capture, random, random.Next(50, 300));
+                await WriteAsync(capture, random, random.Next(50, 300), coalescing ? 16 * 4096 : DiskBytes);
                 if (random.Next(3) == 0)
                 {
                     Link.Up = false;
-                    _door.Next = Killed((SpoolTarget)_door.Next);
+                    coalesced += ((SpoolTarget)_door.Next).StatusOf(Machine).CoalescedBatches;
+                    _door.Next = Killed((SpoolTarget)_door.Next, coalesceAt: coalesceAt, segmentBytes: segmentBytes);
                 }
                 await WriteAsync(capture, random, random.Next(50));
                 if (random.Next(3) == 0) continue;
@@ -35,6 +38,8 @@ public sealed class SpoolChainTests : SpoolFixture
             }
         });
         await AssertPrefixesAsync(seed);
+        coalesced += ((SpoolTarget)_door.Next).StatusOf(Machine).CoalescedBatches;
+        if (!coalescing) Assert.Equal(0, coalesced);
     }
 
     [Fact]

@@ -39,7 +39,7 @@ public abstract class SpoolFixture : IAsyncDisposable
     }
 
     /// <summary>What kill -9 leaves: the files as they are. The abandoned spool keeps its folder and never meets the next room again.</summary>
-    private protected SpoolTarget Killed(SpoolTarget abandoned, Action<string>? damage = null, Guid boot = default)
+    private protected SpoolTarget Killed(SpoolTarget abandoned, Action<string>? damage = null, Guid boot = default, double coalesceAt = 2, int segmentBytes = 64 << 10)
     {
         Assert.False(Link.Up);
         var copy = Path.Combine(_root, "spool-" + Guid.NewGuid().ToString("N"));
@@ -59,7 +59,7 @@ public abstract class SpoolFixture : IAsyncDisposable
         _ = abandoned.DisposeAsync().AsTask();
         Folder = copy;
         damage?.Invoke(copy);
-        return Open(boot: boot);
+        return Open(boot: boot, coalesceAt: coalesceAt, segmentBytes: segmentBytes);
     }
 
     private protected string[] Segments() => Directory.GetFiles(Folder, "*.seg").Order(StringComparer.Ordinal).ToArray();
@@ -122,6 +122,13 @@ public abstract class SpoolFixture : IAsyncDisposable
                 fixture.Model.Add(state);
             }
             return Add(BatchCodec.Encode(Header(BatchKind.Delta, first, fixture.Model.Count - 1), extents.ToArray(), payload.ToArray()));
+        }
+
+        public Batch Sync()
+        {
+            var data = new byte[4096];
+            _random.NextBytes(data);
+            return Add(BatchCodec.Encode(Header(BatchKind.Sync, fixture.Model.Count - 1, fixture.Model.Count - 1), [new Extent(_random.Next(DiskBytes / 4096) * 4096, 4096, 0, ExtentKind.Data)], data));
         }
 
         public async Task SendAsync(IStreamSession session, int batches)
