@@ -19,7 +19,11 @@ public sealed record BatchHeader
     public required BatchKind Kind { get; init; }
     public PayloadCompression Compression { get; init; }
     public MarkerKind Marker { get; init; }
+    /// <summary>Only <see cref="Last"/> is a position one may view.</summary>
     public bool Coalesced { get; init; }
+    /// <summary>Its data is in the next coalesced delta that is not absorbed: until that is there, it is as if this batch were missing.</summary>
+    public bool Absorbed { get; init; }
+    public bool IsTick => Kind == BatchKind.Marker && Marker == MarkerKind.Tick;
     public required ulong MachineTag { get; init; }
     public required Epoch Epoch { get; init; }
     public required long Incarnation { get; init; }

@@ -11,7 +11,7 @@ public sealed record StreamOpening(MachineId Machine, Epoch Epoch, IReadOnlyList
 
 /// <summary>Where the receiving side stands.</summary>
 /// <param name="Held">Newest batch that this receiver holds: a source continues after it, or starts a new incarnation.</param>
-/// <param name="Durable">Newest batch that is durable at the master target (ordinal 0: none).</param>
+/// <param name="Durable">Newest batch that is durable at the master target (ordinal 0: none, or, where the target is not said to be empty, unknown).</param>
 /// <param name="DurableSequence">Newest sequence that is durable at the master target.</param>
 /// <param name="TargetEmpty">The target holds nothing yet and reads as zeroes: no hashes are worth asking for.</param>
 public sealed record StreamOpened(StreamPosition Held, StreamPosition Durable, Sequence DurableSequence, bool TargetEmpty);

@@ -30,6 +30,7 @@ public enum CaptureMode { Tracking, Streaming, Synchronizing, Paused, Fenced }
 
 public sealed record SynchronizationProgress(long BytesTotal, long BytesDone, long BytesSent, double BytesPerSecond, TimeSpan? Remaining);
 
+/// <param name="Complete">The stream is consistent, and the marker that made it so is durable: the target holds a prefix and knows it.</param>
 public sealed record CaptureStatus(
     CaptureMode Mode, Epoch Epoch, bool Connected, Sequence Newest, Sequence Durable, long DirtyBytes, SynchronizationProgress Progress,
-    string? ResynchronizationReason, long BytesShipped, long BytesResent, string? LastError);
+    string? ResynchronizationReason, long BytesShipped, long BytesResent, string? LastError, bool Complete);

@@ -13,6 +13,8 @@ internal sealed record CaptureState
     /// <summary>No sequence at or below it is given out again, unless <see cref="CleanAt"/> says where the last run ended.</summary>
     public long Reserved { get; init; }
     public long? CleanAt { get; init; }
+    /// <summary>A lower bound of what the target has said is durable in this epoch: less than that later is a loss.</summary>
+    public long Durable { get; init; }
     public bool EverSynchronized { get; init; }
     public bool Synchronizing { get; init; }
     public bool Paused { get; init; }

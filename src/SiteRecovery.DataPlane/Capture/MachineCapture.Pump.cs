@@ -160,7 +160,10 @@ public sealed partial class MachineCapture
     {
         _lastMarker = _time.GetTimestamp();
         var last = new Sequence(_shipped);
-        return session.OfferAsync(Encode(BatchKind.Marker, kind, last, last, [], Encoding.UTF8.GetBytes(text)), stop);
+        var marker = Encode(BatchKind.Marker, kind, last, last, [], Encoding.UTF8.GetBytes(text));
+        if (kind == MarkerKind.SyncCompleted || (kind == MarkerKind.StreamStart && text == "continue"))
+            lock (_log) _completeOrdinal = marker.Header.Ordinal;
+        return session.OfferAsync(marker, stop);
     }
 
     private Batch Encode(BatchKind kind, MarkerKind marker, Sequence first, Sequence last, ReadOnlySpan<Extent> extents, ReadOnlySpan<byte> payload)

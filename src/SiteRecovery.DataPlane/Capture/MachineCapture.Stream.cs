@@ -8,7 +8,7 @@ public sealed partial class MachineCapture : IPositionListener
 {
     private readonly Queue<Batch> _unacknowledged = new(); // under _log, like the positions below
     private readonly Queue<(long Ordinal, long Losses, SplitDisk Disk, long First, long Last)> _toClear = new();
-    private long _unacknowledgedBytes, _durableOrdinal, _ordinal, _incarnation, _durableSequence, _shipped;
+    private long _unacknowledgedBytes, _durableOrdinal, _ordinal, _incarnation, _durableSequence, _shipped, _completeOrdinal = long.MaxValue;
     private long _bytesShipped, _bytesResent;
     private static readonly TimeSpan RetirementInterval = TimeSpan.FromSeconds(60);
     private long _rotationTicket = -1, _rotationSequence = -1, _lastRetirement;
@@ -59,7 +59,7 @@ public sealed partial class MachineCapture : IPositionListener
             if (!TryContinue(session.Opened))
             {
                 await session.DisposeAsync().ConfigureAwait(false);
-                NewIncarnation();
+                NewIncarnation(session.Opened.Held.Incarnation);
                 session = await OpenAsync(target, sessionStop.Token).ConfigureAwait(false);
             }
             _ = session.Closed.ContinueWith(_ => EndSession(sessionStop), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
@@ -79,7 +79,17 @@ public sealed partial class MachineCapture : IPositionListener
     {
         var opening = new StreamOpening(_options.Machine, Epoch, _disks.ConvertAll(d => d.Geometry), _incarnation);
         var session = await target.OpenAsync(opening, this, stop).ConfigureAwait(false);
-        lock (_log) _durableSequence = Math.Max(_durableSequence, session.Opened.DurableSequence.Value);
+        // A spool that has not reached the target yet and remembers nothing of it says nothing about it.
+        if (session.Opened is { TargetEmpty: false, Durable.Incarnation: 0 }) return session;
+        var durable = session.Opened.DurableSequence.Value;
+        bool lost;
+        lock (_log)
+        {
+            lost = durable < _durableSequence;
+            _durableSequence = durable;
+        }
+        // Which writes it lost is nowhere known: their bits are long cleared.
+        if (lost) MarkAllUnsynced("the target lost durable data");
         return session;
     }
 
@@ -88,6 +98,8 @@ public sealed partial class MachineCapture : IPositionListener
     {
         lock (_log)
         {
+            // Whoever streamed under a higher incarnation, with a state folder that is lost or at another site, would hide all of this one.
+            if (opened.Held.Incarnation > _incarnation) return false;
             if (_ordinal == 0) return true;
             var held = opened.Held.Incarnation == _incarnation ? opened.Held.Ordinal : 0;
             if (held > _ordinal) return false;
@@ -99,13 +111,14 @@ public sealed partial class MachineCapture : IPositionListener
         return true;
     }
 
-    private void NewIncarnation()
+    private void NewIncarnation(long above = 0)
     {
-        Save(s => s with { Incarnation = s.Incarnation + 1 });
+        Save(s => s with { Incarnation = Math.Max(s.Incarnation, above) + 1 });
         lock (_log)
         {
             var started = _ordinal > 0;
             (_incarnation, _ordinal, _durableOrdinal, _unacknowledgedBytes) = (_state.Incarnation, 0, 0, 0);
+            _completeOrdinal = long.MaxValue;
             _unacknowledged.Clear();
             _toClear.Clear();
             foreach (var disk in _disks) disk.Sent.ClearAll();
@@ -160,6 +173,8 @@ public sealed partial class MachineCapture : IPositionListener
         _rotationTicket = -1;
         if (_time.GetElapsedTime(_lastRetirement) < RetirementInterval) return;
         _lastRetirement = _time.GetTimestamp();
+        var durable = Volatile.Read(ref _durableSequence);
+        if (durable > _state.Durable) Save(s => s with { Durable = durable });
         foreach (var disk in _disks) disk.Bitmap.RetireRegions();
     }
 

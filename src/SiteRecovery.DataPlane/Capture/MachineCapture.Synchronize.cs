@@ -66,6 +66,9 @@ public sealed partial class MachineCapture
             var nothingMissing = _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
             var wanted = _synchronizationRequested || nothingMissing || (_options.ResynchronizeAutomatically && _state.EverSynchronized);
             if (!wanted || (!_accepting && _ring.Count > 0)) return false;
+            // A write that is lost now may have set a block back to what the target still holds of it: compared before what was shipped
+            // in between has arrived, the block would count as equal.
+            if (!_accepting && _durableOrdinal < _ordinal) return false;
             // Only a stream that was told nothing else since its start still has the gap that its start announced.
             gap = _consistent;
             _consistent = false;
@@ -178,7 +181,7 @@ public sealed partial class MachineCapture
             if (_walkEnd < 0 || (_ring.Count > 0 && _ring.Peek(0).Sequence <= _walkEnd)) return false;
             if (_walkLosses != _losses) return true;
             _shipped = Math.Max(_shipped, _walkEnd);
-            _consistent = true;
+            (_consistent, _completeOrdinal) = (true, long.MaxValue);
             _reason = null;
         }
         await ShipMarkerAsync(session, MarkerKind.SyncCompleted, "", stop).ConfigureAwait(false);
@@ -211,7 +214,7 @@ public sealed partial class MachineCapture
                 rate > 0 ? TimeSpan.FromSeconds(Math.Max(0, _progressTotal - _progressDone) / rate) : null);
             return new CaptureStatus(mode, Epoch, _connected, new(_newest), new(_durableSequence),
                 dirty, progress, _reason,
-                Interlocked.Read(ref _bytesShipped), Interlocked.Read(ref _bytesResent), _lastError);
+                Interlocked.Read(ref _bytesShipped), Interlocked.Read(ref _bytesResent), _lastError, _accepting && _consistent && _durableOrdinal >= _completeOrdinal);
         }
     }
 }

@@ -29,9 +29,9 @@ public sealed partial class MachineCapture : IAsyncDisposable
         _ring = new CaptureRing(options.BufferBytes, options.BufferWrites);
         _statePath = Path.Combine(options.StateFolder, "capture.json");
         var stored = CaptureState.TryLoad(files, _statePath);
-        _state = stored is not null && stored.Epoch >= options.Epoch.Value ? stored : (stored ?? new CaptureState()) with { Epoch = options.Epoch.Value, Fenced = false };
+        _state = stored is not null && stored.Epoch >= options.Epoch.Value ? stored : (stored ?? new CaptureState()) with { Epoch = options.Epoch.Value, Fenced = false, Durable = 0 };
         (_newest, _fenced, _paused) = (_state.CleanAt ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Paused);
-        _synchronizationRequested = _state.Synchronizing;
+        (_synchronizationRequested, _durableSequence) = (_state.Synchronizing, _state.Durable);
         _reserved = _newest + options.SequencesReserved;
         _reserveAt = _newest + options.SequencesReserved / 2;
     }
@@ -63,7 +63,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     {
         _fenced = true;
         while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue))) await Task.Delay(TimeSpan.FromMilliseconds(1), stop).ConfigureAwait(false);
-        Save(s => s with { Fenced = true, Epoch = Math.Max(s.Epoch, epoch.Value) });
+        Save(s => s with { Fenced = true, Epoch = Math.Max(s.Epoch, epoch.Value), Durable = 0 });
         foreach (var disk in _disks) disk.File.Flush();
         EndSession();
     }
@@ -176,7 +176,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         EndSession();
         await _reserving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         Settle();
-        Save(s => s with { CleanAt = _newest });
+        Save(s => s with { CleanAt = _newest, Durable = _fenced ? 0 : _durableSequence });
         foreach (var disk in _disks)
         {
             disk.File.Flush();

@@ -12,7 +12,7 @@ internal sealed partial class MachineSpool
     private Upstream? _listener;
     private CancellationTokenSource? _link;
     private bool _targetEmpty;
-    private int _failedAttempts;
+    private int _attempt, _failedAttempt;
 
     private async Task SendAsync()
     {
@@ -20,8 +20,8 @@ internal sealed partial class MachineSpool
         await _loaded.ConfigureAwait(false);
         while (!stop.IsCancellationRequested)
         {
-            var heard = _bell.Next();
-            var connected = false;
+            // Heard from before the attempt on: whoever opens during a failing one is tried for at once.
+            var (heard, impatient, connected) = (_bell.Next(), _impatience.Next(), false);
             try
             {
                 if (OpeningToSend() is not { } opening)
@@ -29,6 +29,7 @@ internal sealed partial class MachineSpool
                     await heard.WaitAsync(stop).ConfigureAwait(false);
                     continue;
                 }
+                _attempt++;
                 var target = _next(_machine) ?? throw new IOException("the machine's next room is not known yet");
                 await RunLinkAsync(target, opening, () => (connected, failures) = (true, 0), stop).ConfigureAwait(false);
                 continue;
@@ -49,15 +50,14 @@ internal sealed partial class MachineSpool
             {
                 if (error is not OperationCanceledException) _lastError = error.Message;
             }
-            await AfterFailureAsync(connected, failures++, stop).ConfigureAwait(false);
+            await AfterFailureAsync(connected, failures++, impatient, stop).ConfigureAwait(false);
         }
     }
 
-    private async Task AfterFailureAsync(bool connected, int failures, CancellationToken stop)
+    private async Task AfterFailureAsync(bool connected, int failures, Task impatient, CancellationToken stop)
     {
-        var impatient = _impatience.Next();
         // Whoever opens meanwhile waits no longer for a link that cannot be had.
-        if (!connected) Interlocked.Increment(ref _failedAttempts);
+        if (!connected) Volatile.Write(ref _failedAttempt, _attempt);
         _bell.Ring();
         var delay = TimeSpan.FromMilliseconds(Math.Min(_options.ReconnectDelayMax.TotalMilliseconds, 20 * Math.Pow(2, Math.Min(failures, 20))));
         await Task.WhenAny(impatient, Task.Delay(delay, _time, stop)).ConfigureAwait(false);

@@ -31,7 +31,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         IReadOnlyList<string> paths)
     {
         (_machine, _options, _next, _files, _time, _space) = (machine, options, next, files, time, space);
-        _state = new SpoolState(files, options.Folder, machine);
+        _state = new SpoolState(files, options.Folder, machine, options.BootId ?? Guid.Empty);
         // Space comes back by whole segments, so that several must fit.
         _segmentBytes = (int)Math.Min(options.SegmentBytes, Math.Max(options.BytesMax / 16, 4096));
         _loaded = Task.Run(() => Load(paths));
@@ -44,7 +44,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         {
             var (bytes, batches, oldest) = _queue.Pending();
             return new SpoolStatus(bytes, batches, oldest is { } frame ? TimeOf(frame) : null, _upstream is not null, _lastError,
-                _queue.Durable, _queue.DurableSequence, 0);
+                _queue.Durable, _queue.DurableSequence, _coalescedBatches);
         }
     }
 
@@ -57,7 +57,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         {
             if (opening.Epoch < _state.Epoch) throw new StaleEpochException(_state.Epoch);
             if (opening.Epoch > _state.Epoch) StartEpoch(opening.Epoch);
-            var session = new SpoolSession(this, opening, positions);
+            var (session, attempt) = (new SpoolSession(this, opening, positions), Volatile.Read(ref _attempt));
             SpoolSession? replaced;
             lock (_gate)
             {
@@ -69,7 +69,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
             _bell.Ring();
             try
             {
-                await ForLinkAsync(stop).ConfigureAwait(false);
+                await ForLinkAsync(attempt, stop).ConfigureAwait(false);
             }
             catch (OperationCanceledException)
             {
@@ -220,23 +220,26 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         else if (!segment.IsEmpty)
         {
             _space.Force(segment.End);
-            if (!_queue.HasCursor && oldest is { } from) _queue.PointAt(segment, from.Offset, from.Ordinal);
+            if (!_queue.HasCursor && oldest is { } from)
+            {
+                _queue.PointAt(segment, from.Offset, from.Ordinal);
+                segment.Begun = from.Offset > segment.HeaderBytes;
+            }
             _queue.Add(segment);
             return true;
         }
         return false;
     }
 
-    private async Task ForLinkAsync(CancellationToken stop)
+    private async Task ForLinkAsync(int before, CancellationToken stop)
     {
         using var patience = new CancellationTokenSource(OpeningPatience, _time);
         using var until = CancellationTokenSource.CreateLinkedTokenSource(stop, patience.Token);
-        var attempts = Volatile.Read(ref _failedAttempts);
         while (!until.IsCancellationRequested)
         {
             var heard = _bell.Next();
             lock (_gate)
-                if (_upstream is not null || _queue.HasPending || _failedAttempts != attempts) return;
+                if (_upstream is not null || _queue.HasPending || _failedAttempt > before) return;
             await heard.WaitAsync(until.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
         stop.ThrowIfCancellationRequested();
@@ -303,6 +306,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
             if (open.Opening.Incarnation == opening.Incarnation && (open.IsEmpty || open.End + bytes <= _segmentBytes)) return open;
             open.Seal(_files);
             _writer = null;
+            if (_space.Used > _options.CoalesceAtFraction * _options.BytesMax) _space.Pressed.Ring();
         }
         var segment = SpoolSegment.Create(_files, _options.Folder, ++_lastNumber, opening);
         _space.Force(segment.HeaderBytes);

@@ -12,6 +12,8 @@ public sealed record SpoolOptions
     /// <summary>Above this part of <see cref="BytesMax"/> what waits is coalesced: fewer bytes, fewer viewable positions.</summary>
     public double CoalesceAtFraction { get; init; } = 0.5;
     public TimeSpan ReconnectDelayMax { get; init; } = TimeSpan.FromSeconds(10);
+    /// <summary>Null: the operating system's boot id.</summary>
+    public Guid? BootId { get; init; }
 }
 
 /// <summary>What a machine's spool holds that is not known to be durable at the target.</summary>

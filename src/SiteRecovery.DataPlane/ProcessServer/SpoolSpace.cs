@@ -8,6 +8,8 @@ internal sealed class SpoolSpace(long bytesMax, Action letGo)
     private long _used;
 
     public Bell Freed { get; } = new();
+    /// <summary>More than wanted is used, and a segment may be ready to be coalesced.</summary>
+    public Bell Pressed { get; } = new();
     public long Used => Volatile.Read(ref _used);
 
     public void LetGo() => letGo();

@@ -9,9 +9,9 @@ using SiteRecovery.Domain.History;
 namespace SiteRecovery.DataPlane.ProcessServer;
 
 /// <summary>What a machine's spool must know after a restart though its segments are gone: the epoch that counts, and what was durable.</summary>
-internal sealed class SpoolState(IFileSystem files, string folder, MachineId machine) : IDisposable
+internal sealed class SpoolState(IFileSystem files, string folder, MachineId machine, Guid bootId) : IDisposable
 {
-    private const int MarkBytes = 48;
+    private const int MarkBytes = 64;
     private const uint MarkMagic = 0x4D505253; // "SRPM"
     private readonly Lock _gate = new();
     private IBlockFile? _mark;
@@ -48,11 +48,12 @@ internal sealed class SpoolState(IFileSystem files, string folder, MachineId mac
         Span<byte> mark = stackalloc byte[MarkBytes];
         BinaryPrimitives.WriteUInt32LittleEndian(mark, MarkMagic);
         BinaryPrimitives.WriteInt32LittleEndian(mark[4..], 1);
-        BinaryPrimitives.WriteInt64LittleEndian(mark[8..], Epoch.Value);
-        BinaryPrimitives.WriteInt64LittleEndian(mark[16..], position.Incarnation);
-        BinaryPrimitives.WriteInt64LittleEndian(mark[24..], position.Ordinal);
-        BinaryPrimitives.WriteInt64LittleEndian(mark[32..], sequence.Value);
-        BinaryPrimitives.WriteUInt64LittleEndian(mark[40..], XxHash3.HashToUInt64(mark[..40]));
+        bootId.TryWriteBytes(mark[8..]);
+        BinaryPrimitives.WriteInt64LittleEndian(mark[24..], Epoch.Value);
+        BinaryPrimitives.WriteInt64LittleEndian(mark[32..], position.Incarnation);
+        BinaryPrimitives.WriteInt64LittleEndian(mark[40..], position.Ordinal);
+        BinaryPrimitives.WriteInt64LittleEndian(mark[48..], sequence.Value);
+        BinaryPrimitives.WriteUInt64LittleEndian(mark[56..], XxHash3.HashToUInt64(mark[..56]));
         lock (_gate) (_mark ??= files.Open(MarkPath, FileOpening.Create)).Write(0, mark);
     }
 
@@ -61,11 +62,13 @@ internal sealed class SpoolState(IFileSystem files, string folder, MachineId mac
         lock (_gate)
         {
             Epoch = _saved = new Epoch(TryLoadEpoch());
-            if (files.TryReadAll(MarkPath) is not { Length: MarkBytes } mark) return default;
-            if (XxHash3.HashToUInt64(mark.AsSpan(0, 40)) != BinaryPrimitives.ReadUInt64LittleEndian(mark.AsSpan(40))) return default;
-            if (BinaryPrimitives.ReadUInt32LittleEndian(mark) != MarkMagic || BinaryPrimitives.ReadInt64LittleEndian(mark.AsSpan(8)) != Epoch.Value) return default;
-            return (new StreamPosition(BinaryPrimitives.ReadInt64LittleEndian(mark.AsSpan(16)), BinaryPrimitives.ReadInt64LittleEndian(mark.AsSpan(24))),
-                new Sequence(BinaryPrimitives.ReadInt64LittleEndian(mark.AsSpan(32))));
+            if (files.TryReadAll(MarkPath) is not { Length: MarkBytes } bytes) return default;
+            ReadOnlySpan<byte> mark = bytes;
+            if (XxHash3.HashToUInt64(mark[..56]) != BinaryPrimitives.ReadUInt64LittleEndian(mark[56..]) || BinaryPrimitives.ReadUInt32LittleEndian(mark) != MarkMagic) return default;
+            // After a restart of the host an old mark may have come back: it would look as if the target had lost what is missing in it.
+            if (new Guid(mark[8..24]) != bootId || BinaryPrimitives.ReadInt64LittleEndian(mark[24..]) != Epoch.Value) return default;
+            return (new StreamPosition(BinaryPrimitives.ReadInt64LittleEndian(mark[32..]), BinaryPrimitives.ReadInt64LittleEndian(mark[40..])),
+                new Sequence(BinaryPrimitives.ReadInt64LittleEndian(mark[48..])));
         }
     }
 

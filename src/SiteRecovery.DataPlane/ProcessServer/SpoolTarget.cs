@@ -15,16 +15,20 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
     private readonly SpoolSpace _space;
     private readonly ConcurrentDictionary<MachineId, MachineSpool> _machines = new();
     private readonly SemaphoreSlim _changing = new(1, 1);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Task _coalescing;
     private bool _disposed;
 
     /// <summary>Takes up what an earlier process left in the folder, and goes on sending it without waiting for the agents.</summary>
     /// <param name="next">Null while the route of a machine is not known: asked again.</param>
     public SpoolTarget(SpoolOptions options, Func<MachineId, IStreamTarget?> next, IFileSystem files, TimeProvider time)
     {
-        (_options, _next, _files, _time) = (options, next, files, time);
+        (_next, _files, _time) = (next, files, time);
+        _options = options with { BootId = options.BootId ?? BootIdOf(files) };
         _space = new SpoolSpace(options.BytesMax, LetGo);
         files.CreateDirectory(options.Folder);
         foreach (var (machine, paths) in Found()) _machines[machine] = NewSpool(machine, paths);
+        _coalescing = Task.Run(CoalesceAsync);
     }
 
     public IReadOnlyCollection<MachineId> Machines => (IReadOnlyCollection<MachineId>)_machines.Keys;
@@ -72,10 +76,31 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
         await _changing.WaitAsync().ConfigureAwait(false);
         _disposed = true;
         _changing.Release();
+        await _stop.CancelAsync().ConfigureAwait(false);
         foreach (var spool in _machines.Values) await spool.DisposeAsync().ConfigureAwait(false);
+        await _coalescing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     private MachineSpool NewSpool(MachineId machine, IReadOnlyList<string> paths) => new(machine, _options, _next, _files, _time, _space, paths);
+
+    /// <summary>One for all machines, so that its memory and its share of the processor are bounded.</summary>
+    private async Task CoalesceAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            var (pressed, coalescer) = (_space.Pressed.Next(), default(SegmentCoalescer));
+            foreach (var spool in _machines.Values)
+                while (IsPressed && spool.CoalesceNext(coalescer ??= new SegmentCoalescer(_files)))
+                {
+                }
+            await pressed.WaitAsync(_stop.Token).ConfigureAwait(false);
+        }
+    }
+
+    private bool IsPressed => _space.Used > _options.CoalesceAtFraction * _options.BytesMax;
+
+    private static Guid BootIdOf(IFileSystem files) =>
+        files.TryReadAll("/proc/sys/kernel/random/boot_id") is { } text && Guid.TryParse(System.Text.Encoding.ASCII.GetString(text), out var id) ? id : Guid.Empty;
 
     private void LetGo()
     {

@@ -14,6 +14,8 @@ internal sealed class StoreHistory
     private readonly List<Branch> _branches = [];
     private readonly List<RecoveryPoint> _points = [];
     private bool _gap;
+    // Behind absorbed deltas: where the log ends. Held and Newest stay in front of them, because their data is in a batch to come.
+    private (StreamPosition Held, Sequence Newest)? _run;
 
     internal StoreHistory(EpochRecord first) => _branches.Add(new Branch(first, 0));
 
@@ -31,15 +33,17 @@ internal sealed class StoreHistory
     {
         if (header.Epoch < Current) throw new StaleEpochException(Current);
         if (header.Epoch > Current) throw new InvalidDataException($"batch of epoch {header.Epoch}, but the store is in epoch {Current}");
-        if (header.Incarnation == Held.Incarnation && header.Ordinal <= Held.Ordinal) return false;
-        if (header.Incarnation < Held.Incarnation) throw new StreamGapException(Held);
+        var (held, newest) = InRun(header) ? _run!.Value : (Held, Newest);
+        if (header.Incarnation == held.Incarnation && header.Ordinal <= held.Ordinal) return false;
+        if (header.Incarnation < held.Incarnation) throw new StreamGapException(Held);
         var begins = header is { Kind: BatchKind.Marker, Marker: MarkerKind.StreamStart };
-        if (header.Incarnation > Held.Incarnation ? header.Ordinal != 1 || !begins : header.Ordinal != Held.Ordinal + 1 || begins)
+        if (header.Incarnation > held.Incarnation ? header.Ordinal != 1 || !begins : header.Ordinal != held.Ordinal + 1 || begins)
             throw new StreamGapException(Held);
+        if (InRun(header) && !header.IsTick && !(header.Kind == BatchKind.Delta && header.Coalesced)) throw new StreamGapException(Held);
         if (header.Last < header.First) throw new InvalidDataException("batch ends before it begins");
         if (header.Kind != BatchKind.Delta) return true;
-        if (!_gap && header.First.Value != Newest.Value + 1)
-            throw new InvalidDataException($"delta begins at {header.First}, but the store is at {Newest}");
+        if (!_gap && header.First.Value != newest.Value + 1)
+            throw new InvalidDataException($"delta begins at {header.First}, but the store is at {newest}");
         if (!header.Coalesced && header.Last.Value - header.First.Value + 1 != header.ExtentCount)
             throw new InvalidDataException("delta whose extents are not its sequences");
         return true;
@@ -48,7 +52,15 @@ internal sealed class StoreHistory
     internal void Apply(LogEntry entry, ReadOnlySpan<byte> text)
     {
         var header = entry.Header;
-        Held = new StreamPosition(header.Incarnation, header.Ordinal);
+        var position = new StreamPosition(header.Incarnation, header.Ordinal);
+        if (header.Absorbed || (header.IsTick && InRun(header)))
+        {
+            _run = (position, header.Absorbed ? header.Last : _run!.Value.Newest);
+            _entries.Add(entry);
+            _viewable.Add(false);
+            return;
+        }
+        (_run, Held) = (null, position);
         if (header.Kind == BatchKind.Marker)
         {
             // A stream that continues from elsewhere than here is a gap, whatever it calls itself.
@@ -69,11 +81,16 @@ internal sealed class StoreHistory
             });
     }
 
+    /// <summary>Whether it comes behind the absorbed deltas; else it begins their run anew, or another incarnation.</summary>
+    private bool InRun(BatchHeader header) =>
+        _run is { } run && header.Incarnation == run.Held.Incarnation && !(header.Incarnation == Held.Incarnation && header.Ordinal <= Held.Ordinal + 1);
+
     internal void Fork(EpochRecord fork)
     {
         var origin = Resolve(new Epoch(fork.ForkedFromEpoch), new Sequence(fork.ForkedFromSequence))
             ?? throw new InvalidDataException(string.Create(CultureInfo.InvariantCulture, $"epoch {fork.Epoch} forks from a position that the log does not have"));
         _branches.Add(new Branch(fork, _entries.Count));
+        _run = null;
         (_gap, Newest, CurrentAsOf) = (false, origin.Sequence, origin.At);
         ConsistentUpTo = origin with { Epoch = Current, Kind = PointKind.CrashConsistent, Label = null };
     }

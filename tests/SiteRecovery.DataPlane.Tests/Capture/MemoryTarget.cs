@@ -14,6 +14,8 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
     public Sequence Newest { get; private set; }
     public Epoch? RefuseWith { get; set; }
     public Action<Batch>? Applied { get; set; }
+    public Func<StreamOpened, StreamOpened>? Says { get; set; }
+    public int Openings { get; private set; }
     /// <summary>False: received, but gone with <see cref="LoseUnsynced"/>.</summary>
     public bool SaysDurable { get; set; } = true;
     /// <summary>Reset: every offer waits, as with a network that takes nothing.</summary>
@@ -26,7 +28,12 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
     public ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)
     {
         if (RefuseWith is { } epoch) throw new StaleEpochException(epoch);
-        lock (Disks) _session = new Session(this, opening, positions, new StreamOpened(_held, _held, Newest, _held.Ordinal == 0));
+        lock (Disks)
+        {
+            var opened = new StreamOpened(_held, _held, Newest, _held.Ordinal == 0);
+            _session = new Session(this, opening, positions, Says is null ? opened : Says(opened));
+            Openings++;
+        }
         return new ValueTask<IStreamSession>(_session);
     }
 
@@ -43,6 +50,17 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
                 for (var i = 0; i < Disks.Length; i++) synced.Disks[i].CopyTo(Disks[i], 0);
             }
             SaysDurable = true;
+        }
+        Break();
+    }
+
+    /// <summary>It was said to be durable, and is gone: the first bytes of each disk, and the newest sequence.</summary>
+    public void Lose(int bytes)
+    {
+        lock (Disks)
+        {
+            foreach (var disk in Disks) disk.AsSpan(0, bytes).Clear();
+            Newest = new Sequence(Newest.Value - 1);
         }
         Break();
     }

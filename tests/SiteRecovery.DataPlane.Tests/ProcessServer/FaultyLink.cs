@@ -92,7 +92,12 @@ internal sealed class FaultyLink(IStreamTarget next) : IStreamTarget
             await next.OfferAsync(batch, stop);
         }
 
-        public ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop) => next.HashesAsync(disk, offset, blockBytes, blocks, stop);
+        public async ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop)
+        {
+            if (_cut.Task.IsCompleted) throw (await _cut.Task)!;
+            return await next.HashesAsync(disk, offset, blockBytes, blocks, stop);
+        }
+
         public ValueTask DisposeAsync() => next.DisposeAsync();
         public Session WithClosed()
         {

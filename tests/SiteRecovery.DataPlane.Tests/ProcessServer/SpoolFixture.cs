@@ -28,28 +28,38 @@ public abstract class SpoolFixture : IAsyncDisposable
 
     private protected RetentionStore Store => Stores.StoreOf(Machine);
 
-    private protected SpoolTarget Open(long bytesMax = 1L << 30, int segmentBytes = 64 << 10, double coalesceAt = 2, FaultyLink? link = null)
+    private protected SpoolTarget Open(long bytesMax = 1L << 30, int segmentBytes = 64 << 10, double coalesceAt = 2, Guid boot = default)
     {
         var spool = new SpoolTarget(new SpoolOptions
         {
-            Folder = Folder, BytesMax = bytesMax, SegmentBytes = segmentBytes, CoalesceAtFraction = coalesceAt, ReconnectDelayMax = TimeSpan.FromMilliseconds(20),
-        }, _ => link ?? Link, RealFileSystem.Instance, TimeProvider.System);
+            Folder = Folder, BytesMax = bytesMax, SegmentBytes = segmentBytes, CoalesceAtFraction = coalesceAt, ReconnectDelayMax = TimeSpan.FromMilliseconds(20), BootId = boot,
+        }, _ => Link, RealFileSystem.Instance, TimeProvider.System);
         _spools.Add(spool);
         return spool;
     }
 
     /// <summary>What kill -9 leaves: the files as they are. The abandoned spool keeps its folder and never meets the next room again.</summary>
-    private protected SpoolTarget Killed(SpoolTarget abandoned, Action<string>? damage = null)
+    private protected SpoolTarget Killed(SpoolTarget abandoned, Action<string>? damage = null, Guid boot = default, double coalesceAt = 2, int segmentBytes = 64 << 10)
     {
         Assert.False(Link.Up);
         var copy = Path.Combine(_root, "spool-" + Guid.NewGuid().ToString("N"));
         Directory.CreateDirectory(copy);
-        foreach (var file in Directory.GetFiles(Folder)) File.Copy(file, Path.Combine(copy, Path.GetFileName(file)));
+        foreach (var file in Directory.GetFiles(Folder))
+        {
+            try
+            {
+                File.Copy(file, Path.Combine(copy, Path.GetFileName(file)));
+            }
+            catch (FileNotFoundException)
+            {
+                // Durable, and gone while it was copied.
+            }
+        }
         _spools.Remove(abandoned);
         _ = abandoned.DisposeAsync().AsTask();
         Folder = copy;
         damage?.Invoke(copy);
-        return Open();
+        return Open(boot: boot, coalesceAt: coalesceAt, segmentBytes: segmentBytes);
     }
 
     private protected string[] Segments() => Directory.GetFiles(Folder, "*.seg").Order(StringComparer.Ordinal).ToArray();
@@ -112,6 +122,13 @@ public abstract class SpoolFixture : IAsyncDisposable
                 fixture.Model.Add(state);
             }
             return Add(BatchCodec.Encode(Header(BatchKind.Delta, first, fixture.Model.Count - 1), extents.ToArray(), payload.ToArray()));
+        }
+
+        public Batch Sync()
+        {
+            var data = new byte[4096];
+            _random.NextBytes(data);
+            return Add(BatchCodec.Encode(Header(BatchKind.Sync, fixture.Model.Count - 1, fixture.Model.Count - 1), [new Extent(_random.Next(DiskBytes / 4096) * 4096, 4096, 0, ExtentKind.Data)], data));
         }
 
         public async Task SendAsync(IStreamSession session, int batches)

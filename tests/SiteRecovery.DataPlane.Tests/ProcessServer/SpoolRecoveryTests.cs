@@ -39,6 +39,19 @@ public sealed class SpoolRecoveryTests : SpoolFixture
         Assert.Equal((new StreamPosition(1, 31), new StreamPosition(1, 31), new Sequence(Model.Count - 1)), (again.Opened.Held, again.Opened.Durable, again.Opened.DurableSequence));
     }
 
+    [Fact]
+    public async Task After_a_restart_of_the_host_nothing_is_known_of_the_target_until_it_is_reached()
+    {
+        var (spool, agent) = (Open(), new Agent(this));
+        await agent.SendAsync(await agent.OpenAsync(spool), 30);
+        await UntilAsync(() => agent.DurableUpTo.Ordinal == 31);
+        Link.Up = false;
+        spool = Killed(spool, boot: Guid.NewGuid());
+        await using (var again = await agent.OpenAsync(spool)) Assert.Equal((default, Sequence.None, false), (again.Opened.Durable, again.Opened.DurableSequence, again.Opened.TargetEmpty));
+        Link.Up = true;
+        await using (await agent.OpenAsync(spool)) await UntilAsync(() => spool.StatusOf(Machine) is { Batches: 0, Durable: { Incarnation: 1, Ordinal: 31 } });
+    }
+
     [Theory, InlineData(1), InlineData(87), InlineData(88), InlineData(200), InlineData(-1)]
     public async Task A_torn_tail_is_cut_and_the_stream_goes_on_behind_it(int bytesOfTheLastFrame)
     {

@@ -1,0 +1,134 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.DataPlane.Tests.Capture;
+
+/// <summary>What the target holds, against what the capture believes of it.</summary>
+public sealed class TargetTruthTests : CaptureFixture
+{
+    [Fact]
+    public async Task A_lost_write_that_undoes_one_still_under_way_is_not_taken_for_equal()
+    {
+        const int block = 1 << 20;
+        var (capture, memory) = (await OpenAsync(buffer: 1 << 20), new MemoryTarget(Bytes));
+        using var stop = new CancellationTokenSource();
+        var run = capture.RunAsync(new SlowTarget(memory, TimeSpan.FromMilliseconds(150)), stop.Token);
+        await capture.StartSynchronizationAsync();
+        await CaughtUpAsync(capture, memory);
+        for (var round = 0; round < 4; round++)
+        {
+            await WriteAsync(capture, block, 1); // shipped and late
+            await UntilAsync(() => capture.Status().BytesShipped > 4096 * (round + 1));
+            for (var i = 0; capture.Status().Mode == CaptureMode.Streaming; i++) await WriteAsync(capture, 2 << 20, (byte)i, 64 << 10);
+            await WriteAsync(capture, block, 0); // tracked only: it is what the target holds while the other is late
+            await CaughtUpAsync(capture, memory);
+            AssertEqual(memory);
+        }
+        await stop.CancelAsync();
+        await run;
+        await capture.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task Complete_means_that_the_target_has_the_marker_too()
+    {
+        var (capture, target) = (await OpenAsync(), new MemoryTarget(Bytes));
+        using var stop = new CancellationTokenSource();
+        var (early, seen) = (false, false);
+        target.Applied = batch =>
+        {
+            // Applied, but not yet said to be durable.
+            if (batch.Header.Marker != MarkerKind.SyncCompleted) return;
+            (seen, early) = (true, capture.Status().Complete);
+        };
+        await WriteAsync(capture, 0, 1);
+        var run = capture.RunAsync(target, stop.Token);
+        await capture.StartSynchronizationAsync();
+        await UntilAsync(() => capture.Status().Complete);
+        Assert.True(seen && target.Consistent && !early);
+        capture.Pause();
+        Assert.False(capture.Status().Complete);
+        await stop.CancelAsync();
+        await run;
+        await capture.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_stream_that_continues_is_complete_when_its_start_is_durable()
+    {
+        var target = new MemoryTarget(Bytes);
+        await StreamingAsync(await OpenAsync(), target, () => Task.CompletedTask);
+        var reopened = await OpenAsync();
+        Assert.False(reopened.Status().Complete);
+        using var stop = new CancellationTokenSource();
+        var run = reopened.RunAsync(target, stop.Token);
+        await UntilAsync(() => reopened.Status().Complete);
+        await stop.CancelAsync();
+        await run;
+        await reopened.DisposeAsync();
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task A_target_that_lost_durable_data_makes_everything_unsynced(bool afterARestart)
+    {
+        var (capture, target) = (await OpenAsync(), new MemoryTarget(Bytes));
+        await StreamingAsync(capture, target, async () =>
+        {
+            await WriteAsync(capture, 0, 1);
+            await CaughtUpAsync(capture, target);
+            if (afterARestart) return;
+            target.Lose(1 << 16);
+            await UntilAsync(() => capture.Status().ResynchronizationReason == "the target lost durable data" || target.Disks[0][0] == 1);
+            await CaughtUpAsync(capture, target);
+            AssertEqual(target);
+        });
+        if (!afterARestart) return;
+        target.Lose(1 << 16);
+        var reopened = await OpenAsync();
+        using var stop = new CancellationTokenSource();
+        var run = reopened.RunAsync(target, stop.Token);
+        await UntilAsync(() => target.Disks[0][0] == 1);
+        await CaughtUpAsync(reopened, target);
+        AssertEqual(target);
+        await stop.CancelAsync();
+        await run;
+        await reopened.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_spool_that_knows_nothing_of_the_target_yet_does_not_make_everything_unsynced()
+    {
+        var (capture, target) = (await OpenAsync(), new MemoryTarget(Bytes));
+        await StreamingAsync(capture, target, async () =>
+        {
+            await WriteAsync(capture, 0, 1);
+            await CaughtUpAsync(capture, target);
+            var durable = capture.Status().Durable;
+            target.Says = _ => new StreamOpened(default, default, Domain.History.Sequence.None, false);
+            var opened = target.Openings;
+            target.Break();
+            await UntilAsync(() => target.Openings > opened);
+            Assert.Equal(durable, capture.Status().Durable);
+            Assert.InRange(capture.Status().DirtyBytes, 0, 2 * BitmapFile.BlockBytes);
+            target.Says = null;
+            target.Break();
+            await CaughtUpAsync(capture, target);
+            AssertEqual(target);
+        });
+    }
+
+    [Fact]
+    public async Task A_capture_that_lost_its_state_streams_above_what_the_target_has_seen()
+    {
+        var target = new MemoryTarget(Bytes);
+        for (var i = 0; i < 3; i++) await StreamingAsync(await OpenAsync(), target, () => Task.CompletedTask);
+        var before = target.Held.Incarnation;
+        Directory.Delete(StateFolder, true);
+        var capture = await OpenAsync();
+        await WriteAsync(capture, 0, 3);
+        await StreamingAsync(capture, target, () => Task.CompletedTask);
+        AssertEqual(target);
+        Assert.True(target.Held.Incarnation > before);
+    }
+}
