@@ -36,8 +36,9 @@ internal static class ActionRun
     public static TimeSpan? TimeoutOf(ParseResult arguments) => arguments.GetValue(Timeout) is not { } text ? null
         : Forms.ParseDuration(text) ?? throw CommandProblem.Usage($"--timeout is '{text}'", "Give a duration such as 30s or 10m.");
 
-    /// <param name="confirm">For a risky action: the name to type.</param>
-    public static async Task<int> CarryOutAsync(Session session, HttpMethod method, string path, JsonObject? body, CancellationToken cancel, string? confirm = null)
+    /// <param name="confirm">Of a risky action: the name to type and the verb.</param>
+    public static async Task<int> CarryOutAsync(
+        Session session, HttpMethod method, string path, JsonObject? body, CancellationToken cancel, (string Name, string Verb)? confirm = null)
     {
         var timeout = TimeoutOf(session.Arguments);
         if (session.Arguments.GetValue(DryRun))
@@ -47,7 +48,7 @@ internal static class ActionRun
             else session.Data.Document(plan);
             return ExitCode.Done;
         }
-        if (confirm is not null) body = await ConfirmAsync(session, method, path, body, confirm, cancel);
+        if (confirm is { } asked) body = await ConfirmAsync(session, method, path, body, asked, cancel);
         // A key of our own too: it lets another node be asked again when this one dies before it answers.
         var key = session.Arguments.GetValue(IdempotencyKey) ?? Guid.NewGuid().ToString("N");
         var answer = await session.Api.SendAsync(method, path, body, cancel, idempotencyKey: key);
@@ -65,7 +66,7 @@ internal static class ActionRun
     }
 
     private static async Task<JsonObject?> ConfirmAsync(
-        Session session, HttpMethod method, string path, JsonObject? body, string name, CancellationToken cancel)
+        Session session, HttpMethod method, string path, JsonObject? body, (string Name, string Verb) confirm, CancellationToken cancel)
     {
         var acknowledged = (IEnumerable<string>)(session.Arguments.GetValue(Confirmation.Acknowledge) ?? []);
         if (!session.Arguments.GetValue(Confirmation.Yes) && Confirmation.CanAsk)
@@ -75,7 +76,7 @@ internal static class ActionRun
             WritePlan(new DataWriter(OutputFormat.Table, Console.Error), plan);
             acknowledged = acknowledged.Concat(plan.At("warnings").Items().Select(JobForms.WarningCode)).Distinct();
         }
-        Confirmation.Require(session.Arguments, name, $"{method} /api/v1/{path} changes '{name}'.");
+        Confirmation.Require(session.Arguments, confirm.Name, $"{confirm.Verb} of '{confirm.Name}'");
         if (!acknowledged.Any()) return body;
         body ??= [];
         body["acknowledge"] = acknowledged.ToJson();

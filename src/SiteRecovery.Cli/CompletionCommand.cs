@@ -1,9 +1,13 @@
 using System.CommandLine;
+using System.CommandLine.Completions;
+using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
+using System.Globalization;
 
 namespace SiteRecovery.Cli;
 
 /// <summary>
-/// Scripts that let a shell ask srctl itself what may follow: <c>srctl "[suggest:CURSOR]" "LINE"</c>, built into System.CommandLine.
+/// Scripts that let a shell ask srctl itself what may follow: <c>srctl "[suggest:CURSOR]" "LINE"</c>.
 /// </summary>
 internal static class CompletionCommand
 {
@@ -31,9 +35,14 @@ internal static class CompletionCommand
         # srctl completion for fish: srctl completion fish | source
         function __srctl_suggest
             set -l line (commandline -cp)
-            srctl "[suggest:"(string length -- "$line")"]" "$line" 2>/dev/null
+            set -l found (srctl "[suggest:"(string length -- "$line")"]" "$line" 2>/dev/null)
+            if test (count $found) -gt 0
+                printf '%s\n' $found
+            else
+                __fish_complete_path (commandline -ct)
+            end
         end
-        complete -c srctl -a '(__srctl_suggest)'
+        complete -c srctl -f -a '(__srctl_suggest)'
         """;
 
     public static Command Create()
@@ -47,5 +56,26 @@ internal static class CompletionCommand
             return ExitCode.Done;
         });
         return command;
+    }
+
+    public static void Answer(RootCommand root)
+    {
+        var directive = root.Directives.OfType<SuggestDirective>().Single();
+        directive.Action = new Suggestions(directive);
+    }
+
+    /// <summary>System.CommandLine's own answer offers every option before each verb; here options are offered to who begins one.</summary>
+    private sealed class Suggestions(SuggestDirective directive) : SynchronousCommandLineAction
+    {
+        public override int Invoke(ParseResult parseResult)
+        {
+            var line = parseResult.Tokens.LastOrDefault(t => t.Type != TokenType.Directive)?.Value ?? "";
+            var cursor = int.TryParse(parseResult.GetResult(directive)?.Values.FirstOrDefault(), CultureInfo.InvariantCulture, out var given) ? Math.Clamp(given, 0, line.Length) : line.Length;
+            var parsed = parseResult.RootCommandResult.Command.Parse(line, parseResult.Configuration);
+            var beginsOption = line[..cursor].Split(' ')[^1].StartsWith('-');
+            foreach (var found in parsed.GetCompletions(cursor))
+                if (beginsOption || !found.Label.StartsWith('-')) Console.Out.WriteLine(found.InsertText ?? found.Label);
+            return ExitCode.Done;
+        }
     }
 }

@@ -10,14 +10,14 @@ internal static class Confirmation
 
     public static bool CanAsk => !Console.IsInputRedirected && !Console.IsErrorRedirected;
 
+    /// <param name="what">What is going to be done, for people.</param>
     /// <exception cref="CommandProblem">It is not confirmed; nothing was changed.</exception>
-    public static void Require(ParseResult arguments, string name, string consequence)
+    public static void Require(ParseResult arguments, string name, string what)
     {
         if (arguments.GetValue(Yes)) return;
         if (!CanAsk)
-            throw CommandProblem.Usage($"{consequence} This needs a confirmation, and nobody can be asked here", "Scripts pass --yes, with --acknowledge CODE… for the warnings that --dry-run shows.");
-        Session.Say(consequence);
-        Console.Error.Write($"Type '{name}' to go on: ");
+            throw CommandProblem.Usage($"{what} needs a confirmation, and nobody can be asked here", "Scripts pass --yes, with --acknowledge CODE… for the warnings that --dry-run shows.");
+        Console.Error.Write($"Type '{name}' to confirm: {what}: ");
         if (Console.ReadLine()?.Trim() != name) throw CommandProblem.Usage("not confirmed; nothing was changed", $"Type the name, {name}, to confirm.");
     }
 }

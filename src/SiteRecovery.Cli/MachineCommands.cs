@@ -53,7 +53,7 @@ internal static class MachineCommands
             var machine = session.Arguments.GetRequiredValue(name);
             var body = new JsonObject();
             if (takesPoint) body["point"] = session.Arguments.GetValue(Point);
-            return ActionRun.CarryOutAsync(session, HttpMethod.Post, $"{Machines.PathOf(machine)}/{verb}", body, cancel, risk == Risk.Confirmed ? machine : null);
+            return ActionRun.CarryOutAsync(session, HttpMethod.Post, $"{Machines.PathOf(machine)}/{verb}", body, cancel, risk == Risk.Confirmed ? (machine, verb) : null);
         }));
         return command;
     }
@@ -66,7 +66,7 @@ internal static class MachineCommands
         command.SetAction(Session.With((session, cancel) =>
         {
             var machine = session.Arguments.GetRequiredValue(name);
-            return ActionRun.CarryOutAsync(session, HttpMethod.Delete, Machines.PathOf(machine), null, cancel, machine);
+            return ActionRun.CarryOutAsync(session, HttpMethod.Delete, Machines.PathOf(machine), null, cancel, (machine, "disable"));
         }));
         return command;
     }

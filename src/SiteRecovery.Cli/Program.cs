@@ -15,6 +15,7 @@ var root = new RootCommand("srctl drives a SiteRecovery cluster over HTTP, and r
 };
 ConnectionOptions.AddTo(root);
 root.Add(Session.OutputOption);
+CompletionCommand.Answer(root);
 foreach (var alias in new[] { "-?", "/?", "/h" }) root.Options.OfType<HelpOption>().Single().Aliases.Remove(alias); // else Tab offers them everywhere
 
 var parsed = root.Parse(args);

@@ -94,7 +94,7 @@ internal sealed record Resource(string Noun, string Path, IReadOnlyList<Column> 
         command.SetAction(Session.With(async (session, cancel) =>
         {
             var wanted = session.Arguments.GetRequiredValue(name);
-            Confirmation.Require(session.Arguments, wanted, $"{Noun} '{wanted}' will be deleted.");
+            Confirmation.Require(session.Arguments, wanted, $"deleting {Noun} '{wanted}'");
             await session.Api.SendAsync(HttpMethod.Delete, PathOf(wanted), null, cancel, session.Arguments.GetValue(IfMatch));
             Session.Say($"{Noun} '{wanted}' is deleted");
             return ExitCode.Done;

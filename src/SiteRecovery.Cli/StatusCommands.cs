@@ -65,7 +65,7 @@ internal static class StatusCommands
         var inPlace = session.Data.IsForPeople && !Console.IsOutputRedirected;
         try
         {
-            if (inPlace) await AnsiConsole.Live(new Text("")).StartAsync(area => RefreshAsync(text => area.UpdateTarget(new Text(text))));
+            if (inPlace) await AnsiConsole.Live(new Text("")).StartAsync(area => RefreshAsync(text => area.UpdateTarget(new Text(Cropped(text)))));
             else await RefreshAsync(Console.Out.WriteLine);
         }
         catch (OperationCanceledException)
@@ -94,4 +94,8 @@ internal static class StatusCommands
         }
         return $"{text}".TrimEnd();
     }
+
+    // What is redrawn in place must not wrap.
+    private static string Cropped(string text) => string.Join('\n', text.ReplaceLineEndings("\n").Split('\n')
+        .Select(line => line.Length < AnsiConsole.Profile.Width ? line : line[..(AnsiConsole.Profile.Width - 1)]));
 }

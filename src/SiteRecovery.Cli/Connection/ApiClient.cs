@@ -13,8 +13,8 @@ namespace SiteRecovery.Cli.Connection;
 internal sealed record Answer(JsonNode? Body, string? ETag, string? Location);
 
 /// <summary>
-/// /api/v1 of a cluster. A node that cannot be reached is passed over for the next one; that is safe for changes too,
-/// as they are idempotent by name or by key.
+/// /api/v1 of a cluster. A node that cannot be reached, or does not reach the cluster itself, is passed over for the next one;
+/// that is safe for changes too, as they are idempotent by name or by key.
 /// </summary>
 internal sealed class ApiClient : IDisposable
 {
@@ -58,7 +58,7 @@ internal sealed class ApiClient : IDisposable
             {
                 return await SendToAsync(server, method, path, body, ifMatch, idempotencyKey, cancel);
             }
-            catch (CommandProblem problem) when (problem is { ExitCode: ExitCode.Unreachable, InnerException: not null } && attempt < _target.Servers.Count)
+            catch (CommandProblem problem) when (problem.ExitCode == ExitCode.Unreachable && attempt < _target.Servers.Count)
             {
                 _server = (_server + 1) % _target.Servers.Count;
             }

@@ -1,0 +1,151 @@
+using System.Text.Json.Nodes;
+
+namespace SiteRecovery.EndToEnd.InProcess;
+
+/// <summary>An action from its confirmation to its job's end.</summary>
+public sealed class SrctlActionTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("sr-srctl-action").FullName;
+    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(1));
+    private readonly Srctl _srctl;
+
+    public SrctlActionTests() => _srctl = new Srctl(_folder, _stop.Token);
+
+    [Theory]
+    [InlineData("succeeded", 0)]
+    [InlineData("succeededWithWarnings", 3)]
+    [InlineData("failed", 1)]
+    [InlineData("cancelled", 1)]
+    public async Task An_action_is_followed_step_by_step_and_its_outcome_is_the_exit_code(string outcome, int exitCode)
+    {
+        await using var api = await ScriptedApi.StartAsync((_, number) => (number == 1 ? 202 : 200, number switch
+        {
+            1 => Job("running", ("open-epoch", "running"), ("serve-replica", "running")),
+            2 or 3 => Job("running", ("open-epoch", "succeeded"), ("serve-replica", "running")),
+            _ => Job(outcome, ("open-epoch", "succeeded"), ("serve-replica", outcome)),
+        }), _stop.Token);
+        var run = await _srctl.RunAsync("machine", "unplanned-failover", "db1", "--server", api.Url, "--point", "e1-s4",
+            "--yes", "--acknowledge", "sourceAlive", "rpoUnknown", "--idempotency-key", "k1", "-o", "json");
+        Assert.Equal((exitCode, outcome), (run.ExitCode, (string)run.Json["status"]!));
+        var lines = run.People.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(5, lines.Length); // the job, the two steps, one change of the second, the end
+        Assert.EndsWith(" " + outcome, lines[^1], StringComparison.Ordinal);
+        var sent = api.Requests.First();
+        Assert.Equal(("POST", "/api/v1/machines/db1/unplanned-failover", "k1"), (sent.Method, sent.Path, sent.IdempotencyKey));
+        Assert.Equal("""{"point":"e1-s4","acknowledge":["sourceAlive","rpoUnknown"]}""", sent.Body!.ToJsonString());
+        Assert.All(api.Requests.Skip(1), r => Assert.Equal("GET /api/v1/jobs/db1.k1?wait=1s", $"{r.Method} {r.Path}"));
+    }
+
+    [Fact]
+    public async Task What_takes_too_long_goes_on_without_srctl()
+    {
+        await using var api = await ScriptedApi.StartAsync((r, _) => (r.Method == "GET" ? 200 : 202, Job("running", ("replicate", "running"))), _stop.Token);
+        var late = await _srctl.RunAsync("machine", "resume", "db1", "--server", api.Url, "--timeout", "300ms");
+        Assert.Equal((4, ""), (late.ExitCode, late.Out));
+        Assert.Contains("srctl job watch db1.k1", late.People, StringComparison.Ordinal);
+        var unwaited = await _srctl.DoneAsync("machine", "resume", "db1", "--server", api.Url, "--no-wait", "-o", "json");
+        Assert.Equal("running", (string)unwaited.Json["status"]!);
+    }
+
+    [Fact]
+    public async Task A_job_is_followed_through_another_node_when_the_first_one_dies()
+    {
+        await using var second = await ScriptedApi.StartAsync((_, _) => (200, Job("succeeded", ("pause", "succeeded"))), _stop.Token);
+        await using var first = await ScriptedApi.StartAsync((r, _) => (r.Method == "GET" ? 200 : 202, Job("running", ("pause", "running"))), _stop.Token);
+        var running = _srctl.RunAsync("machine", "pause", "db1", "--server", first.Url, "--server", second.Url);
+        while (first.Requests.Count < 3) await Task.Delay(20, _stop.Token);
+        Assert.Empty(second.Requests);
+        await first.DisposeAsync();
+        var run = await running;
+        Assert.True(run.ExitCode == 0, run.People);
+        Assert.NotEmpty(second.Requests);
+    }
+
+    [Fact]
+    public async Task A_job_is_asked_for_again_when_the_only_node_does_not_reach_the_cluster_for_a_while()
+    {
+        await using var api = await ScriptedApi.StartAsync((r, number) => number is 2 or 3 ? (503, Problem("noAnswer"))
+            : (202, Job(number == 1 ? "running" : "succeeded", ("pause", "running"))), _stop.Token);
+        var run = await _srctl.RunAsync("machine", "pause", "db1", "--server", api.Url);
+        Assert.True(run.ExitCode == 0, run.People);
+        Assert.Equal(2, run.People.Split("asking on").Length); // said once
+    }
+
+    [Fact]
+    public async Task Nothing_risky_is_sent_before_it_is_confirmed()
+    {
+        await using var api = await ScriptedApi.StartAsync((_, _) => (200, new JsonObject { ["machine"] = "db1", ["steps"] = new JsonArray("open-epoch"), ["warnings"] = new JsonArray(new JsonObject { ["code"] = "sourceAlive", ["detail"] = "It answers." }) }), _stop.Token);
+        foreach (var verb in new[] { "unplanned-failover", "commit", "disable" })
+        {
+            await _srctl.RefusedAsync(2, "machine", verb, "db1", "--server", api.Url);
+            Assert.Equal(2, (await _srctl.RunWithInputAsync("db1\n", "machine", verb, "db1", "--server", api.Url)).ExitCode); // a pipe is nobody who reads warnings
+        }
+        Assert.Empty(api.Requests);
+        var tried = await _srctl.DoneAsync("machine", "unplanned-failover", "db1", "--server", api.Url, "--dry-run");
+        Assert.Contains("warning: sourceAlive: It answers.", tried.Out, StringComparison.Ordinal);
+        Assert.Equal("/api/v1/machines/db1/unplanned-failover?dryRun=true", Assert.Single(api.Requests).Path);
+    }
+
+    [Theory]
+    [InlineData(409)]
+    [InlineData(501)]
+    public async Task A_refusal_says_what_why_what_to_do_and_what_is_allowed(int status)
+    {
+        await using var api = await ScriptedApi.StartAsync((_, _) => (status, Problem("notAllowedInState")), _stop.Token);
+        var run = await _srctl.RefusedAsync(11, "machine", "test-failover", "db1", "--server", api.Url);
+        Assert.Equal("""
+            srctl: POST /api/v1/machines/db1/test-failover: notAllowedInState (state Paused)
+              why:     Replication is paused.
+              do:      Resume first.
+              allowed: resume, disable
+
+            """, run.People);
+    }
+
+    [Fact]
+    public async Task Lists_follow_their_cursors_and_filters_reach_the_node()
+    {
+        await using var api = await ScriptedApi.StartAsync((r, number) => (200, new JsonObject
+        {
+            ["items"] = new JsonArray(new JsonObject { ["id"] = $"e1-s{number}", ["at"] = "2026-01-31T03:00:00.1234567Z" }),
+            ["nextCursor"] = number < 3 ? $"{number}" : null,
+        }), _stop.Token);
+        var run = await _srctl.DoneAsync("recovery-point", "list", "db1", "--server", api.Url, "--from", "2026-01-31T03:00:00+01:00", "--kind", "crashConsistent");
+        Assert.Equal(["e1-s1", "e1-s2", "e1-s3"], run.Out.Split('\n')[1..^1].Select(l => l.Split(' ')[0]));
+        Assert.Contains("2026-01-31T03:00:00.1234567Z", run.Out, StringComparison.Ordinal);
+        const string path = "/api/v1/machines/db1/recovery-points?kind=crashConsistent&from=2026-01-31T03%3A00%3A00%2B01%3A00";
+        Assert.Equal([path, path + "&cursor=1", path + "&cursor=2"], api.Requests.Select(r => r.Path));
+    }
+
+    [Fact]
+    public async Task Protect_sends_the_disks_in_their_order_and_an_unknown_rpo_is_never_zero()
+    {
+        await using var api = await ScriptedApi.StartAsync((r, _) => r.Method == "POST" ? (202, Job("succeeded")) : (200, r.Path.Contains("/jobs/", StringComparison.Ordinal) ? Job("succeeded") : new JsonObject
+        {
+            ["items"] = new JsonArray(new JsonObject { ["name"] = "db1", ["state"] = "Protected", ["rpo"] = null, ["rpoUnknownSince"] = "2026-01-31T03:00:00Z" }),
+        }), _stop.Token);
+        await _srctl.DoneAsync("machine", "protect", "db1", "--server", api.Url, "--vault", "v", "--policy", "p", "--agent", "a", "--disk", "vdb=/x=y", "--disk", "vda=/z", "--size", "vda=4K");
+        Assert.Equal("""{"name":"db1","vault":"v","policy":"p","source":{"agent":"a","disks":[{"id":"vdb","path":"/x=y","capture":null},{"id":"vda","path":"/z","capture":null,"sizeBytes":4096}]}}""",
+            api.Requests.First().Body!.ToJsonString());
+        Assert.Contains("unknown since 2026-01-31T03:00:00.000Z", (await _srctl.DoneAsync("machine", "list", "--server", api.Url)).Out, StringComparison.Ordinal);
+        await _srctl.RefusedAsync(2, "machine", "protect", "db1", "--server", api.Url, "--vault", "v", "--agent", "a", "--disk", "vda");
+    }
+
+    public void Dispose()
+    {
+        _stop.Dispose();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    private static JsonObject Job(string status, params (string Name, string Status)[] steps) => new()
+    {
+        ["id"] = "db1.k1", ["action"] = "unplanned-failover", ["status"] = status, ["startedAt"] = "2026-01-31T03:00:00Z",
+        ["finishedAt"] = status == "running" ? null : "2026-01-31T03:00:02Z",
+        ["steps"] = new JsonArray([.. steps.Select(s => new JsonObject { ["name"] = s.Name, ["status"] = s.Status, ["at"] = "2026-01-31T03:00:01Z" })]),
+    };
+
+    private static JsonObject Problem(string code) => new()
+    {
+        ["code"] = code, ["detail"] = "Replication is paused.", ["remedy"] = "Resume first.", ["state"] = "Paused", ["allowedActions"] = new JsonArray("resume", "disable"),
+    };
+}
