@@ -23,6 +23,7 @@ public sealed class LostSiteTests(ITestOutputHelper output) : IDisposable
         {
             if (round > 1)
             {
+                await sites.AgentMissedAsync();
                 sites.Start(TwoSites.Primary);
                 sites.Start(TwoSites.Agent);
                 await sites.AgentConnectedAsync();

@@ -66,8 +66,10 @@ internal sealed class TwoSites : IAsyncDisposable
         }
     }
 
-    internal Task AgentConnectedAsync() =>
-        UntilAsync("the agent to connect", async () => (await ItemsAsync("agents")).Any(a => a!["connected"]?.GetValue<bool>() == true));
+    internal Task AgentConnectedAsync() => UntilAsync("the agent to connect", IsAgentConnectedAsync);
+
+    /// <summary>A cluster needs some seconds to notice that a process server is dead; what is asked of its agents before that is not answered.</summary>
+    internal Task AgentMissedAsync() => UntilAsync("the agent to be missed", async () => !await IsAgentConnectedAsync());
 
     /// <summary>Protects raw disks of the primary's agent; the result is where a hypervisor opens them, once they are served.</summary>
     internal async Task<string[]> ProtectAsync(string machine, params string[] paths)
@@ -148,6 +150,8 @@ internal sealed class TwoSites : IAsyncDisposable
         _admin ??= new DemoSite(At(Secondary));
         return await Admin.IsReadyAsync(_stop);
     }
+
+    private async Task<bool> IsAgentConnectedAsync() => (await ItemsAsync("agents")).Any(a => a!["connected"]!.GetValue<bool>());
 
     private async Task<JsonArray> ItemsAsync(string nouns) => (await Admin.GetAsync($"/api/v1/{nouns}", _stop))["items"]!.AsArray();
 
