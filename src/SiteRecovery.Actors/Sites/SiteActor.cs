@@ -25,6 +25,7 @@ public sealed class SiteActor : ReceiveActor, IWithTimers
         Receive<ClusterEvent.MemberUp>(_ => AnnounceToAll());
         Receive<ClusterEvent.MemberRemoved>(removed => Forget(removed.Member.Address));
         Receive<ClusterEvent.IMemberEvent>(_ => { });
+        Receive<ClusterEvent.IReachabilityEvent>(_ => Publish());
         Receive<NodeAnnouncement>(Hear);
         Receive<AgentsConnected>(connected => Change(_own with { Agents = connected.Agents }));
         Receive<StoresHeld>(held => Change(_own with { Stores = held }));
@@ -39,7 +40,7 @@ public sealed class SiteActor : ReceiveActor, IWithTimers
 
     protected override void PreStart()
     {
-        _cluster.Subscribe(Self, ClusterEvent.SubscriptionInitialStateMode.InitialStateAsEvents, typeof(ClusterEvent.IMemberEvent));
+        _cluster.Subscribe(Self, ClusterEvent.SubscriptionInitialStateMode.InitialStateAsEvents, typeof(ClusterEvent.IMemberEvent), typeof(ClusterEvent.IReachabilityEvent));
         Timers.StartPeriodicTimer(nameof(Announce), Announce.Instance, AnnounceEvery);
         Publish();
     }
@@ -83,7 +84,10 @@ public sealed class SiteActor : ReceiveActor, IWithTimers
 
     private void Publish()
     {
-        _published = new Nodes([.. _others.Values.Append(_own).OrderBy(n => n.Name, StringComparer.Ordinal)]);
+        // A node that cannot be reached stays a member for a while, but no agent is reached through it.
+        var unreachable = _cluster.State.Unreachable.Select(m => m.Address.ToString()).ToHashSet();
+        var others = _others.Values.Select(n => unreachable.Contains(n.Address) ? n with { Agents = [] } : n);
+        _published = new Nodes([.. others.Append(_own).OrderBy(n => n.Name, StringComparer.Ordinal)]);
         foreach (var subscriber in _subscribers) subscriber.Tell(_published);
     }
 

@@ -9,19 +9,20 @@ internal sealed class CaptureRing(int bytes, int entries)
     private readonly Entry[] _entries = new Entry[entries];
     private long _head, _tail, _dataHead, _dataTail;
 
-    public readonly record struct Entry(Extent Extent, long Sequence, long DataAt);
+    public readonly record struct Entry(Extent Extent, long Sequence, long LandedTicks, long DataAt);
 
     public int Count => (int)(_tail - _head);
     public long Bytes => _dataTail - _dataHead;
 
-    public bool TryAppend(Extent extent, long sequence, ReadOnlySpan<byte> data)
+    /// <param name="landedTicks">UTC; not after the write is acknowledged.</param>
+    public bool TryAppend(Extent extent, long sequence, long landedTicks, ReadOnlySpan<byte> data)
     {
         if (Count == _entries.Length || _dataTail - _dataHead + data.Length > _data.Length) return false;
         var at = (int)(_dataTail % _data.Length);
         var straight = Math.Min(data.Length, _data.Length - at);
         data[..straight].CopyTo(_data.AsSpan(at));
         data[straight..].CopyTo(_data);
-        _entries[_tail % _entries.Length] = new Entry(extent, sequence, _dataTail);
+        _entries[_tail % _entries.Length] = new Entry(extent, sequence, landedTicks, _dataTail);
         _dataTail += data.Length;
         _tail++;
         return true;

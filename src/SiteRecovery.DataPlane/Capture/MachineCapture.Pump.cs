@@ -166,12 +166,23 @@ public sealed partial class MachineCapture
         return session.OfferAsync(marker, stop);
     }
 
+    /// <summary>A batch claims that everything acknowledged before its time is in it or before it: never more than until the next write waits.</summary>
+    private DateTimeOffset CompleteUntil(int taken)
+    {
+        lock (_log)
+        {
+            if (_ring.Count > taken) return new DateTimeOffset(_ring.Peek(taken).LandedTicks, TimeSpan.Zero);
+            return _accepting ? _time.GetUtcNow() : new DateTimeOffset(_lostTicks, TimeSpan.Zero);
+        }
+    }
+
     private Batch Encode(BatchKind kind, MarkerKind marker, Sequence first, Sequence last, ReadOnlySpan<Extent> extents, ReadOnlySpan<byte> payload)
     {
+        var taken = kind == BatchKind.Delta ? extents.Length : 0;
         var batch = BatchCodec.Encode(new BatchHeader
         {
             Kind = kind, Marker = marker, MachineTag = BatchCodec.TagOf(_options.Machine), Epoch = new Epoch(_state.Epoch), Incarnation = _incarnation,
-            Ordinal = _ordinal + 1, First = first, Last = last, Time = _time.GetUtcNow(),
+            Ordinal = _ordinal + 1, First = first, Last = last, Time = CompleteUntil(taken),
         }, extents, payload);
         lock (_log)
         {

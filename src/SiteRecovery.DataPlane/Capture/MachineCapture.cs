@@ -17,7 +17,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     private readonly CaptureSignal _signal = new();
     private readonly string _statePath;
     private CaptureState _state;
-    private long _newest, _tickets, _losses;
+    private long _newest, _tickets, _losses, _lostTicks;
     private int _marking;
     private bool _accepting;
     private volatile bool _fenced, _paused, _synchronizationRequested;
@@ -25,7 +25,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
 
     private MachineCapture(CaptureOptions options, IFileSystem files, TimeProvider time)
     {
-        (_options, _files, _time) = (options, files, time);
+        (_options, _files, _time, _lostTicks) = (options, files, time, time.GetUtcNow().UtcTicks);
         _ring = new CaptureRing(options.BufferBytes, options.BufferWrites);
         _statePath = Path.Combine(options.StateFolder, "capture.json");
         var stored = CaptureState.TryLoad(files, _statePath);
@@ -124,13 +124,14 @@ public sealed partial class MachineCapture : IAsyncDisposable
         var pieceMax = kind == ExtentKind.Data ? ExtentBytesMax : 1L << 30;
         lock (_log)
         {
+            var landed = _time.GetUtcNow().UtcTicks;
             for (long at = 0; at < length;)
             {
                 var piece = (int)Math.Min(pieceMax, length - at);
                 if (_newest >= _reserveAt) Reserve();
                 _newest++;
                 var extent = new Extent(offset + at, piece, disk.Geometry.Index, kind);
-                if (_accepting && !_ring.TryAppend(extent, _newest, kind == ExtentKind.Data ? data.Slice((int)at, piece) : default))
+                if (_accepting && !_ring.TryAppend(extent, _newest, landed, kind == ExtentKind.Data ? data.Slice((int)at, piece) : default))
                     LoseStream("the capture buffer overflowed");
                 if (!_accepting) MarkUnsynced(disk, extent.Offset, piece);
                 at += piece;
@@ -156,6 +157,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     // Under _log. Whatever a synchronization has done since the last loss no longer clears bits.
     private void LoseStream(string reason)
     {
+        if (_accepting) _lostTicks = _time.GetUtcNow().UtcTicks;
         _accepting = false;
         _reason = reason;
         _losses++;

@@ -9,7 +9,7 @@ using Xunit.Abstractions;
 namespace SiteRecovery.EndToEnd.InProcess;
 
 /// <summary>A real guest writes through the whole data plane; its site dies; a second guest comes up on the replica.</summary>
-[Trait("Category", "Slow")]
+[Trait("Category", "Slow"), Collection("Guests")]
 public sealed class LiveGuestTests(ITestOutputHelper output) : IDisposable
 {
     private const int RecordsAfterFailover = 40;

@@ -8,7 +8,7 @@ using Xunit.Abstractions;
 namespace SiteRecovery.EndToEnd.Processes;
 
 /// <summary>The agent dies and starts again under a guest that writes: the guest waits a moment and sees nothing else.</summary>
-[Trait("Category", "Slow")]
+[Trait("Category", "Slow"), Collection("Guests")]
 public sealed class AgentRestartTests(ITestOutputHelper output) : IDisposable
 {
     private const long DiskBytes = 512L << 20;
