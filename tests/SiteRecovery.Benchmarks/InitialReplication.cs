@@ -40,11 +40,11 @@ public static class InitialReplication
         using (var file = File.OpenHandle(target, FileMode.Create, FileAccess.Write)) RandomAccess.SetLength(file, bench.Options.DiskBytes);
         await using var server = await PeerServer.StartAsync(bench, "nbdkit-tls", (socket, certificates) =>
             ("nbdkit", ["-f", "-U", socket, "--tls=require", "--tls-verify-peer", "--tls-certificates=" + certificates, "file", target]), stop);
-        var (before, clock) = (server.CpuSeconds, Stopwatch.StartNew());
+        var (before, clock) = (server.CpuSeconds + ProcessUsage.EndedChildrenCpuSeconds(), Stopwatch.StartNew());
         using var copy = Tool.Start("nbdcopy", "--flush", source, $"nbds+unix://localhost/?socket={server.Socket}&tls-certificates={server.Certificates}");
         await copy.WaitForExitAsync(stop);
         if (copy.ExitCode != 0) throw new InvalidOperationException("nbdcopy: " + await copy.StandardError.ReadToEndAsync(stop));
-        var result = (clock.Elapsed.TotalSeconds, server.CpuSeconds - before + copy.TotalProcessorTime.TotalSeconds);
+        var result = (clock.Elapsed.TotalSeconds, server.CpuSeconds + ProcessUsage.EndedChildrenCpuSeconds() - before);
         File.Delete(target);
         return result;
     }

@@ -34,10 +34,13 @@ public static class Tool
     }
 
     /// <summary>Waits until a server's socket is there.</summary>
-    public static async Task ListeningAsync(string socket, CancellationToken stop)
+    /// <exception cref="InvalidOperationException">The server ended instead.</exception>
+    public static async Task ListeningAsync(Process server, string socket, CancellationToken stop)
     {
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(stop);
-        limit.CancelAfter(TimeSpan.FromSeconds(20));
-        while (!File.Exists(socket)) await Task.Delay(TimeSpan.FromMilliseconds(20), limit.Token);
+        while (!File.Exists(socket))
+        {
+            if (server.HasExited) throw new InvalidOperationException($"{server.StartInfo.FileName} ended: {await server.StandardError.ReadToEndAsync(stop)}");
+            await Task.Delay(TimeSpan.FromMilliseconds(20), stop);
+        }
     }
 }
