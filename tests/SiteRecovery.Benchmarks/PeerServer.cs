@@ -5,7 +5,7 @@ using SiteRecovery.Node.Bench;
 
 namespace SiteRecovery.Benchmarks;
 
-/// <summary>A peer's server process on a unix socket, with our certificates under the names that GnuTLS programs look for.</summary>
+/// <summary>A peer's server process, on a unix socket or ready once it has written the file of that name, with our certificates under the names that GnuTLS programs look for.</summary>
 public sealed class PeerServer : IAsyncDisposable
 {
     private readonly Process _process;

@@ -19,6 +19,8 @@ public static class Tool
     {
         var start = new ProcessStartInfo(program) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
         foreach (var argument in arguments) start.ArgumentList.Add(argument);
+        // Our agent is compiled natively: code that measures itself while it runs would be no part of it.
+        start.Environment["DOTNET_TieredPGO"] = "0";
         return Process.Start(start) ?? throw new InvalidOperationException($"{program} did not start");
     }
 

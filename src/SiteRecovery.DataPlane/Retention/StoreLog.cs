@@ -9,7 +9,7 @@ namespace SiteRecovery.DataPlane.Retention;
 /// <summary>The segments of a store. Appending is not safe for concurrent calls; reading frames is.</summary>
 internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool readOnly) : IDisposable
 {
-    internal const long SegmentBytesMax = 64 << 20;
+    internal const long SegmentBytesMax = 256 << 20;
     private readonly ConcurrentDictionary<int, Lazy<IBlockFile>> _open = new();
     private readonly List<StoreDamage> _damage = [];
     private readonly List<IBlockFile> _sealed = [];
