@@ -1,4 +1,7 @@
 using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using SiteRecovery.Node.Bench;
 
 namespace SiteRecovery.Benchmarks;
@@ -38,14 +41,22 @@ public static class InitialReplication
     {
         var target = bench.At("copy");
         using (var file = File.OpenHandle(target, FileMode.Create, FileAccess.Write)) RandomAccess.SetLength(file, bench.Options.DiskBytes);
-        await using var server = await PeerServer.StartAsync(bench, "nbdkit-tls", (socket, certificates) =>
-            ("nbdkit", ["-f", "-U", socket, "--tls=require", "--tls-verify-peer", "--tls-certificates=" + certificates, "file", target]), stop);
-        var (before, clock) = (server.CpuSeconds, Stopwatch.StartNew());
-        using var copy = Tool.Start("nbdcopy", "--flush", source, $"nbds+unix://localhost/?socket={server.Socket}&tls-certificates={server.Certificates}");
+        var port = FreePort();
+        await using var server = await PeerServer.StartAsync(bench, "nbdkit-tls", (ready, certificates) =>
+            ("nbdkit", ["-f", "-i", "127.0.0.1", "-p", port, "-P", ready, "--tls=require", "--tls-verify-peer", "--tls-certificates=" + certificates, "file", target]), stop);
+        var (before, clock) = (server.CpuSeconds + ProcessUsage.EndedChildrenCpuSeconds(), Stopwatch.StartNew());
+        using var copy = Tool.Start("nbdcopy", "--flush", source, $"nbds://localhost:{port}/?tls-certificates={server.Certificates}");
         await copy.WaitForExitAsync(stop);
         if (copy.ExitCode != 0) throw new InvalidOperationException("nbdcopy: " + await copy.StandardError.ReadToEndAsync(stop));
-        var result = (clock.Elapsed.TotalSeconds, server.CpuSeconds - before + copy.TotalProcessorTime.TotalSeconds);
+        var result = (clock.Elapsed.TotalSeconds, server.CpuSeconds + ProcessUsage.EndedChildrenCpuSeconds() - before);
         File.Delete(target);
         return result;
+    }
+
+    private static string FreePort()
+    {
+        using var probe = new TcpListener(IPAddress.Loopback, 0);
+        probe.Start();
+        return ((IPEndPoint)probe.LocalEndpoint).Port.ToString(CultureInfo.InvariantCulture);
     }
 }

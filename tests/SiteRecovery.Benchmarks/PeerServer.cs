@@ -5,7 +5,7 @@ using SiteRecovery.Node.Bench;
 
 namespace SiteRecovery.Benchmarks;
 
-/// <summary>A peer's server process on a unix socket, with our certificates under the names that GnuTLS programs look for.</summary>
+/// <summary>A peer's server process, on a unix socket or ready once it has written the file of that name, with our certificates under the names that GnuTLS programs look for.</summary>
 public sealed class PeerServer : IAsyncDisposable
 {
     private readonly Process _process;
@@ -23,9 +23,9 @@ public sealed class PeerServer : IAsyncDisposable
         File.Delete(socket);
         var (program, arguments) = command(socket, certificates);
         var process = Tool.Start(program, arguments);
+        await Tool.ListeningAsync(process, socket, stop);
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
-        await Tool.ListeningAsync(socket, stop);
         return new PeerServer(process, socket, certificates);
     }
 
@@ -38,7 +38,7 @@ public sealed class PeerServer : IAsyncDisposable
         {
             File.WriteAllText(Path.Combine(folder, name + "-cert.pem"), certificate.ExportCertificatePem());
             using var key = certificate.GetECDsaPrivateKey() ?? throw new CryptographicException("the certificate has no key");
-            File.WriteAllText(Path.Combine(folder, name + "-key.pem"), key.ExportECPrivateKeyPem());
+            File.WriteAllText(Path.Combine(folder, name + "-key.pem"), key.ExportPkcs8PrivateKeyPem());
         }
         return folder;
     }

@@ -19,6 +19,8 @@ public static class Tool
     {
         var start = new ProcessStartInfo(program) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
         foreach (var argument in arguments) start.ArgumentList.Add(argument);
+        // Our agent is compiled natively: code that measures itself while it runs would be no part of it.
+        start.Environment["DOTNET_TieredPGO"] = "0";
         return Process.Start(start) ?? throw new InvalidOperationException($"{program} did not start");
     }
 
@@ -34,10 +36,13 @@ public static class Tool
     }
 
     /// <summary>Waits until a server's socket is there.</summary>
-    public static async Task ListeningAsync(string socket, CancellationToken stop)
+    /// <exception cref="InvalidOperationException">The server ended instead.</exception>
+    public static async Task ListeningAsync(Process server, string socket, CancellationToken stop)
     {
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(stop);
-        limit.CancelAfter(TimeSpan.FromSeconds(20));
-        while (!File.Exists(socket)) await Task.Delay(TimeSpan.FromMilliseconds(20), limit.Token);
+        while (!File.Exists(socket))
+        {
+            if (server.HasExited) throw new InvalidOperationException($"{server.StartInfo.FileName} ended: {await server.StandardError.ReadToEndAsync(stop)}");
+            await Task.Delay(TimeSpan.FromMilliseconds(20), stop);
+        }
     }
 }

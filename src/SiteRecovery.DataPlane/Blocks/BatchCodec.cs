@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Collections.Concurrent;
 using System.IO.Hashing;
 using System.Text;
 using K4os.Compression.LZ4;
@@ -15,6 +16,9 @@ public static class BatchCodec
     public const int PayloadBytesMax = 4 << 20;
     public const int FrameBytesMax = HeaderBytes + ExtentsMax * ExtentBytes + PayloadBytesMax;
     private const uint Magic = 0x31425253; // "SRB1"
+    // As many as ever compress at once; each holds a working memory that is dear to set up.
+    private static readonly ConcurrentBag<ZstdSharp.Compressor> Compressors = [];
+    private static readonly ConcurrentBag<ZstdSharp.Decompressor> Decompressors = [];
     private const int CompressionAt = 5, StoredBytesAt = 68, RawHashAt = 72, FrameHashAt = 80;
 
     public static ulong TagOf(MachineId machine) => XxHash64.HashToUInt64(Encoding.UTF8.GetBytes(machine.Value));
@@ -22,48 +26,59 @@ public static class BatchCodec
     /// <summary>Builds an uncompressed frame; the payload is the data of the data extents in order.</summary>
     public static Batch Encode(BatchHeader header, ReadOnlySpan<Extent> extents, ReadOnlySpan<byte> payload)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(extents.Length, ExtentsMax);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(payload.Length, PayloadBytesMax);
-        var frame = new byte[HeaderBytes + extents.Length * ExtentBytes + payload.Length];
-        for (var i = 0; i < extents.Length; i++) WriteExtent(frame, i, extents[i]);
-        payload.CopyTo(frame.AsSpan(HeaderBytes + extents.Length * ExtentBytes));
+        var frame = Begin(extents.Length, payload.Length);
+        payload.CopyTo(PayloadOf(frame, extents.Length));
+        return Complete(header, extents, frame);
+    }
+
+    /// <summary>Room for an uncompressed frame, from the frame pool: first fill <see cref="PayloadOf"/>, then <see cref="Complete"/> it.</summary>
+    internal static Memory<byte> Begin(int extents, int payloadBytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(extents, ExtentsMax);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(payloadBytes, PayloadBytesMax);
+        var length = HeaderBytes + extents * ExtentBytes + payloadBytes;
+        return FramePool.Shared.Rent(length).AsMemory(0, length);
+    }
+
+    internal static Span<byte> PayloadOf(Memory<byte> frame, int extents) => frame.Span[(HeaderBytes + extents * ExtentBytes)..];
+
+    internal static Batch Complete(BatchHeader header, ReadOnlySpan<Extent> extents, Memory<byte> frame)
+    {
+        var bytes = frame.Span;
+        for (var i = 0; i < extents.Length; i++) WriteExtent(bytes, i, extents[i]);
+        var payloadBytes = bytes.Length - HeaderBytes - extents.Length * ExtentBytes;
         header = header with
         {
-            Compression = PayloadCompression.None, ExtentCount = extents.Length, RawBytes = payload.Length, StoredBytes = payload.Length,
-            RawHash = XxHash3.HashToUInt64(frame.AsSpan(HeaderBytes)),
+            Compression = PayloadCompression.None, ExtentCount = extents.Length, RawBytes = payloadBytes, StoredBytes = payloadBytes,
+            RawHash = XxHash3.HashToUInt64(bytes[HeaderBytes..]),
         };
-        WriteHeader(frame, header);
-        Seal(frame);
+        WriteHeader(bytes, header);
+        Seal(bytes);
         return new Batch(header, frame);
     }
 
-    /// <summary>The same batch with its payload compressed, or the batch itself where that does not make it smaller.</summary>
+    /// <summary>The same batch with its payload compressed, in an array of the frame pool, or the batch itself where that does not make it smaller.</summary>
     public static Batch Compress(Batch batch, PayloadCompression how)
     {
         var header = batch.Header;
         if (how == PayloadCompression.None || header.Compression != PayloadCompression.None || header.RawBytes < 512) return batch;
         var prefix = HeaderBytes + header.ExtentCount * ExtentBytes;
-        var room = how == PayloadCompression.Lz4 ? LZ4Codec.MaximumOutputSize(header.RawBytes) : ZstdSharp.Compressor.GetCompressBound(header.RawBytes);
-        var frame = System.Buffers.ArrayPool<byte>.Shared.Rent(prefix + room);
-        try
+        // Room for what is worth it and no more, so that a compressor gives up early on what is not.
+        var worth = header.RawBytes - header.RawBytes / 16 - 1;
+        var array = FramePool.Shared.Rent(prefix + worth);
+        var output = array.AsSpan(prefix, worth);
+        var stored = how == PayloadCompression.Lz4 ? LZ4Codec.Encode(batch.StoredPayload.Span, output) : CompressZstd(batch.StoredPayload.Span, output);
+        if (stored <= 0)
         {
-            var output = frame.AsSpan(prefix, room);
-            var stored = how == PayloadCompression.Lz4
-                ? LZ4Codec.Encode(batch.StoredPayload.Span, output)
-                : CompressZstd(batch.StoredPayload.Span, output);
-            if (stored <= 0 || stored >= header.RawBytes - header.RawBytes / 16) return batch;
-            var packed = new byte[prefix + stored];
-            batch.Frame.Span[..prefix].CopyTo(packed);
-            output[..stored].CopyTo(packed.AsSpan(prefix));
-            packed[CompressionAt] = (byte)how;
-            BinaryPrimitives.WriteInt32LittleEndian(packed.AsSpan(StoredBytesAt), stored);
-            Seal(packed);
-            return new Batch(header with { Compression = how, StoredBytes = stored }, packed);
+            FramePool.Shared.Return(array);
+            return batch;
         }
-        finally
-        {
-            System.Buffers.ArrayPool<byte>.Shared.Return(frame);
-        }
+        var frame = array.AsMemory(0, prefix + stored);
+        batch.Frame.Span[..prefix].CopyTo(frame.Span);
+        array[CompressionAt] = (byte)how;
+        BinaryPrimitives.WriteInt32LittleEndian(frame.Span[StoredBytesAt..], stored);
+        Seal(frame.Span);
+        return new Batch(header with { Compression = how, StoredBytes = stored }, frame);
     }
 
     /// <summary>Reads a header without touching the payload. The caller still has to <see cref="Verify"/> the whole frame.</summary>
@@ -187,21 +202,27 @@ public static class BatchCodec
         return raw.Length;
     }
 
+    /// <summary>The compressed length, or 0 where it does not fit.</summary>
     private static int CompressZstd(ReadOnlySpan<byte> raw, Span<byte> output)
     {
-        using var zstd = new ZstdSharp.Compressor(1);
-        return zstd.Wrap(raw, output);
+        if (!Compressors.TryTake(out var zstd)) zstd = new ZstdSharp.Compressor(1);
+        var fits = zstd.TryWrap(raw, output, out var written);
+        Compressors.Add(zstd);
+        return fits ? written : 0;
     }
 
     private static int DecompressZstd(ReadOnlySpan<byte> stored, Span<byte> raw)
     {
+        if (!Decompressors.TryTake(out var zstd)) zstd = new ZstdSharp.Decompressor();
         try
         {
-            using var zstd = new ZstdSharp.Decompressor();
-            return zstd.Unwrap(stored, raw);
+            var written = zstd.Unwrap(stored, raw);
+            Decompressors.Add(zstd);
+            return written;
         }
         catch (ZstdSharp.ZstdException damage)
         {
+            zstd.Dispose();
             throw new InvalidDataException("batch payload does not decompress: " + damage.Message, damage);
         }
     }

@@ -28,6 +28,9 @@ public interface IStreamSession : IBatchSink, IAsyncDisposable
 {
     StreamOpened Opened { get; }
 
+    /// <summary>True: once a batch's position was received, nobody here reads its frame any more, and its memory may be used again.</summary>
+    bool LetsGoOfReceived => false;
+
     /// <summary>XxHash3 of each block of the target's newest state; 0 stands for a block that reads as zeroes.</summary>
     ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop);
 

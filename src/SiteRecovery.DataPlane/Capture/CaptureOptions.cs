@@ -13,7 +13,8 @@ public sealed record CaptureOptions
     public required string StateFolder { get; init; }
     public int BufferBytes { get; init; } = 64 << 20;
     public int BufferWrites { get; init; } = 64 << 10;
-    public long UnacknowledgedBytesMax { get; init; } = 64 << 20;
+    /// <summary>Batches the next room has not received yet; with the buffer most of what capture keeps in memory. A channel's window is not larger.</summary>
+    public long UnacknowledgedBytesMax { get; init; } = 16 << 20;
     /// <summary>How many sequences are reserved durably at once; the next are reserved when half are used.</summary>
     public long SequencesReserved { get; init; } = 1_000_000;
     public TimeSpan Linger { get; init; } = TimeSpan.FromMilliseconds(5);

@@ -8,11 +8,10 @@ namespace SiteRecovery.DataPlane.Capture;
 public sealed partial class MachineCapture
 {
     private const int BatchBytesMax = 1 << 20, BatchExtentsMax = 512;
-    private readonly byte[] _payload = new byte[BatchBytesMax];
     private readonly Extent[] _extents = new Extent[BatchExtentsMax];
     private readonly CaptureRing.Entry[] _entries = new CaptureRing.Entry[BatchExtentsMax];
     private readonly Queue<(PointKind Kind, string Label, TaskCompletionSource<Sequence> Done)> _points = new(); // under _log
-    private long _lastMarker, _lastPoint;
+    private long _lastMarker, _lastPoint, _reusableFrom = long.MaxValue;
     private bool _consistent;
 
     /// <summary>Marks a recovery point at the newest write; the result is its sequence.</summary>
@@ -52,15 +51,23 @@ public sealed partial class MachineCapture
         finally
         {
             lock (_log)
+            {
+                _reusableFrom = long.MaxValue;
                 while (_points.TryDequeue(out var point))
                     point.Done.TrySetException(new InvalidOperationException("no recovery point was taken: the stream ended"));
+            }
         }
     }
 
     private async Task BeginAsync(IStreamSession session, CancellationToken stop)
     {
         Batch[] again;
-        lock (_log) again = _unacknowledged.ToArray();
+        lock (_log)
+        {
+            again = _unacknowledged.ToArray();
+            // What an earlier session may still be sending, or say it has received while it is sent again here, keeps its memory.
+            _reusableFrom = session.LetsGoOfReceived ? _ordinal + 1 : long.MaxValue;
+        }
         foreach (var batch in again)
         {
             await session.OfferAsync(batch, stop).ConfigureAwait(false);
@@ -96,16 +103,11 @@ public sealed partial class MachineCapture
             }
         }
         if (count == 0) return false;
-        var at = 0;
-        for (var i = 0; i < count; i++)
-        {
-            if (_extents[i].Kind != ExtentKind.Data) continue;
-            _ring.CopyTo(_entries[i], _payload.AsSpan(at, _extents[i].Length));
-            at += _extents[i].Length;
-        }
+        var frame = BatchCodec.Begin(count, bytes);
+        CopyWrites(count, BatchCodec.PayloadOf(frame, count));
         for (var i = 0; i < count; i++) MarkStale(_extents[i]);
         var (first, last) = (_entries[0].Sequence, _entries[count - 1].Sequence);
-        var batch = Encode(BatchKind.Delta, MarkerKind.None, new Sequence(first), new Sequence(last), _extents.AsSpan(0, count), _payload.AsSpan(0, bytes));
+        var batch = Encode(BatchKind.Delta, MarkerKind.None, new Sequence(first), new Sequence(last), _extents.AsSpan(0, count), frame);
         lock (_log)
         {
             _ring.Release(count);
@@ -113,6 +115,16 @@ public sealed partial class MachineCapture
         }
         await session.OfferAsync(batch, stop).ConfigureAwait(false);
         return true;
+    }
+
+    private void CopyWrites(int count, Span<byte> payload)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            if (_extents[i].Kind != ExtentKind.Data) continue;
+            _ring.CopyTo(_entries[i], payload[.._extents[i].Length]);
+            payload = payload[_extents[i].Length..];
+        }
     }
 
     private async ValueTask ShipMarkersAsync(IStreamSession session, CancellationToken stop)
@@ -176,14 +188,29 @@ public sealed partial class MachineCapture
         }
     }
 
+    // Under _log.
+    private void Forget(Batch received)
+    {
+        _unacknowledgedBytes -= received.Frame.Length;
+        if (received.Header.Ordinal >= _reusableFrom) FramePool.Shared.Return(received.Frame);
+    }
+
     private Batch Encode(BatchKind kind, MarkerKind marker, Sequence first, Sequence last, ReadOnlySpan<Extent> extents, ReadOnlySpan<byte> payload)
     {
+        var frame = BatchCodec.Begin(extents.Length, payload.Length);
+        payload.CopyTo(BatchCodec.PayloadOf(frame, extents.Length));
+        return Encode(kind, marker, first, last, extents, frame);
+    }
+
+    /// <param name="frame">With its payload already in place.</param>
+    private Batch Encode(BatchKind kind, MarkerKind marker, Sequence first, Sequence last, ReadOnlySpan<Extent> extents, Memory<byte> frame)
+    {
         var taken = kind == BatchKind.Delta ? extents.Length : 0;
-        var batch = BatchCodec.Encode(new BatchHeader
+        var batch = BatchCodec.Complete(new BatchHeader
         {
             Kind = kind, Marker = marker, MachineTag = BatchCodec.TagOf(_options.Machine), Epoch = new Epoch(_state.Epoch), Incarnation = _incarnation,
             Ordinal = _ordinal + 1, First = first, Last = last, Time = CompleteUntil(taken),
-        }, extents, payload);
+        }, extents, frame);
         lock (_log)
         {
             _ordinal++;

@@ -136,7 +136,7 @@ public sealed partial class MachineCapture : IPositionListener
         {
             if (position.Incarnation != _incarnation) return;
             while (_unacknowledged.TryPeek(out var batch) && batch.Header.Ordinal <= position.Ordinal)
-                _unacknowledgedBytes -= _unacknowledged.Dequeue().Frame.Length;
+                Forget(_unacknowledged.Dequeue());
         }
         _signal.Set();
     }

@@ -23,11 +23,13 @@ public sealed partial class MachineCapture
         public readonly SplitDisk Disk = disk;
         public readonly long First = first, Offset = first * BitmapFile.BlockBytes;
         public readonly int Blocks = blocks;
-        public readonly byte[] Data = new byte[(int)Math.Min((long)blocks * BitmapFile.BlockBytes, disk.SizeBytes - first * BitmapFile.BlockBytes)];
+        public readonly Memory<byte> Data = Room((int)Math.Min((long)blocks * BitmapFile.BlockBytes, disk.SizeBytes - first * BitmapFile.BlockBytes));
         public readonly bool[] Differs = new bool[blocks];
         public bool Stale;
 
-        public Span<byte> Block(int index) => Data.AsSpan(index * BitmapFile.BlockBytes, Math.Min(BitmapFile.BlockBytes, Data.Length - index * BitmapFile.BlockBytes));
+        public Span<byte> Block(int index) => Data.Span.Slice(index * BitmapFile.BlockBytes, Math.Min(BitmapFile.BlockBytes, Data.Length - index * BitmapFile.BlockBytes));
+
+        private static Memory<byte> Room(int bytes) => FramePool.Shared.Rent(bytes).AsMemory(0, bytes);
     }
 
     private void MarkStale(Extent extent)
@@ -120,9 +122,9 @@ public sealed partial class MachineCapture
         try
         {
             Read(chunk);
-            var theirs = targetEmpty ? new ulong[chunk.Blocks]
+            var theirs = targetEmpty ? null
                 : await session.HashesAsync(chunk.Disk.Geometry.Index, chunk.Offset, BitmapFile.BlockBytes, chunk.Blocks, stop).ConfigureAwait(false);
-            for (var i = 0; i < chunk.Blocks; i++) chunk.Differs[i] = theirs[i] != HashOf(chunk.Block(i));
+            for (var i = 0; i < chunk.Blocks; i++) chunk.Differs[i] = theirs is null ? !IsZero(chunk.Block(i)) : theirs[i] != HashOf(chunk.Block(i));
             return chunk;
         }
         finally
@@ -134,8 +136,8 @@ public sealed partial class MachineCapture
     private static void Read(SyncChunk chunk)
     {
         var (run, hole) = chunk.Disk.File.RunAt(chunk.Offset);
-        if (hole && run >= chunk.Data.Length) chunk.Data.AsSpan().Clear();
-        else chunk.Disk.File.Read(chunk.Offset, chunk.Data);
+        if (hole && run >= chunk.Data.Length) chunk.Data.Span.Clear();
+        else chunk.Disk.File.Read(chunk.Offset, chunk.Data.Span);
     }
 
     private static bool IsZero(ReadOnlySpan<byte> block) => block.IndexOfAnyExcept((byte)0) < 0;
@@ -155,12 +157,13 @@ public sealed partial class MachineCapture
             var zero = IsZero(block);
             _extents[count++] = new Extent(chunk.Offset + (long)i * BitmapFile.BlockBytes, block.Length, chunk.Disk.Geometry.Index, zero ? ExtentKind.Zero : ExtentKind.Data);
             if (zero) continue;
-            block.CopyTo(_payload.AsSpan(bytes));
+            if (bytes < i * BitmapFile.BlockBytes) block.CopyTo(chunk.Data.Span[bytes..]);
             bytes += block.Length;
         }
         Batch? batch = null;
         var last = new Domain.History.Sequence(_shipped);
-        if (count > 0) batch = Encode(BatchKind.Sync, MarkerKind.None, last, last, _extents.AsSpan(0, count), _payload.AsSpan(0, bytes));
+        if (count > 0) batch = Encode(BatchKind.Sync, MarkerKind.None, last, last, _extents.AsSpan(0, count), chunk.Data.Span[..bytes]);
+        FramePool.Shared.Return(chunk.Data);
         lock (_log)
         {
             chunk.Disk.Sent.Set(chunk.First, chunk.First + chunk.Blocks - 1);

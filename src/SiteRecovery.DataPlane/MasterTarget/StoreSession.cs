@@ -4,11 +4,15 @@ using SiteRecovery.DataPlane.Retention;
 
 namespace SiteRecovery.DataPlane.MasterTarget;
 
-/// <summary>One stream into one store: a bounded queue and a committer that appends all it finds, flushes once, then acknowledges.</summary>
+/// <summary>
+/// One stream into one store: a bounded queue, an appender that takes what comes, and a flusher beside it that makes all that was appended
+/// meanwhile durable with one flush, then acknowledges.
+/// </summary>
 internal sealed class StoreSession : IStreamSession
 {
-    private const int QueueMax = 64;
+    private const int QueueMax = 16;
     private readonly Channel<Batch> _queue = Channel.CreateBounded<Batch>(new BoundedChannelOptions(QueueMax) { SingleReader = true });
+    private readonly Channel<bool> _appended = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly TaskCompletionSource<Exception?> _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly RetentionStore _store;
     private readonly IPositionListener _positions;
@@ -24,6 +28,7 @@ internal sealed class StoreSession : IStreamSession
     }
 
     public StreamOpened Opened { get; }
+    public bool LetsGoOfReceived => true;
     public Task<Exception?> Closed => _closed.Task;
     internal DateTimeOffset? ReceivedAt { get; private set; }
 
@@ -38,7 +43,6 @@ internal sealed class StoreSession : IStreamSession
             throw reason;
         }
         ReceivedAt = _time.GetUtcNow();
-        _positions.Received(batch.Position);
     }
 
     public ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop) =>
@@ -55,20 +59,42 @@ internal sealed class StoreSession : IStreamSession
 
     private async Task CommitAsync()
     {
+        await Task.WhenAll(Guard(AppendAsync), Guard(FlushAsync));
+        _closed.TrySetResult(_reason);
+    }
+
+    private async Task AppendAsync()
+    {
+        await foreach (var batch in _queue.Reader.ReadAllAsync())
+        {
+            _store.Append(batch);
+            _positions.Received(batch.Position);
+            _appended.Writer.TryWrite(true);
+        }
+    }
+
+    private async Task FlushAsync()
+    {
+        while (await _appended.Reader.WaitToReadAsync())
+        {
+            _appended.Reader.TryRead(out _);
+            var (position, sequence) = _store.Flush();
+            _positions.Durable(position, sequence);
+        }
+    }
+
+    /// <summary>Runs one of the two; its end, good or bad, ends the other, which still finishes what is there.</summary>
+    private async Task Guard(Func<Task> work)
+    {
         try
         {
-            while (await _queue.Reader.WaitToReadAsync())
-            {
-                for (var taken = 0; taken < QueueMax && _queue.Reader.TryRead(out var batch); taken++) _store.Append(batch);
-                _store.Flush();
-                _positions.Durable(_store.Durable, _store.DurableSequence);
-            }
+            await work();
         }
         catch (Exception failure)
         {
             _reason ??= failure;
-            _queue.Writer.TryComplete();
         }
-        _closed.TrySetResult(_reason);
+        _queue.Writer.TryComplete();
+        _appended.Writer.TryComplete();
     }
 }

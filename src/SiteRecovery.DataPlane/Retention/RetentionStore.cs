@@ -7,7 +7,7 @@ namespace SiteRecovery.DataPlane.Retention;
 /// <summary>The history of a machine at the target site: an append-only log with views at every consistent position. STORE.md.</summary>
 public sealed class RetentionStore : IDisposable
 {
-    private readonly Lock _gate = new();
+    private readonly Lock _gate = new(), _flushing = new(); // taken in the order _flushing, _gate
     private readonly IFileSystem _files;
     private readonly TimeProvider _time;
     private readonly StoreLog _log;
@@ -86,13 +86,39 @@ public sealed class RetentionStore : IDisposable
         }
     }
 
-    /// <summary>Makes everything appended durable.</summary>
-    public void Flush()
+    /// <summary>Makes everything appended durable; appending goes on meanwhile. Returns what is durable now.</summary>
+    public (StreamPosition Position, Sequence Sequence) Flush()
     {
-        lock (_gate)
+        lock (_flushing)
         {
-            _log.Flush();
-            (Durable, DurableSequence) = (_history.Held, _history.Newest);
+            StoreLog.Pending? pending;
+            (StreamPosition Held, Sequence Newest, Epoch Epoch) reached;
+            lock (_gate)
+            {
+                _log.CloseSealed();
+                pending = _log.BeginFlush();
+                reached = (_history.Held, _history.Newest, _history.Current);
+            }
+            IOException? failed = null;
+            try
+            {
+                pending?.File.Flush();
+            }
+            catch (IOException failure)
+            {
+                failed = failure;
+                throw;
+            }
+            finally
+            {
+                lock (_gate)
+                {
+                    if (pending is { } flushed) _log.EndFlush(flushed, failed);
+                    // A fork that came between flushed by itself, and begins anew.
+                    if (failed is null && reached.Epoch == _history.Current) (Durable, DurableSequence) = (reached.Held, reached.Newest);
+                }
+            }
+            lock (_gate) return (Durable, DurableSequence);
         }
     }
 
@@ -141,7 +167,8 @@ public sealed class RetentionStore : IDisposable
 
     public void Dispose()
     {
-        lock (_gate) _log.Dispose();
+        lock (_flushing)
+            lock (_gate) _log.Dispose();
     }
 
     private void Replay(LogEntry entry, Batch prefix)

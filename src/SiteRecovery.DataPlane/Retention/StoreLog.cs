@@ -9,9 +9,10 @@ namespace SiteRecovery.DataPlane.Retention;
 /// <summary>The segments of a store. Appending is not safe for concurrent calls; reading frames is.</summary>
 internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool readOnly) : IDisposable
 {
-    internal const long SegmentBytesMax = 64 << 20;
+    internal const long SegmentBytesMax = 256 << 20;
     private readonly ConcurrentDictionary<int, Lazy<IBlockFile>> _open = new();
     private readonly List<StoreDamage> _damage = [];
+    private readonly List<IBlockFile> _sealed = [];
     private IBlockFile? _tail;
     private IBlockFile? _mark;
     private SegmentIndex _index = new(tag, 1);
@@ -54,22 +55,52 @@ internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool
         return entry;
     }
 
-    internal void Flush()
+    /// <summary>What one flush makes durable: a segment up to where it ended when the flush began.</summary>
+    internal readonly record struct Pending(IBlockFile File, int Segment, long End);
+
+    /// <summary>What has to be flushed, or null. Appending may go on while the file is flushed; then comes <see cref="EndFlush"/>.</summary>
+    internal Pending? BeginFlush()
     {
         if (FailedReason is not null) throw new IOException("the store takes no writes: " + FailedReason);
-        if (!_unflushed) return;
+        return _unflushed ? new Pending(_tail!, _segment, _end) : null;
+    }
+
+    /// <param name="failure">Null: it worked. What a failed flush left in the page cache is unknown: only a new opening finds out.</param>
+    internal void EndFlush(Pending flushed, IOException? failure)
+    {
+        if (failure is not null) Fail(failure);
+        // A segment that was sealed meanwhile was flushed for that.
+        else if (flushed.Segment == _segment)
+        {
+            _unflushed = _end > flushed.End;
+            WriteMark(flushed.End);
+        }
+    }
+
+    internal void Flush()
+    {
+        if (BeginFlush() is not { } pending) return;
+        IOException? failed = null;
         try
         {
-            _tail!.Flush();
-            _unflushed = false;
-            WriteMark();
+            pending.File.Flush();
         }
         catch (IOException failure)
         {
-            // What a failed fsync left in the page cache is unknown: only a new opening finds out.
-            Fail(failure);
+            failed = failure;
             throw;
         }
+        finally
+        {
+            EndFlush(pending, failed);
+        }
+    }
+
+    /// <summary>Closes the files of sealed segments; no flush may be under way.</summary>
+    internal void CloseSealed()
+    {
+        foreach (var file in _sealed) file.Dispose();
+        _sealed.Clear();
     }
 
     /// <summary>Reads a frame and checks all of it.</summary>
@@ -118,6 +149,7 @@ internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool
 
     public void Dispose()
     {
+        CloseSealed();
         _tail?.Dispose();
         _mark?.Dispose();
         foreach (var file in _open.Values) file.Value.Dispose();
@@ -140,7 +172,7 @@ internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool
         {
             Flush();
             files.Replace(IndexPath(_segment), _index.ToBytes());
-            _tail.Dispose();
+            _sealed.Add(_tail);
             _tail = null;
             _sealedBytes += _end;
             _end = 0;
@@ -151,7 +183,7 @@ internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool
         tail.Flush();
         files.FlushFolder(Path.Combine(folder, "log"));
         (_tail, _segment, _end, _index) = (tail, _segment + 1, SegmentFile.HeaderBytes, new SegmentIndex(tag, _segment + 1));
-        WriteMark();
+        WriteMark(_end);
     }
 
     private void ReplaySealed(int segment, Action<LogEntry, Batch> replay)
@@ -209,7 +241,7 @@ internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool
         }
         _tail.SetLength(_end);
         _tail.Flush();
-        WriteMark();
+        WriteMark(_end);
     }
 
     private void NoteDamage(int segment, long offset, string reason)
@@ -219,11 +251,11 @@ internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool
     }
 
     /// <summary>A lower bound of what was flushed: damage below it is damage, not a torn tail.</summary>
-    private void WriteMark()
+    private void WriteMark(long end)
     {
         Span<byte> mark = stackalloc byte[24];
         BinaryPrimitives.WriteInt64LittleEndian(mark, _segment);
-        BinaryPrimitives.WriteInt64LittleEndian(mark[8..], _end);
+        BinaryPrimitives.WriteInt64LittleEndian(mark[8..], end);
         BinaryPrimitives.WriteUInt64LittleEndian(mark[16..], XxHash3.HashToUInt64(mark[..16]));
         (_mark ??= files.Open(MarkPath, FileOpening.Create)).Write(0, mark);
     }

@@ -9,7 +9,7 @@ public sealed class Authority : IDisposable
 {
     private const string CertificateFile = "ca.crt", KeyFile = "ca.key";
     /// <summary>TLS does not send a root. A joiner that knows only its fingerprint needs it, so every certificate carries it.</summary>
-    internal const string EmbeddedAuthority = "2.25.231846120958447201935566103842917.1";
+    internal const string EmbeddedAuthority = "2.25.1397903186.1";
     private static readonly TimeSpan Backdate = TimeSpan.FromDays(1);
     private readonly X509Certificate2 _certificate;
     private readonly TimeProvider _time;

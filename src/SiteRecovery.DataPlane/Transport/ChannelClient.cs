@@ -95,6 +95,8 @@ internal sealed class ClientSession(Connection connection, uint stream, IPositio
 
     public StreamOpened Opened => _opened.Task.Result;
     public Task<Exception?> Closed => _closed.Task;
+    // The other end cannot have received what is not sent yet, and what is sent was copied.
+    public bool LetsGoOfReceived => true;
 
     internal async Task WaitOpenedAsync(CancellationToken stop) => await _opened.Task.WaitAsync(stop);
 
@@ -126,7 +128,7 @@ internal sealed class ClientSession(Connection connection, uint stream, IPositio
         }
     }
 
-    internal void OnFrame(FrameType type, byte[] payload)
+    internal void OnFrame(FrameType type, ReadOnlyMemory<byte> payload)
     {
         using var from = Payload.Reader(payload);
         switch (type)
@@ -137,7 +139,7 @@ internal sealed class ClientSession(Connection connection, uint stream, IPositio
             case FrameType.Received: positions.Received(Payload.ReadPosition(from)); break;
             case FrameType.Durable: positions.Durable(Payload.ReadPosition(from), new Sequence(from.ReadInt64())); break;
             case FrameType.HashReply:
-                if (_queries.TryGetValue(from.ReadInt32(), out var reply)) reply.TrySetResult(Payload.ReadHashes(payload.AsSpan(4)));
+                if (_queries.TryGetValue(from.ReadInt32(), out var reply)) reply.TrySetResult(Payload.ReadHashes(payload.Span[4..]));
                 break;
             case FrameType.CloseStream: End(null); break;
             default: throw new InvalidDataException($"{type} is not for this end");

@@ -41,7 +41,7 @@ public sealed class ChannelListener(IPEndPoint at, SslServerAuthenticationOption
         try
         {
             socket.NoDelay = true;
-            await using var stream = new SslStream(new NetworkStream(socket, ownsSocket: true));
+            await using var stream = new SslStream(new RecordStream(socket));
             using var handshake = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
             handshake.CancelAfter(options.HandshakeTimeout);
             await stream.AuthenticateAsServerAsync(tls, handshake.Token);
@@ -78,7 +78,7 @@ public static class ChannelConnector
         try
         {
             await socket.ConnectAsync(host, port, stop);
-            stream = new SslStream(new NetworkStream(socket, ownsSocket: true));
+            stream = new SslStream(new RecordStream(socket));
             await stream.AuthenticateAsClientAsync(tls, stop);
             return stream;
         }

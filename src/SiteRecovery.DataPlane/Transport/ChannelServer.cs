@@ -36,8 +36,9 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
 {
     internal const int HashesMax = 65536;
     private readonly Outbox _outbox = new(connection, stream);
-    private readonly Channel<byte[]> _inbox = Channel.CreateUnbounded<byte[]>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
+    private readonly Channel<ReadOnlyMemory<byte>> _inbox = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
     private readonly CancellationTokenSource _stop = CancellationTokenSource.CreateLinkedTokenSource(connection.Stopping);
+    private readonly Queue<Batch> _held = new();
     private long _granted;
     private int _queries;
     private IStreamSession? _session;
@@ -46,10 +47,15 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
 
     internal void Start(IStreamTarget next, StreamOpening opening, Func<StreamOpening, string?> authorise) => Finished = Task.Run(() => RunAsync(next, opening, authorise));
 
-    public void Received(StreamPosition position) => _outbox.Received(position);
+    public void Received(StreamPosition position)
+    {
+        _outbox.Received(position);
+        if (_session is { LetsGoOfReceived: true }) Recycle(position);
+    }
+
     public void Durable(StreamPosition position, Sequence sequence) => _outbox.Durable(position, sequence);
 
-    internal void OnFrame(FrameType type, byte[] payload)
+    internal void OnFrame(FrameType type, ReadOnlyMemory<byte> payload)
     {
         switch (type)
         {
@@ -78,7 +84,10 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
             _ = session.Closed.ContinueWith(closed => _inbox.Writer.TryComplete(closed.Result ?? new ChannelException("the next room closed the stream")), TaskScheduler.Default);
             await foreach (var frame in _inbox.Reader.ReadAllAsync(_stop.Token))
             {
-                await session.OfferAsync(BatchCodec.Verify(frame), _stop.Token);
+                var batch = BatchCodec.Verify(frame);
+                if (session.LetsGoOfReceived)
+                    lock (_held) _held.Enqueue(batch);
+                await session.OfferAsync(batch, _stop.Token);
                 Grant(frame.Length);
             }
             connection.SendControl(Payload.Frame(FrameType.CloseStream, stream));
@@ -95,13 +104,19 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
         }
     }
 
+    private void Recycle(StreamPosition received)
+    {
+        lock (_held)
+            while (_held.TryPeek(out var batch) && batch.Position.CompareTo(received) <= 0) FramePool.Shared.Return(_held.Dequeue().Frame);
+    }
+
     private void Grant(int bytes)
     {
         Interlocked.Add(ref _granted, bytes);
         _outbox.Grant(bytes);
     }
 
-    private async Task ReplyAsync(IStreamSession session, byte[] payload)
+    private async Task ReplyAsync(IStreamSession session, ReadOnlyMemory<byte> payload)
     {
         try
         {

@@ -3,6 +3,9 @@ using SiteRecovery.DataPlane.Blocks;
 
 namespace SiteRecovery.DataPlane.Transport;
 
+/// <summary>Takes a frame's payload; that of a batch lies in an array of the frame pool, which is the taker's from then on.</summary>
+internal delegate void FrameReceived(FrameHeader header, ReadOnlyMemory<byte> payload);
+
 /// <summary>One connection: one receive loop, one send loop, one watch, and one way to end that remembers the first reason.</summary>
 internal sealed class Connection
 {
@@ -26,7 +29,7 @@ internal sealed class Connection
     internal CancellationToken Stopping => _stop.Token;
 
     /// <summary>Runs until the connection ends; never throws. The result is why.</summary>
-    internal async Task<ChannelException> RunAsync(Action<FrameHeader, byte[]> onFrame)
+    internal async Task<ChannelException> RunAsync(FrameReceived onFrame)
     {
         await Task.WhenAll(Guard(() => ReceiveAsync(onFrame)), Guard(SendAsync), Guard(WatchAsync));
         return Ended!;
@@ -70,21 +73,22 @@ internal sealed class Connection
         }
     }
 
-    private async Task ReceiveAsync(Action<FrameHeader, byte[]> onFrame)
+    private async Task ReceiveAsync(FrameReceived onFrame)
     {
-        await using var input = new BufferedStream(_stream, BufferBytes);
         var head = new byte[FrameHeader.Bytes];
         while (true)
         {
-            var got = await input.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, _stop.Token);
+            var got = await _stream.ReadAtLeastAsync(head, head.Length, throwOnEndOfStream: false, _stop.Token);
             if (got == 0) return;
             if (got < head.Length) throw new EndOfStreamException("cut inside a frame header");
             var header = FrameHeader.Read(head);
-            var payload = GC.AllocateUninitializedArray<byte>(header.Length);
-            await input.ReadExactlyAsync(payload, _stop.Token);
+            Memory<byte> payload = header.Type == FrameType.Batch
+                ? FramePool.Shared.Rent(header.Length).AsMemory(0, header.Length)
+                : new byte[header.Length];
+            await _stream.ReadExactlyAsync(payload, _stop.Token);
             Volatile.Write(ref _heard, _options.Time.GetTimestamp());
-            if (header.Type == FrameType.Ping) SendControl(Payload.Frame(FrameType.Pong, 0, to => { to.Write(payload.AsSpan(0, 8)); to.Write(Now()); }));
-            else if (header.Type == FrameType.Pong) MeasureClock(payload);
+            if (header.Type == FrameType.Ping) SendControl(Payload.Frame(FrameType.Pong, 0, to => { to.Write(payload.Span[..8]); to.Write(Now()); }));
+            else if (header.Type == FrameType.Pong) MeasureClock(payload.Span);
             else onFrame(header, payload);
         }
     }
@@ -167,9 +171,9 @@ internal sealed class Connection
 
     private long Now() => _options.Time.GetUtcNow().UtcTicks;
 
-    private void MeasureClock(byte[] payload)
+    private void MeasureClock(ReadOnlySpan<byte> payload)
     {
-        var (sent, there) = (BitConverter.ToInt64(payload, 0), BitConverter.ToInt64(payload, 8));
+        var (sent, there) = (BitConverter.ToInt64(payload), BitConverter.ToInt64(payload[8..]));
         PeerClockOffset = TimeSpan.FromTicks(there - (sent + Now()) / 2);
     }
 }

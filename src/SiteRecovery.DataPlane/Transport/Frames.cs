@@ -50,7 +50,9 @@ internal static class Payload
         return frame;
     }
 
-    internal static BinaryReader Reader(byte[] payload) => new(new MemoryStream(payload, writable: false));
+    internal static BinaryReader Reader(ReadOnlyMemory<byte> payload) => MemoryMarshal.TryGetArray(payload, out var bytes)
+        ? new(new MemoryStream(bytes.Array!, bytes.Offset, bytes.Count, writable: false))
+        : throw new ArgumentException("a payload lies in an array", nameof(payload));
 
     internal static void Write(BinaryWriter to, StreamPosition position)
     {
@@ -74,7 +76,7 @@ internal static class Payload
         }
     }
 
-    internal static StreamOpening ReadOpening(byte[] payload)
+    internal static StreamOpening ReadOpening(ReadOnlyMemory<byte> payload)
     {
         using var from = Reader(payload);
         var machine = from.ReadString();
@@ -93,7 +95,7 @@ internal static class Payload
         to.Write(opened.TargetEmpty);
     }
 
-    internal static StreamOpened ReadOpened(byte[] payload)
+    internal static StreamOpened ReadOpened(ReadOnlyMemory<byte> payload)
     {
         using var from = Reader(payload);
         return new StreamOpened(ReadPosition(from), ReadPosition(from), new Sequence(from.ReadInt64()), from.ReadBoolean());
@@ -107,7 +109,7 @@ internal static class Payload
         to.Write(error.Message.Length > 1000 ? error.Message[..1000] : error.Message);
     }
 
-    internal static Exception ReadError(byte[] payload)
+    internal static Exception ReadError(ReadOnlyMemory<byte> payload)
     {
         using var from = Reader(payload);
         var (code, epoch, held, text) = (from.ReadByte(), from.ReadInt32(), ReadPosition(from), from.ReadString());

@@ -12,6 +12,7 @@ public sealed class NullTarget : IStreamTarget
     {
         private readonly TaskCompletionSource<Exception?> _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+        public bool LetsGoOfReceived => true;
         public StreamOpened Opened { get; } = new(default, default, Sequence.None, true);
         public Task<Exception?> Closed => _closed.Task;
 
