@@ -40,7 +40,7 @@ public sealed class SpoolChainTests : SpoolFixture
                 await UntilAsync(() => capture.Status() is var s && s.Durable == s.Newest);
             }
         });
-        await AssertPrefixesAsync(seed, least: 20);
+        await AssertPrefixesAsync(seed, least: 6);
         coalesced += ((SpoolTarget)_door.Next).StatusOf(Machine).CoalescedBatches;
         Assert.Equal(coalescing, coalesced > 0);
     }
@@ -138,7 +138,7 @@ public sealed class SpoolChainTests : SpoolFixture
         {
             var (offset, value) = _ledger[sequence - 1];
             disk.AsSpan(offset, 4096).Fill(value);
-            if (random.Next(5) != 0 && sequence != _ledger.Count) continue;
+            if (random.Next(20) != 0 && sequence != _ledger.Count) continue;
             if (Store.ResolvePoint(new PointSelector.ById($"e1-s{sequence}")) is null) continue;
             viewable++;
             var view = await ReadAsync(sequence);
