@@ -14,8 +14,8 @@ internal sealed partial class MachineSpool
         var temporary = segment.Path + ".tmp";
         try
         {
-            var (end, absorbed) = coalescer.Rewrite(segment, temporary, _stop.Token);
-            Replace(segment, temporary, end, absorbed);
+            var (end, coalesced) = coalescer.Rewrite(segment, temporary, _stop.Token);
+            Replace(segment, temporary, end, coalesced);
         }
         catch (Exception error)
         {
@@ -27,17 +27,17 @@ internal sealed partial class MachineSpool
         return true;
     }
 
-    private void Replace(SpoolSegment segment, string temporary, long end, long absorbed)
+    private void Replace(SpoolSegment segment, string temporary, long end, long coalesced)
     {
         lock (_gate)
         {
             // The sender has begun with it meanwhile, or it was dropped.
-            if (absorbed == 0 || end >= segment.End || segment.Begun || !_queue.Segments.Contains(segment)) return;
+            if (coalesced == 0 || end >= segment.End || segment.Begun || !_queue.Segments.Contains(segment)) return;
             _files.Rename(temporary, segment.Path);
             segment.Close();
             _space.Release(segment.End - end);
             segment.End = end;
-            _coalescedBatches += absorbed;
+            _coalescedBatches += coalesced;
         }
     }
 

@@ -100,6 +100,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         {
             var freed = _space.Freed.Next();
             _space.LetGo();
+            _space.Pressed.Ring();
             if (TryAppend(session, batch)) break;
             // A full disk says nothing when it has room again.
             await Task.WhenAny(freed, session.Closed, Task.Delay(DiskRetry, _time, stop)).ConfigureAwait(false);
@@ -178,6 +179,20 @@ internal sealed partial class MachineSpool : IAsyncDisposable
 
     /// <summary>What a process that is gone left behind: up to the first damage, and without what is durable or of an epoch that is over.</summary>
     private void Load(IReadOnlyList<string> paths)
+    {
+        try
+        {
+            Recover(paths);
+        }
+        catch (Exception error)
+        {
+            // No stream opens on what is not known.
+            _lastError = "the spool's folder cannot be read: " + error.Message;
+            throw;
+        }
+    }
+
+    private void Recover(IReadOnlyList<string> paths)
     {
         var (durable, sequence) = _state.Load();
         _queue.Start(durable, sequence);

@@ -10,31 +10,31 @@ internal sealed class SegmentCoalescer(IFileSystem files)
     private readonly byte[] _copy = new byte[64 << 10], _prefix = new byte[BatchCodec.HeaderBytes + BatchCodec.ExtentsMax * BatchCodec.ExtentBytes];
     private readonly List<Extent> _extents = [];
 
-    /// <summary>The new length, and how many deltas were absorbed (none: the file beside it is not worth having).</summary>
+    /// <summary>The new length, and how many deltas are no longer what they were (none: the file beside it is not worth having).</summary>
     /// <exception cref="InvalidDataException">A frame is damaged.</exception>
-    public (long End, long Absorbed) Rewrite(SpoolSegment segment, string path, CancellationToken stop)
+    public (long End, long Coalesced) Rewrite(SpoolSegment segment, string path, CancellationToken stop)
     {
         using var from = files.Open(segment.Path, FileOpening.Read);
         using var to = files.Open(path, FileOpening.Create);
         to.SetLength(0);
         var output = new Output(to);
         Copy(from, 0, segment.HeaderBytes, output);
-        var (run, absorbed) = (new CoalescingRun(), 0L);
+        var (run, coalesced) = (new CoalescingRun(), 0L);
         for (long at = segment.HeaderBytes; at < segment.End;)
         {
             stop.ThrowIfCancellationRequested();
             var batch = ReadPrefix(from, at, segment.End);
             if (!CoalescingRun.Takes(batch.Header) || !run.HasRoomFor(batch.Header))
             {
-                absorbed += Close(run, from, output);
+                coalesced += Close(run, from, output);
                 run = new CoalescingRun();
             }
             if (CoalescingRun.Takes(batch.Header)) run.Add(at, batch);
             else Copy(from, at, batch.Header.FrameBytes, output);
             at += batch.Header.FrameBytes;
         }
-        absorbed += Close(run, from, output);
-        return (output.End, absorbed);
+        coalesced += Close(run, from, output);
+        return (output.End, coalesced);
     }
 
     private Batch ReadPrefix(IBlockFile from, long at, long end)
@@ -62,7 +62,7 @@ internal sealed class SegmentCoalescer(IFileSystem files)
             else if (header.IsTick) Copy(from, offset, header.FrameBytes, output);
             else output.Append(BatchCodec.Encode(header with { Coalesced = true, Absorbed = true }, [], []).Frame.Span);
         }
-        return run.Deltas - 1;
+        return run.Deltas;
     }
 
     private Batch Carrier(CoalescingRun run, IBlockFile from)

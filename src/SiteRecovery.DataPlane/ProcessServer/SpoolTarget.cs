@@ -89,6 +89,7 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
         while (!_stop.IsCancellationRequested)
         {
             var (pressed, coalescer) = (_space.Pressed.Next(), default(SegmentCoalescer));
+            if (IsPressed) LetGo();
             foreach (var spool in _machines.Values)
                 while (IsPressed && spool.CoalesceNext(coalescer ??= new SegmentCoalescer(_files)))
                 {

@@ -14,12 +14,12 @@ public sealed class CoalescingTests : SpoolFixture
     public async Task A_coalesced_stream_gives_the_same_disks_wherever_it_can_still_be_viewed(int seed)
     {
         var (random, originals) = (new Random(seed), RandomStream(seed));
-        var rewritten = Rewritten(originals, out var absorbed);
-        Assert.True(absorbed > 0);
+        var rewritten = Rewritten(originals, out var coalesced);
+        Assert.True(coalesced > 0);
         AssertSameStream(originals, rewritten);
         using var plain = Filled(originals);
-        using var coalesced = Filled(rewritten);
-        await AssertSameAsync(plain, coalesced, originals);
+        using var filled = Filled(rewritten);
+        await AssertSameAsync(plain, filled, originals);
         for (var round = 0; round < 3; round++)
         {
             // The target may hold a part already, of either form, when the rest comes in the other.
@@ -40,9 +40,9 @@ public sealed class CoalescingTests : SpoolFixture
     public void Nothing_counts_as_durable_before_the_data_of_what_was_absorbed_is_there()
     {
         var agent = new Agent(this);
-        List<Batch> stream = [agent.Start(), agent.Write(blocks: 1), agent.Marker(MarkerKind.CrashConsistentPoint), agent.Write(blocks: 1), agent.Marker(MarkerKind.Tick), agent.Write(blocks: 1), agent.Marker(MarkerKind.Tick)];
-        var rewritten = Rewritten(stream, out var absorbed);
-        Assert.Equal(1, absorbed);
+        List<Batch> stream = [agent.Start(), agent.Write(writes: 1), agent.Marker(MarkerKind.CrashConsistentPoint), agent.Write(blocks: 1), agent.Marker(MarkerKind.Tick), agent.Write(blocks: 1), agent.Marker(MarkerKind.Tick)];
+        var rewritten = Rewritten(stream, out var coalesced);
+        Assert.Equal(2, coalesced);
         using var store = Filled(rewritten[..3]);
         var (held, newest, consistent) = (store.Held, store.DurableSequence, store.ConsistentUpTo);
         foreach (var batch in rewritten[3..5])
@@ -66,8 +66,8 @@ public sealed class CoalescingTests : SpoolFixture
         List<Batch> stream = [agent.Start()];
         for (var i = 0; i < 20; i++)
             stream.Add(BatchCodec.Encode(agent.Marker(MarkerKind.Tick).Header with { Kind = BatchKind.Delta, Marker = MarkerKind.None, First = new(i + 1), Last = new(i + 1) }, [new Extent(i * 4096, 4096, 0, ExtentKind.Data)], new byte[4096]));
-        var rewritten = Rewritten(stream, out var absorbed);
-        Assert.Equal(0, absorbed);
+        var rewritten = Rewritten(stream, out var coalesced);
+        Assert.Equal(0, coalesced);
         Assert.Equal(stream.Select(b => b.Frame.ToArray()), rewritten.Select(b => b.Frame.ToArray()));
     }
 
@@ -83,8 +83,8 @@ public sealed class CoalescingTests : SpoolFixture
             stream.Add(BatchCodec.Encode(agent.Marker(MarkerKind.Tick).Header with { Kind = BatchKind.Delta, Marker = MarkerKind.None, First = new(sequence + 1), Last = new(sequence += 300) },
                 extents, new byte[i % 3 == 0 ? 0 : 300 * 4096]));
         }
-        var rewritten = Rewritten(stream, out var absorbed);
-        Assert.True(absorbed > 10);
+        var rewritten = Rewritten(stream, out var coalesced);
+        Assert.True(coalesced > 10);
         Assert.True(rewritten.Count(b => b.Header is { Coalesced: true, Absorbed: false }) > 1);
         Assert.All(rewritten, b => Assert.True(b.Header.ExtentCount <= BatchCodec.ExtentsMax && b.Header.RawBytes <= BatchCodec.PayloadBytesMax));
     }
@@ -143,7 +143,7 @@ public sealed class CoalescingTests : SpoolFixture
     }
 
     /// <summary>Through a segment file, as the spool does it.</summary>
-    private List<Batch> Rewritten(List<Batch> stream, out long absorbed)
+    private List<Batch> Rewritten(List<Batch> stream, out long coalesced)
     {
         var files = RealFileSystem.Instance;
         files.CreateDirectory(Folder);
@@ -153,8 +153,8 @@ public sealed class CoalescingTests : SpoolFixture
             segment.File(files).Write(segment.End, batch.Frame.Span);
             segment.End += batch.Frame.Length;
         }
-        (var end, absorbed) = new SegmentCoalescer(files).Rewrite(segment, segment.Path + ".tmp", default);
-        if (absorbed > 0) Assert.True(end < segment.End);
+        (var end, coalesced) = new SegmentCoalescer(files).Rewrite(segment, segment.Path + ".tmp", default);
+        if (coalesced > 0) Assert.True(end < segment.End);
         segment.Close();
         File.Move(segment.Path + ".tmp", segment.Path, true);
         var again = SpoolSegment.TryOpen(files, segment.Path, Machine, _stores)!;
