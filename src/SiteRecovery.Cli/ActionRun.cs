@@ -18,7 +18,7 @@ internal static class ActionRun
     [
         Column.Of("machine", "machine"), Column.Of("action", "action"), Column.Of("state", "state"), Column.Of("state after", "stateAfter"),
         new("point", p => p.At("point") is JsonObject point ? $"{point.At("id").Text()} of {Forms.Time(point.At("at"))}" : p.At("point").Text()),
-        Column.Of("predicted RPO", "predictedRpo"), Column.Of("predicted RTO", "predictedRto"),
+        new("predicted RPO", p => Forms.Duration(p.At("predictedRpo"))), new("predicted RTO", p => Forms.Duration(p.At("predictedRto"))),
     ];
 
     public static void AddTo(Command command)

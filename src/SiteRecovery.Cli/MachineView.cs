@@ -23,7 +23,7 @@ internal static class MachineView
     private static readonly Column[] RefusedColumns = [Column.Of("NOT ALLOWED", "action"), Column.Of("REASON", "reason"), Column.Of("REMEDY", "remedy")];
 
     /// <summary>An RPO that is not being measured is unknown, never zero.</summary>
-    public static string Rpo(JsonNode machine) => machine.At("rpo")?.Text()
+    public static string Rpo(JsonNode machine) => (machine.At("rpo") is { } rpo ? Forms.Duration(rpo) : null)
         ?? ((machine.At("unknownSince") ?? machine.At("rpoUnknownSince")) is { } since ? $"unknown since {Forms.Time(since)}" : "-");
 
     public static void Write(DataWriter data, JsonNode machine)
@@ -53,7 +53,7 @@ internal static class MachineView
     private static string Lag(JsonNode machine)
     {
         if (machine.At("lag") is not JsonObject lag) return machine.At("lag").Text();
-        string[] parts = [.. new[] { lag.At("bytes") is { } bytes ? Forms.Bytes(bytes) : null, lag.At("time")?.Text() }.OfType<string>()];
+        string[] parts = [.. new[] { lag.At("bytes") is { } bytes ? Forms.Bytes(bytes) : null, lag.At("time") is { } time ? Forms.Duration(time) : null }.OfType<string>()];
         return parts.Length == 0 ? "-" : string.Join(" / ", parts);
     }
 

@@ -124,12 +124,12 @@ public sealed class SrctlActionTests : IDisposable
     {
         await using var api = await ScriptedApi.StartAsync((r, _) => r.Method == "POST" ? (202, Job("succeeded")) : (200, r.Path.Contains("/jobs/", StringComparison.Ordinal) ? Job("succeeded") : new JsonObject
         {
-            ["items"] = new JsonArray(new JsonObject { ["name"] = "db1", ["state"] = "Protected", ["rpo"] = null, ["unknownSince"] = "2026-01-31T03:00:00Z" }),
+            ["items"] = new JsonArray(new JsonObject { ["name"] = "db1", ["state"] = "Protected", ["rpo"] = null, ["unknownSince"] = "2026-01-31T03:00:00Z", ["lag"] = new JsonObject { ["bytes"] = 4096, ["time"] = "14677ms" } }),
         }), _stop.Token);
         await _srctl.DoneAsync("machine", "protect", "db1", "--server", api.Url, "--vault", "v", "--policy", "p", "--agent", "a", "--disk", "vdb=/x=y", "--disk", "vda=/z", "--capture", "nbd");
         Assert.Equal("""{"name":"db1","vault":"v","source":{"agent":"a","disks":[{"id":"vdb","path":"/x=y","capture":"nbd"},{"id":"vda","path":"/z","capture":"nbd"}]},"policy":"p"}""",
             api.Requests.First().Body!.ToJsonString());
-        Assert.Contains("unknown since 2026-01-31T03:00:00.000Z", (await _srctl.DoneAsync("machine", "list", "--server", api.Url)).Out, StringComparison.Ordinal);
+        Assert.Contains("unknown since 2026-01-31T03:00:00.000Z  4.0 KiB / 15s", (await _srctl.DoneAsync("machine", "list", "--server", api.Url)).Out, StringComparison.Ordinal);
         await _srctl.RefusedAsync(2, "machine", "protect", "db1", "--server", api.Url, "--vault", "v", "--agent", "a", "--disk", "vda");
     }
 
