@@ -18,7 +18,7 @@ internal static class ActionRun
     [
         Column.Of("machine", "machine"), Column.Of("action", "action"), Column.Of("state", "state"), Column.Of("state after", "stateAfter"),
         new("point", p => p.At("point") is JsonObject point ? $"{point.At("id").Text()} of {Forms.Time(point.At("at"))}" : p.At("point").Text()),
-        Column.Of("predicted RPO", "predictedRpo"), Column.Of("predicted RTO", "predictedRto"),
+        new("predicted RPO", p => Forms.Duration(p.At("predictedRpo"))), new("predicted RTO", p => Forms.Duration(p.At("predictedRto"))),
     ];
 
     public static void AddTo(Command command)
@@ -48,12 +48,11 @@ internal static class ActionRun
             else session.Data.Document(plan);
             return ExitCode.Done;
         }
-        if (confirm is { } asked) body = await ConfirmAsync(session, method, path, body, asked, cancel);
+        if (confirm is { } asked) (path, body) = Acknowledging(method, path, body, await ConfirmAsync(session, method, path, body, asked, cancel));
         // A key of our own too: it lets another node be asked again when this one dies before it answers.
         var key = session.Arguments.GetValue(IdempotencyKey) ?? Guid.NewGuid().ToString("N");
         var answer = await session.Api.SendAsync(method, path, body, cancel, idempotencyKey: key);
-        var id = answer.Body.At("id")?.Text() ?? answer.Location?.Split('/')[^1];
-        if (id is null)
+        if (answer.Job is not { } id)
         {
             if (answer.Body is not null) session.Data.Document(answer.Body);
             return ExitCode.Done;
@@ -65,7 +64,8 @@ internal static class ActionRun
         return ExitCode.Done;
     }
 
-    private static async Task<JsonObject?> ConfirmAsync(
+    /// <summary>The codes of the warnings that are accepted.</summary>
+    private static async Task<string[]> ConfirmAsync(
         Session session, HttpMethod method, string path, JsonObject? body, (string Name, string Verb) confirm, CancellationToken cancel)
     {
         var acknowledged = (IEnumerable<string>)(session.Arguments.GetValue(Confirmation.Acknowledge) ?? []);
@@ -74,13 +74,20 @@ internal static class ActionRun
             // Whoever types the name has read the warnings, and accepts them by it.
             var plan = await TryOutAsync(session, method, path, body, cancel);
             WritePlan(new DataWriter(OutputFormat.Table, Console.Error), plan);
-            acknowledged = acknowledged.Concat(plan.At("warnings").Items().Select(JobForms.WarningCode)).Distinct();
+            acknowledged = acknowledged.Concat(plan.At("warnings").Items().Select(JobForms.WarningCode));
         }
         Confirmation.Require(session.Arguments, confirm.Name, $"{confirm.Verb} of '{confirm.Name}'");
-        if (!acknowledged.Any()) return body;
+        return [.. acknowledged.Distinct()];
+    }
+
+    // A DELETE has no body to say it in.
+    private static (string Path, JsonObject? Body) Acknowledging(HttpMethod method, string path, JsonObject? body, string[] codes)
+    {
+        if (codes.Length == 0) return (path, body);
+        if (method == HttpMethod.Delete) return ($"{path}?{string.Join('&', codes.Select(c => $"acknowledge={Uri.EscapeDataString(c)}"))}", body);
         body ??= [];
-        body["acknowledge"] = acknowledged.ToJson();
-        return body;
+        body["acknowledge"] = codes.ToJson();
+        return (path, body);
     }
 
     private static async Task<JsonNode> TryOutAsync(Session session, HttpMethod method, string path, JsonObject? body, CancellationToken cancel) =>

@@ -7,7 +7,7 @@ internal static class AuditCommands
 {
     private static readonly Column[] Columns =
     [
-        new("AT", e => Forms.Time(e.At("at"))), Column.Of("CALLER", "caller"), Column.Of("METHOD", "method"), Column.Of("PATH", "path"), Column.Of("STATUS", "status"),
+        new("AT", e => Forms.Time(e.At("at"))), Column.Of("BY", "by"), Column.Of("FROM", "subject"), Column.Of("OUTCOME", "outcome"), Column.Of("ACTION", "action"),
     ];
 
     public static Command Create()

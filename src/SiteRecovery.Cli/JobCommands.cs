@@ -11,11 +11,25 @@ internal static class JobCommands
 
     public static Command Create() => new("job", "Jobs: what actions started, and how far they are")
     {
-        Jobs.List(), Jobs.Show(WriteJob), Watch(),
+        List(), Jobs.Show(WriteJob), Watch(),
         Verb("cancel", "Ask a job to stop"), Verb("resume", "Let a job that waits for input go on"), Verb("retry", "Try a failed job again"),
     };
 
     private static Argument<string> Id() => new("id") { Description = "The job's id", CompletionSources = { context => NamesForCompletion.Of(Jobs, context.ParseResult, "id") } };
+
+    private static Command List()
+    {
+        var machine = new Option<string?>("--machine") { Description = "Of this machine only", CompletionSources = { c => NamesForCompletion.Of(MachineCommands.Machines, c.ParseResult) } };
+        var status = new Option<string?>("--status") { Description = "In this status only, e.g. running or failed" };
+        var limit = new Option<int?>("--limit") { Description = "The newest so many" };
+        var command = new Command("list", "List jobs, newest first") { machine, status, limit };
+        command.SetAction(Session.With(async (session, cancel) =>
+        {
+            session.Data.List(await session.Api.ListAsync(Jobs.Path + Query.Of(session.Arguments, machine, status), cancel, session.Arguments.GetValue(limit)), JobForms.Columns);
+            return ExitCode.Done;
+        }));
+        return command;
+    }
 
     private static Command Watch()
     {

@@ -17,14 +17,14 @@ internal static class MachineView
     private static readonly Column[] DiskColumns =
     [
         Column.Of("DISK", "index"), new("NAME", d => (d.At("name") ?? d.At("id")).Text()), new("SIZE", d => Forms.Bytes(d.At("sizeBytes"))),
-        Column.Of("CAPTURE", "capture"), Column.Of("PATH", "path"), Column.Of("CAPTURE-URI", "captureUri"),
+        Column.Of("CAPTURE", "capture"), Column.Of("PATH", "path"), Column.Of("CAPTURE-URI", "captureUri"), Column.Of("ERROR", "error"),
     ];
 
     private static readonly Column[] RefusedColumns = [Column.Of("NOT ALLOWED", "action"), Column.Of("REASON", "reason"), Column.Of("REMEDY", "remedy")];
 
     /// <summary>An RPO that is not being measured is unknown, never zero.</summary>
-    public static string Rpo(JsonNode machine) => machine.At("rpo")?.Text()
-        ?? (machine.At("rpoUnknownSince") is { } since ? $"unknown since {Forms.Time(since)}" : "-");
+    public static string Rpo(JsonNode machine) => (machine.At("rpo") is { } rpo ? Forms.Duration(rpo) : null)
+        ?? ((machine.At("unknownSince") ?? machine.At("rpoUnknownSince")) is { } since ? $"unknown since {Forms.Time(since)}" : "-");
 
     public static void Write(DataWriter data, JsonNode machine)
     {
@@ -46,15 +46,23 @@ internal static class MachineView
         ("newest point", Point(machine.At("newestPoint"))), ("oldest point", Point(machine.At("oldestPoint"))),
         ("active site", machine.At("activeSite").Text()), ("direction", machine.At("direction").Text()), ("epoch", machine.At("epoch").Text()),
         ("agent", machine.At("agent").Text()), ("policy", machine.At("policy").Text()),
+        ("target node", machine.At("targetNode").Text()), ("store", Store(machine.At("store"))), ("agent is", Replication(machine.At("replication"))),
         ("failover point", machine.At("failoverPoint").Text()), ("source fenced", machine.At("sourceFenced").Text()),
     ];
 
     private static string Lag(JsonNode machine)
     {
         if (machine.At("lag") is not JsonObject lag) return machine.At("lag").Text();
-        string[] parts = [.. new[] { lag.At("bytes") is { } bytes ? Forms.Bytes(bytes) : null, lag.At("time")?.Text() }.OfType<string>()];
+        string[] parts = [.. new[] { lag.At("bytes") is { } bytes ? Forms.Bytes(bytes) : null, lag.At("time") is { } time ? Forms.Duration(time) : null }.OfType<string>()];
         return parts.Length == 0 ? "-" : string.Join(" / ", parts);
     }
+
+    private static string Store(JsonNode? store) => store is not JsonObject ? "-"
+        : $"{Forms.Bytes(store.At("bytes"))} in {store.At("points").Text()} points, {Forms.Bytes(store.At("freeBytes"))} free{(store.At("error") is { } error ? $", {error.Text()}" : "")}";
+
+    private static string Replication(JsonNode? replication) => replication is not JsonObject ? "-"
+        : $"{(replication.At("agentConnected").Text() == "yes" ? "connected" : "not connected")}, {replication.At("agentMode").Text()}, at write {replication.At("newestSequence").Text()}, "
+        + $"durable {replication.At("durableSequence").Text()}{string.Concat(new[] { "agentError", "linkError" }.Select(e => replication.At(e) is { } error ? $", {error.Text()}" : ""))}";
 
     private static string Point(JsonNode? point) => point is JsonObject ? $"{point.At("id").Text()} {Forms.ExactTime(point.At("at"))}" : Forms.ExactTime(point);
 

@@ -7,7 +7,8 @@ internal static class NodeCommands
 {
     private static readonly Resource Nodes = new("node", "nodes",
     [
-        Column.Of("ADDRESS", "address"), Column.Of("SITE", "site"), Column.Of("STATUS", "status"), Column.Of("REACHABLE", "reachable"), Column.Of("ROLES", "roles"),
+        Column.Of("NAME", "name"), Column.Of("SITE", "site"), Column.Of("STATUS", "status"), Column.Of("REACHABLE", "reachable"), Column.Of("ROLES", "roles"),
+        Column.Of("HTTP", "httpUrl", wide: true), Column.Of("ADDRESS", "address", wide: true),
     ]);
 
     public static Command Create() => new("node", "Nodes: the servers of the cluster") { Nodes.List(), Show(), Drain(), Nodes.JoinToken() };
@@ -15,7 +16,7 @@ internal static class NodeCommands
     private static Argument<string> Node() => new("node")
     {
         Description = "Its name or address, as 'node list' shows it",
-        CompletionSources = { context => NamesForCompletion.Of(Nodes, context.ParseResult, "address") },
+        CompletionSources = { context => NamesForCompletion.Of(Nodes, context.ParseResult) },
     };
 
     private static Command Show()

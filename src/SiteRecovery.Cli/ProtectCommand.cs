@@ -12,12 +12,12 @@ internal static class ProtectCommand
     private static readonly Option<string> Agent = new("--agent") { Description = "The agent that captures the disks", Required = true, CompletionSources = { c => NamesForCompletion.Of(AgentCommands.Agents, c.ParseResult) } };
     private static readonly Option<string[]> Disk = new("--disk") { Description = "ID=PATH on the agent's host, e.g. vda=/var/lib/images/db1.raw; once per disk, in the machine's order", Required = true };
     private static readonly Option<string?> Capture = new("--capture") { Description = "How writes are captured: nbd (default), qemu or scan", CompletionSources = { "nbd", "qemu", "scan" } };
-    private static readonly Option<string[]> Size = new("--size") { Description = "ID=BYTES, where the agent cannot tell the size of a disk" };
+    private static readonly Option<string?> Target = new("--target") { Description = "The master target that is to hold the store; left out: the one with the most room" };
 
     public static Command Create(Resource machines)
     {
         var name = new Argument<string>("name") { Description = "The machine's name" };
-        var command = new Command("protect", "Protect a machine: replicate its disks from now on") { name, Vault, Policy, Agent, Disk, Capture, Size };
+        var command = new Command("protect", "Protect a machine: replicate its disks from now on") { name, Vault, Policy, Agent, Disk, Capture, Target };
         ActionRun.AddTo(command);
         command.SetAction(Session.With((session, cancel) =>
             ActionRun.CarryOutAsync(session, HttpMethod.Post, machines.Path, Body(session.Arguments, session.Arguments.GetRequiredValue(name)), cancel)));
@@ -26,22 +26,22 @@ internal static class ProtectCommand
 
     private static JsonObject Body(ParseResult arguments, string name)
     {
-        var sizes = (arguments.GetValue(Size) ?? []).Select(s => Pair("--size", s)).ToDictionary(p => p.Id, p => Forms.ParseBytes(p.Value)
-            ?? throw CommandProblem.Usage($"--size of {p.Id} is '{p.Value}'", "Give bytes, or a number with K, M, G or T."));
         var disks = arguments.GetRequiredValue(Disk).Select(d => Pair("--disk", d)).ToArray();
         if (disks.GroupBy(d => d.Id).FirstOrDefault(g => g.Count() > 1) is { } twice) throw CommandProblem.Usage($"the disk '{twice.Key}' is named twice", "Give every disk an id of its own.");
-        if (sizes.Keys.Except(disks.Select(d => d.Id)).FirstOrDefault() is { } stray) throw CommandProblem.Usage($"--size names '{stray}', which is no --disk", "Use the same ids.");
-        return new JsonObject
+        var body = new JsonObject
         {
-            ["name"] = name, ["vault"] = arguments.GetValue(Vault), ["policy"] = arguments.GetValue(Policy),
-            ["source"] = new JsonObject { ["agent"] = arguments.GetValue(Agent), ["disks"] = disks.Select(d => BodyOf(d, sizes, arguments.GetValue(Capture))).ToJson() },
+            ["name"] = name, ["vault"] = arguments.GetValue(Vault),
+            ["source"] = new JsonObject { ["agent"] = arguments.GetValue(Agent), ["disks"] = disks.Select(d => BodyOf(d, arguments.GetValue(Capture))).ToJson() },
         };
+        if (arguments.GetValue(Policy) is { } policy) body["policy"] = policy;
+        if (arguments.GetValue(Target) is { } target) body["target"] = target;
+        return body;
     }
 
-    private static JsonObject BodyOf((string Id, string Path) disk, Dictionary<string, long> sizes, string? capture)
+    private static JsonObject BodyOf((string Id, string Path) disk, string? capture)
     {
-        var body = new JsonObject { ["id"] = disk.Id, ["path"] = disk.Path, ["capture"] = capture };
-        if (sizes.TryGetValue(disk.Id, out var size)) body["sizeBytes"] = size;
+        var body = new JsonObject { ["id"] = disk.Id, ["path"] = disk.Path };
+        if (capture is not null) body["capture"] = capture;
         return body;
     }
 

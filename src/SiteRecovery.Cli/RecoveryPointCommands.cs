@@ -27,9 +27,7 @@ internal static class RecoveryPointCommands
         var command = new Command("list", "Recovery points by time range and kind") { machine, kind, from, to, limit };
         command.SetAction(Session.With(async (session, cancel) =>
         {
-            var filters = new[] { kind, from, to }.Select(o => (o.Name, Value: session.Arguments.GetValue(o))).Where(f => f.Value is not null)
-                .Select(f => $"{f.Name.TrimStart('-')}={Uri.EscapeDataString(f.Value!)}");
-            var path = $"{PathOf(session.Arguments.GetRequiredValue(machine))}?{string.Join('&', filters)}".TrimEnd('?');
+            var path = PathOf(session.Arguments.GetRequiredValue(machine)) + Query.Of(session.Arguments, kind, from, to);
             session.Data.List(await session.Api.ListAsync(path, cancel, session.Arguments.GetValue(limit)), Columns);
             return ExitCode.Done;
         }));
@@ -41,14 +39,17 @@ internal static class RecoveryPointCommands
         var machine = MachineCommands.Machines.Name();
         var label = new Option<string?>("--label") { Description = "A name for the point" };
         var kind = new Option<string?>("--kind") { Description = "crashConsistent (default) or applicationConsistent", CompletionSources = { "crashConsistent", "applicationConsistent" } };
-        var command = new Command("take", "Make a recovery point now") { machine, label, kind };
-        ActionRun.AddTo(command);
-        command.SetAction(Session.With((session, cancel) =>
+        var command = new Command("take", "Make a recovery point now, and print its id") { machine, label, kind };
+        command.SetAction(Session.With(async (session, cancel) =>
         {
             var body = new JsonObject();
             if (session.Arguments.GetValue(label) is { } text) body["label"] = text;
             if (session.Arguments.GetValue(kind) is { } wanted) body["kind"] = wanted;
-            return ActionRun.CarryOutAsync(session, HttpMethod.Post, PathOf(session.Arguments.GetRequiredValue(machine)), body, cancel);
+            var answer = await session.Api.SendAsync(HttpMethod.Post, PathOf(session.Arguments.GetRequiredValue(machine)), body, cancel);
+            if (answer.Job is { } job) return await Jobs.JobWatch.FollowAsync(session, job, null, cancel);
+            if (session.Data.IsForPeople) session.Data.Line(answer.Body.At("id").Text());
+            else session.Data.Document(answer.Body!);
+            return ExitCode.Done;
         }));
         return command;
     }

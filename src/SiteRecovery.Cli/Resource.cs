@@ -87,16 +87,16 @@ internal sealed record Resource(string Noun, string Path, IReadOnlyList<Column> 
         return command;
     }
 
-    public Command Delete()
+    public Command Delete(string verb = "delete")
     {
         var name = Name();
-        var command = new Command("delete", $"Delete a {Noun}") { name, IfMatch, Confirmation.Yes };
+        var command = new Command(verb, $"{char.ToUpperInvariant(verb[0])}{verb[1..]} a {Noun}") { name, IfMatch, Confirmation.Yes };
         command.SetAction(Session.With(async (session, cancel) =>
         {
             var wanted = session.Arguments.GetRequiredValue(name);
-            Confirmation.Require(session.Arguments, wanted, $"deleting {Noun} '{wanted}'");
+            Confirmation.Require(session.Arguments, wanted, $"{verb} {Noun} '{wanted}'");
             await session.Api.SendAsync(HttpMethod.Delete, PathOf(wanted), null, cancel, session.Arguments.GetValue(IfMatch));
-            Session.Say($"{Noun} '{wanted}' is deleted");
+            Session.Say($"{Noun} '{wanted}' is {verb}d");
             return ExitCode.Done;
         }));
         return command;

@@ -75,21 +75,25 @@ internal static class StatusCommands
 
         async Task RefreshAsync(Action<string> show)
         {
-            do show(await DrawAsync(session, cancel));
+            var reached = false;
+            do
+            {
+                show(await DrawAsync(session, mayBeAway: reached && inPlace, cancel));
+                reached = true;
+            }
             while (await timer.WaitForNextTickAsync(cancel));
         }
     }
 
-    private static async Task<string> DrawAsync(Session session, CancellationToken cancel)
+    private static async Task<string> DrawAsync(Session session, bool mayBeAway, CancellationToken cancel)
     {
         var text = new StringWriter();
         try
         {
             Write(new DataWriter(session.Data.Format, text), await ReadAsync(session.Api, cancel));
         }
-        catch (CommandProblem problem) when (problem.ExitCode == ExitCode.Unreachable)
+        catch (CommandProblem problem) when (mayBeAway && problem.ExitCode == ExitCode.Unreachable)
         {
-            if (!session.Data.IsForPeople) throw;
             problem.WriteTo(text); // the watch goes on: a site that comes back is what it waits for
         }
         return $"{text}".TrimEnd();

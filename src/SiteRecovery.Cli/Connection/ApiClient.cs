@@ -10,7 +10,8 @@ using SiteRecovery.DataPlane.Transport;
 
 namespace SiteRecovery.Cli.Connection;
 
-internal sealed record Answer(JsonNode? Body, string? ETag, string? Location);
+/// <param name="Job">Id of the job that was started; null where the answer is final.</param>
+internal sealed record Answer(JsonNode? Body, string? ETag, string? Job);
 
 /// <summary>
 /// /api/v1 of a cluster. A node that cannot be reached, or does not reach the cluster itself, is passed over for the next one;
@@ -79,7 +80,8 @@ internal sealed class ApiClient : IDisposable
             using var response = await _http.SendAsync(request, patience.Token);
             var json = Parse(await response.Content.ReadAsStringAsync(patience.Token));
             if (!response.IsSuccessStatusCode) throw CommandProblem.OfAnswer($"{method} /api/v1/{path}", (int)response.StatusCode, json);
-            return new Answer(json, response.Headers.ETag?.ToString(), response.Headers.Location?.ToString());
+            var job = response.StatusCode == HttpStatusCode.Accepted ? response.Headers.Location?.ToString().Split('/')[^1] ?? json.At("id")?.Text() : null;
+            return new Answer(json, response.Headers.ETag?.ToString(), job);
         }
         catch (HttpRequestException e)
         {

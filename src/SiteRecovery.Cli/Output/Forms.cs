@@ -31,7 +31,7 @@ internal static class Forms
     public static TimeSpan? ParseDuration(string text)
     {
         var digits = text.TakeWhile(c => char.IsAsciiDigit(c) || c == '.').Count();
-        if (!double.TryParse(text[..digits], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number) || number > 1e6) return null;
+        if (!double.TryParse(text[..digits], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var number) || number > 1e12) return null;
         return text[digits..] switch
         {
             "ms" => TimeSpan.FromMilliseconds(number),
@@ -59,6 +59,9 @@ internal static class Forms
         _ => $"{(int)span.TotalHours}h{span.Minutes:00}m",
     };
 
+    /// <summary>"14677ms" as "15s"; what is no duration stays as it is.</summary>
+    public static string Duration(JsonNode? node) => ParseDuration(node.Text()) is { TotalSeconds: >= 1 } span ? Span(span) : node.Text();
+
     /// <summary>"42 %, 1.2 GiB of 3.0 GiB, 80.0 MiB/s, 23s left", of what is known.</summary>
     public static string Progress(JsonNode? progress)
     {
@@ -68,7 +71,7 @@ internal static class Forms
         if (done is { } d && total is > 0 and { } t) parts.AddRange([$"{d * 100 / t} %", $"{Bytes(d)} of {Bytes(t)}"]);
         else if (done is { } only) parts.Add(Bytes(only));
         if (progress.At("bytesPerSecond").Number() is { } rate) parts.Add($"{Bytes(rate)}/s");
-        if (progress.At("eta") is { } eta) parts.Add(eta.Time() is { } at ? $"ready at {Time(at)}" : $"{eta.Text()} left");
+        if (progress.At("eta") is { } eta) parts.Add(eta.Time() is { } at ? $"ready at {Time(at)}" : $"{Duration(eta)} left");
         return parts.Count == 0 ? "-" : string.Join(", ", parts);
     }
 }

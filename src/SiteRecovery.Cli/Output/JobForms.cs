@@ -34,7 +34,7 @@ internal static class JobForms
 
     /// <summary>Warnings are texts, or objects with a code to acknowledge.</summary>
     public static string Warning(JsonNode warning) => warning is JsonObject
-        ? $"{warning.At("code").Text()}: {(warning.At("detail") ?? warning.At("reason") ?? warning.At("message")).Text()}" : warning.Text();
+        ? $"{warning.At("code").Text()}: {(warning.At("warning") ?? warning.At("detail")).Text()}" : warning.Text();
 
     public static string WarningCode(JsonNode warning) => warning is JsonObject ? warning.At("code").Text() : warning.Text();
 

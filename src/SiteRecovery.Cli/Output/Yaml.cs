@@ -41,7 +41,7 @@ internal static class Yaml
         null => "null",
         JsonObject => "{}",
         JsonArray => "[]",
-        _ when node.GetValueKind() == JsonValueKind.String => Quoted((string)node!),
+        _ when node.GetValueKind() == JsonValueKind.String => Quoted(node.Text()),
         _ => node.ToJsonString(),
     };
 

@@ -41,7 +41,7 @@ internal static class StoreCommands
         var from = new Option<DateTimeOffset?>("--from") { Description = "Not before this time" };
         var to = new Option<DateTimeOffset?>("--to") { Description = "Not after this time" };
         var limit = new Option<int?>("--limit") { Description = "The newest so many" };
-        var command = new Command("points", "Recovery points of a store, oldest first, and its newest position") { folder, from, to, limit };
+        var command = new Command("points", "Recovery points of a store, newest first, and its newest position") { folder, from, to, limit };
         command.SetAction(arguments =>
         {
             using var store = StoreFolder.OpenOne(arguments.GetRequiredValue(folder));
@@ -49,7 +49,7 @@ internal static class StoreCommands
             // Every acknowledged write is a point: the newest position can be chosen too, marked or not.
             if (store.ConsistentUpTo is { } newest && !points.Exists(p => p.Id == newest.Id)) points.Add(newest with { Label = "(newest position)" });
             var (earliest, latest) = (arguments.GetValue(from) ?? DateTimeOffset.MinValue, arguments.GetValue(to) ?? DateTimeOffset.MaxValue);
-            var shown = points.Where(p => p.At >= earliest && p.At <= latest).TakeLast(arguments.GetValue(limit) ?? int.MaxValue);
+            var shown = points.Where(p => p.At >= earliest && p.At <= latest).TakeLast(arguments.GetValue(limit) ?? int.MaxValue).Reverse();
             Session.DataOf(arguments).List([.. shown.Select(Describe)], RecoveryPointCommands.Columns);
             if (store.FailedReason is { } damage) Session.Say($"The store is damaged, and points after the damage are missing: {damage}. See: srctl store verify {store.Folder}");
             return ExitCode.Done;

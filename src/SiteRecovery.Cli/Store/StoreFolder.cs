@@ -24,12 +24,12 @@ internal static class StoreFolder
     public static IReadOnlyList<string> Find(string folder)
     {
         if (!Directory.Exists(folder))
-            throw new CommandProblem(ExitCode.NotFound, $"there is no directory {folder}", null, "Name a store's directory; a node keeps one per machine in DATA/stores/.");
+            throw new CommandProblem(ExitCode.NotFound, $"there is no directory {folder}", null, "Name a store's directory; a node keeps one per machine in DATA/master-target/stores/.");
         try
         {
             if (IsStore(folder)) return [folder];
             string[] below = [.. Directory.GetDirectories(folder).Where(IsStore).Order(StringComparer.Ordinal)];
-            return below.Length > 0 ? below : throw new CommandProblem(ExitCode.NotFound, $"{folder} holds no store", $"There is no {StoreManifest.FileName} in it or directly below it.", "Name a store's directory; a node keeps one per machine in DATA/stores/.");
+            return below.Length > 0 ? below : throw new CommandProblem(ExitCode.NotFound, $"{folder} holds no store", $"There is no {StoreManifest.FileName} in it or directly below it.", "Name a store's directory; a node keeps one per machine in DATA/master-target/stores/.");
         }
         catch (UnauthorizedAccessException e)
         {

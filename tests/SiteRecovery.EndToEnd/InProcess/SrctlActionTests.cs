@@ -74,7 +74,7 @@ public sealed class SrctlActionTests : IDisposable
     [Fact]
     public async Task Nothing_risky_is_sent_before_it_is_confirmed()
     {
-        await using var api = await ScriptedApi.StartAsync((_, _) => (200, new JsonObject { ["machine"] = "db1", ["steps"] = new JsonArray("open-epoch"), ["warnings"] = new JsonArray(new JsonObject { ["code"] = "sourceAlive", ["detail"] = "It answers." }) }), _stop.Token);
+        await using var api = await ScriptedApi.StartAsync((_, _) => (200, new JsonObject { ["machine"] = "db1", ["steps"] = new JsonArray("open-epoch"), ["warnings"] = new JsonArray(new JsonObject { ["code"] = "sourceAlive", ["warning"] = "It answers." }) }), _stop.Token);
         foreach (var verb in new[] { "unplanned-failover", "commit", "disable" })
         {
             await _srctl.RefusedAsync(2, "machine", verb, "db1", "--server", api.Url);
@@ -84,6 +84,8 @@ public sealed class SrctlActionTests : IDisposable
         var tried = await _srctl.DoneAsync("machine", "unplanned-failover", "db1", "--server", api.Url, "--dry-run");
         Assert.Contains("warning: sourceAlive: It answers.", tried.Out, StringComparison.Ordinal);
         Assert.Equal("/api/v1/machines/db1/unplanned-failover?dryRun=true", Assert.Single(api.Requests).Path);
+        await _srctl.DoneAsync("machine", "disable", "db1", "--server", api.Url, "--yes", "--acknowledge", "a", "b");
+        Assert.Equal("DELETE /api/v1/machines/db1?acknowledge=a&acknowledge=b", $"{api.Requests.Last().Method} {api.Requests.Last().Path}");
     }
 
     [Theory]
@@ -122,12 +124,12 @@ public sealed class SrctlActionTests : IDisposable
     {
         await using var api = await ScriptedApi.StartAsync((r, _) => r.Method == "POST" ? (202, Job("succeeded")) : (200, r.Path.Contains("/jobs/", StringComparison.Ordinal) ? Job("succeeded") : new JsonObject
         {
-            ["items"] = new JsonArray(new JsonObject { ["name"] = "db1", ["state"] = "Protected", ["rpo"] = null, ["rpoUnknownSince"] = "2026-01-31T03:00:00Z" }),
+            ["items"] = new JsonArray(new JsonObject { ["name"] = "db1", ["state"] = "Protected", ["rpo"] = null, ["unknownSince"] = "2026-01-31T03:00:00Z", ["lag"] = new JsonObject { ["bytes"] = 4096, ["time"] = "14677ms" } }),
         }), _stop.Token);
-        await _srctl.DoneAsync("machine", "protect", "db1", "--server", api.Url, "--vault", "v", "--policy", "p", "--agent", "a", "--disk", "vdb=/x=y", "--disk", "vda=/z", "--size", "vda=4K");
-        Assert.Equal("""{"name":"db1","vault":"v","policy":"p","source":{"agent":"a","disks":[{"id":"vdb","path":"/x=y","capture":null},{"id":"vda","path":"/z","capture":null,"sizeBytes":4096}]}}""",
+        await _srctl.DoneAsync("machine", "protect", "db1", "--server", api.Url, "--vault", "v", "--policy", "p", "--agent", "a", "--disk", "vdb=/x=y", "--disk", "vda=/z", "--capture", "nbd");
+        Assert.Equal("""{"name":"db1","vault":"v","source":{"agent":"a","disks":[{"id":"vdb","path":"/x=y","capture":"nbd"},{"id":"vda","path":"/z","capture":"nbd"}]},"policy":"p"}""",
             api.Requests.First().Body!.ToJsonString());
-        Assert.Contains("unknown since 2026-01-31T03:00:00.000Z", (await _srctl.DoneAsync("machine", "list", "--server", api.Url)).Out, StringComparison.Ordinal);
+        Assert.Contains("unknown since 2026-01-31T03:00:00.000Z  4.0 KiB / 15s", (await _srctl.DoneAsync("machine", "list", "--server", api.Url)).Out, StringComparison.Ordinal);
         await _srctl.RefusedAsync(2, "machine", "protect", "db1", "--server", api.Url, "--vault", "v", "--agent", "a", "--disk", "vda");
     }
 

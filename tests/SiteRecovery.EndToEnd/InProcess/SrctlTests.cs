@@ -1,7 +1,3 @@
-using System.Net.Http.Headers;
-using System.Net.Http.Json;
-using System.Text.Json.Nodes;
-using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Node.Hosting;
 using SiteRecovery.Node.Settings;
 
@@ -33,11 +29,7 @@ public sealed class NodeForSrctl : IAsyncLifetime
         _node = await RunningNode.StartAsync(NodeSettings.Of(config, Data), config, null, TimeProvider.System, Stop);
         var srctl = NewSrctl();
         while ((await srctl.RunAsync("node", "list", "--data", Data)).Out.Contains(" up ", StringComparison.Ordinal) is false) Stop.ThrowIfCancellationRequested();
-        var pki = PeerIdentity.Load(Path.Combine(Data, "pki"));
-        using var http = new HttpClient(PeerTrust.HttpHandler(pki.AuthorityCertificate)) { BaseAddress = new Uri(Url) };
-        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(Path.Combine(Data, "admin.token"), Stop)).Trim());
-        using var made = await http.PostAsJsonAsync("/api/v1/tokens", new { name = "eve", role = "viewer" }, Stop);
-        await File.WriteAllTextAsync(ViewerToken, (string)(await made.Content.ReadFromJsonAsync<JsonNode>(Stop))!["token"]!, Stop);
+        await File.WriteAllTextAsync(ViewerToken, (await srctl.DoneAsync("token", "make", "eve", "--role", "viewer", "--data", Data)).Out, Stop);
     }
 
     public async Task DisposeAsync()
@@ -99,8 +91,9 @@ public sealed class SrctlTests(NodeForSrctl node) : IClassFixture<NodeForSrctl>
     public async Task Nodes_sites_and_join_tokens_go_to_stdout_as_data_and_nothing_else_does()
     {
         await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
-        var address = (string)(await _srctl.DoneAsync("node", "list", "-o", "json")).Json["items"]![0]!["address"]!;
-        Assert.Equal("lab", (string)(await _srctl.DoneAsync("node", "show", address.Split('@')[1], "-o", "json")).Json["site"]!);
+        var listed = (await _srctl.DoneAsync("node", "list", "-o", "json")).Json["items"]![0]!;
+        foreach (var name in new[] { (string)listed["name"]!, ((string)listed["address"]!).Split('@')[1] })
+            Assert.Equal("lab", (string)(await _srctl.DoneAsync("node", "show", name, "-o", "json")).Json["site"]!);
         Assert.Contains("lab", (await _srctl.DoneAsync("site", "show", "lab")).Out, StringComparison.Ordinal);
         Assert.Single((await _srctl.DoneAsync("status", "-o", "json")).Json["sites"]!.AsArray());
         var token = await _srctl.DoneAsync("agent", "join-token", "--site", "lab");
@@ -130,6 +123,22 @@ public sealed class SrctlTests(NodeForSrctl node) : IClassFixture<NodeForSrctl>
             var run = await _srctl.RunAsync(wrong.Split(' '));
             Assert.Equal((2, ""), (run.ExitCode, run.Out));
         }
+    }
+
+    [Fact]
+    public async Task A_token_is_printed_once_opens_what_its_role_may_and_nothing_after_it_is_revoked()
+    {
+        await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
+        var made = await _srctl.DoneAsync("token", "make", "bob", "--role", "viewer");
+        var file = node.In("bob.token");
+        await File.WriteAllTextAsync(file, made.Out, node.Stop);
+        await _srctl.DoneAsync("site", "list", "--token-file", file);
+        await _srctl.RefusedAsync(13, "vault", "put", "v", "--source-site", "a", "--target-site", "b", "--token-file", file);
+        var listed = await _srctl.DoneAsync("token", "list");
+        Assert.Matches(@"(?m)^bob +viewer$", listed.Out);
+        Assert.DoesNotContain(made.Out.Trim(), listed.Out, StringComparison.Ordinal);
+        await _srctl.DoneAsync("token", "revoke", "bob", "--yes");
+        await _srctl.RefusedAsync(12, "site", "list", "--token-file", file);
     }
 
     [Fact]
