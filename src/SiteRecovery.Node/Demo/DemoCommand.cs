@@ -41,10 +41,11 @@ public static class DemoCommand
         var ledger = new Option<string>("--ledger") { Required = true };
         var seed = new Option<int>("--seed") { Required = true };
         var rate = new Option<int>("--rate") { DefaultValueFactory = _ => 1000 };
-        var command = new Command("demo-writer", "The demo's independent writer") { uri, ledger, seed, rate };
+        var reconnect = new Option<int>("--reconnect-delay") { Description = "Seconds to try a broken connection again", DefaultValueFactory = _ => 0 };
+        var command = new Command("demo-writer", "The demo's independent writer") { uri, ledger, seed, rate, reconnect };
         command.Hidden = true;
         command.SetAction((arguments, stop) => LedgerWriter.RunAsync(arguments.GetRequiredValue(uri), arguments.GetRequiredValue(ledger),
-            arguments.GetValue(seed), arguments.GetValue(rate), TimeProvider.System, stop));
+            arguments.GetValue(seed), arguments.GetValue(rate), TimeSpan.FromSeconds(arguments.GetValue(reconnect)), TimeProvider.System, stop));
         return command;
     }
 }

@@ -2,13 +2,17 @@ namespace SiteRecovery.Node.Demo;
 
 /// <summary>
 /// The independent writer: one write after another to an NBD disk, each noted in the ledger after it was acknowledged and before
-/// the next begins. It knows nothing of SiteRecovery but the address of the disk.
+/// the next begins. It knows nothing of SiteRecovery but the address of the disk. Where the connection breaks, it makes a new one and
+/// issues the same write again, as a guest does.
 /// </summary>
 public static class LedgerWriter
 {
-    public static async Task<int> RunAsync(string uri, string ledgerPath, int seed, int writesPerSecond, TimeProvider time, CancellationToken stop)
+    /// <param name="reconnectDelay">How long a broken connection is tried to be made again before the writer gives up.</param>
+    public static async Task<int> RunAsync(
+        string uri, string ledgerPath, int seed, int writesPerSecond, TimeSpan reconnectDelay, TimeProvider time, CancellationToken stop)
     {
-        await using var disk = await NbdAddress.Parse(uri).OpenAsync(stop);
+        await using var disk = new ReconnectingDisk(NbdAddress.Parse(uri), reconnectDelay, time);
+        var sizeBytes = await disk.OpenAsync(stop);
         await using var ledger = new StreamWriter(new FileStream(ledgerPath, FileMode.Append, FileAccess.Write, FileShare.Read)) { AutoFlush = false };
         var block = new byte[BlockPattern.BlockBytes];
         var begun = time.GetTimestamp();
@@ -18,9 +22,9 @@ public static class LedgerWriter
             var due = TimeSpan.FromSeconds((double)(write - first) / writesPerSecond) - time.GetElapsedTime(begun);
             if (due > TimeSpan.FromMilliseconds(1)) await Task.Delay(due, time, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (stop.IsCancellationRequested) break;
-            var offset = BlockPattern.OffsetOf(seed, write, disk.SizeBytes);
+            var offset = BlockPattern.OffsetOf(seed, write, sizeBytes);
             BlockPattern.Fill(block, seed, write, offset);
-            await disk.WriteAsync(offset, block, forceUnitAccess: false, CancellationToken.None);
+            await disk.WriteAsync(offset, block);
             await ledger.WriteLineAsync(Ledger.Line(new LedgerEntry(write, offset, BlockPattern.Hash(block), time.GetUtcNow())));
             await ledger.FlushAsync(CancellationToken.None);
         }

@@ -4,6 +4,7 @@ using SiteRecovery.Actors;
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.Actors.Sites;
+using SiteRecovery.Node.Http;
 using SiteRecovery.Node.Identity;
 using SiteRecovery.Node.Settings;
 
@@ -22,53 +23,80 @@ public sealed class ClusterHost(
 {
     private static readonly TimeSpan RestartPause = TimeSpan.FromSeconds(1);
     private readonly CancellationTokenSource _stop = new();
-    private volatile IHost? _host;
+    private readonly ILogger _log = loggers.CreateLogger<ClusterHost>();
+    private volatile Running? _running;
     private Task _keeping = Task.CompletedTask;
 
-    public ActorSystem System => _host?.Services.GetRequiredService<ActorSystem>() ?? throw new InvalidOperationException("the actor system is not started");
+    private sealed record Running(IHost Host, ActorSystem System, HeldShutdown Shutdown);
+
+    /// <exception cref="ProblemException">There is none at the moment: it ended, and is being started anew.</exception>
+    public ActorSystem System => _running is { System: { WhenTerminated.IsCompleted: false } system } ? system
+        : throw new ProblemException(503, "notReady", "The node is starting its part of the cluster anew.", "Try again in a moment.");
 
     public async Task StartAsync(CancellationToken cancel)
     {
-        await StartHostAsync(cancel);
-        _keeping = KeepAsync();
+        _running = await StartHostAsync(cancel);
+        _keeping = KeepAsync(_running);
     }
 
-    private async Task StartHostAsync(CancellationToken cancel)
+    private async Task<Running> StartHostAsync(CancellationToken cancel)
     {
+        var shutdown = new HeldShutdown();
         var builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Services.AddSingleton(loggers).AddSingleton<IHostLifetime, NoLifetime>();
         builder.Services.AddCluster(settings, ports, identity, Seeds(), hocon, folder.In("journal.db"), akka =>
         {
+            shutdown.AddTo(akka);
             akka.AddSiteRecoveryNode(own, time).WithSeedKeeper(folder);
             if (rooms.ProcessServer is { } processServer) akka.AddProcessServer(processServer, time);
             if (rooms.MasterTarget is { } masterTarget) akka.AddMasterTarget(masterTarget);
         });
         var host = builder.Build();
-        await host.StartAsync(cancel);
-        _host = host;
+        try
+        {
+            await host.StartAsync(cancel);
+            return new Running(host, host.Services.GetRequiredService<ActorSystem>(), shutdown);
+        }
+        catch
+        {
+            // Half started it would go on, and hold the port.
+            shutdown.Release();
+            host.Dispose();
+            throw;
+        }
     }
 
-    private async Task KeepAsync()
+    private async Task KeepAsync(Running running)
     {
-        var log = loggers.CreateLogger<ClusterHost>();
         while (true)
         {
-            await System.WhenTerminated;
+            await running.System.WhenTerminated;
             if (_stop.IsCancellationRequested) return;
-            log.LogWarning("the actor system has ended, most likely because its side of a partition was taken down; it starts anew and joins again");
+            _log.LogWarning("the actor system has ended, most likely because its side of a partition was taken down; it starts anew and joins again");
+            await StopHostAsync(running);
+            if (await StartAgainAsync() is not { } again) return;
+            if (_stop.IsCancellationRequested) await StopHostAsync(again);
+            _running = running = again;
+        }
+    }
+
+    /// <summary>Tries until it succeeds; null where the node ends.</summary>
+    private async Task<Running?> StartAgainAsync()
+    {
+        while (true)
+        {
             try
             {
-                await StopHostAsync();
                 await Task.Delay(RestartPause, time, _stop.Token);
-                await StartHostAsync(_stop.Token);
+                return await StartHostAsync(_stop.Token);
             }
-            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+            catch (Exception) when (_stop.IsCancellationRequested)
             {
-                return;
+                return null;
             }
             catch (Exception error)
             {
-                log.LogError(error, "the actor system did not start; trying again");
+                _log.LogError(error, "the actor system did not start; trying again");
             }
         }
     }
@@ -80,17 +108,25 @@ public sealed class ClusterHost(
         return identity.SeedNodes.Count > 0 ? [.. identity.SeedNodes.Union(known)] : [own.Address, .. known];
     }
 
-    private async Task StopHostAsync()
+    private async Task StopHostAsync(Running running)
     {
-        if (_host is not { } host) return;
-        await host.StopAsync(CancellationToken.None);
-        host.Dispose();
+        running.Shutdown.Release();
+        try
+        {
+            await running.Host.StopAsync(CancellationToken.None);
+        }
+        catch (Exception error)
+        {
+            // Whatever it was, a new one is to be started.
+            _log.LogError(error, "the actor system did not stop cleanly");
+        }
+        running.Host.Dispose();
     }
 
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
-        await StopHostAsync();
+        if (_running is { System.WhenTerminated.IsCompleted: false } running) await StopHostAsync(running);
         await _keeping.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _stop.Dispose();
     }

@@ -46,11 +46,13 @@ public static class ClusterHosting
         akka {
           loglevel = INFO
           coordinated-shutdown.exit-clr = off
+          {{HeldShutdown.Hocon}}
           remote.dot-netty.tcp {
             enable-ssl = true
             hostname = "{{settings.Address}}"
-            public-hostname = "{{settings.Address}}"
+            public-hostname = "{{settings.Advertised.Address}}"
             port = {{ports.Cluster}}
+            public-port = {{settings.Advertised.Ports.Or(ports).Cluster}}
           }
           cluster {
             roles = [{{string.Join(", ", settings.Roles.Append($"site-{settings.Site}").Select(r => $"\"{r}\""))}}]

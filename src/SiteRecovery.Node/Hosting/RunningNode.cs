@@ -28,6 +28,8 @@ public sealed class RunningNode : IAsyncDisposable
         (_app, _cluster, _rooms, _folder, Endpoints) = (app, cluster, rooms, folder, endpoints);
 
     public NodeEndpoints Endpoints { get; }
+    /// <summary>The actor system of now.</summary>
+    public Akka.Actor.ActorSystem Actors => _cluster.System;
 
     public static async Task<RunningNode> StartAsync(NodeSettings settings, Config hocon, JoinOrder? join, TimeProvider time, CancellationToken cancel)
     {
@@ -35,12 +37,13 @@ public sealed class RunningNode : IAsyncDisposable
         try
         {
             var ports = FreePorts.Resolve(settings.Ports, settings.Address, folder.ReadEndpoints());
-            var identity = await IdentifyAsync(folder, settings, ports, join, time, cancel);
-            var endpoints = new NodeEndpoints($"https://{settings.Address}:{ports.Http}", settings.Address, ports.Http, ports.Cluster, ports.Data, ports.Agent);
+            var (host, told) = (settings.Advertised.Address, settings.Advertised.Ports.Or(ports));
+            var identity = await IdentifyAsync(folder, settings, told, join, time, cancel);
+            var endpoints = new NodeEndpoints($"https://{host}:{told.Http}", settings.Address, ports.Http, ports.Cluster, ports.Data, ports.Agent);
             var rooms = OpenRooms(settings, ports, identity, folder, time);
             var loggers = LoggerFactory.Create(logging => Configure(logging, settings));
-            var own = new NodeAnnouncement(settings.Name, ClusterHosting.AddressOf(settings.Address, ports.Cluster), new SiteName(settings.Site), [.. settings.Roles],
-                settings.Address, endpoints.HttpUrl, ports.Data, ports.Agent, [], StoresHeld.None);
+            var own = new NodeAnnouncement(settings.Name, ClusterHosting.AddressOf(host, told.Cluster), new SiteName(settings.Site), [.. settings.Roles],
+                host, endpoints.HttpUrl, told.Data, told.Agent, [], StoresHeld.None);
             var cluster = new ClusterHost(settings, ports, identity, own, hocon, folder, rooms, loggers, time);
             var app = Build(settings, folder, ports, identity, endpoints, cluster, time);
             await cluster.StartAsync(cancel);

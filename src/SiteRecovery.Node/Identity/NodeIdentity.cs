@@ -22,7 +22,7 @@ public sealed record NodeIdentity(PeerIdentity Peer, Authority? Authority, IRead
     {
         var pki = folder.In("pki");
         var authority = Authority.LoadOrCreate(pki, "siterecovery", time);
-        var peer = PeerIdentity.ExistsIn(pki) ? PeerIdentity.Load(pki) : authority.IssueInto(pki, settings.Name, PeerRole.Node, settings.Address);
+        var peer = PeerIdentity.ExistsIn(pki) ? PeerIdentity.Load(pki) : authority.IssueInto(pki, settings.Name, PeerRole.Node, settings.Address, settings.Advertised.Address);
         return new NodeIdentity(peer, authority, [], null);
     }
 
@@ -42,7 +42,7 @@ public sealed record NodeIdentity(PeerIdentity Peer, Authority? Authority, IRead
             ?? throw new SettingsException("The token file holds no join token. Print one with 'srctl node join-token' on a node of the cluster.");
         var join = JoinRequest.Create(settings.Name);
         using var http = new HttpClient(PeerTrust.JoinHandler(token.Fingerprint)) { Timeout = TimeSpan.FromSeconds(30) };
-        var request = new NodeJoinRequest(token.ToString(), join.RequestPem, settings.Name, settings.Site, settings.Roles, settings.Address, ports.Cluster);
+        var request = new NodeJoinRequest(token.ToString(), join.RequestPem, settings.Name, settings.Site, settings.Roles, settings.Advertised.Address, ports.Cluster);
         NodeJoined joined;
         try
         {

@@ -2,12 +2,21 @@ using Akka.Configuration;
 
 namespace SiteRecovery.Node.Settings;
 
-public sealed record NodePorts(int Http, int Cluster, int Data, int Agent);
+public sealed record NodePorts(int Http, int Cluster, int Data, int Agent)
+{
+    /// <summary>These, and where one is 0 that of the others.</summary>
+    public NodePorts Or(NodePorts others) => new(One(Http, others.Http), One(Cluster, others.Cluster), One(Data, others.Data), One(Agent, others.Agent));
+
+    private static int One(int port, int other) => port != 0 ? port : other;
+}
+
+/// <summary>Where the others reach the node; a port of 0 is the one that is bound.</summary>
+public sealed record AdvertisedAddress(string Address, NodePorts Ports);
 
 /// <summary>The settings of one node, typed and validated once at start.</summary>
 /// <param name="DataFolder">Everything the node keeps lies below it.</param>
 public sealed record NodeSettings(
-    string Name, string Site, IReadOnlyList<string> Roles, string Address, string DataFolder, NodePorts Ports,
+    string Name, string Site, IReadOnlyList<string> Roles, string Address, string DataFolder, NodePorts Ports, AdvertisedAddress Advertised,
     long BodyBytesMax, TimeSpan WaitMax, int ListItemsMax, TimeSpan AskTimeout,
     TimeSpan StableAfter, TimeSpan HeartbeatPause, string PersistenceProvider, string ConnectionStringFile,
     TimeSpan JoinTokenValidity, string LogLevel, long SpoolBytesMax)
@@ -32,11 +41,16 @@ public sealed record NodeSettings(
             string.IsNullOrEmpty(name) ? $"{Environment.MachineName.ToLowerInvariant()}-{site}" : name,
             site, roles, root.GetString("node.address"), Path.GetFullPath(dataFolder),
             new NodePorts(root.GetInt("ports.http"), root.GetInt("ports.cluster"), root.GetInt("ports.data"), root.GetInt("ports.agent")),
+            AdvertisedOf(root),
             (long)SettingValues.Size(root.GetString("http.body-bytes-max"))!,
             Seconds(root, "http.wait-max"), root.GetInt("http.list-items-max"), Seconds(root, "http.ask-timeout"),
             Seconds(root, "cluster.stable-after"), Seconds(root, "cluster.heartbeat-pause"), provider, connection,
             Seconds(root, "pki.join-token-validity"), root.GetString("log.level"), (long)SettingValues.Size(root.GetString("process-server.spool-bytes-max"))!);
     }
+
+    private static AdvertisedAddress AdvertisedOf(Config root) => new(
+        root.GetString("advertised.address") is { Length: > 0 } address ? address : root.GetString("node.address"),
+        new NodePorts(root.GetInt("advertised.http-port"), root.GetInt("advertised.cluster-port"), root.GetInt("advertised.data-port"), root.GetInt("advertised.agent-port")));
 
     private static TimeSpan Seconds(Config root, string key) => TimeSpan.FromSeconds(SettingValues.Duration(root.GetString(key))!.Value);
 }

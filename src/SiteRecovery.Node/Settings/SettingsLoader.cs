@@ -20,7 +20,8 @@ public sealed class SettingsLoader(IFileSystem files, string hoconFolder)
     {
         var arguments = Overlay(commandLine, key => $"command line ({key})");
         var variables = Overlay(FromEnvironment(environment), key => $"environment ({VariableOf(key)})");
-        var upper = arguments.WithFallback(variables);
+        // Akka has one empty configuration, which refuses itself as a fallback.
+        var upper = arguments.IsEmpty ? variables : arguments.WithFallback(variables);
         if (configFile is not null) upper = upper.WithFallback(ParseFile(configFile));
         var reference = ParseFile(Path.Combine(hoconFolder, "reference.conf"));
         var sofar = upper.WithFallback(reference);

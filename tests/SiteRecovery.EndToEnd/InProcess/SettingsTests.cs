@@ -35,6 +35,24 @@ public sealed class SettingsTests
         Assert.StartsWith("x.conf:2:", Assert.Throws<SettingsException>(() => SettingsLoader.Parse("a = 1\nb = ${a}", "x.conf")).Message, StringComparison.Ordinal);
 
     [Fact]
+    public void A_file_alone_is_enough()
+    {
+        var config = Loader.Load(Path.Combine(Hocon, "examples", "two-sites-secondary.conf"), new Dictionary<string, string>(), new Dictionary<string, string>());
+        Assert.Equal("secondary", NodeSettings.Of(config, "data").Site);
+    }
+
+    [Fact]
+    public void What_is_told_to_others_is_what_is_bound_unless_it_is_set()
+    {
+        var config = Loader.Load(null, new Dictionary<string, string>(), new Dictionary<string, string>
+        {
+            ["siterecovery.node.site"] = "lab", ["siterecovery.node.roles"] = "console", ["siterecovery.node.address"] = "10.0.0.5", ["siterecovery.advertised.data-port"] = "9999",
+        });
+        var settings = NodeSettings.Of(config, "data");
+        Assert.Equal(("10.0.0.5", new NodePorts(8480, 8481, 9999, 8483)), (settings.Advertised.Address, settings.Advertised.Ports.Or(settings.Ports)));
+    }
+
+    [Fact]
     public void The_command_line_wins_over_the_environment_and_that_over_the_defaults()
     {
         var config = Loader.Load(null,

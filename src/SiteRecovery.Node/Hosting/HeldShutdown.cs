@@ -1,0 +1,38 @@
+using Akka;
+using Akka.Actor;
+using Akka.Cluster;
+using Akka.Hosting;
+
+namespace SiteRecovery.Node.Hosting;
+
+/// <summary>
+/// Akka.Remote ends the whole actor system when somebody it connects to does not complete the TLS handshake, so that a node with a wrong
+/// certificate goes down instead of being half a member. But a peer that dies under the handshake, or a line that swallows it, looks the
+/// same, and must not take a configuration server along. So such a shutdown waits in its first phase until there is a real reason.
+/// </summary>
+internal sealed class HeldShutdown
+{
+    private const string Phase = CoordinatedShutdown.PhaseBeforeServiceUnbind;
+    /// <summary>Exit code of Akka.Remote's TlsHandshakeFailureReason, which is internal to it.</summary>
+    private const int TlsHandshakeFailure = 79;
+    private readonly TaskCompletionSource _real = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>The first phase may wait; 1000 days stand for as long as it takes.</summary>
+    public const string Hocon = $"coordinated-shutdown.phases.{Phase}.timeout = 1000d";
+
+    /// <summary>Before everything else that starts with the system.</summary>
+    public void AddTo(AkkaConfigurationBuilder builder) => builder.WithActors((system, _) =>
+    {
+        var shutdown = CoordinatedShutdown.Get(system);
+        shutdown.AddTask(Phase, "real-reason", async () =>
+        {
+            if (shutdown.ShutdownReason?.ExitCode == TlsHandshakeFailure) await _real.Task;
+            return Done.Instance;
+        });
+        // Downed: only the first shutdown of a system runs, so the one that waits becomes it.
+        Cluster.Get(system).RegisterOnMemberRemoved(Release);
+    });
+
+    /// <summary>The node ends, or leaves its cluster: whatever shutdown has begun goes on.</summary>
+    public void Release() => _real.TrySetResult();
+}
