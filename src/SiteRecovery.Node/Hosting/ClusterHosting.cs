@@ -57,6 +57,10 @@ public static class ClusterHosting
           cluster {
             roles = [{{string.Join(", ", settings.Roles.Append($"site-{settings.Site}").Select(r => $"\"{r}\""))}}]
             seed-nodes = [{{string.Join(", ", seeds.Select(s => $"\"{s}\""))}}]
+            # The first try of a node that comes back only removes what is left of it.
+            retry-unsuccessful-join-after = 2s
+            # The others may keep an association with the process that was here before; a new actor system (see ClusterHost) breaks it.
+            shutdown-after-unsuccessful-join-seed-nodes = 30s
             failure-detector.acceptable-heartbeat-pause = {{settings.HeartbeatPause.TotalMilliseconds}}ms
             downing-provider-class = "Akka.Cluster.SBR.SplitBrainResolverProvider, Akka.Cluster"
             split-brain-resolver {
