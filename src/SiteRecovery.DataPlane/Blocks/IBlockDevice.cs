@@ -10,6 +10,7 @@ public interface IBlockDevice : IAsyncDisposable
     ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> from, bool forceUnitAccess, CancellationToken stop);
     /// <summary>Makes the range read as zeroes; may punch a hole when <paramref name="mayTrim"/>.</summary>
     ValueTask WriteZeroesAsync(long offset, long length, bool mayTrim, bool forceUnitAccess, CancellationToken stop);
+    /// <summary>May block its caller for as long as the disk takes; who serves others meanwhile calls it from a thread of its own.</summary>
     ValueTask FlushAsync(CancellationToken stop);
     /// <summary>Extents from <paramref name="offset"/> covering at most <paramref name="length"/> bytes, in order and without gaps.</summary>
     ValueTask<IReadOnlyList<BlockStatusExtent>> StatusAsync(long offset, long length, CancellationToken stop);

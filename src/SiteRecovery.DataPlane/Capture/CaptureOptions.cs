@@ -18,6 +18,9 @@ public sealed record CaptureOptions
     /// <summary>How many sequences are reserved durably at once; the next are reserved when half are used.</summary>
     public long SequencesReserved { get; init; } = 1_000_000;
     public TimeSpan Linger { get; init; } = TimeSpan.FromMilliseconds(5);
+    /// <summary>How long at least a block that was written stays marked as possibly not durable at the target. Shorter costs bitmap writes, longer
+    /// a few more blocks to compare after a crash.</summary>
+    public TimeSpan RotationInterval { get; init; } = TimeSpan.FromSeconds(1);
     public TimeSpan TickInterval { get; init; } = TimeSpan.FromMilliseconds(500);
     public TimeSpan PointInterval { get; init; } = TimeSpan.FromSeconds(5);
     public TimeSpan ReconnectDelayMax { get; init; } = TimeSpan.FromSeconds(10);

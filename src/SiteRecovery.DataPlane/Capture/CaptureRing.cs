@@ -42,7 +42,9 @@ internal sealed class CaptureRing(int bytes, int entries)
     public void Release(int count)
     {
         _head += count;
-        _dataHead = _head == _tail ? _dataTail : Peek(0).DataAt;
+        if (_head < _tail) _dataHead = Peek(0).DataAt;
+        // Empty: from the start again, so that a pump that keeps up uses little memory, and that from the processor's cache.
+        else (_dataHead, _dataTail) = (0, 0);
     }
 
     public void Clear() => Release(Count);

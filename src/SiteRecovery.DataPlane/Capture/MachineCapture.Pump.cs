@@ -41,9 +41,10 @@ public sealed partial class MachineCapture
                 var full = Volatile.Read(ref _unacknowledgedBytes) >= _options.UnacknowledgedBytesMax;
                 var worked = !full && (await ShipWritesAsync(session, stop).ConfigureAwait(false) | await ShipBlocksAsync(session, stop).ConfigureAwait(false));
                 if (!full) await ShipMarkersAsync(session, stop).ConfigureAwait(false);
-                if (worked) continue;
+                if (worked && (_walk is not null || _ring.Bytes >= BatchBytesMax / 4)) continue;
                 // Completing a walk polls for writes under way; else the wait ends with any event.
-                await _signal.WaitAsync(_walk is null ? TimeSpan.FromMilliseconds(Math.Min(100, _options.TickInterval.TotalMilliseconds)) : TimeSpan.FromMilliseconds(2), stop).ConfigureAwait(false);
+                if (!worked) await _signal.WaitAsync(_walk is null ? TimeSpan.FromMilliseconds(Math.Min(100, _options.TickInterval.TotalMilliseconds)) : TimeSpan.FromMilliseconds(2), stop).ConfigureAwait(false);
+                // Also after a batch: else writes that come one by one would make a batch each.
                 if (_options.Linger > TimeSpan.Zero && _walk is null && _ring.Bytes < BatchBytesMax / 4)
                     await Task.Delay(_options.Linger, _time, stop).ConfigureAwait(false);
             }

@@ -11,7 +11,7 @@ public sealed partial class MachineCapture : IPositionListener
     private long _unacknowledgedBytes, _durableOrdinal, _ordinal, _incarnation, _durableSequence, _shipped, _completeOrdinal = long.MaxValue;
     private long _bytesShipped, _bytesResent;
     private static readonly TimeSpan RetirementInterval = TimeSpan.FromSeconds(60);
-    private long _rotationTicket = -1, _rotationSequence = -1, _lastRetirement;
+    private long _rotationTicket = -1, _rotationSequence = -1, _lastRotation, _lastRetirement;
     private volatile CancellationTokenSource? _sessionStop;
     private volatile bool _connected;
     private volatile string? _lastError;
@@ -152,14 +152,16 @@ public sealed partial class MachineCapture : IPositionListener
     }
 
     /// <summary>Clears what became durable and rotates the streamed bits. The pump's only; writes go on meanwhile.</summary>
-    private void Settle()
+    /// <param name="now">Rotates even if the last time was a moment ago.</param>
+    private void Settle(bool now = false)
     {
         while (TryClearDurable())
         {
         }
         if (_rotationTicket < 0)
         {
-            if (_disks.TrueForAll(d => d.Bitmap.Current.None)) return;
+            if ((!now && _time.GetElapsedTime(_lastRotation) < _options.RotationInterval) || _disks.TrueForAll(d => d.Bitmap.Current.None)) return;
+            _lastRotation = _time.GetTimestamp();
             foreach (var disk in _disks) disk.Bitmap.Rotate();
             (_rotationTicket, _rotationSequence) = (Interlocked.Read(ref _tickets), -1);
         }

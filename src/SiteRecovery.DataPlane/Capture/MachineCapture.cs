@@ -177,7 +177,9 @@ public sealed partial class MachineCapture : IAsyncDisposable
     {
         EndSession();
         await _reserving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        Settle();
+        // Once for what was rotated before, once for what came after.
+        Settle(now: true);
+        Settle(now: true);
         Save(s => s with { CleanAt = _newest, Durable = _fenced ? 0 : _durableSequence });
         foreach (var disk in _disks)
         {

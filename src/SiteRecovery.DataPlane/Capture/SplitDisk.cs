@@ -83,8 +83,11 @@ public sealed class SplitDisk : IBlockDevice
         if (forceUnitAccess) await FlushAsync(stop).ConfigureAwait(false);
     }
 
-    /// <summary>On another thread: a flush takes milliseconds, and reads and writes go on meanwhile.</summary>
-    public ValueTask FlushAsync(CancellationToken stop) => new(Task.Run(File.Flush, CancellationToken.None));
+    public ValueTask FlushAsync(CancellationToken stop)
+    {
+        File.Flush();
+        return default;
+    }
 
     public ValueTask<IReadOnlyList<BlockStatusExtent>> StatusAsync(long offset, long length, CancellationToken stop)
     {

@@ -3,7 +3,7 @@ using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.DataPlane.Nbd;
 
-/// <summary>A raw file or block device as a device. Reads and writes complete at once, on the caller's thread; only flushes leave it.</summary>
+/// <summary>A raw file or block device as a device. Everything completes at once, on the caller's thread.</summary>
 public sealed class FileDevice(IBlockFile file, bool readOnly) : IBlockDevice
 {
     private static readonly byte[] Zeroes = new byte[1 << 20];
@@ -39,8 +39,11 @@ public sealed class FileDevice(IBlockFile file, bool readOnly) : IBlockDevice
         return forceUnitAccess ? FlushAsync(stop) : default;
     }
 
-    /// <summary>On another thread: a flush takes milliseconds, and reads and writes go on meanwhile.</summary>
-    public ValueTask FlushAsync(CancellationToken stop) => readOnly ? default : new ValueTask(Task.Run(file.Flush, CancellationToken.None));
+    public ValueTask FlushAsync(CancellationToken stop)
+    {
+        if (!readOnly) file.Flush();
+        return default;
+    }
 
     public ValueTask<IReadOnlyList<BlockStatusExtent>> StatusAsync(long offset, long length, CancellationToken stop)
     {

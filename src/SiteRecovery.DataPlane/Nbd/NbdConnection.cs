@@ -66,7 +66,7 @@ internal sealed class NbdConnection
     {
         _session = session;
         _exportName = session.Export.Name;
-        using var replies = _replies = new NbdReplyQueue(_wire, _options, FinishedElsewhere, ShutDown);
+        using var replies = _replies = new NbdReplyQueue(_wire, _options, FinishedElsewhere, FlushFor, ShutDown);
         _wire.Grow(ReceiveBytes);
         try
         {
@@ -158,7 +158,8 @@ internal sealed class NbdConnection
             if (work.IsCompleted)
             {
                 work.GetAwaiter().GetResult();
-                _replies.Finished(request);
+                if (request.ThenFlush) _replies.FlushLater(request);
+                else _replies.Finished(request);
                 return;
             }
         }
@@ -175,21 +176,21 @@ internal sealed class NbdConnection
     {
         var device = _session.Export.Device;
         var offset = (long)request.Offset;
-        var unitAccess = (request.Flags & FlagFua) != 0;
+        request.ThenFlush = request.Command == CmdFlush || ((request.Flags & FlagFua) != 0 && request.Command is CmdWrite or CmdWriteZeroes or CmdTrim);
         switch (request.Command)
         {
             case CmdRead:
                 request.PayloadBytes = (int)request.Length;
                 return device.ReadAsync(offset, _replies.Charge(request, (int)request.Length), _stopping);
             case CmdWrite:
-                return device.WriteAsync(offset, data, unitAccess, _stopping);
+                return device.WriteAsync(offset, data, false, _stopping);
             case CmdFlush:
-                return device.FlushAsync(_stopping);
+                return default;
             case CmdBlockStatus:
                 return StatusAsync(request);
             default:
                 var mayTrim = request.Command == CmdTrim || (request.Flags & FlagNoHole) == 0;
-                return request.Length == 0 ? default : device.WriteZeroesAsync(offset, request.Length, mayTrim, unitAccess, _stopping);
+                return request.Length == 0 ? default : device.WriteZeroesAsync(offset, request.Length, mayTrim, false, _stopping);
         }
     }
 
@@ -224,7 +225,23 @@ internal sealed class NbdConnection
     private void FinishedElsewhere(NbdRequest request, Exception? failure)
     {
         if (failure is not null) Fail(request, failure);
-        _replies.FinishedElsewhere(request);
+        if (failure is null && request.ThenFlush) _replies.FlushLater(request);
+        else _replies.FinishedElsewhere(request);
+    }
+
+    /// <summary>One flush for all that wait for one: it covers every write that finished before.</summary>
+    private void FlushFor(IReadOnlyList<NbdRequest> waiting)
+    {
+        try
+        {
+            var flush = _session.Export.Device.FlushAsync(_stopping);
+            if (flush.IsCompleted) flush.GetAwaiter().GetResult();
+            else flush.AsTask().GetAwaiter().GetResult();
+        }
+        catch (Exception failure)
+        {
+            foreach (var request in waiting) Fail(request, failure);
+        }
     }
 
     private void Fail(NbdRequest request, Exception failure)

@@ -5,9 +5,10 @@ namespace SiteRecovery.DataPlane.Nbd;
 
 /// <summary>
 /// Finished requests of one connection and the room for new ones. The connection's own thread sends what it finished itself,
-/// many small replies in one call; a second thread, started by the first request that finishes elsewhere, sends those.
+/// many small replies in one call; a second thread, started by the first request that finishes elsewhere, sends those. A third one, started
+/// by the first flush, flushes the device while reads and writes go on, once for all requests that wait for it.
 /// </summary>
-internal sealed class NbdReplyQueue(NbdWire wire, NbdServerOptions options, Action<NbdRequest, Exception?> completed, Action broken) : IDisposable
+internal sealed class NbdReplyQueue(NbdWire wire, NbdServerOptions options, Action<NbdRequest, Exception?> completed, Action<IReadOnlyList<NbdRequest>> flush, Action broken) : IDisposable
 {
     private const int CoalesceBytes = 64 << 10, KeepBytes = 64 << 10;
     private readonly object _gate = new();
@@ -15,7 +16,8 @@ internal sealed class NbdReplyQueue(NbdWire wire, NbdServerOptions options, Acti
     private readonly Stack<NbdRequest> _free = new(options.MaxRequestsInFlight);
     private readonly NbdRequest[] _sending = new NbdRequest[options.MaxRequestsInFlight];
     private readonly byte[] _out = ArrayPool<byte>.Shared.Rent(CoalesceBytes + ReplyHeaderBytesMax);
-    private Thread? _sender;
+    private readonly List<NbdRequest> _toFlush = [];
+    private Thread? _sender, _flusher;
     private int _inFlight;
     private long _bytesInFlight;
     private bool _flushing, _closed;
@@ -56,13 +58,27 @@ internal sealed class NbdReplyQueue(NbdWire wire, NbdServerOptions options, Acti
         lock (_gate)
         {
             _done.Enqueue(request);
-            if (_sender is null)
-            {
-                _sender = new Thread(SendLoop, 256 << 10) { IsBackground = true, Name = "nbd replies" };
-                _sender.Start();
-            }
+            _sender ??= Start(SendLoop, "nbd replies");
             Monitor.PulseAll(_gate);
         }
+    }
+
+    /// <summary>The request is answered after a flush of the device that begins from now on.</summary>
+    internal void FlushLater(NbdRequest request)
+    {
+        lock (_gate)
+        {
+            _toFlush.Add(request);
+            _flusher ??= Start(FlushLoop, "nbd flush");
+            Monitor.PulseAll(_gate);
+        }
+    }
+
+    private static Thread Start(ThreadStart loop, string name)
+    {
+        var thread = new Thread(loop, 256 << 10) { IsBackground = true, Name = name };
+        thread.Start();
+        return thread;
     }
 
     /// <summary>Sends what is finished, unless the sender is at it.</summary>
@@ -99,6 +115,7 @@ internal sealed class NbdReplyQueue(NbdWire wire, NbdServerOptions options, Acti
             Monitor.PulseAll(_gate);
         }
         _sender?.Join();
+        _flusher?.Join();
         foreach (var request in _free) request.Return();
         ArrayPool<byte>.Shared.Return(_out);
     }
@@ -137,6 +154,26 @@ internal sealed class NbdReplyQueue(NbdWire wire, NbdServerOptions options, Acti
                 _flushing = true;
             }
             SendFinished();
+        }
+    }
+
+    private void FlushLoop()
+    {
+        var waiting = new List<NbdRequest>();
+        while (true)
+        {
+            lock (_gate)
+            {
+                while (!_closed && _toFlush.Count == 0) Monitor.Wait(_gate);
+                if (_closed) return;
+                waiting.AddRange(_toFlush);
+                _toFlush.Clear();
+            }
+            flush(waiting);
+            lock (_gate)
+                foreach (var request in waiting) _done.Enqueue(request);
+            waiting.Clear();
+            Flush();
         }
     }
 
@@ -207,7 +244,7 @@ internal sealed class NbdReplyQueue(NbdWire wire, NbdServerOptions options, Acti
                 _free.Push(request);
             }
             _inFlight -= count;
-            if (_sender is not null) Monitor.PulseAll(_gate);
+            if (_sender is not null || _flusher is not null) Monitor.PulseAll(_gate);
         }
     }
 }

@@ -26,6 +26,8 @@ internal sealed class NbdRequest
     internal uint Length;
     internal int Error;
     internal bool Structured;
+    /// <summary>A write that has to be on stable storage before it is answered.</summary>
+    internal bool ThenFlush;
     /// <summary>Memory this request was charged for.</summary>
     internal int Charged;
     /// <summary>Bytes of the buffer that follow the reply's header when there is no error.</summary>
@@ -40,7 +42,7 @@ internal sealed class NbdRequest
         Cookie = BinaryPrimitives.ReadUInt64BigEndian(header[8..]);
         Offset = BinaryPrimitives.ReadUInt64BigEndian(header[16..]);
         Length = BinaryPrimitives.ReadUInt32BigEndian(header[24..]);
-        (Error, PayloadBytes, Structured) = (0, 0, false);
+        (Error, PayloadBytes, Structured, ThenFlush) = (0, 0, false, false);
     }
 
     internal Memory<byte> Rent(int bytes)

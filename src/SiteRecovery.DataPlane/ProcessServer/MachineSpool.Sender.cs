@@ -192,6 +192,7 @@ internal sealed partial class MachineSpool
             lock (_gate)
             {
                 if (_listener is null) continue; // dropped meanwhile
+                if (session.LetsGoOfReceived) _listener.Lend(batch);
                 _queue.Hand(frame, batch.Header, underWay: true);
                 _targetEmpty &= batch.Header.ExtentCount == 0;
                 if (frame.Segment.Sealed && frame.Offset + batch.Frame.Length == frame.Segment.End) frame.Segment.Close();
@@ -267,7 +268,21 @@ internal sealed partial class MachineSpool
 
     private sealed class Upstream(MachineSpool spool) : IPositionListener
     {
-        public void Received(StreamPosition position) => spool.OnReceived(this, position);
+        private readonly Queue<Batch> _lent = new();
+
+        /// <summary>The frame's memory comes back once it is received.</summary>
+        public void Lend(Batch batch)
+        {
+            lock (_lent) _lent.Enqueue(batch);
+        }
+
+        public void Received(StreamPosition position)
+        {
+            spool.OnReceived(this, position);
+            lock (_lent)
+                while (_lent.TryPeek(out var batch) && batch.Position.CompareTo(position) <= 0) FramePool.Shared.Return(_lent.Dequeue().Frame);
+        }
+
         public void Durable(StreamPosition position, Sequence sequence) => spool.OnDurable(this, position, sequence);
     }
 }

@@ -104,14 +104,15 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
         }
     }
 
-    /// <summary>Reads and checks a whole frame.</summary>
+    /// <summary>Reads and checks a whole frame, into an array of the frame pool.</summary>
     /// <exception cref="SpoolDamagedException">It is not the frame that was written there.</exception>
     public Batch ReadFrame(IFileSystem files, long offset, StreamPosition position)
     {
-        var frame = GC.AllocateUninitializedArray<byte>(ReadHeader(files, offset, position).FrameBytes);
+        var length = ReadHeader(files, offset, position).FrameBytes;
+        var frame = FramePool.Shared.Rent(length).AsMemory(0, length);
         try
         {
-            File(files).Read(offset, frame);
+            File(files).Read(offset, frame.Span);
             return BatchCodec.Verify(frame);
         }
         catch (InvalidDataException damage)

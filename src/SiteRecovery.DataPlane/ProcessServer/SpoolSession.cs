@@ -13,6 +13,8 @@ internal sealed class SpoolSession(MachineSpool spool, StreamOpening opening, IP
     public IPositionListener Positions => positions;
     public StreamOpened Opened { get; internal set; } = null!;
     public Task<Exception?> Closed => _closed.Task;
+    // What was received is on disk.
+    public bool LetsGoOfReceived => true;
     public bool IsEnded => _ended;
 
     public ValueTask OfferAsync(Batch batch, CancellationToken stop) => spool.OfferAsync(this, batch, stop);

@@ -7,6 +7,7 @@ public sealed class RealBlockFile : IBlockFile
 {
     private const int PunchHoleKeepSize = 0x01 | 0x02, ZeroRangeKeepSize = 0x10 | 0x01;
     private const int SeekData = 3, SeekHole = 4, SeekEnd = 2, NoSuchData = 6;
+    private const int Interrupted = 4, Invalid = 22, ReadOnlyFileSystem = 30;
     private readonly SafeFileHandle _handle;
     private readonly bool _isDevice;
 
@@ -51,7 +52,17 @@ public sealed class RealBlockFile : IBlockFile
             Write(offset, zeroes[..(int)Math.Min(length, zeroes.Length)]);
     }
 
-    public void Flush() => RandomAccess.FlushToDisk(_handle);
+    /// <summary>Without the times of the file, which would cost a journal commit each and which nobody needs after a crash.</summary>
+    public void Flush()
+    {
+        while (Posix.FlushData(_handle) != 0)
+        {
+            var error = System.Runtime.InteropServices.Marshal.GetLastPInvokeError();
+            if (error == Interrupted) continue;
+            if (error is Invalid or ReadOnlyFileSystem) return; // nothing that could be flushed
+            throw new IOException($"flush failed: {System.Runtime.InteropServices.Marshal.GetPInvokeErrorMessage(error)}", error);
+        }
+    }
 
     public (long Length, bool Hole) RunAt(long offset)
     {

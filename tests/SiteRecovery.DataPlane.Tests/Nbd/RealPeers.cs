@@ -1,4 +1,7 @@
+using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
+using SiteRecovery.DataPlane.Nbd;
+using SiteRecovery.DataPlane.Transport;
 
 namespace SiteRecovery.DataPlane.Tests.Nbd;
 
@@ -80,5 +83,26 @@ public sealed class RealPeers
         await using var disk = new ServedDisk();
         await ServedDisk.RunAsync("fio", "--name=v", "--ioengine=nbd", "--uri=" + disk.Uri, "--rw=randrw", "--bssplit=512/30:4k/50:128k/20", "--iodepth=32", "--size=16M",
             "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--norandommap=0");
+    }
+
+    [Fact]
+    public async Task Peers_that_use_GnuTLS_connect_with_certificates_of_our_authority()
+    {
+        var folder = Directory.CreateTempSubdirectory("nbd-tls-").FullName;
+        try
+        {
+            using var authority = Authority.Create(Path.Combine(folder, "authority"), "test", TimeProvider.System);
+            using var server = authority.Issue("server", PeerRole.Node);
+            using var client = authority.Issue("client", PeerRole.Agent);
+            await File.WriteAllTextAsync(Path.Combine(folder, "ca-cert.pem"), authority.CertificatePem);
+            await File.WriteAllTextAsync(Path.Combine(folder, "client-cert.pem"), client.Certificate.ExportCertificatePem());
+            await File.WriteAllTextAsync(Path.Combine(folder, "client-key.pem"), client.Certificate.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem());
+            await using var disk = new ServedDisk(options: new NbdServerOptions { Tls = server.ForServer() });
+            Assert.Contains("16777216", await ServedDisk.RunAsync("nbdinfo", "--size", $"nbds://localhost:{disk.Tcp.Port}/disk?tls-certificates={folder}"), StringComparison.Ordinal);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
     }
 }
