@@ -6,7 +6,7 @@ namespace SiteRecovery.EndToEnd.InProcess;
 public sealed class SrctlActionTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("sr-srctl-action").FullName;
-    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(1));
+    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(3));
     private readonly Srctl _srctl;
 
     public SrctlActionTests() => _srctl = new Srctl(_folder, _stop.Token);

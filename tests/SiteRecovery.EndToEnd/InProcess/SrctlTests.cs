@@ -7,7 +7,7 @@ namespace SiteRecovery.EndToEnd.InProcess;
 public sealed class NodeForSrctl : IAsyncLifetime
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("siterecovery-srctl");
-    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(3));
+    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(10)); // for all tests of the class, on a busy host
     private RunningNode? _node;
 
     internal CancellationToken Stop => _stop.Token;
