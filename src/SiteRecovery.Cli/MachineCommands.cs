@@ -14,6 +14,10 @@ internal static class MachineCommands
         CompletionSources = { "latest", "latest-application-consistent", "at:" },
     };
 
+    private const string CleanUp = "test-failover-cleanup";
+    private static readonly Option<string?> Test = new("--test") { Description = "Which test failover; all where it is left out" };
+    private static readonly Option<string?> Notes = new("--notes") { Description = "What was seen, for the record of the drill" };
+
     private enum Risk { None, Confirmed }
 
     public static Command Create()
@@ -34,7 +38,7 @@ internal static class MachineCommands
         ("unplanned-failover", "Bring the replica up at the other site, the source being lost", true, Risk.Confirmed),
         ("commit", "Make a failover final", false, Risk.Confirmed),
         ("test-failover", "Bring up a copy of the replica beside the running replication", true, Risk.None),
-        ("test-failover-cleanup", "Remove every trace of a test failover", false, Risk.None),
+        (CleanUp, "Remove every trace of a test failover", false, Risk.None),
         ("planned-failover", "Stop the source, send the rest and bring the replica up with nothing lost", false, Risk.Confirmed),
         ("change-recovery-point", "Bring the replica up at another point, before the commit", true, Risk.Confirmed),
         ("cancel-failover", "Go back to the source, before the commit", false, Risk.Confirmed),
@@ -46,6 +50,11 @@ internal static class MachineCommands
         var name = Machines.Name();
         var command = new Command(verb, description) { name };
         if (takesPoint) command.Add(Point);
+        if (verb == CleanUp)
+        {
+            command.Add(Test);
+            command.Add(Notes);
+        }
         if (risk == Risk.Confirmed) ActionRun.AddRiskyTo(command);
         else ActionRun.AddTo(command);
         command.SetAction(Session.With((session, cancel) =>
@@ -53,6 +62,7 @@ internal static class MachineCommands
             var machine = session.Arguments.GetRequiredValue(name);
             var body = new JsonObject();
             if (takesPoint) body["point"] = session.Arguments.GetValue(Point);
+            if (verb == CleanUp) (body["test"], body["notes"]) = (session.Arguments.GetValue(Test), session.Arguments.GetValue(Notes));
             return ActionRun.CarryOutAsync(session, HttpMethod.Post, $"{Machines.PathOf(machine)}/{verb}", body, cancel, risk == Risk.Confirmed ? (machine, verb) : null);
         }));
         return command;
@@ -77,7 +87,7 @@ internal static class MachineCommands
         var command = new Command("exports", "Where the replica's disks are served") { name };
         command.SetAction(Session.With(async (session, cancel) =>
         {
-            session.Data.List(await session.Api.ListAsync($"{Machines.PathOf(session.Arguments.GetRequiredValue(name))}/exports", cancel), [Column.Of("DISK", "disk"), Column.Of("URI", "uri")]);
+            session.Data.List(await session.Api.ListAsync($"{Machines.PathOf(session.Arguments.GetRequiredValue(name))}/exports", cancel), [Column.Of("DISK", "disk"), Column.Of("URI", "uri"), Column.Of("TEST", "test")]);
             return ExitCode.Done;
         }));
         return command;

@@ -33,7 +33,10 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     public ReplicaExports Exports { get; }
     public long FreeBytes => _files.FreeBytes(_root);
 
-    public string ReplicaFolderOf(MachineId machine) => Path.Combine(Stores.FolderOf(machine), "replica");
+    /// <summary>Where the copy-on-write layer of a replica lies: one of an epoch, or one of a test.</summary>
+    public string LayerFolderOf(MachineId machine, string layer) => Path.Combine(Stores.FolderOf(machine), "replica", layer);
+
+    public void DeleteLayer(MachineId machine, string layer) => _files.DeleteFolder(LayerFolderOf(machine, layer));
 
     public void Start()
     {

@@ -94,19 +94,34 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
                 await room.Stores.OpenEpochAsync(open.Machine, open.Epoch, open.Point, stop);
                 return new WorkDone(new EpochOpened(open.Machine, IdOf(open), open.Epoch));
             case ServeReplica serve:
-                var served = await room.Exports.ServeAsync(room.Stores.StoreOf(serve.Machine), serve.Epoch, serve.Point, room.ReplicaFolderOf(serve.Machine), stop);
-                return new WorkDone(new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, [.. served.Select(s => new DiskExport(s.Disk, s.Uri))]));
+                var served = await ServeAsync(room, serve.Machine, serve.Machine.Value, serve.Point, $"epoch-{serve.Epoch}", stop);
+                // What was written to a replica at another point went with that point.
+                for (var epoch = 2; epoch < serve.Epoch.Value; epoch++) room.DeleteLayer(serve.Machine, $"epoch-{epoch}");
+                return new WorkDone(new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, served));
+            case ServeTest test:
+                return new WorkDone(new TestServed(test.Machine, IdOf(test), test.Test, await ServeAsync(room, test.Machine, NameOf(test.Machine, test.Test), test.Point, $"test-{test.Test}", stop)));
+            case RemoveTest test:
+                await room.Exports.StopAsync(NameOf(test.Machine, test.Test), stop);
+                room.DeleteLayer(test.Machine, $"test-{test.Test}");
+                return new WorkDone(new TestRemoved(test.Machine, IdOf(test), test.Test));
             case RemoveStore remove:
-                await room.Exports.StopAsync(remove.Machine, stop);
+                await room.Exports.StopAsync(remove.Machine.Value, stop);
                 await room.Stores.RemoveAsync(remove.Machine, stop);
                 return new WorkDone(new StoreRemoved(remove.Machine, IdOf(remove), remove.Epoch));
             case WorkEnded { Work: ServeReplica ended }:
-                await room.Exports.StopAsync(ended.Machine, stop);
+                await room.Exports.StopAsync(ended.Machine.Value, stop);
                 return new WorkDone(null);
             default:
                 throw new InvalidOperationException($"a master target cannot do {order.GetType().Name}");
         }
     }
+
+    private static async Task<ImmutableArray<DiskExport>> ServeAsync(
+        MasterTargetRoom room, MachineId machine, string name, RecoveryPoint point, string layer, CancellationToken stop) =>
+        [.. (await room.Exports.ServeAsync(room.Stores.StoreOf(machine), name, point, room.LayerFolderOf(machine, layer), stop)).Select(s => new DiskExport(s.Disk, s.Uri))];
+
+    // A machine's name has no '~'.
+    private static string NameOf(MachineId machine, string test) => $"{machine}~{test}";
 
     // What is wrong with the order itself stays wrong; what is wrong with disk or network may be mended.
     private static WorkFailed? Failure(object order, Exception error) => order is not Work work ? null

@@ -13,9 +13,9 @@ public sealed record ServedDisk(int Disk, string Uri);
 /// <summary>Serves replicas' disks over NBD on one unix socket: a view of a point below, a copy-on-write layer above, so that the store never changes.</summary>
 public sealed class ReplicaExports : IAsyncDisposable
 {
-    private sealed record Served(Epoch Epoch, RecoveryPoint Point, IReadOnlyList<OverlayDisk> Disks, IReadOnlyList<ServedDisk> Uris);
+    private sealed record Served(string Folder, RecoveryPoint Point, IReadOnlyList<OverlayDisk> Disks, IReadOnlyList<string> Names, IReadOnlyList<ServedDisk> Uris);
 
-    private readonly Dictionary<MachineId, Served> _served = [];
+    private readonly Dictionary<string, Served> _served = new(StringComparer.Ordinal);
     private readonly SemaphoreSlim _changing = new(1, 1);
     private readonly NbdExports _exports = new();
     private readonly NbdServer _nbd;
@@ -31,21 +31,22 @@ public sealed class ReplicaExports : IAsyncDisposable
 
     public void Start() => _nbd.Listen(new UnixDomainSocketEndPoint(_socket));
 
-    /// <summary>Idempotent. What was written to the epoch's layer before, also by an earlier process, is there again.</summary>
-    /// <param name="folder">Where the copy-on-write layers of this machine lie.</param>
-    /// <exception cref="InvalidDataException">The point is not viewable, or a layer is damaged.</exception>
-    public async Task<IReadOnlyList<ServedDisk>> ServeAsync(RetentionStore store, Epoch epoch, RecoveryPoint point, string folder, CancellationToken stop)
+    /// <summary>Idempotent. What was written to the layer before, also by an earlier process, is there again.</summary>
+    /// <param name="name">Of the replica: its disks are "{name}.{disk}".</param>
+    /// <param name="folder">Where its copy-on-write layer lies; another folder or point replaces what is served under the name.</param>
+    /// <exception cref="InvalidDataException">The point is not viewable, or the layer is damaged.</exception>
+    public async Task<IReadOnlyList<ServedDisk>> ServeAsync(RetentionStore store, string name, RecoveryPoint point, string folder, CancellationToken stop)
     {
         await _changing.WaitAsync(stop).ConfigureAwait(false);
         try
         {
-            if (_served.TryGetValue(store.Machine, out var now))
+            if (_served.TryGetValue(name, out var now))
             {
-                if (now.Epoch == epoch && now.Point.Id == point.Id) return now.Uris;
-                await WithdrawAsync(store.Machine, now, stop).ConfigureAwait(false);
+                if (now.Folder == folder && now.Point.Id == point.Id) return now.Uris;
+                await WithdrawAsync(name, now, stop).ConfigureAwait(false);
             }
-            var served = Open(store, epoch, point, Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"epoch-{epoch.Value}")));
-            _served[store.Machine] = served;
+            var served = Open(store, name, point, folder);
+            _served[name] = served;
             return served.Uris;
         }
         finally
@@ -54,13 +55,13 @@ public sealed class ReplicaExports : IAsyncDisposable
         }
     }
 
-    /// <summary>The machine's disks are no longer served; their layers stay.</summary>
-    public async Task StopAsync(MachineId machine, CancellationToken stop)
+    /// <summary>Its disks are no longer served; their layers stay.</summary>
+    public async Task StopAsync(string name, CancellationToken stop)
     {
         await _changing.WaitAsync(stop).ConfigureAwait(false);
         try
         {
-            if (_served.TryGetValue(machine, out var now)) await WithdrawAsync(machine, now, stop).ConfigureAwait(false);
+            if (_served.TryGetValue(name, out var now)) await WithdrawAsync(name, now, stop).ConfigureAwait(false);
         }
         finally
         {
@@ -75,29 +76,29 @@ public sealed class ReplicaExports : IAsyncDisposable
         _changing.Dispose();
     }
 
-    private Served Open(RetentionStore store, Epoch epoch, RecoveryPoint point, string folder)
+    private Served Open(RetentionStore store, string name, RecoveryPoint point, string folder)
     {
         _files.CreateDirectory(folder);
-        var (view, disks) = (store.At(point), new List<OverlayDisk>());
+        var (view, disks, names, uris) = (store.At(point), new List<OverlayDisk>(), new List<string>(), new List<ServedDisk>());
         foreach (var disk in view.Disks)
             disks.Add(new OverlayDisk(view.Disk(disk.Index), Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"disk-{disk.Index}")), _files));
-        var uris = new List<ServedDisk>();
         foreach (var (disk, overlay) in view.Disks.Zip(disks))
         {
-            var name = $"{store.Machine}.{disk.Name}";
-            _exports.Add(new NbdExport(name, overlay, $"{disk.Name} of {store.Machine} as of {point.Id}"));
-            uris.Add(new ServedDisk(disk.Index, $"nbd+unix:///{Uri.EscapeDataString(name)}?socket={_socket}"));
+            var export = $"{name}.{disk.Name}";
+            _exports.Add(new NbdExport(export, overlay, $"{disk.Name} of {store.Machine} as of {point.Id}"));
+            names.Add(export);
+            uris.Add(new ServedDisk(disk.Index, $"nbd+unix:///{Uri.EscapeDataString(export)}?socket={_socket}"));
         }
-        return new Served(epoch, point, disks, uris);
+        return new Served(folder, point, disks, names, uris);
     }
 
-    private async Task WithdrawAsync(MachineId machine, Served served, CancellationToken stop)
+    private async Task WithdrawAsync(string name, Served served, CancellationToken stop)
     {
-        _served.Remove(machine);
-        foreach (var name in _exports.Names.Where(n => n.StartsWith(machine.Value + ".", StringComparison.Ordinal)))
+        _served.Remove(name);
+        foreach (var export in served.Names)
         {
-            _exports.Remove(name);
-            await _nbd.CloseConnectionsAsync(name, stop).ConfigureAwait(false);
+            _exports.Remove(export);
+            await _nbd.CloseConnectionsAsync(export, stop).ConfigureAwait(false);
         }
         foreach (var disk in served.Disks) await disk.DisposeAsync().ConfigureAwait(false);
     }

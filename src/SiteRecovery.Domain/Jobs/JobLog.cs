@@ -37,13 +37,21 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
         : s with { Status = permanent ? JobStatus.Failed : JobStatus.Running, At = at, Detail = reason });
 
     /// <summary>What was still running is overtaken by something else.</summary>
-    public JobLog CancelRunning(DateTimeOffset at, string by) => new([.. Jobs.Select(job => job.IsFinished ? job : job with
+    public JobLog CancelRunning(DateTimeOffset at, string by) => new([.. Jobs.Select(job => job.IsFinished || RunsBeside(job) ? job : Cancelled(job, at, by))]);
+
+    private static Job Cancelled(Job job, DateTimeOffset at, string by) => job with
     {
         Status = JobStatus.Cancelled,
         FinishedAt = at,
         Error = $"Overtaken by {by}.",
         Steps = [.. job.Steps.Select(s => s.Status == JobStatus.Running ? s with { Status = JobStatus.Cancelled, At = at } : s)],
-    })]);
+    };
+
+    // What happens to replication is nothing to a test failover.
+    private static bool RunsBeside(Job job) => job.Action is ProtectedMachines.MachineActions.TestFailover or ProtectedMachines.MachineActions.TestFailoverCleanup;
+
+    /// <summary>The job's steps will not be done any more; nothing happens where it has ended.</summary>
+    public JobLog Cancel(JobId id, DateTimeOffset at, string by) => new([.. Jobs.Select(job => job.Id == id && !job.IsFinished ? Cancelled(job, at, by) : job)]);
 
     private JobLog Change(string step, DateTimeOffset at, JobId? only, Func<JobStep, JobStep> change) =>
         new([.. Jobs.Select(job => only is null || job.Id == only

@@ -47,7 +47,7 @@ public sealed partial record ProtectedMachine
         var action = ActionOf(command);
         if (Carried.FirstOrDefault(c => c.Id == command.Id) is { } before) return Repeated(command, action, before);
 
-        var availability = Transitions.Of(Phase, action);
+        var availability = Transitions.Of(Phase, action, Tests.Length > 0);
         if (!availability.Allowed) return Refuse(command, availability.Code!, availability.Reason!, availability.Remedy!);
         if (Problem(command) is var (reason, remedy)) return Refuse(command, RefusalCode.Invalid, reason, remedy);
 
@@ -61,6 +61,9 @@ public sealed partial record ProtectedMachine
             ProtectedMachines.Resynchronize c => new ResynchronizationStarted(now, c.Id, Round + 1, Full: Phase is Phase.Protected),
             UnplannedFailover c => new FailoverStarted(now, c.Id, c.Point, Epoch.Next()),
             CommitFailover c => new FailoverCommitted(now, c.Id),
+            ChangeRecoveryPoint c => new RecoveryPointChanged(now, c.Id, c.Point, Epoch.Next()),
+            TestFailover c => new TestFailoverStarted(now, c.Id, c.Point),
+            TestFailoverCleanup c => new TestCleanupStarted(now, c.Id, [.. Tests.Where(t => c.Test is null || t.Id == c.Test).Select(t => t.Id)], c.Notes ?? ""),
             _ => throw new UnreachableException($"the table allows {action}, which {nameof(Decide)} cannot carry out"),
         });
     }
@@ -70,16 +73,15 @@ public sealed partial record ProtectedMachine
         : Refuse(command, RefusalCode.CommandIdReused, $"The id '{command.Id}' was used for '{before.Action}'.", "Give every new command an id of its own.");
 
     private Decision Refuse(OperatorCommand command, string code, string reason, string remedy) =>
-        Decision.Refuse(new Refused(Id, command.Id, code, Phase.Name, reason, remedy, Transitions.AllowedNames(Phase)));
+        Decision.Refuse(new Refused(Id, command.Id, code, Phase.Name, reason, remedy, Transitions.AllowedNames(Phase, Tests.Length > 0)));
 
     private (string Reason, string Remedy)? Problem(OperatorCommand command) => command switch
     {
         _ when !CommandId.IsValid(command.Id.Value) => ("The command's id is malformed.", $"Use 1 to {CommandId.LengthMax} letters, digits, '-', '_' or ':'."),
         EnableProtection c => ProblemOf(c),
-        // Sequence 0 is a disk that nobody has written to since it was protected.
-        UnplannedFailover c when c.Point.Epoch > Epoch || c.Point.Epoch < Epoch.First || c.Point.Sequence < Sequence.None =>
-            ($"The point {c.Point.Id} is not in this machine's history.", "Choose one of its recovery points."),
-        _ => null,
+        UnplannedFailover c when !IsInHistory(c.Point) => ($"The point {c.Point.Id} is not in this machine's history.", "Choose one of its recovery points."),
+        ChangeRecoveryPoint c when !IsInHistory(c.Point) => ($"The point {c.Point.Id} is not in this machine's history.", "Choose one of its recovery points."),
+        _ => ProblemOfTest(command),
     };
 
     private static (string, string)? ProblemOf(EnableProtection c)
@@ -111,6 +113,9 @@ public sealed partial record ProtectedMachine
             ReplicaServed r when r.Epoch == Epoch => Decision.Accept(reply, Served(r.Exports.IsDefault ? r with { Exports = [] } : r, now)),
             SourceFenced r when Fence is { } fence && r.Epoch >= fence.Epoch =>
                 Decision.Accept(reply, new SourceFenceConfirmed(now, r.Id, r.Epoch)),
+            TestServed r when Tests.Any(t => t.Id == r.Test && t.CleanupNotes is null && !t.Exports.AsSpan().SequenceEqual(r.Exports.AsSpan())) =>
+                Decision.Accept(reply, new TestFailoverServed(now, r.Id, r.Test, r.Exports)),
+            TestRemoved r when Tests.Any(t => t.Id == r.Test && t.CleanupNotes is not null) => Decision.Accept(reply, new TestFailoverRemoved(now, r.Id, r.Test)),
             StoreRemoved r when r.Epoch == Epoch && Phase is Phase.Unprotected { StoreRemovalPending: true } =>
                 Decision.Accept(reply, new StoreRemovalConfirmed(now, r.Id)),
             AgentReleased r when r.Epoch == Epoch && AgentsToRelease.Contains(r.Agent) =>

@@ -12,7 +12,7 @@ public sealed partial record ProtectedMachine
     /// one path; the shell starts what is new in it and stops what has left it.
     /// </summary>
     public static ImmutableArray<Work> Pending(ProtectedMachine machine) =>
-        [.. machine.PendingOfPhase(), .. machine.PendingBesidePhase()];
+        [.. machine.PendingOfPhase(), .. machine.PendingBesidePhase(), .. machine.PendingTests()];
 
     private ImmutableArray<Work> PendingOfPhase() => Phase switch
     {

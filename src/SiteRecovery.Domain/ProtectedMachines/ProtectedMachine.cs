@@ -28,6 +28,7 @@ public sealed record CarriedCommand(CommandId Id, string Action);
 public sealed partial record ProtectedMachine(MachineId Id)
 {
     public const int CarriedCommandsMax = 256;
+    public const int TestsMax = 4, DrillsMax = 20;
 
     public Phase Phase { get; init; } = new Phase.Unprotected();
     public Epoch Epoch { get; init; } = new(0);
@@ -41,6 +42,10 @@ public sealed partial record ProtectedMachine(MachineId Id)
     public UnconfirmedFence? Fence { get; init; }
     public ImmutableArray<AgentName> AgentsToRelease { get; init; } = [];
     public ImmutableArray<DiskExport> Exports { get; init; } = [];
+    public ImmutableArray<TestRun> Tests { get; init; } = [];
+
+    /// <summary>Test failovers that were cleaned up, oldest first.</summary>
+    public ImmutableArray<Drill> Drills { get; init; } = [];
     public ImmutableArray<WorkProblem> Problems { get; init; } = [];
     public JobLog Jobs { get; init; } = JobLog.Empty;
     public ImmutableArray<CarriedCommand> Carried { get; init; } = [];
@@ -98,6 +103,11 @@ public sealed partial record ProtectedMachine(MachineId Id)
             Jobs = Jobs.Complete(WorkKind.RemoveStore, e.At),
         }).Without(WorkKind.RemoveStore),
         WorkFailureNoted e => Failed(e),
+        RecoveryPointChanged e => PointChanged(e),
+        TestFailoverStarted e => TestStarted(e),
+        TestFailoverServed e => TestServed(e),
+        TestCleanupStarted e => CleanupStarted(e),
+        TestFailoverRemoved e => TestRemoved(e),
         _ => throw new UnreachableException($"{nameof(Apply)} has no case for {happened.GetType().Name}"),
     };
 

@@ -45,7 +45,10 @@ public sealed record UnplannedFailover(MachineId Machine, CommandId Id, Recovery
 public sealed record CommitFailover(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
 
 public sealed record TestFailover(MachineId Machine, CommandId Id, RecoveryPoint Point) : OperatorCommand(Machine, Id);
-public sealed record TestFailoverCleanup(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
+
+/// <param name="Test">Null: all that run.</param>
+/// <param name="Notes">What was seen, for the record of the drill.</param>
+public sealed record TestFailoverCleanup(MachineId Machine, CommandId Id, string? Test = null, string? Notes = null) : OperatorCommand(Machine, Id);
 public sealed record PlannedFailover(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
 public sealed record ChangeRecoveryPoint(MachineId Machine, CommandId Id, RecoveryPoint Point) : OperatorCommand(Machine, Id);
 public sealed record CancelFailover(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
@@ -67,6 +70,8 @@ public sealed record DivergenceReported(MachineId Machine, CommandId Id, Epoch E
 public sealed record EpochOpened(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
 public sealed record ReplicaServed(MachineId Machine, CommandId Id, Epoch Epoch, ImmutableArray<DiskExport> Exports) : DataPlaneReport(Machine, Id);
 public sealed record SourceFenced(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
+public sealed record TestServed(MachineId Machine, CommandId Id, string Test, ImmutableArray<DiskExport> Exports) : DataPlaneReport(Machine, Id);
+public sealed record TestRemoved(MachineId Machine, CommandId Id, string Test) : DataPlaneReport(Machine, Id);
 public sealed record StoreRemoved(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
 public sealed record AgentReleased(MachineId Machine, CommandId Id, Epoch Epoch, AgentName Agent) : DataPlaneReport(Machine, Id);
 
@@ -108,6 +113,11 @@ public sealed record MachineJobs(MachineId Machine, ImmutableArray<Job> Jobs);
 [JsonDerivedType(typeof(AgentReleaseConfirmed), "agent-release-confirmed")]
 [JsonDerivedType(typeof(StoreRemovalConfirmed), "store-removal-confirmed")]
 [JsonDerivedType(typeof(WorkFailureNoted), "work-failure-noted")]
+[JsonDerivedType(typeof(RecoveryPointChanged), "recovery-point-changed")]
+[JsonDerivedType(typeof(TestFailoverStarted), "test-failover-started")]
+[JsonDerivedType(typeof(TestFailoverServed), "test-failover-served")]
+[JsonDerivedType(typeof(TestCleanupStarted), "test-cleanup-started")]
+[JsonDerivedType(typeof(TestFailoverRemoved), "test-failover-removed")]
 public abstract record MachineEvent(DateTimeOffset At, CommandId Cause);
 
 public sealed record ProtectionEnabled(
@@ -136,3 +146,11 @@ public sealed record AgentReleaseConfirmed(DateTimeOffset At, CommandId Cause, A
 public sealed record StoreRemovalConfirmed(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
 /// <summary>Shown at the job's step; a permanent failure of a required step fails its job.</summary>
 public sealed record WorkFailureNoted(DateTimeOffset At, CommandId Cause, string Work, string Reason, bool Permanent) : MachineEvent(At, Cause);
+
+/// <summary>The failover that waits for its commit starts again from another point, in an epoch of its own.</summary>
+public sealed record RecoveryPointChanged(DateTimeOffset At, CommandId Cause, RecoveryPoint Point, Epoch Epoch) : MachineEvent(At, Cause);
+
+public sealed record TestFailoverStarted(DateTimeOffset At, CommandId Cause, RecoveryPoint Point) : MachineEvent(At, Cause);
+public sealed record TestFailoverServed(DateTimeOffset At, CommandId Cause, string Test, ImmutableArray<DiskExport> Exports) : MachineEvent(At, Cause);
+public sealed record TestCleanupStarted(DateTimeOffset At, CommandId Cause, ImmutableArray<string> Tests, string Notes) : MachineEvent(At, Cause);
+public sealed record TestFailoverRemoved(DateTimeOffset At, CommandId Cause, string Test) : MachineEvent(At, Cause);

@@ -31,7 +31,7 @@ public sealed record ProtectedMachineView(
             protection is null ? null : $"{protection.SourceSite}->{protection.TargetSite}",
             protection?.SourceSite, protection?.TargetSite, machine.Epoch.Value, protection?.Agent, protection?.PolicyName,
             protection?.Disks ?? [], machine.Exports, point?.Id, point is null ? null : machine.Fence is null,
-            Transitions.Allowed(machine.Phase));
+            Transitions.Allowed(machine.Phase, machine.Tests.Length > 0));
     }
 
     private static RecoveryPoint? PointOf(Phase phase) => phase switch

@@ -62,7 +62,7 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
         if (clocksDisagree) rpo = null;
         if (rpo < TimeSpan.Zero) rpo = TimeSpan.Zero;
 
-        var reasons = OfPhase(machine).Concat(OfProblems(machine)).ToList();
+        var reasons = OfPhase(machine).Concat(OfProblems(machine)).Concat(OfTests(machine, now)).ToList();
         if (replicates)
         {
             if (measured.AgentConnected == false) reasons.Add(new("agentDisconnected", HealthSeverity.Warning,
@@ -118,6 +118,10 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
         Phase.FailedOver => [new("notReplicating", HealthSeverity.Warning, "The machine runs at the target without a replica of its own.", "Start reverse replication when the old site is back.")],
         _ => [],
     };
+
+    private static IEnumerable<HealthReason> OfTests(ProtectedMachine machine, DateTimeOffset now) => machine.Tests
+        .Where(t => now - t.StartedAt > TestRun.ForgottenAfter)
+        .Select(t => new HealthReason("testForgotten", HealthSeverity.Warning, $"The test failover of {t.StartedAt:yyyy-MM-dd} still runs.", "Clean it up."));
 
     private static IEnumerable<HealthReason> OfProblems(ProtectedMachine machine) => machine.Problems.Select(p => p.Work == WorkKind.FenceSource
         ? new HealthReason("sourceNotFenced", HealthSeverity.Warning, p.Reason, "Make sure that the old machine is off before clients use the replica.")

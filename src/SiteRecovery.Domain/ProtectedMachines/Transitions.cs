@@ -15,13 +15,14 @@ public static class Transitions
 {
     /// <summary>Actions this version cannot carry out in any state. The one place that says so.</summary>
     public static ImmutableArray<string> NotYetSupported { get; } =
-        [Act.TestFailover, Act.TestFailoverCleanup, Act.PlannedFailover, Act.ChangeRecoveryPoint, Act.CancelFailover, Act.ReverseReplicate];
+        [Act.PlannedFailover, Act.CancelFailover, Act.ReverseReplicate];
 
-    public static ImmutableArray<ActionAvailability> Allowed(Phase phase) => [.. Act.All.Select(action => Of(phase, action))];
+    public static ImmutableArray<ActionAvailability> Allowed(Phase phase, bool testRuns) => [.. Act.All.Select(action => Of(phase, action, testRuns))];
 
-    public static ImmutableArray<string> AllowedNames(Phase phase) => [.. Allowed(phase).Where(a => a.Allowed).Select(a => a.Action)];
+    public static ImmutableArray<string> AllowedNames(Phase phase, bool testRuns) => [.. Allowed(phase, testRuns).Where(a => a.Allowed).Select(a => a.Action)];
 
-    public static ActionAvailability Of(Phase phase, string action)
+    /// <param name="testRuns">A test failover runs beside the phase.</param>
+    public static ActionAvailability Of(Phase phase, string action, bool testRuns)
     {
         if (NotYetSupported.Contains(action))
         {
@@ -30,12 +31,16 @@ public static class Transitions
         var refusal = action switch
         {
             Act.Enable => Enable(phase),
+            Act.Disable when testRuns => ("A test failover runs on the retention store that disabling would remove.", "Clean the test failover up first."),
             Act.Disable => Disable(phase),
             Act.Pause => Pause(phase),
             Act.Resume => Resume(phase),
             Act.Resynchronize => Resynchronize(phase),
             Act.UnplannedFailover => UnplannedFailover(phase),
             Act.Commit => Commit(phase),
+            Act.TestFailover => TestFailover(phase),
+            Act.TestFailoverCleanup => testRuns ? ((string, string)?)null : ("No test failover runs.", "Nothing needs to be done."),
+            Act.ChangeRecoveryPoint => ChangeRecoveryPoint(phase),
             _ => throw new ArgumentOutOfRangeException(nameof(action), action, "no such action"),
         };
         return refusal is var (reason, remedy)
@@ -90,7 +95,7 @@ public static class Transitions
         Phase.Paused { ResumesTo: not ResumeTo.InitialReplication } => null,
         Phase.UnplannedFailoverInProgress { Failure: not null } => null,
         Phase.Unprotected => NotProtected,
-        Phase.InitialReplication or Phase.Paused => ("The target has no consistent point until the initial replication completes.", "Let the initial replication complete."),
+        Phase.InitialReplication or Phase.Paused => NoPointYet,
         Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress => FailoverRuns,
         _ => ("The machine has failed over already.", "Its replica is at the target; see its exports."),
     };
@@ -103,6 +108,25 @@ public static class Transitions
         Phase.Unprotected => NotProtected,
         _ => ("There is no failover to commit.", "Fail over first."),
     };
+
+    private static (string, string)? TestFailover(Phase phase) => phase switch
+    {
+        Phase.Unprotected => NotProtected,
+        Phase.InitialReplication or Phase.Paused { ResumesTo: ResumeTo.InitialReplication } => NoPointYet,
+        _ => null,
+    };
+
+    private static (string, string)? ChangeRecoveryPoint(Phase phase) => phase switch
+    {
+        Phase.FailoverCommitPending => null,
+        Phase.Unprotected => NotProtected,
+        Phase.UnplannedFailoverInProgress { Failure: not null } => ("The failover has failed.", "Repeat the unplanned failover with the point you want."),
+        Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress => FailoverRuns,
+        Phase.FailedOver or Phase.ReverseReplicating => ("The failover is committed; its point is final.", "Start a test failover from the point to look at it."),
+        _ => ("There is no failover whose point could be changed.", "Fail over, and name the point there."),
+    };
+
+    private static (string, string) NoPointYet => ("The target has no consistent point until the initial replication completes.", "Let the initial replication complete.");
 
     private static (string, string) NotProtected => ("The machine is not protected.", "Enable protection first.");
 

@@ -19,6 +19,8 @@ namespace SiteRecovery.Domain.Results;
 [JsonDerivedType(typeof(FenceSource), WorkKind.FenceSource)]
 [JsonDerivedType(typeof(ReleaseAgent), WorkKind.ReleaseAgent)]
 [JsonDerivedType(typeof(RemoveStore), WorkKind.RemoveStore)]
+[JsonDerivedType(typeof(ServeTest), WorkKind.ServeTest)]
+[JsonDerivedType(typeof(RemoveTest), WorkKind.RemoveTest)]
 public abstract record Work(MachineId Machine, Epoch Epoch)
 {
     /// <summary>Stable name, one of <see cref="WorkKind"/>; what <see cref="WorkFailed"/> and job steps call it.</summary>
@@ -43,6 +45,8 @@ public static class WorkKind
     public const string FenceSource = "fence-source";
     public const string ReleaseAgent = "release-agent";
     public const string RemoveStore = "remove-store";
+    public const string ServeTest = "serve-test";
+    public const string RemoveTest = "remove-test";
 }
 
 /// <summary>
@@ -112,4 +116,21 @@ public sealed record ReleaseAgent(MachineId Machine, Epoch Epoch, AgentName Agen
 public sealed record RemoveStore(MachineId Machine, Epoch Epoch, SiteName TargetSite, string? TargetNode = null) : Work(Machine, Epoch), IAtMasterTarget
 {
     public override string Kind => WorkKind.RemoveStore;
+}
+
+/// <summary>
+/// Serve the machine's disks as of <paramref name="Point"/> with a layer that is thrown away. Its epoch is the point's, so that the
+/// test does not notice what becomes of the machine. Reports <see cref="TestServed"/>.
+/// </summary>
+public sealed record ServeTest(MachineId Machine, string Test, RecoveryPoint Point, SiteName TargetSite, string? TargetNode = null)
+    : Work(Machine, Point.Epoch), IAtMasterTarget
+{
+    public override string Kind => WorkKind.ServeTest;
+}
+
+/// <summary>Remove every trace of a test. Reports <see cref="TestRemoved"/>.</summary>
+public sealed record RemoveTest(MachineId Machine, string Test, RecoveryPoint Point, SiteName TargetSite, string? TargetNode = null)
+    : Work(Machine, Point.Epoch), IAtMasterTarget
+{
+    public override string Kind => WorkKind.RemoveTest;
 }

@@ -25,11 +25,12 @@ public sealed class DemoStory(DemoOptions options, TimeProvider time, DemoScreen
         await ProtectAsync(stop);
         await ReplicateAsync(stop);
         var reportedRpo = await WatchAsync(stop);
+        var drilled = await TestFailoverAsync(stop);
         KillPrimarySite();
         var verdict = await FailOverAsync(stop);
         var refused = await ReturnOfTheOldSiteAsync(stop);
         Conclude(verdict, refused, reportedRpo);
-        return verdict.Holds && refused;
+        return verdict.Holds && refused && drilled;
     }
 
     private async Task StartSitesAsync(CancellationToken stop)
@@ -109,6 +110,27 @@ public sealed class DemoStory(DemoOptions options, TimeProvider time, DemoScreen
             screen.Say($"RPO {rpo ?? "unknown"}, {Ledger.Read(LedgerPath).Count} writes acknowledged");
         }
         return rpo;
+    }
+
+    private async Task<bool> TestFailoverAsync(CancellationToken stop)
+    {
+        screen.Step("Test failover: a copy of the replica comes up beside the running replication, and is thrown away");
+        var before = Ledger.Read(LedgerPath).Count;
+        await _secondary.FinishAsync(await _secondary.PostAsync($"/api/v1/machines/{Machine}/test-failover", new { point = "latest" }, stop), stop);
+        var export = (await _secondary.GetAsync($"/api/v1/machines/{Machine}/exports", stop))["items"]![0]!;
+        PrefixVerdict verdict;
+        await using (var copy = await NbdAddress.Parse(export["uri"]!.GetValue<string>()).OpenAsync(stop))
+        {
+            verdict = await PrefixVerdict.JudgeAsync(Ledger.Read(LedgerPath), options.Seed, copy.SizeBytes, (offset, into) => copy.ReadAsync(offset, into, stop));
+            await copy.WriteAsync(0, new byte[BlockPattern.BlockBytes], forceUnitAccess: true, stop); // the test's own, and gone with it
+        }
+        await _secondary.FinishAsync(await _secondary.PostAsync($"/api/v1/machines/{Machine}/test-failover-cleanup", new { notes = "demo" }, stop), stop);
+        var drill = (await MachineAsync(stop))["drills"]!.AsArray()[^1]!;
+        _figures["testFailoverRto"] = drill["rto"]?.GetValue<string>();
+        screen.Say(verdict.Holds
+            ? $"the copy held exactly the first {verdict.PrefixLength} writes, was served after {drill["rto"]}, and is gone; the writer went on from {before} to {Ledger.Read(LedgerPath).Count} writes"
+            : $"the copy was NOT a prefix: {verdict.Reason}");
+        return verdict.Holds;
     }
 
     private void KillPrimarySite()

@@ -8,8 +8,10 @@ using SiteRecovery.Domain.Results;
 namespace SiteRecovery.Node.Http;
 
 /// <param name="Point">latest, latest-application-consistent, an id, or at:TIME.</param>
+/// <param name="Test">Which test failover to clean up; all where it is left out.</param>
+/// <param name="Notes">What was seen in the test, for the record.</param>
 /// <param name="Acknowledge">Codes of the warnings that a dry run shows.</param>
-public sealed record ActionBody(string? Point = null, IReadOnlyList<string>? Acknowledge = null);
+public sealed record ActionBody(string? Point = null, IReadOnlyList<string>? Acknowledge = null, string? Test = null, string? Notes = null);
 
 /// <summary>Something to know before a risky action; its code must be echoed in <c>acknowledge</c>.</summary>
 public sealed record ActionWarning(string Code, string Detail);
@@ -23,21 +25,21 @@ public sealed record DryRun(
 /// <summary>One route per action of a machine: resolve, warn, decide, and answer with the job.</summary>
 public static class MachineActionRoutes
 {
-    private sealed record ActionRoute(string Action, AccessRole Role, Func<MachineId, CommandId, RecoveryPoint?, OperatorCommand> Make, bool TakesPoint = false);
+    private sealed record ActionRoute(string Action, AccessRole Role, Func<MachineId, CommandId, RecoveryPoint?, ActionBody, OperatorCommand> Make, bool TakesPoint = false);
 
     private static IReadOnlyList<ActionRoute> Actions { get; } =
     [
-        new(MachineActions.Pause, AccessRole.Operator, (m, c, _) => new PauseReplication(m, c)),
-        new(MachineActions.Resume, AccessRole.Operator, (m, c, _) => new ResumeReplication(m, c)),
-        new(MachineActions.Resynchronize, AccessRole.Operator, (m, c, _) => new Resynchronize(m, c)),
-        new(MachineActions.TestFailover, AccessRole.Operator, (m, c, p) => new TestFailover(m, c, p!), TakesPoint: true),
-        new(MachineActions.TestFailoverCleanup, AccessRole.Operator, (m, c, _) => new TestFailoverCleanup(m, c)),
-        new(MachineActions.PlannedFailover, AccessRole.RecoveryAdmin, (m, c, _) => new PlannedFailover(m, c)),
-        new(MachineActions.UnplannedFailover, AccessRole.RecoveryAdmin, (m, c, p) => new UnplannedFailover(m, c, p!), TakesPoint: true),
-        new(MachineActions.ChangeRecoveryPoint, AccessRole.RecoveryAdmin, (m, c, p) => new ChangeRecoveryPoint(m, c, p!), TakesPoint: true),
-        new(MachineActions.Commit, AccessRole.RecoveryAdmin, (m, c, _) => new CommitFailover(m, c)),
-        new(MachineActions.CancelFailover, AccessRole.RecoveryAdmin, (m, c, _) => new CancelFailover(m, c)),
-        new(MachineActions.ReverseReplicate, AccessRole.RecoveryAdmin, (m, c, _) => new ReverseReplicate(m, c)),
+        new(MachineActions.Pause, AccessRole.Operator, (m, c, _, _) => new PauseReplication(m, c)),
+        new(MachineActions.Resume, AccessRole.Operator, (m, c, _, _) => new ResumeReplication(m, c)),
+        new(MachineActions.Resynchronize, AccessRole.Operator, (m, c, _, _) => new Resynchronize(m, c)),
+        new(MachineActions.TestFailover, AccessRole.Operator, (m, c, p, _) => new TestFailover(m, c, p!), TakesPoint: true),
+        new(MachineActions.TestFailoverCleanup, AccessRole.Operator, (m, c, _, b) => new TestFailoverCleanup(m, c, b.Test, b.Notes)),
+        new(MachineActions.PlannedFailover, AccessRole.RecoveryAdmin, (m, c, _, _) => new PlannedFailover(m, c)),
+        new(MachineActions.UnplannedFailover, AccessRole.RecoveryAdmin, (m, c, p, _) => new UnplannedFailover(m, c, p!), TakesPoint: true),
+        new(MachineActions.ChangeRecoveryPoint, AccessRole.RecoveryAdmin, (m, c, p, _) => new ChangeRecoveryPoint(m, c, p!), TakesPoint: true),
+        new(MachineActions.Commit, AccessRole.RecoveryAdmin, (m, c, _, _) => new CommitFailover(m, c)),
+        new(MachineActions.CancelFailover, AccessRole.RecoveryAdmin, (m, c, _, _) => new CancelFailover(m, c)),
+        new(MachineActions.ReverseReplicate, AccessRole.RecoveryAdmin, (m, c, _, _) => new ReverseReplicate(m, c)),
     ];
 
     public static void Map(RouteGroupBuilder api)
@@ -60,20 +62,22 @@ public static class MachineActionRoutes
         var command = CommandOf(context);
         // Refused by the state, or carried out already: neither the store nor the operator is asked anything.
         var repeated = known.State.Carried.Any(c => c.Id == command);
-        if (!repeated && Transitions.Of(known.State.Phase, route.Action) is { Allowed: false } refusal)
-            throw ProblemException.Of(new Refused(known.State.Id, command, refusal.Code!, known.State.Phase.Name, refusal.Reason!, refusal.Remedy!, Transitions.AllowedNames(known.State.Phase)));
+        if (!repeated && Transitions.Of(known.State.Phase, route.Action, known.State.Tests.Length > 0) is { Allowed: false } refusal)
+            throw ProblemException.Of(new Refused(known.State.Id, command, refusal.Code!, known.State.Phase.Name, refusal.Reason!, refusal.Remedy!, Transitions.AllowedNames(known.State.Phase, known.State.Tests.Length > 0)));
         var point = route.TakesPoint ? repeated ? AnyPoint : await control.ResolvePointAsync(known.State, body.Point ?? "latest", cancel) : null;
-        if (repeated) return await CarryOutAsync(context, control, route.Make(known.State.Id, command, point), [], cancel);
+        if (repeated) return await CarryOutAsync(context, control, route.Make(known.State.Id, command, point, body), [], cancel);
         var now = context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
         var warnings = WarningsOf(route, known, point, now);
         RequireAcknowledged(context, warnings, body.Acknowledge ?? []);
-        return await CarryOutAsync(context, control, route.Make(known.State.Id, command, point), warnings, cancel, point);
+        return await CarryOutAsync(context, control, route.Make(known.State.Id, command, point, body), warnings, cancel, point);
     }
 
     private static RecoveryPoint AnyPoint { get; } = new(Epoch.First, new Sequence(1), DateTimeOffset.UnixEpoch, PointKind.CrashConsistent);
 
     private static ActionWarning[] WarningsOf(ActionRoute route, MeasuredMachine machine, RecoveryPoint? point, DateTimeOffset now)
     {
+        if (route.Action == MachineActions.ChangeRecoveryPoint)
+            return [new("replicaWritesLost", "What was written to the replica since the failover is lost; it starts anew at the point.")];
         if (route.Action != MachineActions.UnplannedFailover) return [];
         var warnings = new List<ActionWarning>();
         if (machine.Agent is { Connected: true, Fenced: false } && now - machine.AgentHeardAt <= MachineView.AgentSilenceMax)

@@ -28,7 +28,7 @@ public static class MachineRoutes
             MachineView.Of(await KnownAsync(machine, control, cancel), time.GetUtcNow())).Needs(AccessRole.Viewer).WithName("get-machine");
         api.MapPost("/machines", ProtectAsync).Needs(AccessRole.Administrator).WithName("protect-machine");
         api.MapGet("/machines/{machine}/exports", async (string machine, HttpContext context, ControlPlane control, CancellationToken cancel) =>
-            Page<DiskExport>.Of((await KnownAsync(machine, control, cancel)).State.Exports, context)).Needs(AccessRole.Viewer).WithName("list-machine-exports");
+            Page<ExportView>.Of(ExportView.Of((await KnownAsync(machine, control, cancel)).State), context)).Needs(AccessRole.Viewer).WithName("list-machine-exports");
         MachineActionRoutes.Map(api);
     }
 

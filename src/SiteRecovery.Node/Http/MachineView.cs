@@ -28,14 +28,23 @@ public sealed record ReplicationView(
     bool AgentConnected, string AgentMode, long NewestSequence, long DurableSequence, long BytesSent, long BytesResent, long SpoolBytes, bool? LinkUp, TimeSpan? ClockOffset,
     string? AgentError, string? LinkError);
 
+/// <param name="Test">Id of the test failover; null for the replica itself.</param>
+public sealed record ExportView(int Disk, string Uri, string? Test = null)
+{
+    public static ImmutableArray<ExportView> Of(ProtectedMachine machine) =>
+        [.. machine.Exports.Select(e => new ExportView(e.Disk, e.Uri)), .. machine.RunningTests.SelectMany(t => t.Exports.Select(e => new ExportView(e.Disk, e.Uri, t.Id)))];
+}
+
+public sealed record TestView(string Id, string PointId, DateTimeOffset StartedAt, bool Served);
+
 public sealed record StoreView(long Bytes, long FreeBytes, int Points, bool Consistent, string? Error);
 
 /// <summary>A machine as the API shows it: its state, and what was last measured of it.</summary>
 public sealed record MachineView(
     string Name, string State, HealthView Health, TimeSpan? Rpo, DateTimeOffset? UnknownSince, string? ActiveSite, string? Direction, int Epoch,
     string? SourceSite, string? TargetSite, string? TargetNode, string? Agent, string? Policy, LagView? Lag, ProgressView? Progress, ImmutableArray<DiskView> Disks,
-    PointView? NewestPoint, PointView? OldestPoint, ReplicationView? Replication, StoreView? Store, ImmutableArray<DiskExport> Exports, string? FailoverPoint,
-    bool? SourceFenced, ImmutableArray<ActionAvailability> AllowedActions)
+    PointView? NewestPoint, PointView? OldestPoint, ReplicationView? Replication, StoreView? Store, ImmutableArray<ExportView> Exports, string? FailoverPoint,
+    bool? SourceFenced, ImmutableArray<TestView> Tests, ImmutableArray<Drill> Drills, ImmutableArray<ActionAvailability> AllowedActions)
 {
     public static TimeSpan AgentSilenceMax { get; } = TimeSpan.FromSeconds(5);
 
@@ -50,7 +59,8 @@ public sealed record MachineView(
             view.SourceSite?.Value, view.TargetSite?.Value, measured.State.Protection?.TargetNode, view.Agent?.Value, view.Policy, LagOf(agent, now), ProgressOf(measured.State, agent),
             [.. view.Disks.Select(d => DiskOf(d, agent))], store?.Newest is { } newest ? PointView.Of(newest) : null, store?.Oldest is { } oldest ? PointView.Of(oldest) : null,
             ReplicationOf(agent), store is null ? null : new StoreView(store.Bytes, store.FreeBytes, store.Points, store.Consistent, store.FailedReason),
-            view.Exports, view.FailoverPoint, view.SourceFenced, view.AllowedActions);
+            ExportView.Of(measured.State), view.FailoverPoint, view.SourceFenced,
+            [.. measured.State.RunningTests.Select(t => new TestView(t.Id, t.Point.Id, t.StartedAt, t.ServedAt is not null))], measured.State.Drills, view.AllowedActions);
     }
 
     private static DiskView DiskOf(DiskSpec disk, AgentReport? agent)

@@ -53,6 +53,10 @@ internal sealed class Story
     public Story Fenced() => When(new SourceFenced(Vm1, NextId(), State.Epoch));
     public Story Served() => When(new ReplicaServed(Vm1, NextId(), State.Epoch, Exports));
     public Story Failed(string work, bool permanent, string reason = "no route") => When(new WorkFailed(Vm1, NextId(), State.Epoch, work, reason, permanent));
+    public Story TestStarted() => When(new TestFailover(Vm1, NextId(), Point));
+    public Story TestServed() => When(new TestServed(Vm1, NextId(), State.Tests[^1].Id, Exports));
+    public Story TestCleanedUp(string? notes = null) => When(new TestFailoverCleanup(Vm1, NextId(), null, notes));
+    public Story TestGone() => When(new TestRemoved(Vm1, NextId(), State.Tests[^1].Id));
     public Story Committed() => When(new CommitFailover(Vm1, NextId()));
     public Story Disabled() => When(new DisableProtection(Vm1, NextId()));
     public Story StoreGone() => When(new StoreRemoved(Vm1, NextId(), State.Epoch));
@@ -82,6 +86,7 @@ internal sealed class Story
         ("UnplannedFailoverInProgress", () => new Story().Protected().FailedOverTo(Point)),
         ("UnplannedFailoverInProgress (failed)", () => new Story().Protected().FailedOverTo(Point).Failed(WorkKind.OpenEpoch, permanent: true)),
         ("FailoverCommitPending", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served()),
+        ("Protected (test failover runs)", () => new Story().Protected().TestStarted()),
         ("FailedOver", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed()),
     ];
 

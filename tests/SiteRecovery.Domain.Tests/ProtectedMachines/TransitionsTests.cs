@@ -26,7 +26,7 @@ public sealed class TransitionsTests
     [MemberData(nameof(StateNames))]
     public void Decide_accepts_exactly_what_the_table_allows_and_refuses_with_its_words(string name)
     {
-        foreach (var availability in Transitions.Allowed(Story.EveryState.First(s => s.Name == name).Tell().State.Phase))
+        foreach (var availability in AllowedIn(Story.EveryState.First(s => s.Name == name).Tell().State))
         {
             var story = Story.EveryState.First(s => s.Name == name).Tell();
             var before = story.State;
@@ -42,7 +42,7 @@ public sealed class TransitionsTests
             Assert.Same(before, story.State);
             Assert.Equal(before.Phase.Name, story.Refusal.State);
             Assert.Equal((availability.Code, availability.Reason, availability.Remedy), (story.Refusal.Code, story.Refusal.Reason, story.Refusal.Remedy));
-            Assert.Equal(Transitions.AllowedNames(before.Phase).AsEnumerable(), story.Refusal.AllowedActions.AsEnumerable());
+            Assert.Equal(Transitions.AllowedNames(before.Phase, before.Tests.Length > 0).AsEnumerable(), story.Refusal.AllowedActions.AsEnumerable());
         }
     }
 
@@ -58,6 +58,8 @@ public sealed class TransitionsTests
         Assert.All(Story.EveryState, s => Assert.StartsWith(s.Tell().State.Phase.Name, s.Name, StringComparison.Ordinal));
     }
 
+    private static IEnumerable<ActionAvailability> AllowedIn(ProtectedMachine machine) => Transitions.Allowed(machine.Phase, machine.Tests.Length > 0);
+
     private static string Matrix()
     {
         var text = new StringBuilder("# State × action\n\nWritten by TransitionsTests with APPROVE=1; read the diff, do not edit.\n\n");
@@ -66,20 +68,20 @@ public sealed class TransitionsTests
         text.Append("Not yet supported in any state: ").AppendJoin(", ", unsupported).Append(".\n\n| state |");
         foreach (var action in actions) text.Append(' ').Append(action).Append(" |");
         text.Append("\n|---|").Insert(text.Length, "---|", actions.Length).Append('\n');
-        var states = Story.EveryState.Select(s => (s.Name, s.Tell().State.Phase))
-            .Append(("PlannedFailoverInProgress", new Phase.PlannedFailoverInProgress()))
-            .Append(("ReverseReplicating", new Phase.ReverseReplicating())).ToArray();
-        foreach (var (name, phase) in states)
+        var states = Story.EveryState.Select(s => (s.Name, s.Tell().State.Phase, Tests: s.Tell().State.Tests.Length > 0))
+            .Append(("PlannedFailoverInProgress", new Phase.PlannedFailoverInProgress(), false))
+            .Append(("ReverseReplicating", new Phase.ReverseReplicating(), false)).ToArray();
+        foreach (var (name, phase, tests) in states)
         {
             text.Append("| ").Append(name).Append(" |");
-            foreach (var action in actions) text.Append(Transitions.Of(phase, action).Allowed ? " yes |" : " – |");
+            foreach (var action in actions) text.Append(Transitions.Of(phase, action, tests).Allowed ? " yes |" : " – |");
             text.Append('\n');
         }
         text.Append("\n## Refusals\n");
-        foreach (var (name, phase) in states)
+        foreach (var (name, phase, tests) in states)
         {
             text.Append("\n### ").Append(name).Append("\n\n");
-            foreach (var a in Transitions.Allowed(phase).Where(a => !a.Allowed && a.Code != RefusalCode.NotYetSupported))
+            foreach (var a in Transitions.Allowed(phase, tests).Where(a => !a.Allowed && a.Code != RefusalCode.NotYetSupported))
                 text.Append("- `").Append(a.Action).Append("`: ").Append(a.Reason).Append(" → ").Append(a.Remedy).Append('\n');
         }
         return text.ToString();

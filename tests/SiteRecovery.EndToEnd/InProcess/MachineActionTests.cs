@@ -91,6 +91,54 @@ public sealed class MachineActionTests(TwoSites sites)
         await sites.UntilStateAsync("off1", "Protected");
     }
 
+    [Fact]
+    public async Task A_test_failover_leaves_replication_alone_and_its_cleanup_leaves_no_trace()
+    {
+        await ProtectedAsync("drill1", 1 << 20);
+        await WriteAsync("drill1", 0, 5);
+        await sites.UntilAsync(async () => (string)(await sites.MachineAsync("drill1"))["newestPoint"]!["id"]! == "e1-s1");
+        var store = sites.At("secondary/master-target/stores/drill1");
+        var before = Directory.GetFileSystemEntries(store, "*", SearchOption.AllDirectories).Where(p => !p.Contains("/log/", StringComparison.Ordinal)).ToArray();
+
+        Assert.Equal("succeeded", (string)(await sites.ActAsync("drill1", "test-failover", new { point = "latest" }))["status"]!);
+        var export = (await sites.GetAsync("/api/v1/machines/drill1/exports"))["items"]!.AsArray().Single()!;
+        Assert.NotNull((string?)export["test"]);
+        await using (var test = await NbdAddress.Parse((string)export["uri"]!).OpenAsync(sites.Stop))
+        {
+            var block = new byte[4096];
+            await test.ReadAsync(0, block, sites.Stop);
+            Assert.Equal(5, block[0]);
+            await test.WriteAsync(0, Enumerable.Repeat((byte)6, 4096).ToArray(), true, sites.Stop);
+        }
+        await WriteAsync("drill1", 4096, 7);
+        await sites.UntilAsync(async () => (string)(await sites.MachineAsync("drill1"))["newestPoint"]!["id"]! == "e1-s2");
+        await TwoSites.ProblemAsync(await sites.Http.DeleteAsync("/api/v1/machines/drill1?acknowledge=pointsRemoved", sites.Stop), 409, "notAllowedInState");
+
+        Assert.Equal("succeeded", (string)(await sites.ActAsync("drill1", "test-failover-cleanup", new { notes = "it booted" }))["status"]!);
+        var machine = await sites.MachineAsync("drill1");
+        Assert.Equal(("Protected", "it booted"), ((string)machine["state"]!, (string)machine["drills"]![0]!["notes"]!));
+        Assert.Empty(machine["tests"]!.AsArray());
+        Directory.Delete(Path.Combine(store, "replica")); // empty, or this throws
+        Assert.Equal(before, Directory.GetFileSystemEntries(store, "*", SearchOption.AllDirectories).Where(p => !p.Contains("/log/", StringComparison.Ordinal)).ToArray());
+    }
+
+    [Fact]
+    public async Task The_recovery_point_is_changed_before_the_commit()
+    {
+        await ProtectedAsync("change1", 1 << 20);
+        await WriteAsync("change1", 0, 1);
+        await WriteAsync("change1", 0, 2);
+        await sites.UntilAsync(async () => (string)(await sites.MachineAsync("change1"))["newestPoint"]!["id"]! == "e1-s2");
+        var acknowledge = new[] { "sourceReachable", "sourceUnreachable", "olderPoint", "replicaWritesLost" };
+        await sites.ActAsync("change1", "unplanned-failover", new { point = "latest", acknowledge });
+        Assert.Equal(2, (await ReadReplicaAsync("change1", 0))[0]);
+        await sites.ActAsync("change1", "change-recovery-point", new { point = "e1-s1", acknowledge });
+        Assert.Equal(1, (await ReadReplicaAsync("change1", 0))[0]);
+        await sites.ActAsync("change1", "change-recovery-point", new { point = "e1-s2", acknowledge });
+        Assert.Equal(2, (await ReadReplicaAsync("change1", 0))[0]);
+        await sites.ActAsync("change1", "commit");
+    }
+
     private static async Task<bool> CanWriteAsync(string uri)
     {
         try
