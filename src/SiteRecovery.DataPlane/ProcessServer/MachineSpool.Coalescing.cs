@@ -47,7 +47,7 @@ internal sealed partial class MachineSpool
         {
             if (_files.Exists(temporary)) _files.Delete(temporary);
         }
-        catch (IOException error)
+        catch (Exception error) when (IsDiskError(error))
         {
             _lastError = error.Message;
         }

@@ -13,10 +13,11 @@ internal sealed partial class MachineSpool
     private CancellationTokenSource? _link;
     private bool _targetEmpty;
     private int _attempt, _failedAttempt;
+    private volatile int _failures; // in a row, without anything having become durable
 
     private async Task SendAsync()
     {
-        var (stop, failures) = (_stop.Token, 0);
+        var stop = _stop.Token;
         await _loaded.ConfigureAwait(false);
         while (!stop.IsCancellationRequested)
         {
@@ -31,7 +32,7 @@ internal sealed partial class MachineSpool
                 }
                 _attempt++;
                 var target = _next(_machine) ?? throw new IOException("the machine's next room is not known yet");
-                await RunLinkAsync(target, opening, () => (connected, failures) = (true, 0), stop).ConfigureAwait(false);
+                await RunLinkAsync(target, opening, () => connected = true, stop).ConfigureAwait(false);
                 continue;
             }
             catch (StaleEpochException stale)
@@ -50,16 +51,17 @@ internal sealed partial class MachineSpool
             {
                 if (error is not OperationCanceledException) _lastError = error.Message;
             }
-            await AfterFailureAsync(connected, failures++, impatient, stop).ConfigureAwait(false);
+            await AfterFailureAsync(connected, impatient, stop).ConfigureAwait(false);
         }
     }
 
-    private async Task AfterFailureAsync(bool connected, int failures, Task impatient, CancellationToken stop)
+    private async Task AfterFailureAsync(bool connected, Task impatient, CancellationToken stop)
     {
         // Whoever opens meanwhile waits no longer for a link that cannot be had.
         if (!connected) Volatile.Write(ref _failedAttempt, _attempt);
         _bell.Ring();
-        var delay = TimeSpan.FromMilliseconds(Math.Min(_options.ReconnectDelayMax.TotalMilliseconds, 20 * Math.Pow(2, Math.Min(failures, 20))));
+        var delay = TimeSpan.FromMilliseconds(Math.Min(_options.ReconnectDelayMax.TotalMilliseconds, 20 * Math.Pow(2, Math.Min(_failures, 20))));
+        _failures++;
         await Task.WhenAny(impatient, Task.Delay(delay, _time, stop)).ConfigureAwait(false);
     }
 
@@ -216,6 +218,7 @@ internal sealed partial class MachineSpool
         lock (_gate)
         {
             if (_listener != from || position.CompareTo(_queue.Durable) <= 0) return;
+            _failures = 0;
             _queue.Settle(position, sequence > _queue.DurableSequence ? sequence : _queue.DurableSequence);
         }
         Settled(position, sequence);
@@ -238,7 +241,7 @@ internal sealed partial class MachineSpool
         {
             _state.SaveEpoch(stale.Current);
         }
-        catch (IOException error)
+        catch (Exception error) when (IsDiskError(error))
         {
             // In this process it counts all the same; the next one learns it from the next room again.
             _state.Learn(stale.Current);

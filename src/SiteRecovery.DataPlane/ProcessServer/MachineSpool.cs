@@ -22,6 +22,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _loaded, _sending;
     private readonly int _segmentBytes;
+    private readonly ulong _tag;
     private SpoolSession? _session; // under _gate, like all below
     private SpoolSegment? _writer;
     private long _lastNumber;
@@ -34,6 +35,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         _state = new SpoolState(files, options.Folder, machine, options.BootId ?? Guid.Empty);
         // Space comes back by whole segments, so that several must fit.
         _segmentBytes = (int)Math.Min(options.SegmentBytes, Math.Max(options.BytesMax / 16, 4096));
+        _tag = BatchCodec.TagOf(machine);
         _loaded = Task.Run(() => Load(paths));
         _sending = Task.Run(SendAsync);
     }
@@ -91,23 +93,6 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         lock (_gate)
             if (_session == session) _session = null;
         _bell.Ring();
-    }
-
-    /// <summary>Appends the frame as it is; waits while there is no room for it.</summary>
-    public async ValueTask OfferAsync(SpoolSession session, Batch batch, CancellationToken stop)
-    {
-        while (!TryAppend(session, batch))
-        {
-            var freed = _space.Freed.Next();
-            _space.LetGo();
-            _space.Pressed.Ring();
-            if (TryAppend(session, batch)) break;
-            // A full disk says nothing when it has room again.
-            await Task.WhenAny(freed, session.Closed, Task.Delay(DiskRetry, _time, stop)).ConfigureAwait(false);
-            stop.ThrowIfCancellationRequested();
-        }
-        _bell.Ring();
-        session.Positions.Received(batch.Position);
     }
 
     /// <summary>Answers when the next room has made durable whatever was offered before the question: no older state is described.</summary>
@@ -177,75 +162,6 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         _state.Dispose();
     }
 
-    /// <summary>What a process that is gone left behind: up to the first damage, and without what is durable or of an epoch that is over.</summary>
-    private void Load(IReadOnlyList<string> paths)
-    {
-        try
-        {
-            Recover(paths);
-        }
-        catch (Exception error)
-        {
-            // No stream opens on what is not known.
-            _lastError = "the spool's folder cannot be read: " + error.Message;
-            throw;
-        }
-    }
-
-    private void Recover(IReadOnlyList<string> paths)
-    {
-        var (durable, sequence) = _state.Load();
-        _queue.Start(durable, sequence);
-        var intact = true;
-        for (var i = 0; i < paths.Count; i++)
-        {
-            _lastNumber = SpoolSegment.NumberOf(paths[i]);
-            var segment = intact ? SpoolSegment.TryOpen(_files, paths[i], _machine, _lastNumber) : null;
-            if (segment is null) intact = false;
-            else if (segment.Opening.Epoch > _state.Epoch) _state.SaveEpoch(segment.Opening.Epoch);
-            if (segment is null || segment.Opening.Epoch < _state.Epoch || !TryRecover(segment, i == paths.Count - 1, ref intact)) _files.Delete(paths[i]);
-        }
-        foreach (var segment in _queue.TakeDurable(0) ?? [])
-        {
-            segment.Close();
-            _files.Delete(segment.Path);
-            _space.Release(segment.End);
-        }
-    }
-
-    /// <summary>Only the last segment can have a torn tail after kill -9, so only it is read whole; the sender checks every frame anyway.</summary>
-    private bool TryRecover(SpoolSegment segment, bool last, ref bool intact)
-    {
-        var before = _queue.Segments.Count > 0 ? _queue.Segments[^1].Last : (StreamPosition?)null;
-        (long Offset, long Ordinal)? oldest = null;
-        segment.Scan(_files, last, (offset, header) =>
-        {
-            if (oldest is null && new StreamPosition(header.Incarnation, header.Ordinal).CompareTo(_queue.Durable) > 0) oldest = (offset, header.Ordinal);
-        });
-        var file = segment.File(_files);
-        if (file.LengthBytes > segment.End)
-        {
-            intact = false; // what follows damage has nothing to continue
-            file.SetLength(segment.End);
-            if (!last) _lastError = $"segment {segment.Number} was damaged at offset {segment.End}: what followed is dropped";
-        }
-        segment.Seal(_files);
-        if (!segment.IsEmpty && before is { } end && (segment.First.Incarnation == end.Incarnation ? segment.FirstOrdinal != end.Ordinal + 1 : segment.First.Incarnation < end.Incarnation || segment.FirstOrdinal != 1))
-            intact = false;
-        else if (!segment.IsEmpty)
-        {
-            _space.Force(segment.End);
-            if (!_queue.HasCursor && oldest is { } from)
-            {
-                _queue.PointAt(segment, from.Offset, from.Ordinal);
-                segment.Begun = from.Offset > segment.HeaderBytes;
-            }
-            _queue.Add(segment);
-            return true;
-        }
-        return false;
-    }
-
     private async Task ForLinkAsync(int before, CancellationToken stop)
     {
         using var patience = new CancellationTokenSource(OpeningPatience, _time);
@@ -258,79 +174,6 @@ internal sealed partial class MachineSpool : IAsyncDisposable
             await heard.WaitAsync(until.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
         stop.ThrowIfCancellationRequested();
-    }
-
-    private bool TryAppend(SpoolSession session, Batch batch)
-    {
-        var bytes = batch.Frame.Length;
-        lock (_writing)
-        {
-            lock (_gate)
-            {
-                session.ThrowIfEnded();
-                if (!Continues(session.Opening, batch.Header)) return true;
-            }
-            if (!_space.TryTake(bytes)) return false;
-            try
-            {
-                var segment = WriterOf(session.Opening, bytes);
-                segment.File(_files).Write(segment.End, batch.Frame.Span);
-                lock (_gate)
-                {
-                    // Dropped while it was written: the file is gone, and so is the session.
-                    if (session.IsEnded)
-                    {
-                        _space.Release(bytes);
-                        segment.Ragged = true;
-                        session.ThrowIfEnded();
-                    }
-                    _queue.Appended(segment, batch.Position, bytes);
-                }
-                return true;
-            }
-            catch (Exception error) when (error is IOException or UnauthorizedAccessException && !session.IsEnded)
-            {
-                // Whatever the failed write left behind lies beyond the end.
-                _lastError = "the spool's disk takes no writes: " + error.Message;
-                _space.Release(bytes);
-                if (_writer is null) return false;
-                _writer.Ragged = true;
-                _writer.Close();
-                return false;
-            }
-        }
-    }
-
-    /// <summary>False for a duplicate.</summary>
-    private bool Continues(StreamOpening opening, BatchHeader header)
-    {
-        if (header.MachineTag != BatchCodec.TagOf(_machine)) throw new InvalidDataException("batch of another machine");
-        if (header.Epoch != opening.Epoch || header.Incarnation != opening.Incarnation) throw new InvalidDataException("batch of another stream than was opened");
-        var (held, position) = (_queue.Held, new StreamPosition(header.Incarnation, header.Ordinal));
-        if (position.Incarnation == held.Incarnation && position.Ordinal <= held.Ordinal) return false;
-        if (position.Incarnation == held.Incarnation ? position.Ordinal != held.Ordinal + 1 : position.Incarnation < held.Incarnation || position.Ordinal != 1)
-            throw new StreamGapException(held);
-        return true;
-    }
-
-    /// <summary>Under _writing: the segment to append to.</summary>
-    private SpoolSegment WriterOf(StreamOpening opening, int bytes)
-    {
-        if (_writer is { } open)
-        {
-            if (open.Opening.Incarnation == opening.Incarnation && (open.IsEmpty || open.End + bytes <= _segmentBytes)) return open;
-            open.Seal(_files);
-            _writer = null;
-            if (_space.Used > _options.CoalesceAtFraction * _options.BytesMax) _space.Pressed.Ring();
-        }
-        var segment = SpoolSegment.Create(_files, _options.Folder, ++_lastNumber, opening);
-        _space.Force(segment.HeaderBytes);
-        lock (_gate)
-        {
-            _queue.Add(segment);
-            _writer = segment;
-        }
-        return segment;
     }
 
     private void StartEpoch(Epoch epoch)
@@ -370,7 +213,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
             {
                 _files.Delete(segment.Path);
             }
-            catch (IOException error)
+            catch (Exception error) when (IsDiskError(error))
             {
                 // It stays on the disk until the next start finds it; what is durable or obsolete is dropped again then.
                 _lastError = error.Message;
@@ -391,11 +234,13 @@ internal sealed partial class MachineSpool : IAsyncDisposable
                 _state.SaveDurable(durable, sequence);
             }
         }
-        catch (IOException error)
+        catch (Exception error) when (IsDiskError(error))
         {
             _lastError = error.Message;
         }
     }
+
+    private static bool IsDiskError(Exception error) => error is IOException or UnauthorizedAccessException;
 
     private DateTimeOffset? TimeOf(SpoolFrame frame)
     {

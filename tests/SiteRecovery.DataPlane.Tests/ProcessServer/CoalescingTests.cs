@@ -114,6 +114,31 @@ public sealed class CoalescingTests : SpoolFixture
     }
 
     [Fact]
+    public async Task What_the_sender_has_begun_with_is_not_rewritten_under_it()
+    {
+        var (spool, agent) = (Open(coalesceAt: 0, segmentBytes: 32 << 10), new Agent(this));
+        await using var session = await agent.OpenAsync(spool);
+        await session.OfferAsync(agent.Start(), default);
+        await UntilAsync(() => agent.DurableUpTo.Ordinal == 1);
+        Link.Takes = false;
+        var first = await OfferedAsync(1); // the sender holds it, before a link that takes nothing
+        await UntilAsync(() => Link.Waiting > 0);
+        await OfferedAsync(80);
+        await UntilAsync(() => spool.StatusOf(Machine).CoalescedBatches > 40);
+        Link.Takes = true;
+        await UntilAsync(() => agent.DurableUpTo.Ordinal == agent.Ordinal || session.Closed.IsCompleted);
+        Assert.False(session.Closed.IsCompleted);
+        Assert.Contains(Link.Passed, b => b.Frame.Span.SequenceEqual(first.Frame.Span));
+        Assert.Equal(Model[^1], await ReadAsync(Model.Count - 1));
+
+        async Task<Batch> OfferedAsync(int batches)
+        {
+            for (var i = 0; i < batches; i++) await session.OfferAsync(agent.Write(blocks: 2), default);
+            return agent.Sent[^1];
+        }
+    }
+
+    [Fact]
     public async Task Without_pressure_every_write_stays_viewable()
     {
         Link.Up = false;

@@ -16,7 +16,7 @@ internal sealed class FaultyLink(IStreamTarget next) : IStreamTarget
     public List<StreamOpening> Openings { get; } = [];
     public Exception? RefuseWith { get; set; }
     public Func<StreamOpened, StreamOpened> Says { get; set; } = opened => opened;
-    public int Attempts;
+    public int Attempts, Waiting;
 
     public bool Up
     {
@@ -86,7 +86,9 @@ internal sealed class FaultyLink(IStreamTarget next) : IStreamTarget
 
         public async ValueTask OfferAsync(Batch batch, CancellationToken stop)
         {
+            Interlocked.Increment(ref link.Waiting);
             await link._room.Task.WaitAsync(stop);
+            Interlocked.Decrement(ref link.Waiting);
             if (_cut.Task.IsCompleted) throw (await _cut.Task)!;
             lock (link._gate) link.Passed.Add(batch);
             await next.OfferAsync(batch, stop);

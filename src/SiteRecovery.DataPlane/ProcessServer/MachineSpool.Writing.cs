@@ -1,0 +1,97 @@
+using SiteRecovery.DataPlane.Blocks;
+
+namespace SiteRecovery.DataPlane.ProcessServer;
+
+/// <content>The way in: from the agent's session into the segment that is being written.</content>
+internal sealed partial class MachineSpool
+{
+    /// <summary>Appends the frame as it is; waits while there is no room for it.</summary>
+    public async ValueTask OfferAsync(SpoolSession session, Batch batch, CancellationToken stop)
+    {
+        while (!TryAppend(session, batch))
+        {
+            var freed = _space.Freed.Next();
+            _space.LetGo();
+            _space.Pressed.Ring();
+            if (TryAppend(session, batch)) break;
+            // A full disk says nothing when it has room again.
+            await Task.WhenAny(freed, session.Closed, Task.Delay(DiskRetry, _time, stop)).ConfigureAwait(false);
+            stop.ThrowIfCancellationRequested();
+        }
+        _bell.Ring();
+        session.Positions.Received(batch.Position);
+    }
+
+    private bool TryAppend(SpoolSession session, Batch batch)
+    {
+        var bytes = batch.Frame.Length;
+        lock (_writing)
+        {
+            lock (_gate)
+            {
+                session.ThrowIfEnded();
+                if (!Continues(session.Opening, batch.Header)) return true;
+            }
+            if (!_space.TryTake(bytes)) return false;
+            try
+            {
+                var segment = WriterOf(session.Opening, bytes);
+                segment.File(_files).Write(segment.End, batch.Frame.Span);
+                lock (_gate)
+                {
+                    // Dropped while it was written: the file is gone, and so is the session.
+                    if (session.IsEnded)
+                    {
+                        _space.Release(bytes);
+                        segment.Ragged = true;
+                        session.ThrowIfEnded();
+                    }
+                    _queue.Appended(segment, batch.Position, bytes);
+                }
+                return true;
+            }
+            catch (Exception error) when (IsDiskError(error) && !session.IsEnded)
+            {
+                // Whatever the failed write left behind lies beyond the end.
+                _lastError = "the spool's disk takes no writes: " + error.Message;
+                _space.Release(bytes);
+                if (_writer is null) return false;
+                _writer.Ragged = true;
+                _writer.Close();
+                return false;
+            }
+        }
+    }
+
+    /// <summary>False for a duplicate.</summary>
+    private bool Continues(StreamOpening opening, BatchHeader header)
+    {
+        if (header.MachineTag != _tag) throw new InvalidDataException("batch of another machine");
+        if (header.Epoch != opening.Epoch || header.Incarnation != opening.Incarnation) throw new InvalidDataException("batch of another stream than was opened");
+        var (held, position) = (_queue.Held, new StreamPosition(header.Incarnation, header.Ordinal));
+        if (position.Incarnation == held.Incarnation && position.Ordinal <= held.Ordinal) return false;
+        if (position.Incarnation == held.Incarnation ? position.Ordinal != held.Ordinal + 1 : position.Incarnation < held.Incarnation || position.Ordinal != 1)
+            throw new StreamGapException(held);
+        return true;
+    }
+
+    /// <summary>Under _writing: the segment to append to.</summary>
+    private SpoolSegment WriterOf(StreamOpening opening, int bytes)
+    {
+        if (_writer is { } open)
+        {
+            if (open.Opening.Incarnation == opening.Incarnation && (open.IsEmpty || open.End + bytes <= _segmentBytes)) return open;
+            open.Seal(_files);
+            _writer = null;
+            if (_space.Used > _options.CoalesceAtFraction * _options.BytesMax) _space.Pressed.Ring();
+        }
+        var segment = SpoolSegment.Create(_files, _options.Folder, ++_lastNumber, opening);
+        _space.Force(segment.HeaderBytes);
+        lock (_gate)
+        {
+            _queue.Add(segment);
+            _writer = segment;
+        }
+        return segment;
+    }
+}
