@@ -56,7 +56,8 @@ public sealed class KilledProcessTests(ITestOutputHelper output) : IDisposable
         await sites.UntilAsync("the last write to be durable", async () =>
             (await sites.MachineAsync(Machine))["replication"] is { } r && r["durableSequence"]!.GetValue<long>() == r["newestSequence"]!.GetValue<long>());
         var replica = await sites.FailOverAsync(Machine);
-        await HostProgram.RunAsync("qemu-img", ["compare", "-f", "raw", "-F", "raw", path, replica.Exports[0]]);
+        await HostProgram.RunAsync("qemu-img", ["convert", "-f", "raw", "-O", "raw", replica.Exports[0], sites.At("equal.copy")]);
+        await HostProgram.RunAsync("cmp", [path, sites.At("equal.copy")]); // the agent has locked the disk against programs that would change it
         var records = await GuestDisk.CheckAsync(replica.Exports[0], sites.At(""), "replica");
         Assert.Null(records.Problem);
         Assert.True(records.Count >= acknowledged, $"{acknowledged} records were acknowledged, the replica holds {records.Count}");
