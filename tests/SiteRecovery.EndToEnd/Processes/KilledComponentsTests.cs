@@ -1,0 +1,66 @@
+using System.Globalization;
+using SiteRecovery.EndToEnd.Guests;
+using SiteRecovery.Node.Demo;
+using Xunit.Abstractions;
+
+namespace SiteRecovery.EndToEnd.Processes;
+
+/// <summary>Each component dies by SIGKILL at a random instant under load and comes back: replication goes on by itself with a delta.</summary>
+[Trait("Category", "Slow"), Collection("Sites")]
+public sealed class KilledComponentsTests(ITestOutputHelper output) : IDisposable
+{
+    private const string Configuration = "configuration-server", Target = "master-target", ProcessServer = "process-server";
+    private const int WritesPerSecond = 400;
+    private const string Settings = "siterecovery.cluster { stable-after = 5s, heartbeat-pause = 4s }";
+    private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(2) + TimeSpan.FromMinutes(2) * Rounds.Wanted(1));
+
+    [Fact]
+    public async Task Whichever_component_is_killed_replication_goes_on_with_a_delta_and_the_replica_is_equal()
+    {
+        await using var sites = new SitesUnderTest(Settings, _limit.Token,
+            new NodeUnderTest(Configuration, SitesUnderTest.Secondary, "configuration-server", OverLink: false),
+            new NodeUnderTest(Target, SitesUnderTest.Secondary, "master-target"),
+            new NodeUnderTest(ProcessServer, SitesUnderTest.Primary, "process-server", OverLink: false));
+        await sites.StartAsync(WritesPerSecond);
+        output.WriteLine("killed                round  down ms  well again ms  guest wrote MiB  over the link MiB  resent MiB  agent resent MiB  longest wait ms");
+        var random = new Random(3);
+        string[] victims = [SitesUnderTest.Agent, ProcessServer, Target, Configuration];
+        for (var round = 1; round <= Rounds.Wanted(1); round++)
+        {
+            random.Shuffle(victims);
+            foreach (var victim in victims) await KillAsync(sites, victim, round, random);
+        }
+        await sites.ProveEqualAsync();
+        Assert.Empty(await sites.UnfinishedJobsAsync());
+    }
+
+    private async Task KillAsync(SitesUnderTest sites, string victim, int round, Random random)
+    {
+        await Task.Delay(random.Next(0, 1500), _limit.Token);
+        var (written, sent, killed) = (sites.LedgerNow.Count, sites.BytesOverLink, TimeProvider.System.GetTimestamp());
+        sites.Kill(victim);
+        // Back at once, soon, or after the split-brain resolver has acted.
+        await Task.Delay(random.Next(3) switch { 0 => 0, 1 => random.Next(0, 1500), _ => random.Next(10000, 14000) }, _limit.Token);
+        var down = TimeProvider.System.GetElapsedTime(killed);
+        var acknowledged = sites.LedgerNow.Count;
+        sites.Start(victim);
+        var seen = await sites.RecoveredAsync();
+        var well = TimeProvider.System.GetElapsedTime(killed);
+        var ledger = sites.LedgerNow;
+        var verdict = await sites.JudgeAsync();
+        var guest = (ledger.Count - written) * (long)BlockPattern.BlockBytes;
+        var link = sites.BytesOverLink - sent;
+        output.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"{victim,-20}  {round,5}  {down.TotalMilliseconds,7:F0}  {well.TotalMilliseconds,13:F0}  {MiB(guest),15:F1}  {MiB(link),17:F1}  {MiB(link - guest),10:F1}  {MiB(seen.Resent),16:F1}  {LongestWait(ledger, written),15:F0}"));
+        Assert.True(verdict.Holds && verdict.PrefixLength >= acknowledged, $"{victim}, round {round}: {verdict}");
+        Assert.True(link - guest < SitesUnderTest.DiskBytes / 4, $"{victim}, round {round}: {MiB(link)} MiB were sent for {MiB(guest)} MiB written: that is no delta");
+    }
+
+    private static double MiB(long bytes) => bytes / 1048576.0;
+
+    /// <summary>Longest time between two acknowledgements, ms.</summary>
+    private static double LongestWait(IReadOnlyList<LedgerEntry> ledger, int from) =>
+        Enumerable.Range(Math.Max(1, from), Math.Max(0, ledger.Count - Math.Max(1, from))).Select(i => (ledger[i].AcknowledgedAt - ledger[i - 1].AcknowledgedAt).TotalMilliseconds).DefaultIfEmpty(0).Max();
+
+    public void Dispose() => _limit.Dispose();
+}

@@ -1,0 +1,270 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using SiteRecovery.Node.Demo;
+
+namespace SiteRecovery.EndToEnd.Processes;
+
+/// <summary>A node as it is started.</summary>
+/// <param name="OverLink">The other site reaches its cluster and data ports only by the link.</param>
+internal sealed record NodeUnderTest(string Name, string Site, string Roles, bool OverLink = true);
+
+/// <summary>
+/// Two sites on loopback as real processes of one cluster: nodes, an agent, and a writer on the agent's disk. Each can be killed and started
+/// again on what it left behind. What the sites say to each other goes over a link that counts and can be cut.
+/// </summary>
+internal sealed class SitesUnderTest : IAsyncDisposable
+{
+    internal const string Primary = "primary", Secondary = "secondary", Agent = "agent", Writer = "writer", Machine = "db1";
+    internal const int Seed = 11;
+    internal const long DiskBytes = 512L << 20;
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
+    private readonly string _folder = Directory.CreateTempSubdirectory("sr-components-").FullName;
+    private readonly Dictionary<string, ChildProcess> _running = [];
+    private readonly Dictionary<string, NodeUnderTest> _nodes;
+    private readonly Dictionary<string, LinkProxy> _link = [];
+    private readonly HashSet<int> _ports = [];
+    private readonly CancellationToken _stop;
+    private readonly string _settings;
+    private DemoSite? _admin;
+    private string _captureUri = "";
+
+    /// <param name="nodes">The first one begins the cluster and has the configuration server.</param>
+    /// <param name="settings">HOCON, the same for all.</param>
+    internal SitesUnderTest(string settings, CancellationToken stop, params NodeUnderTest[] nodes)
+    {
+        (_settings, _stop, _nodes, First) = (settings, stop, nodes.ToDictionary(n => n.Name), nodes[0].Name);
+        foreach (var node in nodes) Configure(node);
+        File.WriteAllText(LedgerPath, "");
+    }
+
+    private string First { get; }
+    internal DemoSite Admin => _admin ?? throw new InvalidOperationException("the first node has not started");
+    internal string At(string name) => Path.Combine(_folder, name);
+    internal string LedgerPath => At("ledger.txt");
+    internal IReadOnlyList<LedgerEntry> LedgerNow => Ledger.Read(LedgerPath);
+
+    /// <summary>Bytes that the primary has sent to the secondary's data ports.</summary>
+    internal long BytesOverLink => _link.Where(l => l.Key.EndsWith(":data", StringComparison.Ordinal)).Sum(l => l.Value.BytesForward);
+
+    internal void CutLink()
+    {
+        foreach (var proxy in _link.Values) proxy.Cut();
+    }
+
+    internal void HealLink()
+    {
+        foreach (var proxy in _link.Values) proxy.Heal();
+    }
+
+    /// <summary>All processes, a protected disk with a writer on it, and the initial replication behind it.</summary>
+    internal async Task StartAsync(int writesPerSecond)
+    {
+        Start(First);
+        await UntilAsync("the first node to be ready", async () =>
+        {
+            if (!File.Exists(At(First + "/endpoints.json")) || !File.Exists(At(First + "/admin.token"))) return false;
+            _admin ??= new DemoSite(At(First));
+            return await Admin.IsReadyAsync(_stop);
+        });
+        foreach (var node in _nodes.Values.Where(n => n.Name != First))
+        {
+            await JoinTokenAsync("nodes", node.Site);
+            StartNode(node, "--join", Admin.Url.ToString(), "--token-file", At("nodes.token"));
+            await UntilAsync($"{node.Name} to join", async () => (await ItemsAsync("nodes")).Any(n => (string?)n!["name"] == node.Name));
+        }
+        await JoinTokenAsync("agents", Primary);
+        StartAgent("--join", Admin.Url.ToString(), "--token-file", At("agents.token"));
+        await UntilAsync("the agent to connect", async () => (await ItemsAsync("agents")).Any(a => (bool?)a!["connected"] == true));
+        await ProtectAsync();
+        StartWriter(writesPerSecond);
+        await UntilAsync("the initial replication", async () => await LookAsync() is { IsWell: true });
+    }
+
+    internal void Start(string process)
+    {
+        if (process == Agent) StartAgent();
+        else StartNode(_nodes[process]);
+    }
+
+    /// <summary>SIGKILL, one right after the other.</summary>
+    internal void Kill(params IEnumerable<string> processes)
+    {
+        foreach (var name in processes)
+            if (_running.Remove(name, out var process)) process.Dispose();
+    }
+
+    internal void StartWriter(int writesPerSecond) => _running[Writer] = ChildProcess.Start("siterecovery", At("writer.log"), "demo-writer", "--uri", _captureUri,
+        "--ledger", LedgerPath, "--seed", $"{Seed}", "--rate", $"{writesPerSecond}", "--reconnect-delay", "60");
+
+    /// <summary>How the machine stands now; null while the first node cannot say it.</summary>
+    internal async Task<MachineSeen?> LookAsync()
+    {
+        try
+        {
+            return new MachineSeen(await Admin.GetAsync($"/api/v1/machines/{Machine}", _stop));
+        }
+        catch (Exception down) when (down is HttpRequestException or InvalidOperationException or IOException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Protected, healthy, and with a point that is younger than now.</summary>
+    internal async Task<MachineSeen> RecoveredAsync()
+    {
+        var (now, seen) = (TimeProvider.System.GetUtcNow(), (MachineSeen?)null);
+        await UntilAsync("the machine to be protected and healthy again", async () => (seen = await LookAsync()) is { IsWell: true } && seen.PointAt > now,
+            () => seen?.ToString() ?? "no answer");
+        return seen!;
+    }
+
+    /// <summary>The writer is killed, everything arrives, and the replica is exactly what was acknowledged.</summary>
+    internal async Task ProveEqualAsync()
+    {
+        Kill(Writer);
+        var quiet = TimeProvider.System.GetUtcNow();
+        MachineSeen? seen = null;
+        // Looks of before the writer's death may still be on their way: a point after it holds all.
+        await UntilAsync("everything to arrive", async () => (seen = await LookAsync()) is { IsWell: true, Lag: 0 } && seen.Newest == seen.Durable && seen.PointAt > quiet.AddSeconds(2),
+            () => seen?.ToString() ?? "no answer");
+        var verdict = await JudgeAsync();
+        Assert.True(verdict is { Holds: true, LostWrites: 0 }, verdict.ToString());
+    }
+
+    /// <summary>The replica's newest point as its store's folder alone gives it, against the ledger; replication is not touched.</summary>
+    internal async Task<PrefixVerdict> JudgeAsync() => await LiveReplica.JudgeAsync(StoreFolder, LedgerPath, Seed, _stop);
+
+    private string StoreFolder => Directory.GetDirectories(_folder, "master-target", SearchOption.AllDirectories).Select(d => Path.Combine(d, "stores", Machine)).Single(Directory.Exists);
+
+    internal async Task<string[]> UnfinishedJobsAsync() => [.. (await ItemsAsync("jobs"))
+        .Where(j => (string?)j!["status"] is not ("succeeded" or "succeededWithWarnings" or "cancelled")).Select(j => j!.ToJsonString())];
+
+    /// <param name="state">What to show of it where it does not come.</param>
+    internal async Task UntilAsync(string what, Func<Task<bool>> holds, Func<string>? state = null)
+    {
+        using var patience = new CancellationTokenSource(Patience);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(patience.Token, _stop);
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(100));
+        try
+        {
+            while (!await holds())
+            {
+                if (_running.FirstOrDefault(r => r.Value.HasExited).Key is { } ended) throw new InvalidOperationException($"{ended} ended while waiting for {what}{LogEnds()}");
+                await timer.WaitForNextTickAsync(either.Token);
+            }
+        }
+        catch (OperationCanceledException) when (either.IsCancellationRequested)
+        {
+            throw new TimeoutException($"waited too long for {what}: {state?.Invoke()}{LogEnds()}");
+        }
+    }
+
+    private async Task ProtectAsync()
+    {
+        var disk = At("disk.raw");
+        await using (var file = File.Create(disk))
+        {
+            var block = new byte[BlockPattern.BlockBytes];
+            for (long at = 0; at < DiskBytes; at += block.Length)
+            {
+                BlockPattern.Fill(block, Seed, 0, at);
+                await file.WriteAsync(block, _stop);
+            }
+        }
+        await Admin.PutAsync("/api/v1/vaults/vault-1", new { sourceSite = Primary, targetSite = Secondary }, _stop);
+        await Admin.PostAsync("/api/v1/machines", new
+        {
+            name = Machine, vault = "vault-1", policy = "default", source = new { agent = "agent-1", disks = new[] { new { id = "vda", path = disk, capture = "nbd" } } },
+        }, _stop);
+        await UntilAsync("the disk to be served", async () => (_captureUri = (await LookAsync())?.CaptureUri ?? "").Length > 0);
+    }
+
+    internal async Task<JsonArray> ItemsAsync(string nouns) => (await Admin.GetAsync($"/api/v1/{nouns}", _stop))["items"]!.AsArray();
+
+    private async Task JoinTokenAsync(string nouns, string site)
+    {
+        var answer = await Admin.PostAsync($"/api/v1/{nouns}/join-tokens", new { site }, _stop);
+        await File.WriteAllTextAsync(At(nouns + ".token"), answer["token"]!.GetValue<string>(), _stop);
+    }
+
+    private void Configure(NodeUnderTest node)
+    {
+        var (http, cluster, data, agent) = (FreePort(), FreePort(), FreePort(), FreePort());
+        if (node.OverLink) (_link[node.Name + ":cluster"], _link[node.Name + ":data"]) = (new LinkProxy(() => cluster), new LinkProxy(() => data));
+        var advertised = node.OverLink ? $"cluster-port = {_link[node.Name + ":cluster"].Port}, data-port = {_link[node.Name + ":data"].Port}" : "";
+        File.WriteAllText(At(node.Name + ".conf"), $$"""
+            {{_settings}}
+            siterecovery {
+              node { name = "{{node.Name}}", site = "{{node.Site}}", roles = [{{node.Roles}}] }
+              ports { http = {{http}}, cluster = {{cluster}}, data = {{data}}, agent = {{agent}} }
+              advertised { {{advertised}} }
+            }
+            """);
+    }
+
+    /// <summary>Outside the range that connections get theirs from, so that it is still free when a killed process comes back.</summary>
+    private int FreePort()
+    {
+        while (true)
+        {
+            var port = Random.Shared.Next(20000, 30000);
+            using var probe = new Socket(SocketType.Stream, ProtocolType.Tcp);
+            try
+            {
+                probe.Bind(new IPEndPoint(IPAddress.IPv6Any, port));
+                if (_ports.Add(port)) return port;
+            }
+            catch (SocketException)
+            {
+                // Another one.
+            }
+        }
+    }
+
+    private void StartNode(NodeUnderTest node, params string[] more) =>
+        _running[node.Name] = ChildProcess.Start("siterecovery", At(node.Name + ".log"), ["node", "--data", At(node.Name), "--config", At(node.Name + ".conf"), .. more]);
+
+    private void StartAgent(params string[] more) =>
+        _running[Agent] = ChildProcess.Start("siterecovery-agent", At("agent.log"), ["run", "--data", At("agent-data"), "--name", "agent-1", .. more]);
+
+    private string LogEnds()
+    {
+        var ends = new StringBuilder();
+        foreach (var log in Directory.GetFiles(_folder, "*.log").Order(StringComparer.Ordinal))
+        {
+            using var file = new StreamReader(new FileStream(log, FileMode.Open, FileAccess.Read, FileShare.ReadWrite));
+            ends.Append('\n').Append(Path.GetFileName(log)).Append(":\n").AppendJoin('\n', file.ReadToEnd().Split('\n').TakeLast(25));
+        }
+        return ends.ToString();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        Kill([.. _running.Keys]);
+        foreach (var proxy in _link.Values) await proxy.DisposeAsync();
+        _admin?.Dispose();
+        if (Environment.GetEnvironmentVariable("SITERECOVERY_KEEP") is null) Directory.Delete(_folder, recursive: true);
+    }
+}
+
+/// <summary>A machine as the API showed it.</summary>
+internal sealed class MachineSeen(JsonNode view)
+{
+    internal string State => (string)view["state"]!;
+    internal string Health => (string)view["health"]!["status"]!;
+    internal string? Mode => (string?)view["replication"]?["agentMode"];
+    internal long Newest => (long?)view["replication"]?["newestSequence"] ?? -1;
+    internal long Durable => (long?)view["replication"]?["durableSequence"] ?? -2;
+    internal long Sent => (long?)view["replication"]?["bytesSent"] ?? 0;
+    internal long Resent => (long?)view["replication"]?["bytesResent"] ?? 0;
+    internal long? Lag => (long?)view["lag"]?["bytes"];
+    internal bool Consistent => (bool?)view["store"]?["consistent"] == true;
+    internal DateTimeOffset? PointAt => (DateTimeOffset?)view["newestPoint"]?["at"];
+    internal string? CaptureUri => (string?)view["disks"]?[0]?["captureUri"];
+    internal bool IsWell => State == "Protected" && Health == "healthy" && Mode == "Streaming" && Consistent;
+
+    public override string ToString() => view.ToJsonString(new JsonSerializerOptions { WriteIndented = true });
+}
