@@ -37,7 +37,7 @@ public sealed class CapturedMachine : IAsyncDisposable
     public async Task DurableAsync(CancellationToken stop)
     {
         using var poll = new PeriodicTimer(TimeSpan.FromMilliseconds(2));
-        while (Capture.Status() is not { Mode: CaptureMode.Streaming, DirtyBytes: 0 } s || s.Durable < s.Newest) await poll.WaitForNextTickAsync(stop);
+        while (Capture.Status() is not { Complete: true, DirtyBytes: 0 } s || s.Durable < s.Newest) await poll.WaitForNextTickAsync(stop);
     }
 
     public async ValueTask DisposeAsync()
