@@ -27,7 +27,7 @@ public static class Delta
                 await site.Agent.AskAsync("scatter", "machine", Share, $"{2 * round + 1}");
                 await site.Agent.AskAsync("unsynced", "machine");
                 await TimedAsync(bench, site, "siterecovery, by hash", ["resume", "machine"]);
-                if (rsync) await Tool.RunAsync("rsync", ["--inplace", "--no-whole-file", "--fsync", source, copy], stop);
+                if (rsync) await Tool.RunAsync("rsync", ["--ignore-times", "--inplace", "--no-whole-file", "--fsync", source, copy], stop);
             }
         }
         File.Delete(source);
@@ -48,7 +48,7 @@ public static class Delta
     private static async Task RsyncAsync(Bench bench, string source, string copy, CancellationToken stop)
     {
         var clock = Stopwatch.StartNew();
-        await Tool.RunAsync("rsync", ["--inplace", "--no-whole-file", "--fsync", source, copy], stop);
+        await Tool.RunAsync("rsync", ["--ignore-times", "--inplace", "--no-whole-file", "--fsync", source, copy], stop);
         bench.Results.Add("delta of 5 % scattered blocks", "s", "rsync, local, in place", clock.Elapsed.TotalSeconds);
     }
 }

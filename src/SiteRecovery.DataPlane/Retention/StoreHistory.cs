@@ -37,7 +37,8 @@ internal sealed class StoreHistory
         if (header.Incarnation == held.Incarnation && header.Ordinal <= held.Ordinal) return false;
         if (header.Incarnation < held.Incarnation) throw new StreamGapException(Held);
         var begins = header is { Kind: BatchKind.Marker, Marker: MarkerKind.StreamStart };
-        if (header.Incarnation > held.Incarnation ? header.Ordinal != 1 || !begins : header.Ordinal != held.Ordinal + 1 || begins)
+        // Within an incarnation a second start is how a source says that it lost writes: what it lacks follows as sync batches.
+        if (header.Incarnation > held.Incarnation ? header.Ordinal != 1 || !begins : header.Ordinal != held.Ordinal + 1)
             throw new StreamGapException(Held);
         if (InRun(header) && !header.IsTick && !(header.Kind == BatchKind.Delta && header.Coalesced)) throw new StreamGapException(Held);
         if (header.Last < header.First) throw new InvalidDataException("batch ends before it begins");
