@@ -108,10 +108,15 @@ public sealed class AgentActor : ReceiveActor
         if (!MachineId.IsValid(status.Machine)) return;
         var machine = new MachineId(status.Machine);
         var report = AgentReports.MeasurementOf(status, _room.SpoolReportOf(machine));
-        _reports[machine] = report;
-        _machines.Tell(report);
+        Tell(machine, report);
         if (Wanted<ReplicateFrom>(machine, WorkKind.Replicate) is { } replicate && AgentReports.Of(replicate, status) is { } news) _machines.Tell(news);
         if (Wanted<FenceSource>(machine, WorkKind.FenceSource) is { } fence && status.Fenced && status.Epoch >= fence.Epoch.Value) HearDone(fence, null);
+    }
+
+    private void Tell(MachineId machine, AgentReport report)
+    {
+        _reports[machine] = report;
+        _machines.Tell(report);
     }
 
     private T? Wanted<T>(MachineId machine, string kind) where T : Work => _wanted.TryGetValue((machine, kind), out var wanted) ? wanted.Work as T : null;
@@ -121,6 +126,8 @@ public sealed class AgentActor : ReceiveActor
         var cause = new CommandId($"{work.Kind}:{work.Epoch}");
         if (error is not null)
         {
+            // The agent says nothing of a machine that it could not open; what is wrong must be seen all the same.
+            if (work is ReplicateFrom) Tell(work.Machine, AgentReport.Gone(work.Machine, _reports.GetValueOrDefault(work.Machine)) with { Connected = true, Error = error, Failed = true });
             _machines.Tell(new WorkFailed(work.Machine, cause, work.Epoch, work.Kind, error, Permanent: false));
             return;
         }

@@ -18,10 +18,11 @@ public sealed record StoreReport(
 public sealed record CapturedDisk(int Index, string? CaptureUri, string? Error);
 
 /// <summary>What the agent says of a machine, and its process server of the way; kept in memory, never persisted. Bytes.</summary>
+/// <param name="Failed">The agent cannot capture the machine at all; the error says why.</param>
 public sealed record AgentReport(
     MachineId Machine, bool Connected, int Epoch, string Mode, Sequence Newest, Sequence Durable, long DirtyBytes, long BytesDone, long BytesTotal,
     long BytesPerSecond, long BytesShipped, long BytesResent, bool Fenced, string? Reason, string? Error, ImmutableArray<CapturedDisk> Disks,
-    SpoolReport? Spool) : IForMachine
+    SpoolReport? Spool, bool Failed = false) : IForMachine
 {
     public static AgentReport Gone(MachineId machine, AgentReport? last) => last is not null
         ? last with { Connected = false }

@@ -8,9 +8,10 @@ namespace SiteRecovery.Domain.ProtectedMachines;
 /// <param name="NewestConsistentAt">Time of the newest consistent point that is durable at the target (source clock); null if there is none.</param>
 /// <param name="MeasuredAt">When the store was last asked; null if it never was.</param>
 /// <param name="AgentConnected">Null when not known.</param>
+/// <param name="SourceFailure">Why the agent cannot capture the machine; null while it can.</param>
 /// <param name="StoreFailure">Why the target's store takes no writes; null while it does.</param>
 public sealed record ReplicationMeasurement(
-    DateTimeOffset? NewestConsistentAt, DateTimeOffset? MeasuredAt, bool? AgentConnected, string? StoreFailure = null)
+    DateTimeOffset? NewestConsistentAt, DateTimeOffset? MeasuredAt, bool? AgentConnected, string? StoreFailure = null, string? SourceFailure = null)
 {
     public static ReplicationMeasurement None { get; } = new(null, null, null);
 }
@@ -69,6 +70,8 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
                 $"Agent '{machine.Protection.Agent}' is not connected; it goes on tracking changes.", "Check the agent's process, its host and the network."));
             if (clocksDisagree) reasons.Add(new("clocksDisagree", HealthSeverity.Critical,
                 "The newest point lies in the target's future.", "Synchronize the clocks of both sites."));
+            if (measured.SourceFailure is { } broken) reasons.Add(new("sourceFailed", HealthSeverity.Critical,
+                $"Agent '{machine.Protection.Agent}' cannot capture the machine: {broken}", "Mend what it names; the agent tries again by itself."));
             if (fresh && measured.StoreFailure is { } failure) reasons.Add(new("storeFailed", HealthSeverity.Critical,
                 $"The retention store takes no writes: {failure}", "Mend its disk, or make room on it; replication goes on by itself."));
             reasons.AddRange(OfRpo(machine, measured, fresh, rpo));

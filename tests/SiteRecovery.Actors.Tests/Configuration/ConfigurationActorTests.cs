@@ -39,6 +39,27 @@ public sealed class ConfigurationActorTests() : TestKit(TestSettings.Config)
     }
 
     [Fact]
+    public async Task A_join_token_is_refused_once_it_has_expired_and_the_first_token_is_seeded_once()
+    {
+        var actor = Sys.ActorOf(ConfigurationActor.Props(new LaterClock()));
+        var now = TimeProvider.System.GetUtcNow();
+        await Ask(actor, new AddJoinToken("admin", new JoinToken("h", PeerKind.Agent, Primary, now.AddDays(1).AddMinutes(1))));
+        LaterClock.Ahead = TimeSpan.FromDays(1) + TimeSpan.FromMinutes(2);
+        Assert.Equal("joinTokenInvalid", Assert.IsType<ConfigurationRefused>(await Ask(actor, new RedeemJoinToken("a1", "h", PeerKind.Agent, "02"))).Code);
+
+        var first = new SeedToken("first-node", new AccessToken("admin", "h1", TokenRole.Administrator));
+        Assert.IsType<ConfigurationAccepted>(await Ask(actor, first));
+        Assert.IsType<ConfigurationAccepted>(await Ask(actor, first));
+        Assert.IsType<ConfigurationRefused>(await Ask(actor, first with { Token = first.Token with { Hash = "h2" } }));
+    }
+
+    private sealed class LaterClock : TimeProvider
+    {
+        public static TimeSpan Ahead { get; set; } = TimeSpan.FromDays(1);
+        public override DateTimeOffset GetUtcNow() => System.GetUtcNow() + Ahead;
+    }
+
+    [Fact]
     public async Task A_site_cannot_protect_itself() =>
         Assert.IsType<ConfigurationRefused>(await Ask(Start(), new SaveVault("admin", new Vault("v", Primary, Primary))));
 

@@ -62,6 +62,15 @@ public sealed class ReplicationHealthTests
     }
 
     [Fact]
+    public void A_source_that_cannot_be_captured_and_a_store_that_takes_no_writes_are_critical()
+    {
+        var measured = new ReplicationMeasurement(Now, Now, true, StoreFailure: "no space left", SourceFailure: "the disk has another size");
+        var health = ReplicationHealth.Of(new Story().Protected().State, measured, Now);
+        Assert.Equal(HealthStatus.Critical, health.Status);
+        Assert.Equal(["sourceFailed", "storeFailed"], health.Reasons.Select(r => r.Code));
+    }
+
+    [Fact]
     public void Every_reason_has_a_remedy()
     {
         foreach (var (_, tell) in Story.EveryState) Assert.All(Health(tell(), 500, connected: false).Reasons, r => Assert.NotEmpty(r.Remedy));
