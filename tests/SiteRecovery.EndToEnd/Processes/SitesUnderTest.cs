@@ -20,6 +20,8 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     internal const string Primary = "primary", Secondary = "secondary", Agent = "agent", Writer = "writer", Machine = "db1";
     internal const int Seed = 11;
     internal const long DiskBytes = 512L << 20;
+    /// <summary>A small part of the disk, so that a delta can be told from a full copy: changes are tracked by 64 KiB.</summary>
+    internal const long WorkingSetBytes = 64L << 20;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
     private readonly string _folder = Directory.CreateTempSubdirectory("sr-components-").FullName;
     private readonly Dictionary<string, ChildProcess> _running = [];
@@ -97,7 +99,7 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     }
 
     internal void StartWriter(int writesPerSecond) => _running[Writer] = ChildProcess.Start("siterecovery", At("writer.log"), "demo-writer", "--uri", _captureUri,
-        "--ledger", LedgerPath, "--seed", $"{Seed}", "--rate", $"{writesPerSecond}", "--reconnect-delay", "60");
+        "--ledger", LedgerPath, "--seed", $"{Seed}", "--rate", $"{writesPerSecond}", "--working-set", $"{WorkingSetBytes}", "--reconnect-delay", "60");
 
     /// <summary>How the machine stands now; null while the first node cannot say it.</summary>
     internal async Task<MachineSeen?> LookAsync()
@@ -135,7 +137,7 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     }
 
     /// <summary>The replica's newest point as its store's folder alone gives it, against the ledger; replication is not touched.</summary>
-    internal async Task<PrefixVerdict> JudgeAsync() => await LiveReplica.JudgeAsync(StoreFolder, LedgerPath, Seed, _stop);
+    internal async Task<PrefixVerdict> JudgeAsync() => await LiveReplica.JudgeAsync(StoreFolder, LedgerPath, Seed, WorkingSetBytes, _stop);
 
     private string StoreFolder => Directory.GetDirectories(_folder, "master-target", SearchOption.AllDirectories).Select(d => Path.Combine(d, "stores", Machine)).Single(Directory.Exists);
 
