@@ -53,7 +53,7 @@ public sealed class KilledComponentsTests(ITestOutputHelper output) : IDisposabl
         output.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"{victim,-20}  {round,5}  {down.TotalMilliseconds,7:F0}  {well.TotalMilliseconds,13:F0}  {MiB(guest),15:F1}  {MiB(link),17:F1}  {MiB(link - guest),10:F1}  {MiB(seen.Resent),16:F1}  {LedgerWaits.Longest(ledger, written),15:F0}"));
         Assert.True(verdict.Holds && verdict.PrefixLength >= acknowledged, $"{victim}, round {round}: {verdict}");
-        Assert.True(link - guest < SitesUnderTest.DiskBytes / 4, $"{victim}, round {round}: {MiB(link)} MiB were sent for {MiB(guest)} MiB written: that is no delta");
+        Assert.True(link - guest < sites.DiskBytes / 4, $"{victim}, round {round}: {MiB(link)} MiB were sent for {MiB(guest)} MiB written: that is no delta");
     }
 
     private static double MiB(long bytes) => bytes / 1048576.0;
