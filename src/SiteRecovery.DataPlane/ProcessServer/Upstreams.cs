@@ -17,7 +17,7 @@ public sealed class Upstreams(MachineRoutes routes, PeerIdentity identity, Chann
     public TimeSpan? ClockOffsetOf(MachineId machine) => (Of(machine) as ChannelClient)?.PeerClockOffset;
 
     private ChannelClient ClientOf(string host, int port) => _clients.GetOrAdd((host, port), _ => new Lazy<ChannelClient>(() =>
-        new ChannelClient(async stop => await ChannelConnector.ConnectAsync(host, port, identity.ForClient(host), stop).ConfigureAwait(false), options))).Value;
+        new ChannelClient(async stop => await ChannelConnector.ConnectAsync(host, port, identity.ForClient(host), stop, options).ConfigureAwait(false), options))).Value;
 
     public async ValueTask DisposeAsync()
     {

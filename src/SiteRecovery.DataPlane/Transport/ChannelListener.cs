@@ -71,7 +71,24 @@ public sealed class ChannelListener(IPEndPoint at, SslServerAuthenticationOption
 public static class ChannelConnector
 {
     /// <summary>Connects and shakes hands; the stream's other end is a node of the authority.</summary>
-    public static async ValueTask<SslStream> ConnectAsync(string host, int port, SslClientAuthenticationOptions tls, CancellationToken stop)
+    /// <param name="options">Its handshake timeout covers the connecting too: a dead line answers nothing, for minutes if it is let.</param>
+    /// <exception cref="IOException">Nobody answered in time.</exception>
+    public static async ValueTask<SslStream> ConnectAsync(string host, int port, SslClientAuthenticationOptions tls, CancellationToken stop, ChannelOptions? options = null)
+    {
+        options ??= new ChannelOptions();
+        using var late = new CancellationTokenSource(options.HandshakeTimeout, options.Time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(late.Token, stop);
+        try
+        {
+            return await ShakeHandsAsync(host, port, tls, either.Token);
+        }
+        catch (OperationCanceledException) when (late.IsCancellationRequested && !stop.IsCancellationRequested)
+        {
+            throw new IOException($"{host}:{port} did not answer within {options.HandshakeTimeout.TotalSeconds:0.#} s");
+        }
+    }
+
+    private static async ValueTask<SslStream> ShakeHandsAsync(string host, int port, SslClientAuthenticationOptions tls, CancellationToken stop)
     {
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         SslStream? stream = null;

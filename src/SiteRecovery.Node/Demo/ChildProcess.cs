@@ -14,9 +14,14 @@ public sealed class ChildProcess : IDisposable
     public bool HasExited => _process.HasExited;
 
     /// <param name="program">Assembly name without ending, in this program's folder.</param>
-    public static ChildProcess Start(string program, string logPath, params string[] arguments)
+    public static ChildProcess Start(string program, string logPath, params string[] arguments) => StartUnder([], program, logPath, arguments);
+
+    /// <param name="launcher">A command that ends by becoming the command that follows it; empty for none.</param>
+    public static ChildProcess StartUnder(IReadOnlyList<string> launcher, string program, string logPath, params string[] arguments)
     {
-        var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true, UseShellExecute = false };
+        string[] command = [.. launcher, "dotnet"];
+        var start = new ProcessStartInfo(command[0]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true, UseShellExecute = false };
+        foreach (var word in command.Skip(1)) start.ArgumentList.Add(word);
         start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, program + ".dll"));
         foreach (var argument in arguments) start.ArgumentList.Add(argument);
         start.Environment["DOTNET_gcServer"] = "0";

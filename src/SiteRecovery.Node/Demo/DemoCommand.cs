@@ -42,10 +42,11 @@ public static class DemoCommand
         var seed = new Option<int>("--seed") { Required = true };
         var rate = new Option<int>("--rate") { DefaultValueFactory = _ => 1000 };
         var reconnect = new Option<int>("--reconnect-delay") { Description = "Seconds to try a broken connection again", DefaultValueFactory = _ => 0 };
-        var command = new Command("demo-writer", "The demo's independent writer") { uri, ledger, seed, rate, reconnect };
+        var workingSet = new Option<long>("--working-set") { Description = "Bytes at the disk's start that are written to; 0 for all", DefaultValueFactory = _ => 0 };
+        var command = new Command("demo-writer", "The demo's independent writer") { uri, ledger, seed, rate, workingSet, reconnect };
         command.Hidden = true;
         command.SetAction((arguments, stop) => LedgerWriter.RunAsync(arguments.GetRequiredValue(uri), arguments.GetRequiredValue(ledger),
-            arguments.GetValue(seed), arguments.GetValue(rate), TimeSpan.FromSeconds(arguments.GetValue(reconnect)), TimeProvider.System, stop));
+            arguments.GetValue(seed), arguments.GetValue(rate), arguments.GetValue(workingSet), TimeSpan.FromSeconds(arguments.GetValue(reconnect)), TimeProvider.System, stop));
         return command;
     }
 }

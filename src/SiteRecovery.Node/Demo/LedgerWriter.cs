@@ -7,12 +7,14 @@ namespace SiteRecovery.Node.Demo;
 /// </summary>
 public static class LedgerWriter
 {
+    /// <param name="workingSetBytes">Only the first so many bytes are written to; 0: the whole disk.</param>
     /// <param name="reconnectDelay">How long a broken connection is tried to be made again before the writer gives up.</param>
     public static async Task<int> RunAsync(
-        string uri, string ledgerPath, int seed, int writesPerSecond, TimeSpan reconnectDelay, TimeProvider time, CancellationToken stop)
+        string uri, string ledgerPath, int seed, int writesPerSecond, long workingSetBytes, TimeSpan reconnectDelay, TimeProvider time, CancellationToken stop)
     {
         await using var disk = new ReconnectingDisk(NbdAddress.Parse(uri), reconnectDelay, time);
         var sizeBytes = await disk.OpenAsync(stop);
+        if (workingSetBytes > 0) sizeBytes = Math.Min(sizeBytes, workingSetBytes);
         await using var ledger = new StreamWriter(new FileStream(ledgerPath, FileMode.Append, FileAccess.Write, FileShare.Read)) { AutoFlush = false };
         var block = new byte[BlockPattern.BlockBytes];
         var begun = time.GetTimestamp();

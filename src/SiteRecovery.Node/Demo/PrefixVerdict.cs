@@ -13,9 +13,11 @@ public sealed record PrefixVerdict(bool Holds, long PrefixLength, long LostWrite
     /// write in flight, so the write after the last acknowledged one may be there too; it is computed from the seed.
     /// </summary>
     /// <param name="readBlock">Fills a 4 KiB buffer with the replica's block at an offset.</param>
-    public static async Task<PrefixVerdict> JudgeAsync(IReadOnlyList<LedgerEntry> ledger, int seed, long diskBytes, Func<long, Memory<byte>, Task> readBlock)
+    /// <param name="workingSetBytes">What the writer wrote to, where it was not the whole disk.</param>
+    public static async Task<PrefixVerdict> JudgeAsync(
+        IReadOnlyList<LedgerEntry> ledger, int seed, long diskBytes, Func<long, Memory<byte>, Task> readBlock, long? workingSetBytes = null)
     {
-        var history = HistoryByBlock(ledger, seed, diskBytes);
+        var history = HistoryByBlock(ledger, seed, workingSetBytes ?? diskBytes);
         var block = new byte[BlockPattern.BlockBytes];
         var first = new byte[BlockPattern.BlockBytes];
         long atLeast = 0, atMost = ledger.Count + 1;

@@ -8,7 +8,8 @@ namespace SiteRecovery.Node.Hosting;
 /// <summary>
 /// Akka.Remote ends the whole actor system when somebody it connects to does not complete the TLS handshake, so that a node with a wrong
 /// certificate goes down instead of being half a member. But a peer that dies under the handshake, or a line that swallows it, looks the
-/// same, and must not take a configuration server along. So such a shutdown waits in its first phase until there is a real reason.
+/// same, and must not take a configuration server along. So such a shutdown of a member waits in its first phase until there is a real
+/// reason. A node that is no member yet may as well begin anew.
 /// </summary>
 internal sealed class HeldShutdown
 {
@@ -26,7 +27,7 @@ internal sealed class HeldShutdown
         var shutdown = CoordinatedShutdown.Get(system);
         shutdown.AddTask(Phase, "real-reason", async () =>
         {
-            if (shutdown.ShutdownReason?.ExitCode == TlsHandshakeFailure) await _real.Task;
+            if (shutdown.ShutdownReason?.ExitCode == TlsHandshakeFailure && Cluster.Get(system).SelfMember.Status == MemberStatus.Up) await _real.Task;
             return Done.Instance;
         });
         // Downed: only the first shutdown of a system runs, so the one that waits becomes it.

@@ -46,6 +46,18 @@ public sealed class ChannelTests : IAsyncLifetime
     }, [new Extent(0, bytes, 0, ExtentKind.Data)], new byte[bytes]);
 
     [Fact]
+    public async Task Whoever_accepts_a_connection_and_says_nothing_is_given_up()
+    {
+        using var stop = new CancellationTokenSource(Patience);
+        using var silent = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
+        silent.Start();
+        var options = new ChannelOptions { HandshakeTimeout = TimeSpan.FromMilliseconds(200) };
+        var problem = await Assert.ThrowsAsync<IOException>(async () => await ChannelConnector.ConnectAsync(
+            "127.0.0.1", ((IPEndPoint)silent.LocalEndpoint).Port, _authority.Issue("agent-1", PeerRole.Agent).ForClient(), stop.Token, options));
+        Assert.Contains("did not answer", problem.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_cut_connection_ends_the_session_and_the_next_one_continues_without_loss_or_repetition()
     {
         using var stop = new CancellationTokenSource(Patience);

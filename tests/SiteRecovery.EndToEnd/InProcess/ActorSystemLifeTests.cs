@@ -24,6 +24,8 @@ public sealed class ActorSystemLifeTests : IDisposable
         var hanging = HangUpAsync(listener);
         await using (var node = await StartAsync())
         {
+            using var http = ClientOf(node);
+            await UntilAsync(http, HttpStatusCode.OK);
             var system = node.Actors;
             using var inbox = Inbox.Create(system);
             system.EventStream.Subscribe(inbox.Receiver, typeof(AssociationErrorEvent));
@@ -40,7 +42,7 @@ public sealed class ActorSystemLifeTests : IDisposable
     public async Task It_comes_back_also_when_it_could_not_at_first()
     {
         await using var node = await StartAsync();
-        using var http = new HttpClient(PeerTrust.HttpHandler(PeerIdentity.Load(Path.Combine(_folder.FullName, "pki")).AuthorityCertificate)) { BaseAddress = new Uri(node.Endpoints.HttpUrl) };
+        using var http = ClientOf(node);
         await UntilAsync(http, HttpStatusCode.OK);
         await node.Actors.Terminate();
         using (var taken = new TcpListener(IPAddress.Loopback, node.Endpoints.Cluster))
@@ -51,6 +53,9 @@ public sealed class ActorSystemLifeTests : IDisposable
         }
         await UntilAsync(http, HttpStatusCode.OK);
     }
+
+    private HttpClient ClientOf(RunningNode node) =>
+        new(PeerTrust.HttpHandler(PeerIdentity.Load(Path.Combine(_folder.FullName, "pki")).AuthorityCertificate)) { BaseAddress = new Uri(node.Endpoints.HttpUrl) };
 
     private async Task UntilAsync(HttpClient http, HttpStatusCode wanted)
     {

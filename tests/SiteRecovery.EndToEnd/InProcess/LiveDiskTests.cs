@@ -55,7 +55,7 @@ public sealed class LiveDiskTests : IAsyncDisposable
 
         using var stopWriter = new CancellationTokenSource();
         await File.WriteAllTextAsync(At("ledger"), "", _limit.Token);
-        var writer = LedgerWriter.RunAsync(address, At("ledger"), Seed, 2000, TimeSpan.Zero, TimeProvider.System, stopWriter.Token);
+        var writer = LedgerWriter.RunAsync(address, At("ledger"), Seed, 2000, 0, TimeSpan.Zero, TimeProvider.System, stopWriter.Token);
         await capture.StartSynchronizationAsync();
         await UntilAsync(() => capture.Status().Mode == CaptureMode.Streaming && stores.ReportOf(Machine)?.Consistent == true);
         var protectedAt = Ledger.Read(At("ledger")).Count;

@@ -3,13 +3,15 @@ using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using SiteRecovery.EndToEnd.Guests;
 using SiteRecovery.Node.Demo;
 
 namespace SiteRecovery.EndToEnd.Processes;
 
 /// <summary>A node as it is started.</summary>
 /// <param name="OverLink">The other site reaches its cluster and data ports only by the link.</param>
-internal sealed record NodeUnderTest(string Name, string Site, string Roles, bool OverLink = true);
+/// <param name="Launcher">A command that becomes the node; null for none.</param>
+internal sealed record NodeUnderTest(string Name, string Site, string Roles, bool OverLink = true, string[]? Launcher = null);
 
 /// <summary>
 /// Two sites on loopback as real processes of one cluster: nodes, an agent, and a writer on the agent's disk. Each can be killed and started
@@ -19,7 +21,8 @@ internal sealed class SitesUnderTest : IAsyncDisposable
 {
     internal const string Primary = "primary", Secondary = "secondary", Agent = "agent", Writer = "writer", Machine = "db1";
     internal const int Seed = 11;
-    internal const long DiskBytes = 512L << 20;
+    /// <summary>A small part of the disk, so that a delta can be told from a full copy: changes are tracked by 64 KiB.</summary>
+    internal const long WorkingSetBytes = 64L << 20;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
     private readonly string _folder = Directory.CreateTempSubdirectory("sr-components-").FullName;
     private readonly Dictionary<string, ChildProcess> _running = [];
@@ -41,6 +44,7 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     }
 
     private string First { get; }
+    internal long DiskBytes { get; init; } = 512L << 20;
     internal DemoSite Admin => _admin ?? throw new InvalidOperationException("the first node has not started");
     internal string At(string name) => Path.Combine(_folder, name);
     internal string LedgerPath => At("ledger.txt");
@@ -96,8 +100,19 @@ internal sealed class SitesUnderTest : IAsyncDisposable
             if (_running.Remove(name, out var process)) process.Dispose();
     }
 
+    /// <summary>SIGTERM, and the end of it.</summary>
+    internal async Task StopAsync(string name)
+    {
+        _running.Remove(name, out var process);
+        await HostProgram.RunAsync("kill", ["-TERM", $"{process!.Id}"]);
+        await process.WaitAsync(_stop);
+        process.Dispose();
+    }
+
+    internal int ProcessIdOf(string name) => _running[name].Id;
+
     internal void StartWriter(int writesPerSecond) => _running[Writer] = ChildProcess.Start("siterecovery", At("writer.log"), "demo-writer", "--uri", _captureUri,
-        "--ledger", LedgerPath, "--seed", $"{Seed}", "--rate", $"{writesPerSecond}", "--reconnect-delay", "60");
+        "--ledger", LedgerPath, "--seed", $"{Seed}", "--rate", $"{writesPerSecond}", "--working-set", $"{WorkingSetBytes}", "--reconnect-delay", "60");
 
     /// <summary>How the machine stands now; null while the first node cannot say it.</summary>
     internal async Task<MachineSeen?> LookAsync()
@@ -135,7 +150,7 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     }
 
     /// <summary>The replica's newest point as its store's folder alone gives it, against the ledger; replication is not touched.</summary>
-    internal async Task<PrefixVerdict> JudgeAsync() => await LiveReplica.JudgeAsync(StoreFolder, LedgerPath, Seed, _stop);
+    internal async Task<PrefixVerdict> JudgeAsync() => await LiveReplica.JudgeAsync(StoreFolder, LedgerPath, Seed, WorkingSetBytes, _stop);
 
     private string StoreFolder => Directory.GetDirectories(_folder, "master-target", SearchOption.AllDirectories).Select(d => Path.Combine(d, "stores", Machine)).Single(Directory.Exists);
 
@@ -225,7 +240,7 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     }
 
     private void StartNode(NodeUnderTest node, params string[] more) =>
-        _running[node.Name] = ChildProcess.Start("siterecovery", At(node.Name + ".log"), ["node", "--data", At(node.Name), "--config", At(node.Name + ".conf"), .. more]);
+        _running[node.Name] = ChildProcess.StartUnder(node.Launcher ?? [], "siterecovery", At(node.Name + ".log"), ["node", "--data", At(node.Name), "--config", At(node.Name + ".conf"), .. more]);
 
     private void StartAgent(params string[] more) =>
         _running[Agent] = ChildProcess.Start("siterecovery-agent", At("agent.log"), ["run", "--data", At("agent-data"), "--name", "agent-1", .. more]);
@@ -255,6 +270,7 @@ internal sealed class MachineSeen(JsonNode view)
 {
     internal string State => (string)view["state"]!;
     internal string Health => (string)view["health"]!["status"]!;
+    internal IEnumerable<string> Reasons => view["health"]!["reasons"]!.AsArray().Select(r => (string)r!["code"]!);
     internal string? Mode => (string?)view["replication"]?["agentMode"];
     internal long Newest => (long?)view["replication"]?["newestSequence"] ?? -1;
     internal long Durable => (long?)view["replication"]?["durableSequence"] ?? -2;
