@@ -21,6 +21,8 @@ public static class Tool
         foreach (var argument in arguments) start.ArgumentList.Add(argument);
         // Our agent is compiled natively: code that measures itself while it runs would be no part of it.
         start.Environment["DOTNET_TieredPGO"] = "0";
+        // As the agent's systemd unit sets it.
+        start.Environment["DOTNET_GCgen0size"] = "400000";
         return Process.Start(start) ?? throw new InvalidOperationException($"{program} did not start");
     }
 

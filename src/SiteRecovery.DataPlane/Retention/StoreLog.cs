@@ -103,13 +103,13 @@ internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool
         _sealed.Clear();
     }
 
-    /// <summary>Reads a frame and checks all of it.</summary>
+    /// <summary>Reads a frame, into an array of the frame pool, and checks all of it.</summary>
     internal Batch ReadFrame(LogEntry entry)
     {
-        var frame = new byte[entry.Header.FrameBytes];
+        var frame = FramePool.Shared.Rent(entry.Header.FrameBytes).AsMemory(0, entry.Header.FrameBytes);
         try
         {
-            FileOf(entry.Segment).Read(entry.Offset, frame);
+            FileOf(entry.Segment).Read(entry.Offset, frame.Span);
             var batch = BatchCodec.Verify(frame);
             if (batch.Header == entry.Header) return batch;
             throw new InvalidDataException("another frame than the index says");

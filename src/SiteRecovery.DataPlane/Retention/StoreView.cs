@@ -6,7 +6,7 @@ namespace SiteRecovery.DataPlane.Retention;
 /// <summary>All disks of a machine at one position. Read-only; never returns bytes that it has not checked.</summary>
 public sealed class StoreView
 {
-    private const long CacheBytesMax = 64 << 20;
+    private const long CacheBytesMax = 32 << 20;
     private readonly Lock _gate = new();
     private readonly StoreLog _log;
     private readonly Dictionary<ushort, ExtentMap> _maps;
@@ -126,10 +126,12 @@ public sealed class StoreView
 
     private byte[] Load(LogEntry entry)
     {
-        var raw = new byte[entry.Header.RawBytes];
+        var raw = GC.AllocateUninitializedArray<byte>(entry.Header.RawBytes);
         try
         {
-            BatchCodec.Decompress(_log.ReadFrame(entry), raw);
+            var frame = _log.ReadFrame(entry);
+            BatchCodec.Decompress(frame, raw);
+            FramePool.Shared.Return(frame.Frame);
             return raw;
         }
         catch (InvalidDataException damage)

@@ -18,7 +18,7 @@ public sealed class WritePathTests : CaptureFixture
         await capture.StartSynchronizationAsync();
         await UntilAsync(() => capture.Status().Mode == CaptureMode.Streaming);
         var newest = capture.Status().Newest.Value;
-        // Not 0: a thread that has to wait for a lock for the first time is given an object to wait on.
+        // A lock that is fought for the first time makes its event: once, not per write.
         Assert.InRange(AllocatedBy(capture), 0, 1024);
         Assert.Equal(newest + 2 * Writes, capture.Status().Newest.Value);
         Assert.Equal(CaptureMode.Streaming, capture.Status().Mode);
