@@ -42,11 +42,12 @@ public sealed class AgentMachine : IAsyncDisposable
     {
         foreach (var disk in wanted.Disks) CheckSize(disk);
         var locks = new List<DiskLock>();
+        AgentMachine? machine = null;
         try
         {
             foreach (var disk in wanted.Disks) locks.Add(DiskLock.TryTake(disk.Path) ?? throw AgentService.InUse(disk.Path));
-            var kept = KeptIn(folder);
-            // Another protection than the kept one: its bitmaps say nothing about the new target.
+            var kept = TryKeptIn(folder);
+            // Another protection than the kept one, or an unknown one: its bitmaps say nothing about the new target.
             var isNew = kept is null || kept.Epoch != wanted.Epoch || !kept.Disks.SequenceEqual(wanted.Disks);
             var capture = await MachineCapture.OpenAsync(new CaptureOptions
             {
@@ -57,22 +58,51 @@ public sealed class AgentMachine : IAsyncDisposable
             if (isNew) capture.MarkAllUnsynced();
             var begin = isNew ? wanted with { Synchronize = 0, Paused = false } : kept! with { PointEverySeconds = wanted.PointEverySeconds, ResynchronizeAutomatically = wanted.ResynchronizeAutomatically };
             Save(folder, begin);
-            var machine = new AgentMachine(begin, capture, locks, exports, nbd, folder, socket, target);
+            machine = new AgentMachine(begin, capture, locks, exports, nbd, folder, socket, target);
             await machine.ApplyAsync(wanted);
             return machine;
         }
         catch
         {
+            // Its disks must not be served on with their locks gone.
+            if (machine is not null) await machine.DisposeAsync();
             foreach (var held in locks) held.Dispose();
             throw;
         }
     }
 
-    public static IEnumerable<ProtectMachine> Kept(string machinesFolder) =>
-        Directory.Exists(machinesFolder) ? Directory.GetDirectories(machinesFolder).Order(StringComparer.Ordinal).Select(KeptIn).OfType<ProtectMachine>() : [];
+    public static IReadOnlyList<string> FoldersIn(string machinesFolder) =>
+        Directory.Exists(machinesFolder) ? [.. Directory.GetDirectories(machinesFolder).Order(StringComparer.Ordinal)] : [];
 
-    private static ProtectMachine? KeptIn(string folder) =>
+    /// <summary>What the machine of this folder was told last; null where nothing is kept.</summary>
+    /// <exception cref="InvalidDataException">What is kept is damaged; the cluster's next word replaces it.</exception>
+    public static ProtectMachine? KeptIn(string folder) =>
         RealFileSystem.Instance.TryReadAll(Path.Combine(folder, AssignmentFile)) is { } bytes ? AgentProtocol.Decode(bytes) as ProtectMachine : null;
+
+    /// <summary>Fences a machine that is not open: durable when it returns.</summary>
+    /// <exception cref="AgentProblem">Another program holds one of its disks, and no fence stops that.</exception>
+    public static void FenceClosed(string folder, int epoch)
+    {
+        if (!Directory.Exists(folder)) return;
+        MachineCapture.FenceStored(folder, new Epoch(epoch), RealFileSystem.Instance);
+        foreach (var disk in KeptIn(folder)?.Disks ?? [])
+        {
+            if (!File.Exists(disk.Path)) continue;
+            using var free = DiskLock.TryTake(disk.Path) ?? throw AgentService.InUse(disk.Path);
+        }
+    }
+
+    private static ProtectMachine? TryKeptIn(string folder)
+    {
+        try
+        {
+            return KeptIn(folder);
+        }
+        catch (InvalidDataException)
+        {
+            return null;
+        }
+    }
 
     /// <summary>Whether only a new opening of the capture can make the assignment so.</summary>
     public bool NeedsReopening(ProtectMachine wanted) =>

@@ -9,7 +9,8 @@ namespace SiteRecovery.Agent;
 /// <summary>The agent: serves its machines' disks from the first second, and obeys a process server whenever one is reachable.</summary>
 public sealed class AgentService : IAsyncDisposable
 {
-    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), StatusInterval = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), StatusInterval = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10),
+        ConnectPatience = TimeSpan.FromSeconds(10);
     private readonly string _dataFolder;
     private volatile AgentHome _home;
     private readonly PeerIdentity _identity;
@@ -36,10 +37,11 @@ public sealed class AgentService : IAsyncDisposable
     {
         var (identity, home) = await AgentIdentity.LoadOrJoinAsync(options, stop);
         var agent = new AgentService(options, identity, home, time);
-        foreach (var kept in AgentMachine.Kept(agent._machinesFolder))
+        // What is damaged of one machine keeps none of the others from being served.
+        foreach (var folder in AgentMachine.FoldersIn(agent._machinesFolder))
         {
-            var problem = await agent.TryAsync(() => agent.ProtectAsync(kept));
-            if (problem is not null) await Console.Error.WriteLineAsync($"machine {kept.Machine} is not served: {problem}");
+            var problem = await agent.TryAsync(() => AgentMachine.KeptIn(folder) is { } kept ? agent.ProtectAsync(kept) : Task.CompletedTask);
+            if (problem is not null) await Console.Error.WriteLineAsync($"machine {Path.GetFileName(folder)} is not served: {problem}");
         }
         agent._released.Resume();
         agent._nbd.Listen(new UnixDomainSocketEndPoint(agent._socket));
@@ -59,7 +61,8 @@ public sealed class AgentService : IAsyncDisposable
                 said = null;
                 await ObeyAsync(channel, stop);
             }
-            catch (Exception error) when (error is IOException or SocketException or InvalidDataException or System.Security.Authentication.AuthenticationException)
+            // Whatever a process server does to this conversation, the disks are served on.
+            catch (Exception error) when (!stop.IsCancellationRequested)
             {
                 if (said != error.Message) await Console.Error.WriteLineAsync($"no process server: {said = error.Message}; trying again");
                 _home = await AgentIdentity.RefreshAsync(_dataFolder, _identity, _home, stop);
@@ -179,9 +182,13 @@ public sealed class AgentService : IAsyncDisposable
         _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _socket, _exports, _nbd, _target, _time);
     }
 
-    /// <summary>An agent that does not know the machine serves none of its disks: it is fenced.</summary>
-    private Task FenceAsync(FenceMachine fence, CancellationToken stop) =>
-        _machines.TryGetValue(fence.Machine, out var machine) ? machine.FenceAsync(fence.Epoch, stop) : Task.CompletedTask;
+    /// <summary>A machine that could not be opened is fenced in its folder, for the day when it can; one that is not known at all will not be served.</summary>
+    private Task FenceAsync(FenceMachine fence, CancellationToken stop)
+    {
+        if (_machines.TryGetValue(fence.Machine, out var machine)) return machine.FenceAsync(fence.Epoch, stop);
+        AgentMachine.FenceClosed(Path.Combine(_machinesFolder, fence.Machine), fence.Epoch);
+        return Task.CompletedTask;
+    }
 
     private Task OnMachineAsync(string name, Func<AgentMachine, Task> act) =>
         _machines.TryGetValue(name, out var machine) ? act(machine) : throw new AgentProblem($"this agent does not know the machine {name}");
@@ -202,7 +209,8 @@ public sealed class AgentService : IAsyncDisposable
             await change();
             return null;
         }
-        catch (Exception problem) when (problem is AgentProblem or IOException or UnauthorizedAccessException or InvalidDataException or System.Text.Json.JsonException)
+        // Nothing that fails here may end the process: other machines' disks hang on it.
+        catch (Exception problem) when (problem is not OperationCanceledException)
         {
             return problem.Message;
         }
@@ -232,9 +240,12 @@ public sealed class AgentService : IAsyncDisposable
         {
             try
             {
-                return await ChannelConnector.ConnectAsync(server.Host, server.Port, _identity.ForClient(server.Host), stop);
+                using var patience = CancellationTokenSource.CreateLinkedTokenSource(stop);
+                patience.CancelAfter(ConnectPatience);
+                return await ChannelConnector.ConnectAsync(server.Host, server.Port, _identity.ForClient(server.Host), patience.Token);
             }
-            catch (Exception error) when (error is SocketException or IOException)
+            // Another program may answer at a former address, or nobody at all: the next one is asked.
+            catch (Exception error) when (error is SocketException or IOException or System.Security.Authentication.AuthenticationException or OperationCanceledException && !stop.IsCancellationRequested)
             {
                 last = error;
             }

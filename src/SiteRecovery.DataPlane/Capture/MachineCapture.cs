@@ -80,6 +80,16 @@ public sealed partial class MachineCapture : IAsyncDisposable
         EndSession();
     }
 
+    /// <summary>Fences a capture that is not open, for whoever opens it next. Durable when it returns.</summary>
+    /// <exception cref="System.Text.Json.JsonException">capture.json is damaged; such a capture does not open.</exception>
+    public static void FenceStored(string stateFolder, Epoch epoch, IFileSystem files)
+    {
+        var path = Path.Combine(stateFolder, "capture.json");
+        var stored = CaptureState.TryLoad(files, path) ?? new CaptureState();
+        if (stored.Epoch > epoch.Value) return; // a later protection, which this fence does not mean
+        (stored with { Fenced = true, Epoch = epoch.Value, Durable = 0 }).Save(files, path);
+    }
+
     /// <summary>Takes up streaming again; what was tracked meanwhile is resynchronized.</summary>
     public void Resume()
     {

@@ -27,8 +27,7 @@ public sealed class MachineRoutes
     public MachineRoutes(string path, IFileSystem files)
     {
         (_path, _files) = (path, files);
-        var kept = files.TryReadAll(path) is { } bytes ? JsonSerializer.Deserialize(bytes, RoutesJson.Default.DictionaryStringMachineRoute) : null;
-        _routes = new(kept ?? [], StringComparer.Ordinal);
+        _routes = new(Kept() ?? [], StringComparer.Ordinal);
     }
 
     public MachineRoute? Find(MachineId machine) => _routes.GetValueOrDefault(machine.Value);
@@ -65,6 +64,21 @@ public sealed class MachineRoutes
         "lz4" => PayloadCompression.Lz4,
         _ => PayloadCompression.None,
     };
+
+    // A damaged file is as good as none: the cluster tells every route again, and until then streams wait at the agents.
+    private Dictionary<string, MachineRoute>? Kept()
+    {
+        if (_files.TryReadAll(_path) is not { } bytes) return null;
+        try
+        {
+            return JsonSerializer.Deserialize(bytes, RoutesJson.Default.DictionaryStringMachineRoute);
+        }
+        catch (JsonException)
+        {
+            _files.Rename(_path, _path + ".damaged");
+            return null;
+        }
+    }
 
     private void Save() => _files.Replace(_path, JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, MachineRoute>(_routes), RoutesJson.Default.DictionaryStringMachineRoute));
 }

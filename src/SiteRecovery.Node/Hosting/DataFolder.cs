@@ -33,8 +33,19 @@ public sealed class DataFolder : IDisposable
 
     public string In(params ReadOnlySpan<string> names) => System.IO.Path.Combine([Path, .. names]);
 
-    public NodeEndpoints? ReadEndpoints() => Files.TryReadAll(In("endpoints.json")) is { } bytes
-        ? JsonSerializer.Deserialize<NodeEndpoints>(bytes, Json) : null;
+    /// <exception cref="SettingsException">The file is damaged: others know this node by ports that are not known here any more.</exception>
+    public NodeEndpoints? ReadEndpoints()
+    {
+        if (Files.TryReadAll(In("endpoints.json")) is not { } bytes) return null;
+        try
+        {
+            return JsonSerializer.Deserialize<NodeEndpoints>(bytes, Json);
+        }
+        catch (JsonException e)
+        {
+            throw new SettingsException($"{In("endpoints.json")} is damaged ({e.Message}). Delete it, and give the ports that the node had with --http-port, --cluster-port, --data-port and --agent-port.");
+        }
+    }
 
     public void Write(NodeEndpoints endpoints) => Files.Replace(In("endpoints.json"), JsonSerializer.SerializeToUtf8Bytes(endpoints, Json));
 

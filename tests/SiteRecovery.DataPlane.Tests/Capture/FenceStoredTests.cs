@@ -1,0 +1,29 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Tests.Capture;
+
+/// <summary>A machine whose disk is away when the fence comes must not take writes when the disk is back.</summary>
+public sealed class FenceStoredTests : CaptureFixture
+{
+    [Fact]
+    public async Task A_capture_that_was_closed_when_it_was_fenced_takes_no_write_when_it_opens()
+    {
+        await (await OpenAsync()).DisposeAsync();
+        MachineCapture.FenceStored(StateFolder, Epoch.First.Next(), RealFileSystem.Instance);
+        await using var capture = await OpenAsync();
+        Assert.True(capture.IsFenced);
+        await Assert.ThrowsAsync<ReadOnlyDeviceException>(() => WriteAsync(capture, 0, 1));
+    }
+
+    [Fact]
+    public async Task A_fence_of_an_earlier_epoch_does_not_stop_a_later_protection()
+    {
+        await (await OpenAsync()).DisposeAsync();
+        MachineCapture.FenceStored(StateFolder, new Epoch(0), RealFileSystem.Instance);
+        await using var capture = await OpenAsync();
+        Assert.False(capture.IsFenced);
+    }
+}
