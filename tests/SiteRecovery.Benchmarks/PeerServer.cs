@@ -9,6 +9,7 @@ namespace SiteRecovery.Benchmarks;
 public sealed class PeerServer : IAsyncDisposable
 {
     private readonly Process _process;
+    private string _said = "";
 
     private PeerServer(Process process, string socket, string certificates) => (_process, Socket, Certificates) = (process, socket, certificates);
 
@@ -25,8 +26,16 @@ public sealed class PeerServer : IAsyncDisposable
         var process = Tool.Start(program, arguments);
         await Tool.ListeningAsync(process, socket, stop);
         process.BeginOutputReadLine();
+        var server = new PeerServer(process, socket, certificates);
+        process.ErrorDataReceived += (_, line) => server._said += line.Data + " ";
         process.BeginErrorReadLine();
-        return new PeerServer(process, socket, certificates);
+        return server;
+    }
+
+    /// <exception cref="InvalidOperationException">It has ended by itself; the message holds what it said.</exception>
+    public void ThrowIfGone()
+    {
+        if (_process.HasExited) throw new InvalidOperationException($"{_process.StartInfo.FileName} ended with {_process.ExitCode}: {_said}");
     }
 
     private static string Export(Workspace workspace)

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json.Nodes;
 using SiteRecovery.Node.Bench;
 
@@ -11,7 +10,7 @@ public static class WritePath
 
     private sealed record Load(string Name, string[] Fio);
 
-    private sealed record Contestant(string Name, string Uri, Func<double> CpuSeconds);
+    private sealed record Contestant(string Name, string Uri, Func<double> CpuSeconds, PeerServer? Peer = null);
 
     private static readonly Load[] Loads =
     [
@@ -43,10 +42,10 @@ public static class WritePath
         };
         await using var nbdkit = Tool.Have(bench, "write path: nbdkit", "nbdkit")
             ? await PeerServer.StartAsync(bench, "nbdkit", (socket, _) => ("nbdkit", ["-f", "-U", socket, "file", disk]), stop) : null;
-        if (nbdkit is not null) contestants.Add(new Contestant("nbdkit file", $"nbd+unix:///?socket={nbdkit.Socket}", () => nbdkit.CpuSeconds));
+        if (nbdkit is not null) contestants.Add(new Contestant("nbdkit file", $"nbd+unix:///?socket={nbdkit.Socket}", () => nbdkit.CpuSeconds, nbdkit));
         await using var qemu = Tool.Have(bench, "write path: qemu-nbd", "qemu-nbd")
             ? await PeerServer.StartAsync(bench, "qemu", (socket, _) => ("qemu-nbd", ["-t", "--cache=writeback", "-f", "raw", "-k", socket, disk]), stop) : null;
-        if (qemu is not null) contestants.Add(new Contestant("qemu-nbd writeback", $"nbd+unix:///?socket={qemu.Socket}", () => qemu.CpuSeconds));
+        if (qemu is not null) contestants.Add(new Contestant("qemu-nbd writeback", $"nbd+unix:///?socket={qemu.Socket}", () => qemu.CpuSeconds, qemu));
         for (var round = 0; round <= bench.Options.Rounds; round++)
             foreach (var load in Loads)
                 foreach (var contestant in Bench.InTurn(contestants, round)) await MeasureAsync(bench, load, contestant, round == 0, stop);
@@ -55,9 +54,10 @@ public static class WritePath
 
     private static async Task MeasureAsync(Bench bench, Load load, Contestant contestant, bool warmUp, CancellationToken stop)
     {
+        contestant.Peer?.ThrowIfGone();
         var cpu = contestant.CpuSeconds();
         var output = await Tool.RunAsync("fio", ["--name=load", "--ioengine=nbd", "--uri=" + contestant.Uri, "--time_based", "--output-format=json",
-            "--runtime=" + bench.Options.RunTime.TotalSeconds.ToString("0.###", CultureInfo.InvariantCulture), .. load.Fio], stop);
+            $"--runtime={Math.Max(1, (long)bench.Options.RunTime.TotalMilliseconds)}ms", .. load.Fio], stop);
         cpu = contestant.CpuSeconds() - cpu;
         var write = JsonNode.Parse(output[output.IndexOf('{')..])!["jobs"]![0]!["write"]!;
         if (warmUp) return;
