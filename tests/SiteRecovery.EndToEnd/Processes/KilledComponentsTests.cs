@@ -36,6 +36,8 @@ public sealed class KilledComponentsTests(ITestOutputHelper output) : IDisposabl
 
     private async Task KillAsync(SitesUnderTest sites, string victim, int round, Random random)
     {
+        // A job under way must come to its end over the death of whoever keeps it.
+        if (victim == Configuration) await sites.Admin.PostAsync($"/api/v1/machines/{SitesUnderTest.Machine}/resynchronize", new { }, _limit.Token);
         await Task.Delay(random.Next(0, 1500), _limit.Token);
         var (written, sent, killed) = (sites.LedgerNow.Count, sites.BytesOverLink, TimeProvider.System.GetTimestamp());
         sites.Kill(victim);
@@ -48,6 +50,7 @@ public sealed class KilledComponentsTests(ITestOutputHelper output) : IDisposabl
         var well = TimeProvider.System.GetElapsedTime(killed);
         var ledger = sites.LedgerNow;
         var verdict = await sites.JudgeAsync();
+        Assert.Empty(await sites.UnfinishedJobsAsync());
         var guest = (ledger.Count - written) * (long)BlockPattern.BlockBytes;
         var link = sites.BytesOverLink - sent;
         output.WriteLine(string.Create(CultureInfo.InvariantCulture,

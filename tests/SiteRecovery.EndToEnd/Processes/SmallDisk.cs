@@ -35,11 +35,23 @@ internal sealed class SmallDisk : IAsyncDisposable
 
     internal async Task FillAsync(int writer)
     {
-        if (_mounted) await File.WriteAllBytesAsync(Ballast, new byte[new DriveInfo(_folder).AvailableFreeSpace - LeftBytes]);
+        if (_mounted) await FillRestAsync();
         else
         {
             var longest = new DirectoryInfo(_folder).EnumerateFiles("*.seg", SearchOption.AllDirectories).Max(f => f.Name == "0000000001.seg" ? 0 : f.Length);
             await HostProgram.RunAsync("prlimit", ["--pid", $"{writer}", $"--fsize={longest + LeftBytes}:unlimited"]);
+        }
+    }
+
+    /// <summary>Others write meanwhile, so what is free changes under it.</summary>
+    private async Task FillRestAsync()
+    {
+        await using var ballast = File.Create(Ballast);
+        var piece = new byte[1 << 20];
+        while (new DriveInfo(_folder).AvailableFreeSpace > LeftBytes)
+        {
+            await ballast.WriteAsync(piece);
+            await ballast.FlushAsync();
         }
     }
 
