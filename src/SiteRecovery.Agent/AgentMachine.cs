@@ -33,6 +33,7 @@ public sealed class AgentMachine : IAsyncDisposable
     }
 
     public string Name => _assignment.Machine;
+    public int Epoch => _assignment.Epoch;
 
     public bool Owns(string path) => _assignment.Disks.Any(d => Path.GetFullPath(d.Path) == Path.GetFullPath(path));
 

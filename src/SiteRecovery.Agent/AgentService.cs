@@ -12,6 +12,7 @@ public sealed class AgentService : IAsyncDisposable
     private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), StatusInterval = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10),
         ConnectPatience = TimeSpan.FromSeconds(10);
     private readonly string _dataFolder;
+    private FileStream? _held;
     private volatile AgentHome _home;
     private readonly PeerIdentity _identity;
     private readonly NbdExports _exports = new();
@@ -35,8 +36,9 @@ public sealed class AgentService : IAsyncDisposable
 
     public static async Task<AgentService> StartAsync(AgentOptions options, TimeProvider time, CancellationToken stop)
     {
+        var held = Hold(options.DataFolder);
         var (identity, home) = await AgentIdentity.LoadOrJoinAsync(options, stop);
-        var agent = new AgentService(options, identity, home, time);
+        var agent = new AgentService(options, identity, home, time) { _held = held };
         // What is damaged of one machine keeps none of the others from being served.
         foreach (var folder in AgentMachine.FoldersIn(agent._machinesFolder))
         {
@@ -47,6 +49,20 @@ public sealed class AgentService : IAsyncDisposable
         agent._nbd.Listen(new UnixDomainSocketEndPoint(agent._socket));
         await Console.Out.WriteLineAsync($"agent {home.Name} of site {home.Site} serves disks at {agent._socket}");
         return agent;
+    }
+
+    /// <summary>Two agents on one folder would take the disks from each other.</summary>
+    private static FileStream Hold(string folder)
+    {
+        RealFileSystem.Instance.CreateDirectory(folder);
+        try
+        {
+            return new FileStream(Path.Combine(folder, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (IOException)
+        {
+            throw new AgentProblem($"{folder} is in use by another agent: stop it, or give this one a folder of its own with --data");
+        }
     }
 
     /// <summary>Obeys one process server after another until told to stop.</summary>
@@ -93,6 +109,7 @@ public sealed class AgentService : IAsyncDisposable
     private async Task ReportAsync(ControlChannel channel, CancellationToken stop)
     {
         using var timer = new PeriodicTimer(StatusInterval, _time);
+        string? said = null;
         do
         {
             await _changing.WaitAsync(stop);
@@ -100,7 +117,7 @@ public sealed class AgentService : IAsyncDisposable
             try
             {
                 machines = [.. _machines.Values.Select(m => m.Status())];
-                await _released.TidyAsync();
+                if (await TidyAsync() is { } problem && problem != said) await Console.Error.WriteLineAsync(said = problem);
             }
             finally
             {
@@ -111,11 +128,25 @@ public sealed class AgentService : IAsyncDisposable
         while (await timer.WaitForNextTickAsync(stop));
     }
 
+    /// <summary>A full disk must not end the reports.</summary>
+    private async Task<string?> TidyAsync()
+    {
+        try
+        {
+            await _released.TidyAsync();
+            return null;
+        }
+        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
+        {
+            return problem.Message;
+        }
+    }
+
     private async Task<AgentMessage?> AnswerAsync(AgentMessage message, CancellationToken stop) => message switch
     {
         ProtectMachine protect => new CommandDone(protect.Id, await TryAsync(() => ProtectAsync(protect))),
         FenceMachine fence => new CommandDone(fence.Id, await TryAsync(() => FenceAsync(fence, stop))),
-        ReleaseMachine release => new CommandDone(release.Id, await TryAsync(() => ReleaseAsync(release.Machine))),
+        ReleaseMachine release => new CommandDone(release.Id, await TryAsync(() => ReleaseAsync(release))),
         TakePoint point => await TakePointAsync(point),
         InspectDisk inspect => await InspectAsync(inspect),
         _ => null,
@@ -193,9 +224,17 @@ public sealed class AgentService : IAsyncDisposable
     private Task OnMachineAsync(string name, Func<AgentMachine, Task> act) =>
         _machines.TryGetValue(name, out var machine) ? act(machine) : throw new AgentProblem($"this agent does not know the machine {name}");
 
-    private async Task ReleaseAsync(string name)
+    private async Task ReleaseAsync(ReleaseMachine release)
     {
-        if (!_machines.Remove(name, out var machine)) return;
+        if (!_machines.TryGetValue(release.Machine, out var machine))
+        {
+            // One that could not be opened has its folder all the same.
+            var folder = Path.Combine(_machinesFolder, release.Machine);
+            if (AgentMachine.KeptIn(folder) is { } kept && kept.Epoch <= release.Epoch) RealFileSystem.Instance.DeleteFolder(folder);
+            return;
+        }
+        if (machine.Epoch > release.Epoch) return; // protected anew meanwhile: the order is late
+        _machines.Remove(release.Machine);
         foreach (var disk in await machine.ReleaseAsync())
             if (_released.Add(disk) is { } problem) await Console.Error.WriteLineAsync($"{disk.ExportName} is not served any longer: {problem}");
     }
@@ -259,6 +298,7 @@ public sealed class AgentService : IAsyncDisposable
         foreach (var machine in _machines.Values) await machine.DisposeAsync();
         await _released.DisposeAsync();
         await _target.DisposeAsync();
+        _held?.Dispose();
         _identity.Dispose();
     }
 }

@@ -32,5 +32,10 @@ run.SetAction(async (arguments, stop) =>
         await Console.Error.WriteLineAsync($"siterecovery-agent: {problem.Message}");
         return problem.IsUsage ? 2 : 1;
     }
+    catch (Exception broken) when (broken is IOException or UnauthorizedAccessException or System.Net.Sockets.SocketException or System.Text.Json.JsonException or TaskCanceledException)
+    {
+        await Console.Error.WriteLineAsync($"siterecovery-agent: {broken.Message}; what it names must be mended before the agent can serve");
+        return 1;
+    }
 });
 return await new RootCommand("SiteRecovery Unified Agent: captures the writes of protected disks") { run }.Parse(args).InvokeAsync();

@@ -75,7 +75,7 @@ public sealed class AgentActor : ReceiveActor
         {
             ReplicateFrom w => AgentReports.OrderOf(w, id),
             FenceSource w => new FenceMachine(id, w.Machine.Value, w.Epoch.Value),
-            ReleaseAgent w => new ReleaseMachine(id, w.Machine.Value),
+            ReleaseAgent w => new ReleaseMachine(id, w.Machine.Value, w.Epoch.Value),
             _ => throw new InvalidOperationException($"an agent cannot do {work.Kind}"),
         });
     }
@@ -134,6 +134,12 @@ public sealed class AgentActor : ReceiveActor
         if (work is FenceSource) _machines.Tell(new SourceFenced(work.Machine, cause, work.Epoch));
         if (work is not ReleaseAgent) return;
         _reports.Remove(work.Machine);
+        // The machine may be protected anew already: then route and spool are the new protection's.
+        if (Wanted<ReplicateFrom>(work.Machine, WorkKind.Replicate) is { } newer && newer.Epoch > work.Epoch)
+        {
+            _machines.Tell(new AgentReleased(work.Machine, cause, work.Epoch, _agent));
+            return;
+        }
         _room.ForgetAsync(work.Machine).PipeTo(_machines, success: () => new AgentReleased(work.Machine, cause, work.Epoch, _agent));
     }
 

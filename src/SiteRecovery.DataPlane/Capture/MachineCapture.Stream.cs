@@ -63,7 +63,7 @@ public sealed partial class MachineCapture : IPositionListener
                 session = await OpenAsync(target, sessionStop.Token).ConfigureAwait(false);
             }
             _ = session.Closed.ContinueWith(_ => EndSession(sessionStop), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
-            _connected = true;
+            (_connected, _lastError) = (true, null);
             connected();
             await PumpAsync(session, sessionStop.Token).ConfigureAwait(false);
         }

@@ -13,7 +13,7 @@ public sealed record ServedDisk(int Disk, string Uri);
 /// <summary>Serves replicas' disks over NBD on one unix socket: a view of a point below, a copy-on-write layer above, so that the store never changes.</summary>
 public sealed class ReplicaExports : IAsyncDisposable
 {
-    private sealed record Served(string Folder, RecoveryPoint Point, IReadOnlyList<OverlayDisk> Disks, IReadOnlyList<string> Names, IReadOnlyList<ServedDisk> Uris);
+    private sealed record Served(RetentionStore Store, string Folder, RecoveryPoint Point, IReadOnlyList<OverlayDisk> Disks, IReadOnlyList<string> Names, IReadOnlyList<ServedDisk> Uris);
 
     private readonly Dictionary<string, Served> _served = new(StringComparer.Ordinal);
     private readonly SemaphoreSlim _changing = new(1, 1);
@@ -42,7 +42,8 @@ public sealed class ReplicaExports : IAsyncDisposable
         {
             if (_served.TryGetValue(name, out var now))
             {
-                if (now.Folder == folder && now.Point.Id == point.Id) return now.Uris;
+                // A store that failed was opened anew: what still reads from the old one reads nothing.
+                if (now.Folder == folder && now.Point.Id == point.Id && ReferenceEquals(now.Store, store)) return now.Uris;
                 await WithdrawAsync(name, now, stop).ConfigureAwait(false);
             }
             var served = Open(store, name, point, folder);
@@ -89,7 +90,7 @@ public sealed class ReplicaExports : IAsyncDisposable
             names.Add(export);
             uris.Add(new ServedDisk(disk.Index, $"nbd+unix:///{Uri.EscapeDataString(export)}?socket={_socket}"));
         }
-        return new Served(folder, point, disks, names, uris);
+        return new Served(store, folder, point, disks, names, uris);
     }
 
     private async Task WithdrawAsync(string name, Served served, CancellationToken stop)

@@ -84,7 +84,8 @@ public sealed record ProtectMachine : AgentMessage
 
 public sealed record FenceMachine(string Id, string Machine, int Epoch) : AgentMessage;
 
-public sealed record ReleaseMachine(string Id, string Machine) : AgentMessage;
+/// <param name="Epoch">Of the protection that ended; a later one is not touched.</param>
+public sealed record ReleaseMachine(string Id, string Machine, int Epoch) : AgentMessage;
 
 /// <param name="Kind">crash-consistent or application-consistent.</param>
 public sealed record TakePoint(string Id, string Machine, string? Label, string Kind) : AgentMessage;

@@ -60,5 +60,10 @@ public static class NodeCommand
             await Console.Error.WriteLineAsync(e.Message);
             return 2;
         }
+        catch (Exception broken) when (broken is IOException or UnauthorizedAccessException or System.Net.Sockets.SocketException or System.Text.Json.JsonException)
+        {
+            await Console.Error.WriteLineAsync($"the node cannot start: {broken.Message}. Mend what it names: a port in use, a data directory that cannot be written, or a damaged file.");
+            return 1;
+        }
     }
 }

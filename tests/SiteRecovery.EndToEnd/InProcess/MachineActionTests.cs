@@ -89,6 +89,8 @@ public sealed class MachineActionTests(TwoSites sites)
         await sites.UntilAsync(async () => await CanWriteAsync(uri));
         using (var accepted = await sites.ProtectAsync("off1", sites.At("off1.raw"))) Assert.True(accepted.IsSuccessStatusCode, await accepted.Content.ReadAsStringAsync(sites.Stop));
         await sites.UntilStateAsync("off1", "Protected");
+        await Assert.ThrowsAsync<SiteRecovery.Agent.AgentProblem>(() => // the running agent holds its folder
+            SiteRecovery.Agent.AgentService.StartAsync(new SiteRecovery.Agent.AgentOptions(sites.At("agent"), null, null, "host1"), TimeProvider.System, sites.Stop));
     }
 
     [Fact]
