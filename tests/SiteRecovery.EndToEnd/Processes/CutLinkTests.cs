@@ -9,6 +9,7 @@ namespace SiteRecovery.EndToEnd.Processes;
 public sealed class CutLinkTests(ITestOutputHelper output) : IDisposable
 {
     private const int WritesPerSecond = 400;
+    private const string Settings = "siterecovery.cluster { stable-after = 4s, heartbeat-pause = 3s }\n";
     /// <summary>What a busy host alone makes a write wait at times; a write that waits for the line waits for all of the cut.</summary>
     private const double WaitMax = 2000;
     private static readonly TimeSpan Cut = TimeSpan.FromSeconds(
@@ -26,13 +27,47 @@ public sealed class CutLinkTests(ITestOutputHelper output) : IDisposable
     public async Task A_spool_that_is_full_makes_nobody_wait() =>
         await TellAsync("siterecovery.process-server.spool-bytes-max = 64MiB", WritesPerSecond * 15, spoolOverflows: true);
 
+    /// <summary>Two sides that both live: the secondary fails over alone, and the old side is fenced as soon as it can hear of it.</summary>
+    [Fact]
+    public async Task The_secondary_alone_fails_over_and_the_primary_is_fenced_after_the_heal()
+    {
+        await using var sites = new SitesUnderTest(Settings, _limit.Token, Nodes);
+        await sites.StartAsync(WritesPerSecond);
+        sites.CutLink();
+        await sites.UntilAsync("the primary to be taken out", async () => (await sites.ItemsAsync("nodes")).Count == 1);
+        var action = $"/api/v1/machines/{SitesUnderTest.Machine}/unplanned-failover";
+        var dryRun = await sites.Admin.PostAsync(action + "?dryRun=true", new { point = "latest" }, _limit.Token);
+        await sites.Admin.FinishAsync(await sites.Admin.PostAsync(action, new
+        {
+            point = (string)dryRun["point"]!["id"]!, acknowledge = dryRun["warnings"]!.AsArray().Select(w => (string)w!["code"]!),
+        }, _limit.Token), _limit.Token);
+        var exports = await sites.Admin.GetAsync($"/api/v1/machines/{SitesUnderTest.Machine}/exports", _limit.Token);
+        await using var replica = await NbdAddress.Parse((string)exports["items"]![0]!["uri"]!).OpenAsync(_limit.Token);
+        var block = new byte[BlockPattern.BlockBytes];
+        BlockPattern.Fill(block, SitesUnderTest.Seed, 0, sites.DiskBytes - block.Length);
+        await replica.WriteAsync(sites.DiskBytes - block.Length, block, forceUnitAccess: true, _limit.Token);
+        var behind = sites.LedgerNow.Count;
+
+        sites.HealLink();
+        // The old side's guest went on all the time; now its write is refused, and it ends.
+        await sites.EndAsync(SitesUnderTest.Writer);
+        var ledger = sites.LedgerNow;
+        Assert.InRange(ledger.Count, behind, int.MaxValue);
+        var verdict = await PrefixVerdict.JudgeAsync(ledger, SitesUnderTest.Seed, replica.SizeBytes, (offset, into) => replica.ReadAsync(offset, into, _limit.Token), SitesUnderTest.WorkingSetBytes);
+        output.WriteLine(verdict.ToString());
+        Assert.True(verdict is { Holds: true, LostWrites: > 0 }, verdict.ToString());
+        await sites.UntilAsync("the fence to be confirmed", async () => (await sites.LookAsync())?.SourceFenced == true);
+        await sites.Admin.FinishAsync(await sites.Admin.PostAsync($"/api/v1/machines/{SitesUnderTest.Machine}/commit", new { }, _limit.Token), _limit.Token);
+        Assert.Empty(await sites.UnfinishedJobsAsync());
+    }
+
     /// <summary>
     /// With the line cut for longer than the split-brain resolver waits, the secondary goes on with its configuration server, and the primary's
     /// actor system is taken down and begins anew, which its agent, spool and streams do not notice.
     /// </summary>
     private async Task TellAsync(string settings, int writesPerSecond, bool spoolOverflows)
     {
-        await using var sites = new SitesUnderTest("siterecovery.cluster { stable-after = 4s, heartbeat-pause = 3s }\n" + settings, _limit.Token, Nodes);
+        await using var sites = new SitesUnderTest(Settings + settings, _limit.Token, Nodes);
         await sites.StartAsync(writesPerSecond);
         var (calm, begun) = (sites.LedgerNow.Count, TimeProvider.System.GetTimestamp());
         await Task.Delay(TimeSpan.FromSeconds(5), _limit.Token);

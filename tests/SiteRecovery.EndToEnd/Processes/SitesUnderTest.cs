@@ -66,6 +66,13 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     /// <summary>All processes, a protected disk with a writer on it, and the initial replication behind it.</summary>
     internal async Task StartAsync(int writesPerSecond)
     {
+        await BeginAsync(writesPerSecond);
+        await UntilAsync("the initial replication", async () => await LookAsync() is { IsWell: true });
+    }
+
+    /// <summary>The same, with the initial replication only begun.</summary>
+    internal async Task BeginAsync(int writesPerSecond)
+    {
         Start(First);
         await UntilAsync("the first node to be ready", async () =>
         {
@@ -84,7 +91,6 @@ internal sealed class SitesUnderTest : IAsyncDisposable
         await UntilAsync("the agent to connect", async () => (await ItemsAsync("agents")).Any(a => (bool?)a!["connected"] == true));
         await ProtectAsync();
         StartWriter(writesPerSecond);
-        await UntilAsync("the initial replication", async () => await LookAsync() is { IsWell: true });
     }
 
     internal void Start(string process)
@@ -107,6 +113,13 @@ internal sealed class SitesUnderTest : IAsyncDisposable
         await HostProgram.RunAsync("kill", ["-TERM", $"{process!.Id}"]);
         await process.WaitAsync(_stop);
         process.Dispose();
+    }
+
+    /// <summary>It has ended by itself.</summary>
+    internal async Task EndAsync(string name)
+    {
+        _running.Remove(name, out var process);
+        using (process) await process!.WaitAsync(_stop).WaitAsync(Patience, _stop);
     }
 
     internal int ProcessIdOf(string name) => _running[name].Id;
@@ -280,6 +293,7 @@ internal sealed class MachineSeen(JsonNode view)
     internal bool Consistent => (bool?)view["store"]?["consistent"] == true;
     internal DateTimeOffset? PointAt => (DateTimeOffset?)view["newestPoint"]?["at"];
     internal string? CaptureUri => (string?)view["disks"]?[0]?["captureUri"];
+    internal bool? SourceFenced => (bool?)view["sourceFenced"];
     internal bool IsWell => State == "Protected" && Health == "healthy" && Mode == "Streaming" && Consistent;
 
     public override string ToString() => view.ToJsonString(new JsonSerializerOptions { WriteIndented = true });
