@@ -17,7 +17,10 @@ namespace SiteRecovery.Domain.ProtectedMachines;
 ///        │ unplanned-failover
 ///        ▼                       replica served                        commit
 ///   UnplannedFailoverInProgress ────────────────► FailoverCommitPending ──────► FailedOver
-///        └─▲ unplanned-failover again, after it failed for good
+///        ├─▲ unplanned-failover again, after it failed for good
+///        └──◄ change-recovery-point, from FailoverCommitPending: the same again from another point, in an epoch of its own
+///
+///   A test failover is no phase: it runs beside any that has a point (<see cref="TestRun"/>).
 ///
 ///   Not reachable yet: PlannedFailoverInProgress (Protected → FailoverCommitPending)
 ///                      ReverseReplicating        (FailedOver → Protected, direction swapped)
