@@ -9,8 +9,9 @@ namespace SiteRecovery.Agent;
 /// <summary>The agent: serves its machines' disks from the first second, and obeys a process server whenever one is reachable.</summary>
 public sealed class AgentService : IAsyncDisposable
 {
-    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), StatusInterval = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10),
-        ConnectPatience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), StatusInterval = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10);
+    /// <summary>Every status is answered: a process server that has lost its power, or a dead line, does not keep the agent.</summary>
+    private static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(20);
     private readonly string _dataFolder;
     private FileStream? _held;
     private volatile AgentHome _home;
@@ -94,7 +95,7 @@ public sealed class AgentService : IAsyncDisposable
         var reporting = ReportAsync(channel, over.Token);
         try
         {
-            while (await channel.ReceiveMessageAsync(stop) is { } message)
+            while (await channel.ReceiveMessageAsync(SilenceMax, _time, stop) is { } message)
             {
                 if (await AnswerAsync(message, stop) is { } answer) await channel.SendAsync(answer, stop);
             }
@@ -279,12 +280,10 @@ public sealed class AgentService : IAsyncDisposable
         {
             try
             {
-                using var patience = CancellationTokenSource.CreateLinkedTokenSource(stop);
-                patience.CancelAfter(ConnectPatience);
-                return await ChannelConnector.ConnectAsync(server.Host, server.Port, _identity.ForClient(server.Host), patience.Token);
+                return await ChannelConnector.ConnectAsync(server.Host, server.Port, _identity.ForClient(server.Host), stop);
             }
             // Another program may answer at a former address, or nobody at all: the next one is asked.
-            catch (Exception error) when (error is SocketException or IOException or System.Security.Authentication.AuthenticationException or OperationCanceledException && !stop.IsCancellationRequested)
+            catch (Exception error) when (error is SocketException or IOException or System.Security.Authentication.AuthenticationException)
             {
                 last = error;
             }

@@ -20,6 +20,7 @@ public sealed class ProcessServerRoom : IAsyncDisposable
     {
         files.CreateDirectory(folder);
         var options = new ChannelOptions { Time = time };
+        Sessions = new AgentSessions(time);
         Routes = new MachineRoutes(Path.Combine(folder, "routes.json"), files);
         Upstreams = new Upstreams(Routes, identity, options);
         Spool = new SpoolTarget(new SpoolOptions { Folder = Path.Combine(folder, "spool"), BytesMax = spoolBytesMax }, Upstreams.Of, files, time);
@@ -30,7 +31,7 @@ public sealed class ProcessServerRoom : IAsyncDisposable
     public MachineRoutes Routes { get; }
     public Upstreams Upstreams { get; }
     public SpoolTarget Spool { get; }
-    public AgentSessions Sessions { get; } = new();
+    public AgentSessions Sessions { get; }
 
     public void Start() => _listener.Start();
 

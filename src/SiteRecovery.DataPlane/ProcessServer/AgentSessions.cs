@@ -11,9 +11,11 @@ public sealed record AgentSaid(string Agent, AgentMessage Message) : AgentEvent(
 public sealed record AgentGone(string Agent, string Reason) : AgentEvent(Agent);
 
 /// <summary>The control channels of connected agents, one per agent. They outlive whoever listens to them.</summary>
-public sealed class AgentSessions
+public sealed class AgentSessions(TimeProvider time)
 {
     private const int OutgoingMax = 1024;
+    /// <summary>An agent tells its status twice a second.</summary>
+    private static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(20);
     private readonly ConcurrentDictionary<string, Session> _sessions = new(StringComparer.Ordinal);
     private volatile Action<AgentEvent>? _listener;
 
@@ -51,7 +53,7 @@ public sealed class AgentSessions
         var reason = "the agent closed the connection";
         try
         {
-            await await Task.WhenAny(ReceiveAsync(channel, hello.Name, over.Token), SendAsync(channel, outgoing.Reader, over.Token)).ConfigureAwait(false);
+            await await Task.WhenAny(ReceiveAsync(channel, session, over.Token), SendAsync(channel, outgoing.Reader, over.Token)).ConfigureAwait(false);
         }
         catch (Exception ended) when (ended is IOException or InvalidDataException or OperationCanceledException)
         {
@@ -65,9 +67,13 @@ public sealed class AgentSessions
         }
     }
 
-    private async Task ReceiveAsync(ControlChannel channel, string agent, CancellationToken stop)
+    private async Task ReceiveAsync(ControlChannel channel, Session session, CancellationToken stop)
     {
-        while (await channel.ReceiveMessageAsync(stop).ConfigureAwait(false) is { } message) _listener?.Invoke(new AgentSaid(agent, message));
+        while (await channel.ReceiveMessageAsync(SilenceMax, time, stop).ConfigureAwait(false) is { } message)
+        {
+            if (message is AgentStatus) session.Outgoing.Writer.TryWrite(new StatusHeard());
+            _listener?.Invoke(new AgentSaid(session.Hello.Agent, message));
+        }
     }
 
     private static async Task SendAsync(ControlChannel channel, ChannelReader<AgentMessage> outgoing, CancellationToken stop)

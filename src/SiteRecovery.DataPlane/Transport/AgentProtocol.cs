@@ -16,6 +16,7 @@ namespace SiteRecovery.DataPlane.Transport;
 [JsonDerivedType(typeof(TakePoint), "takePoint")]
 [JsonDerivedType(typeof(InspectDisk), "inspectDisk")]
 [JsonDerivedType(typeof(ListDisks), "listDisks")]
+[JsonDerivedType(typeof(StatusHeard), "statusHeard")]
 public abstract record AgentMessage;
 
 // Agent → server.
@@ -93,6 +94,9 @@ public sealed record TakePoint(string Id, string Machine, string? Label, string 
 public sealed record InspectDisk(string Id, string Path) : AgentMessage;
 
 public sealed record ListDisks(string Id) : AgentMessage;
+
+/// <summary>The answer to every status, so that an agent knows that somebody is there.</summary>
+public sealed record StatusHeard : AgentMessage;
 
 /// <summary>Messages as bytes, without reflection.</summary>
 public static class AgentProtocol

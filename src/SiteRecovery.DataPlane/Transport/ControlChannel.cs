@@ -52,6 +52,22 @@ public sealed class ControlChannel(Stream stream, Peer? peer = null) : IAsyncDis
         return message;
     }
 
+    /// <summary>The next message of somebody who speaks all the time.</summary>
+    /// <exception cref="IOException">The other end has been silent for too long: a dead line says nothing, for a quarter of an hour.</exception>
+    public async ValueTask<AgentMessage?> ReceiveMessageAsync(TimeSpan silenceMax, TimeProvider time, CancellationToken stop)
+    {
+        using var late = new CancellationTokenSource(silenceMax, time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(late.Token, stop);
+        try
+        {
+            return await ReceiveMessageAsync(either.Token);
+        }
+        catch (OperationCanceledException) when (late.IsCancellationRequested && !stop.IsCancellationRequested)
+        {
+            throw new IOException($"nothing was heard for {silenceMax.TotalSeconds:0.#} s");
+        }
+    }
+
     public ValueTask SendAsync(AgentMessage message, CancellationToken stop) => SendAsync(AgentProtocol.Encode(message), stop);
 
     public async ValueTask<AgentMessage?> ReceiveMessageAsync(CancellationToken stop) =>

@@ -1,5 +1,6 @@
 using System.Net;
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.ProcessServer;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Domain.History;
 
@@ -44,6 +45,32 @@ public sealed class ChannelTests : IAsyncLifetime
     {
         Kind = BatchKind.Delta, MachineTag = 1, Epoch = Epoch.First, Incarnation = 1, Ordinal = ordinal, First = new Sequence(ordinal), Last = new Sequence(ordinal), Time = DateTimeOffset.UnixEpoch,
     }, [new Extent(0, bytes, 0, ExtentKind.Data)], new byte[bytes]);
+
+    [Fact]
+    public async Task Whoever_falls_silent_on_a_control_channel_is_given_up()
+    {
+        using var stop = new CancellationTokenSource(Patience);
+        await using var control = await ControlChannel.OpenAsync(await Connect(stop.Token), null, stop.Token);
+        await control.SendAsync(new ListDisks("1"), stop.Token);
+        Assert.Equal(new ListDisks("1"), await control.ReceiveMessageAsync(Patience, TimeProvider.System, stop.Token)); // the other end here is an echo
+        var problem = await Assert.ThrowsAsync<IOException>(async () => await control.ReceiveMessageAsync(TimeSpan.FromMilliseconds(100), TimeProvider.System, stop.Token));
+        Assert.Contains("nothing was heard", problem.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_agents_status_is_answered_so_that_it_knows_that_somebody_is_there()
+    {
+        using var stop = new CancellationTokenSource(Patience);
+        var sessions = new AgentSessions(TimeProvider.System);
+        await using var listener = new ChannelListener(new IPEndPoint(IPAddress.Loopback, 0), _authority.Issue("node-2", PeerRole.Node).ForServer(), new ChannelOptions(),
+            (_, _, _) => Task.CompletedTask, sessions.RunAsync);
+        listener.Start();
+        await using var control = await ControlChannel.OpenAsync(await ChannelConnector.ConnectAsync(
+            "127.0.0.1", listener.Endpoint.Port, _authority.Issue("agent-1", PeerRole.Agent).ForClient(), stop.Token), null, stop.Token);
+        await control.SendAsync(new AgentHello("agent-1", "1", []), stop.Token);
+        await control.SendAsync(new AgentStatus(DateTimeOffset.UnixEpoch, []), stop.Token);
+        Assert.Equal(new StatusHeard(), await control.ReceiveMessageAsync(stop.Token));
+    }
 
     [Fact]
     public async Task Whoever_accepts_a_connection_and_says_nothing_is_given_up()

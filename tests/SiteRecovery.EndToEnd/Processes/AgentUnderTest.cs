@@ -52,6 +52,7 @@ internal sealed class AgentUnderTest : IAsyncDisposable
         {
             if (message is AgentHello)
                 await channel.SendAsync(new ProtectMachine { Id = "1", Machine = _machine, Epoch = 1, Disks = _disks, PointEverySeconds = 1, Synchronize = 1 }, stop);
+            if (message is AgentStatus) await channel.SendAsync(new StatusHeard(), stop);
             if (life == _life && message is AgentStatus status && status.Machines.Count > 0) _status = status.Machines[0];
             if (message is CommandDone { Error: { } error }) throw new InvalidOperationException(error);
         }
