@@ -64,7 +64,7 @@ public sealed class KilledProcessTests(ITestOutputHelper output) : IDisposable
     }
 
     private static bool IsProtectedSince(JsonNode machine, DateTimeOffset time) =>
-        machine["state"]!.GetValue<string>() == "Protected" && machine["newestPoint"]?["at"]!.GetValue<DateTimeOffset>() > time;
+        machine["state"]!.GetValue<string>() == "Protected" && machine["replication"] is not null && machine["newestPoint"]?["at"]!.GetValue<DateTimeOffset>() > time;
 
     private static double MiB(JsonNode replication, string name) => replication[name]!.GetValue<long>() / 1048576.0;
 

@@ -142,6 +142,10 @@ internal sealed class TwoSites : IAsyncDisposable
         {
             return false; // whether the process is gone for good shows itself
         }
+        catch (InvalidOperationException notYet) when (notYet.Message.Contains("answered 503", StringComparison.Ordinal))
+        {
+            return false; // it has started, and the cluster behind it has not yet
+        }
     }
 
     private async Task<bool> IsSecondaryReadyAsync()
