@@ -8,6 +8,8 @@ namespace SiteRecovery.DataPlane.Capture;
 public sealed partial class MachineCapture
 {
     private const int ChunkBlocks = BatchBytesMax / BitmapFile.BlockBytes, ChunksAhead = 8;
+    /// <summary>Compared and sent by the page, though tracked by the block: guests write a few pages here and there.</summary>
+    private const int PartBytes = 4096;
     private readonly Lock _chunkGate = new();
     private readonly List<SyncChunk> _openChunks = [];
     private Channel<Task<SyncChunk>>? _walk;
@@ -17,17 +19,19 @@ public sealed partial class MachineCapture
     private long _walkLosses = -1, _walkTicket = -1, _walkEnd = -1, _walkStarted;
     private long _progressTotal, _progressDone, _progressSent;
 
-    /// <summary>A run of blocks that has been read; blocks that the target has already are false in <see cref="Differs"/>.</summary>
+    /// <summary>A run of blocks that has been read; parts of them that the target has already are false in <see cref="Differs"/>.</summary>
     private sealed class SyncChunk(SplitDisk disk, long first, int blocks)
     {
         public readonly SplitDisk Disk = disk;
         public readonly long First = first, Offset = first * BitmapFile.BlockBytes;
         public readonly int Blocks = blocks;
         public readonly Memory<byte> Data = Room((int)Math.Min((long)blocks * BitmapFile.BlockBytes, disk.SizeBytes - first * BitmapFile.BlockBytes));
-        public readonly bool[] Differs = new bool[blocks];
+        public readonly bool[] Differs = new bool[blocks * (BitmapFile.BlockBytes / PartBytes)];
         public bool Stale;
 
-        public Span<byte> Block(int index) => Data.Span.Slice(index * BitmapFile.BlockBytes, Math.Min(BitmapFile.BlockBytes, Data.Length - index * BitmapFile.BlockBytes));
+        public int Parts => (Data.Length + PartBytes - 1) / PartBytes;
+
+        public Span<byte> Part(int index) => Data.Span.Slice(index * PartBytes, Math.Min(PartBytes, Data.Length - index * PartBytes));
 
         private static Memory<byte> Room(int bytes) => FramePool.Shared.Rent(bytes).AsMemory(0, bytes);
     }
@@ -123,8 +127,8 @@ public sealed partial class MachineCapture
         {
             Read(chunk);
             var theirs = targetEmpty ? null
-                : await session.HashesAsync(chunk.Disk.Geometry.Index, chunk.Offset, BitmapFile.BlockBytes, chunk.Blocks, stop).ConfigureAwait(false);
-            for (var i = 0; i < chunk.Blocks; i++) chunk.Differs[i] = theirs is null ? !IsZero(chunk.Block(i)) : theirs[i] != HashOf(chunk.Block(i));
+                : await session.HashesAsync(chunk.Disk.Geometry.Index, chunk.Offset, PartBytes, chunk.Parts, stop).ConfigureAwait(false);
+            for (var i = 0; i < chunk.Parts; i++) chunk.Differs[i] = theirs is null ? !IsZero(chunk.Part(i)) : theirs[i] != HashOf(chunk.Part(i));
             return chunk;
         }
         finally
@@ -149,17 +153,7 @@ public sealed partial class MachineCapture
         lock (_chunkGate) _openChunks.Remove(chunk);
         // Nobody else encodes batches, so nothing slips between this second read and the chunk's place in the log.
         if (chunk.Stale) Read(chunk);
-        int count = 0, bytes = 0;
-        for (var i = 0; i < chunk.Blocks; i++)
-        {
-            if (!chunk.Differs[i]) continue;
-            var block = chunk.Block(i);
-            var zero = IsZero(block);
-            _extents[count++] = new Extent(chunk.Offset + (long)i * BitmapFile.BlockBytes, block.Length, chunk.Disk.Geometry.Index, zero ? ExtentKind.Zero : ExtentKind.Data);
-            if (zero) continue;
-            if (bytes < i * BitmapFile.BlockBytes) block.CopyTo(chunk.Data.Span[bytes..]);
-            bytes += block.Length;
-        }
+        var (count, bytes) = Gather(chunk);
         Batch? batch = null;
         var last = new Domain.History.Sequence(_shipped);
         if (count > 0) batch = Encode(BatchKind.Sync, MarkerKind.None, last, last, _extents.AsSpan(0, count), chunk.Data.Span[..bytes]);
@@ -172,6 +166,26 @@ public sealed partial class MachineCapture
         _progressDone += chunk.Data.Length;
         _progressSent += bytes;
         if (batch is not null) await session.OfferAsync(batch, stop).ConfigureAwait(false);
+    }
+
+    /// <summary>What differs becomes extents, neighbours one; their data moves to the chunk's beginning.</summary>
+    private (int Extents, int Bytes) Gather(SyncChunk chunk)
+    {
+        int count = 0, bytes = 0;
+        for (var i = 0; i < chunk.Parts; i++)
+        {
+            if (!chunk.Differs[i]) continue;
+            var part = chunk.Part(i);
+            var kind = IsZero(part) ? ExtentKind.Zero : ExtentKind.Data;
+            var offset = chunk.Offset + (long)i * PartBytes;
+            if (count > 0 && _extents[count - 1] is var last && last.Kind == kind && last.Offset + last.Length == offset)
+                _extents[count - 1] = last with { Length = last.Length + part.Length };
+            else _extents[count++] = new Extent(offset, part.Length, chunk.Disk.Geometry.Index, kind);
+            if (kind == ExtentKind.Zero) continue;
+            if (bytes < i * PartBytes) part.CopyTo(chunk.Data.Span[bytes..]);
+            bytes += part.Length;
+        }
+        return (count, bytes);
     }
 
     /// <summary>The last read may have seen writes that are not shipped yet; the replica is a prefix once they all are.</summary>

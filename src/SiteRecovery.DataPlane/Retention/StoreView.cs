@@ -7,6 +7,7 @@ namespace SiteRecovery.DataPlane.Retention;
 public sealed class StoreView
 {
     private const long CacheBytesMax = 32 << 20;
+    private const int HashedAtOnceBytes = 64 << 10;
     private readonly Lock _gate = new();
     private readonly StoreLog _log;
     private readonly Dictionary<ushort, ExtentMap> _maps;
@@ -69,14 +70,20 @@ public sealed class StoreView
     internal ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop)
     {
         var size = Disks.First(d => d.Index == disk).SizeBytes;
-        var (hashes, block) = (new ulong[blocks], new byte[blockBytes]);
-        for (var i = 0; i < blocks; i++)
+        var atOnce = Math.Max(1, HashedAtOnceBytes / blockBytes);
+        var (hashes, buffer) = (new ulong[blocks], new byte[Math.Min(atOnce, Math.Max(1, blocks)) * blockBytes]);
+        for (var first = 0; first < blocks; first += atOnce)
         {
             stop.ThrowIfCancellationRequested();
-            var at = offset + (long)i * blockBytes;
-            var part = block.AsSpan(0, (int)Math.Clamp(size - at, 0, blockBytes));
-            Read(disk, at, part);
-            hashes[i] = part.ContainsAnyExcept((byte)0) ? XxHash3.HashToUInt64(part) : 0;
+            var at = offset + (long)first * blockBytes;
+            var read = buffer.AsSpan(0, (int)Math.Clamp(size - at, 0, (long)Math.Min(atOnce, blocks - first) * blockBytes));
+            Read(disk, at, read);
+            for (var i = first; i < Math.Min(first + atOnce, blocks); i++)
+            {
+                var from = Math.Min(read.Length, (i - first) * blockBytes);
+                var block = read[from..Math.Min(read.Length, from + blockBytes)];
+                hashes[i] = block.ContainsAnyExcept((byte)0) ? XxHash3.HashToUInt64(block) : 0;
+            }
         }
         return ValueTask.FromResult(hashes);
     }

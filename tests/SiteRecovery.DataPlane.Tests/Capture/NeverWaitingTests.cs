@@ -53,7 +53,7 @@ public sealed class NeverWaitingTests : CaptureFixture
             await CaughtUpAsync(capture, target);
             AssertEqual(target);
             Assert.True(target.Held.Incarnation > incarnation);
-            Assert.InRange(target.SyncBytes - synchronized, BitmapFile.BlockBytes, 2 * BitmapFile.BlockBytes);
+            Assert.InRange(target.SyncBytes - synchronized, 4096, 2 * 4096);
         });
     }
 

@@ -22,7 +22,7 @@ public sealed class PauseAndPointTests : CaptureFixture
             capture.Resume();
             await CaughtUpAsync(capture, target);
             AssertEqual(target);
-            Assert.Equal(BitmapFile.BlockBytes, target.SyncBytes - synchronized);
+            Assert.Equal(4096, target.SyncBytes - synchronized);
         });
     }
 

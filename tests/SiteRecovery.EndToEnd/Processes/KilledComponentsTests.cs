@@ -83,11 +83,10 @@ public sealed class KilledComponentsTests(ITestOutputHelper output) : IDisposabl
         sites.Start(victim);
         var seen = await sites.RecoveredAsync();
         var well = TimeProvider.System.GetElapsedTime(killed);
-        var ledger = sites.LedgerNow;
+        var (ledger, link) = (sites.LedgerNow, sites.BytesOverLink - sent);
+        var guest = (ledger.Count - written) * (long)BlockPattern.BlockBytes;
         var verdict = await sites.JudgeAsync();
         Assert.Empty(await sites.UnfinishedJobsAsync());
-        var guest = (ledger.Count - written) * (long)BlockPattern.BlockBytes;
-        var link = sites.BytesOverLink - sent;
         output.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"{victim,-20}  {round,5}  {down.TotalMilliseconds,7:F0}  {well.TotalMilliseconds,13:F0}  {MiB(guest),15:F1}  {MiB(link),17:F1}  {MiB(link - guest),10:F1}  {MiB(seen.Resent),16:F1}  {LedgerWaits.Longest(ledger, written),15:F0}"));
         Assert.True(verdict.Holds && verdict.PrefixLength >= acknowledged, $"{victim}, round {round}: {verdict}");
