@@ -22,7 +22,7 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     internal const string Primary = "primary", Secondary = "secondary", Agent = "agent", Writer = "writer", Machine = "db1";
     internal const int Seed = 11;
     /// <summary>A small part of the disk, so that a delta can be told from a full copy: changes are tracked by 64 KiB.</summary>
-    internal const long WorkingSetBytes = 64L << 20;
+    internal const long WorkingSetBytes = 32L << 20;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
     private readonly string _folder = Directory.CreateTempSubdirectory("sr-components-").FullName;
     private readonly Dictionary<string, ChildProcess> _running = [];
@@ -44,7 +44,7 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     }
 
     private string First { get; }
-    internal long DiskBytes { get; init; } = 512L << 20;
+    internal long DiskBytes { get; init; } = 256L << 20;
     internal DemoSite Admin => _admin ?? throw new InvalidOperationException("the first node has not started");
     internal string At(string name) => Path.Combine(_folder, name);
     internal string LedgerPath => At("ledger.txt");
