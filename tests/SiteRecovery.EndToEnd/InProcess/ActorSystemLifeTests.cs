@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using Akka.Actor;
+using Akka.Cluster;
 using Akka.Remote;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Node.Hosting;
@@ -33,6 +34,11 @@ public sealed class ActorSystemLifeTests : IDisposable
             Assert.IsType<AssociationErrorEvent>(await inbox.ReceiveAsync(Watched * 4));
             Assert.NotSame(system.WhenTerminated, await Task.WhenAny(system.WhenTerminated, Task.Delay(Watched, _stop.Token)));
             Assert.Same(system, node.Actors);
+            // Being taken down still ends it, though only one shutdown of a system ever runs, and another one begins.
+            Cluster.Get(system).Down(Cluster.Get(system).SelfAddress);
+            await system.WhenTerminated.WaitAsync(Watched * 10, _stop.Token);
+            await UntilAsync(http, HttpStatusCode.OK);
+            Assert.NotSame(system, node.Actors);
         }
         listener.Stop();
         await hanging;
