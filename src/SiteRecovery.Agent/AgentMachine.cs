@@ -16,6 +16,7 @@ public sealed class AgentMachine : IAsyncDisposable
 {
     private const string AssignmentFile = "assignment.json";
     private readonly MachineCapture _capture;
+    private readonly CaptureOrders _orders;
     private readonly NbdExports _exports;
     private readonly NbdServer _nbd;
     private readonly IReadOnlyList<DiskLock> _locks;
@@ -25,10 +26,12 @@ public sealed class AgentMachine : IAsyncDisposable
     private ProtectMachine _assignment;
 
     private AgentMachine(
-        ProtectMachine assignment, MachineCapture capture, IReadOnlyList<DiskLock> locks, NbdExports exports, NbdServer nbd, string folder, string socket, IStreamTarget target)
+        ProtectMachine assignment, MachineCapture capture, IReadOnlyList<DiskLock> locks, NbdExports exports, NbdServer nbd, string folder, string socket, IStreamTarget target,
+        TimeProvider time)
     {
         (_assignment, _capture, _locks, _exports, _nbd, _folder, _socket) = (assignment, capture, locks, exports, nbd, folder, socket);
         foreach (var disk in capture.Disks) exports.Add(new NbdExport(ExportName(disk.Geometry.Name), disk, $"disk {disk.Geometry.Name} of machine {assignment.Machine}"));
+        _orders = new CaptureOrders(capture, OrderOf(assignment), () => capture.Disks.Sum(d => nbd.ConnectionsOf(ExportName(d.Geometry.Name))), time);
         _running = capture.RunAsync(target, _stop.Token);
     }
 
@@ -49,7 +52,7 @@ public sealed class AgentMachine : IAsyncDisposable
             foreach (var disk in wanted.Disks) locks.Add(DiskLock.TryTake(disk.Path) ?? throw AgentService.InUse(disk.Path));
             var kept = TryKeptIn(folder);
             // Another protection than the kept one, or an unknown one: its bitmaps say nothing about the new target.
-            var isNew = kept is null || kept.Epoch != wanted.Epoch || !kept.Disks.SequenceEqual(wanted.Disks);
+            var isNew = kept is null || ProtectionOf(kept) != ProtectionOf(wanted) || !kept.Disks.SequenceEqual(wanted.Disks);
             var capture = await MachineCapture.OpenAsync(new CaptureOptions
             {
                 Machine = new MachineId(wanted.Machine), Epoch = new Epoch(wanted.Epoch), StateFolder = folder,
@@ -57,9 +60,10 @@ public sealed class AgentMachine : IAsyncDisposable
                 PointInterval = TimeSpan.FromSeconds(Math.Max(1, wanted.PointEverySeconds)), ResynchronizeAutomatically = wanted.ResynchronizeAutomatically,
             }, RealFileSystem.Instance, time);
             if (isNew) capture.MarkAllUnsynced();
-            var begin = isNew ? wanted with { Synchronize = 0, Paused = false } : kept! with { PointEverySeconds = wanted.PointEverySeconds, ResynchronizeAutomatically = wanted.ResynchronizeAutomatically };
+            var begin = isNew ? wanted with { Synchronize = 0, Paused = false, Drain = false }
+                : kept! with { Epoch = wanted.Epoch, PointEverySeconds = wanted.PointEverySeconds, ResynchronizeAutomatically = wanted.ResynchronizeAutomatically };
             Save(folder, begin);
-            machine = new AgentMachine(begin, capture, locks, exports, nbd, folder, socket, target);
+            machine = new AgentMachine(begin, capture, locks, exports, nbd, folder, socket, target, time);
             await machine.ApplyAsync(wanted);
             return machine;
         }
@@ -110,21 +114,28 @@ public sealed class AgentMachine : IAsyncDisposable
         wanted.Epoch != _assignment.Epoch || wanted.PointEverySeconds != _assignment.PointEverySeconds
         || wanted.ResynchronizeAutomatically != _assignment.ResynchronizeAutomatically || !wanted.Disks.SequenceEqual(_assignment.Disks);
 
+    /// <summary>Another order has overtaken it on the way.</summary>
+    public bool IsLate(ProtectMachine wanted) => OrderOf(wanted).IsOlderThan(_orders.Current);
+
     public async Task ApplyAsync(ProtectMachine wanted)
     {
+        if (IsLate(wanted)) return;
         // What is told again bears other ids, and a synchronization that was begun stays begun.
-        wanted = wanted with { Id = _assignment.Id, Synchronize = Math.Max(wanted.Synchronize, _assignment.Synchronize), Full = wanted.Full };
-        if (wanted.Paused && !_assignment.Paused) _capture.Pause();
-        if (!wanted.Paused && _assignment.Paused) _capture.Resume();
-        if (wanted.Synchronize > _assignment.Synchronize)
-        {
-            if (wanted.Full) _capture.MarkAllUnsynced("every block is compared, as asked");
-            await _capture.StartSynchronizationAsync();
-        }
-        var changed = wanted.Paused != _assignment.Paused || wanted.Synchronize != _assignment.Synchronize;
+        wanted = wanted with { Id = _assignment.Id, Synchronize = Math.Max(wanted.Synchronize, _assignment.Synchronize) };
+        var changed = wanted.Paused != _assignment.Paused || wanted.Synchronize != _assignment.Synchronize || wanted.Drain != _assignment.Drain || wanted.Round != _assignment.Round;
+        await _orders.ApplyAsync(OrderOf(wanted));
         _assignment = wanted;
         if (changed) Save(_folder, wanted);
     }
+
+    private static CaptureOrder OrderOf(ProtectMachine wanted) => new(new Epoch(wanted.Epoch), wanted.Round, wanted.Paused, wanted.Synchronize, wanted.Full, wanted.Drain);
+
+    private static int ProtectionOf(ProtectMachine wanted) => wanted.Protection == 0 ? wanted.Epoch : wanted.Protection;
+
+    /// <summary>What a fenced machine wrote that may not have reached the target.</summary>
+    /// <exception cref="AgentProblem">The machine is not fenced.</exception>
+    public (long Newest, IReadOnlyList<DiskRange> Ranges) Tail() => _capture.IsFenced
+        ? (_capture.Status().Newest.Value, _capture.NotKnownDurable()) : throw new AgentProblem($"machine {Name} is not fenced here");
 
     public Task FenceAsync(int epoch, CancellationToken stop) => _capture.FenceAsync(new Epoch(epoch), stop);
 
@@ -139,14 +150,14 @@ public sealed class AgentMachine : IAsyncDisposable
     public MachineStatus Status()
     {
         var status = _capture.Status();
-        var synchronizing = status.Mode == CaptureMode.Synchronizing || status.ResynchronizationReason is not null;
+        var drain = _orders.Drain;
         return new MachineStatus
         {
             Machine = Name, Epoch = status.Epoch.Value, Mode = status.Mode.ToString(), NewestSequence = status.Newest.Value, DurableSequence = status.Durable.Value,
             DirtyBytes = status.DirtyBytes, NeedsResynchronization = status.ResynchronizationReason is not null && status.Mode != CaptureMode.Synchronizing,
             Reason = status.ResynchronizationReason, BytesDone = status.Progress.BytesDone, BytesTotal = status.Progress.BytesTotal,
             BytesPerSecond = (long)status.Progress.BytesPerSecond, BytesShipped = status.BytesShipped,
-            Synchronized = synchronizing ? _assignment.Synchronize - 1 : _assignment.Synchronize, BytesResent = status.BytesResent, Paused = status.Mode == CaptureMode.Paused,
+            Synchronized = _orders.SynchronizedOf(status), DrainWaitsFor = drain?.WaitsFor, DrainedHash = drain?.Hash, BytesResent = status.BytesResent, Paused = status.Mode == CaptureMode.Paused,
             Fenced = _capture.IsFenced, Error = status.LastError,
             Disks = [.. _capture.Disks.Select(d => new DiskStatus(d.Geometry.Index, d.Geometry.Name, d.SizeBytes, CaptureUri(d.Geometry.Name), null))],
         };
@@ -183,6 +194,7 @@ public sealed class AgentMachine : IAsyncDisposable
             // A guest that is connected connects again, to whatever serves the disk then.
             await _nbd.CloseConnectionsAsync(ExportName(disk.Geometry.Name), CancellationToken.None);
         }
+        await _orders.DisposeAsync();
         await _stop.CancelAsync();
         await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _capture.DisposeAsync();

@@ -12,6 +12,8 @@ public sealed class AgentService : IAsyncDisposable
     private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), StatusInterval = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10);
     /// <summary>Every status is answered: a process server that has lost its power, or a dead line, does not keep the agent.</summary>
     private static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(20);
+    /// <summary>Three for each range, and what one message of the cluster can carry on.</summary>
+    private const int TailNumbersMax = 3 * 1000;
     private readonly string _dataFolder;
     private FileStream? _held;
     private volatile AgentHome _home;
@@ -97,7 +99,8 @@ public sealed class AgentService : IAsyncDisposable
         {
             while (await channel.ReceiveMessageAsync(SilenceMax, _time, stop) is { } message)
             {
-                if (await AnswerAsync(message, stop) is { } answer) await channel.SendAsync(answer, stop);
+                if (message is ReportTail tail) await TellTailAsync(channel, tail, stop);
+                else if (await AnswerAsync(message, stop) is { } answer) await channel.SendAsync(answer, stop);
             }
         }
         finally
@@ -153,6 +156,21 @@ public sealed class AgentService : IAsyncDisposable
         _ => null,
     };
 
+    private async Task TellTailAsync(ControlChannel channel, ReportTail report, CancellationToken stop)
+    {
+        var (epoch, newest, numbers) = (0, 0L, new List<long>());
+        var problem = await TryAsync(() => OnMachineAsync(report.Machine, machine =>
+        {
+            (newest, var ranges) = machine.Tail();
+            epoch = machine.Epoch;
+            foreach (var range in ranges) numbers.AddRange([range.Disk, range.Offset, range.Length]);
+            return Task.CompletedTask;
+        }));
+        if (problem is null)
+            foreach (var part in numbers.Chunk(TailNumbersMax).DefaultIfEmpty([])) await channel.SendAsync(new TailRanges(report.Id, report.Machine, epoch, newest, part), stop);
+        await channel.SendAsync(new CommandDone(report.Id, problem), stop);
+    }
+
     private async Task<AgentMessage> InspectAsync(InspectDisk inspect)
     {
         long size = 0;
@@ -201,6 +219,7 @@ public sealed class AgentService : IAsyncDisposable
         foreach (var disk in wanted.Disks) RefuseIfTaken(disk.Path, wanted.Machine);
         if (_machines.TryGetValue(wanted.Machine, out var machine))
         {
+            if (machine.IsLate(wanted)) return;
             if (!machine.NeedsReopening(wanted))
             {
                 await machine.ApplyAsync(wanted);

@@ -39,12 +39,14 @@ internal sealed class BitmapFile : IDisposable
     /// <summary>Why everything had to be taken as unsynced, or null.</summary>
     public string? LostReason { get; private set; }
 
-    public static BitmapFile Open(IFileSystem files, string path, long diskBytes, Guid bootId)
+    /// <param name="startsClean">A file that is not there yet is made with no bit set: the replica is known to be complete.</param>
+    public static BitmapFile Open(IFileSystem files, string path, long diskBytes, Guid bootId, bool startsClean = false)
     {
         var existed = files.Exists(path);
         var bitmap = new BitmapFile(files.Open(path, FileOpening.Create), diskBytes);
         var storedBoot = existed ? bitmap.ReadHeader() : null;
-        if (storedBoot is null) bitmap.Start(existed ? "the bitmap file is damaged" : "there is no bitmap file");
+        if (!existed && startsClean) bitmap._file.SetLength(bitmap.FileBytes);
+        else if (storedBoot is null) bitmap.Start(existed ? "the bitmap file is damaged" : "there is no bitmap file");
         else bitmap.Resume(storedBoot == bootId);
         bitmap._file.Flush();
         bitmap.WriteHeader(bootId);
@@ -173,6 +175,9 @@ internal sealed class BitmapFile : IDisposable
     }
 
     private static long Pages(long bits) => (bits + 8L * Page - 1) / (8L * Page) * Page;
+
+    /// <summary>Also the bits that were set without a write through <see cref="Mark"/>.</summary>
+    public void Flush() => _file.Flush();
 
     public void Dispose() => _file.Dispose();
 }

@@ -1,9 +1,11 @@
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Capture;
 
-public sealed record CaptureDisk(DiskGeometry Geometry, string Path);
+/// <param name="Path">Of the raw file or block device; what <paramref name="File"/> is, is opened already and belongs to the capture.</param>
+public sealed record CaptureDisk(DiskGeometry Geometry, string Path, IBlockFile? File = null);
 
 public sealed record CaptureOptions
 {
@@ -26,6 +28,9 @@ public sealed record CaptureOptions
     public TimeSpan ReconnectDelayMax { get; init; } = TimeSpan.FromSeconds(10);
     /// <summary>After the first completed synchronization a later gap starts the next one by itself.</summary>
     public bool ResynchronizeAutomatically { get; init; } = true;
+    /// <summary>Set for a machine that continues at a fork of its history: its first write comes after this one, and until it is written to nothing differs
+    /// from the fork. Means nothing to a state folder that is in use already.</summary>
+    public Sequence? ForkedAt { get; init; }
     /// <summary>Null: the operating system's boot id.</summary>
     public Guid? BootId { get; init; }
 }
@@ -34,7 +39,8 @@ public enum CaptureMode { Tracking, Streaming, Synchronizing, Paused, Fenced }
 
 public sealed record SynchronizationProgress(long BytesTotal, long BytesDone, long BytesSent, double BytesPerSecond, TimeSpan? Remaining);
 
+/// <param name="Synchronizing">A synchronization is wanted or under way, or its end is not durable yet.</param>
 /// <param name="Complete">The stream is consistent, and the marker that made it so is durable: the target holds a prefix and knows it.</param>
 public sealed record CaptureStatus(
     CaptureMode Mode, Epoch Epoch, bool Connected, Sequence Newest, Sequence Durable, long DirtyBytes, SynchronizationProgress Progress,
-    string? ResynchronizationReason, long BytesShipped, long BytesResent, string? LastError, bool Complete);
+    string? ResynchronizationReason, long BytesShipped, long BytesResent, string? LastError, bool Complete, bool Synchronizing);

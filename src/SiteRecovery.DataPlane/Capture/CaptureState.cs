@@ -9,6 +9,8 @@ internal sealed record CaptureState
 {
     public int Epoch { get; init; }
     public bool Fenced { get; init; }
+    /// <summary>A planned failover is moving the machine away.</summary>
+    public bool Frozen { get; init; }
     public long Incarnation { get; init; }
     /// <summary>No sequence at or below it is given out again, unless <see cref="CleanAt"/> says where the last run ended.</summary>
     public long Reserved { get; init; }

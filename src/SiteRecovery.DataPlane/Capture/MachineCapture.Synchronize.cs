@@ -225,13 +225,15 @@ public sealed partial class MachineCapture
         lock (_log)
         {
             var mode = _fenced ? CaptureMode.Fenced : _paused ? CaptureMode.Paused : !_accepting ? CaptureMode.Tracking : _consistent ? CaptureMode.Streaming : CaptureMode.Synchronizing;
+            var complete = _accepting && _consistent && _durableOrdinal >= _completeOrdinal;
             var elapsed = _walk is null ? 0 : _time.GetElapsedTime(_walkStarted).TotalSeconds;
             var rate = elapsed > 0 ? _progressDone / elapsed : 0;
             var progress = new SynchronizationProgress(_progressTotal, _progressDone, _progressSent, rate,
                 rate > 0 ? TimeSpan.FromSeconds(Math.Max(0, _progressTotal - _progressDone) / rate) : null);
             return new CaptureStatus(mode, Epoch, _connected, new(_newest), new(_durableSequence),
                 dirty, progress, _reason,
-                Interlocked.Read(ref _bytesShipped), Interlocked.Read(ref _bytesResent), _lastError, _accepting && _consistent && _durableOrdinal >= _completeOrdinal);
+                Interlocked.Read(ref _bytesShipped), Interlocked.Read(ref _bytesResent), _lastError, complete,
+                _synchronizationRequested || _reason is not null || mode == CaptureMode.Synchronizing || (mode == CaptureMode.Streaming && !complete));
         }
     }
 }

@@ -17,6 +17,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     private readonly CaptureSignal _signal = new();
     private readonly string _statePath;
     private CaptureState _state;
+    private readonly bool _isNew;
     private long _newest, _tickets, _losses, _lostTicks;
     private int _marking;
     private bool _accepting;
@@ -29,8 +30,10 @@ public sealed partial class MachineCapture : IAsyncDisposable
         _ring = new CaptureRing(options.BufferBytes, options.BufferWrites);
         _statePath = Path.Combine(options.StateFolder, "capture.json");
         var stored = CaptureState.TryLoad(files, _statePath);
-        _state = stored is not null && stored.Epoch >= options.Epoch.Value ? stored : (stored ?? new CaptureState()) with { Epoch = options.Epoch.Value, Fenced = false, Durable = 0 };
-        (_newest, _fenced, _paused) = (_state.CleanAt ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Paused);
+        _state = stored is not null && stored.Epoch >= options.Epoch.Value ? stored : (stored ?? new CaptureState()) with { Epoch = options.Epoch.Value, Fenced = false, Frozen = false, Durable = 0 };
+        _isNew = stored is null;
+        if (_isNew && options.ForkedAt is { } fork) _state = _state with { Reserved = fork.Value };
+        (_newest, _fenced, _frozen, _paused) = (_state.CleanAt ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Frozen, _state.Paused);
         (_synchronizationRequested, _durableSequence) = (_state.Synchronizing, _state.Durable);
         _reserved = _newest + options.SequencesReserved;
         _reserveAt = _newest + options.SequencesReserved / 2;
@@ -48,8 +51,8 @@ public sealed partial class MachineCapture : IAsyncDisposable
         var capture = new MachineCapture(options, files, time);
         foreach (var disk in options.Disks)
         {
-            var bitmap = BitmapFile.Open(files, Path.Combine(options.StateFolder, $"disk-{disk.Geometry.Index}.bitmap"), disk.Geometry.SizeBytes, bootId);
-            capture._disks.Add(new SplitDisk(capture, disk.Geometry, files.Open(disk.Path, FileOpening.ReadWrite), bitmap));
+            var bitmap = BitmapFile.Open(files, Path.Combine(options.StateFolder, $"disk-{disk.Geometry.Index}.bitmap"), disk.Geometry.SizeBytes, bootId, startsClean: capture._isNew && options.ForkedAt is not null);
+            capture._disks.Add(new SplitDisk(capture, disk.Geometry, disk.File ?? files.Open(disk.Path, FileOpening.ReadWrite), bitmap));
             if (bitmap.LostReason is not null) capture._reason = bitmap.LostReason;
             else if (!bitmap.Unsynced.None) capture._reason ??= "writes before the restart are not known to be durable at the target";
         }
@@ -58,9 +61,10 @@ public sealed partial class MachineCapture : IAsyncDisposable
         return Task.FromResult(capture);
     }
 
-    /// <summary>Durable before it returns; from then on no write is taken.</summary>
+    /// <summary>Durable before it returns; from then on no write is taken. The fence of an epoch that this capture has left behind means an earlier life of it.</summary>
     public async Task FenceAsync(Epoch epoch, CancellationToken stop = default)
     {
+        if (_state.Epoch > epoch.Value) return;
         _fenced = true;
         while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue))) await Task.Delay(TimeSpan.FromMilliseconds(1), stop).ConfigureAwait(false);
         Save(s => s with { Fenced = true, Epoch = Math.Max(s.Epoch, epoch.Value), Durable = 0 });
@@ -124,6 +128,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     internal void ThrowIfFenced()
     {
         if (_fenced) throw new ReadOnlyDeviceException($"machine {_options.Machine} is fenced: its epoch is over");
+        if (_frozen) throw new ReadOnlyDeviceException($"machine {_options.Machine} is frozen: a planned failover moves it to the other site");
     }
 
     internal long NextTicket() => Interlocked.Increment(ref _tickets);

@@ -25,7 +25,7 @@ public sealed class SplitDisk : IBlockDevice
 
     public DiskGeometry Geometry { get; }
     public long SizeBytes => Geometry.SizeBytes;
-    public bool ReadOnly => _machine.IsFenced;
+    public bool ReadOnly => _machine.IsFenced || _machine.IsFrozen;
     internal IBlockFile File { get; }
     internal BitmapFile Bitmap { get; }
     /// <summary>Synchronized in this incarnation, not yet durable at the target.</summary>

@@ -16,6 +16,8 @@ namespace SiteRecovery.DataPlane.Transport;
 [JsonDerivedType(typeof(TakePoint), "takePoint")]
 [JsonDerivedType(typeof(InspectDisk), "inspectDisk")]
 [JsonDerivedType(typeof(ListDisks), "listDisks")]
+[JsonDerivedType(typeof(ReportTail), "reportTail")]
+[JsonDerivedType(typeof(TailRanges), "tailRanges")]
 [JsonDerivedType(typeof(StatusHeard), "statusHeard")]
 public abstract record AgentMessage;
 
@@ -47,6 +49,10 @@ public sealed record MachineStatus
     public bool Fenced { get; init; }
     public bool Paused { get; init; }
     public string? Error { get; init; }
+    /// <summary>What keeps a drain from going on.</summary>
+    public string? DrainWaitsFor { get; init; }
+    /// <summary>Set once a drain is complete: the root hash of all disks at <see cref="NewestSequence"/>, which is durable at the target.</summary>
+    public string? DrainedHash { get; init; }
 }
 
 public sealed record DiskStatus(int Index, string Name, long SizeBytes, string? CaptureUri, string? Error);
@@ -56,6 +62,10 @@ public sealed record DiskStatus(int Index, string Name, long SizeBytes, string? 
 public sealed record CommandDone(string Id, string? Error = null, string? Result = null) : AgentMessage;
 
 public sealed record DiskInspected(string Id, string Path, long SizeBytes, string? Error = null) : AgentMessage;
+
+/// <summary>A part of a machine's tail: disk index, offset and length of each range, one after the other. Bytes.</summary>
+/// <param name="Newest">The last sequence that the machine gave out.</param>
+public sealed record TailRanges(string Id, string Machine, int Epoch, long Newest, IReadOnlyList<long> Numbers) : AgentMessage;
 
 public sealed record DiskFound(string Path, long SizeBytes);
 
@@ -81,6 +91,12 @@ public sealed record ProtectMachine : AgentMessage
     public bool Full { get; init; }
     /// <summary>After a lost stream the agent mends the difference by itself.</summary>
     public bool ResynchronizeAutomatically { get; init; } = true;
+    /// <summary>Within an epoch an order with a lower one is late, and passed over.</summary>
+    public int Round { get; init; }
+    /// <summary>Planned failover: take no write any more, send the rest, then tell the root hash. False again: take writes again.</summary>
+    public bool Drain { get; init; }
+    /// <summary>The epoch in which this protection began: under another one the bitmaps say nothing. 0: <see cref="Epoch"/>.</summary>
+    public int Protection { get; init; }
 }
 
 public sealed record FenceMachine(string Id, string Machine, int Epoch) : AgentMessage;
@@ -90,6 +106,9 @@ public sealed record ReleaseMachine(string Id, string Machine, int Epoch) : Agen
 
 /// <param name="Kind">crash-consistent or application-consistent.</param>
 public sealed record TakePoint(string Id, string Machine, string? Label, string Kind) : AgentMessage;
+
+/// <summary>What a fenced machine wrote that may not have reached the target. Answered with <see cref="TailRanges"/>, then <see cref="CommandDone"/>.</summary>
+public sealed record ReportTail(string Id, string Machine) : AgentMessage;
 
 public sealed record InspectDisk(string Id, string Path) : AgentMessage;
 

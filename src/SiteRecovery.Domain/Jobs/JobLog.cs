@@ -28,8 +28,9 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
     public JobLog Done(JobId id, string action, DateTimeOffset at) => Start(id, action, at, (action, true)).Complete(action, at, id);
 
     /// <summary>The effect is there: completes the step wherever it is open, also in a job that had ended without it.</summary>
-    public JobLog Complete(string step, DateTimeOffset at, JobId? only = null) => Change(step, at, only, s =>
-        s.Status == JobStatus.Running ? s with { Status = JobStatus.Succeeded, At = at } : s);
+    /// <param name="detail">What was seen; null leaves what is said of it.</param>
+    public JobLog Complete(string step, DateTimeOffset at, JobId? only = null, string? detail = null) => Change(step, at, only, s =>
+        s.Status == JobStatus.Running ? s with { Status = JobStatus.Succeeded, At = at, Detail = detail ?? s.Detail } : s);
 
     /// <summary>The step is being tried again, or (permanent) has failed for good.</summary>
     public JobLog Fail(string step, DateTimeOffset at, string reason, bool permanent) => Change(step, at, null, s =>
@@ -38,6 +39,13 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
 
     /// <summary>What was still running is overtaken by something else.</summary>
     public JobLog CancelRunning(DateTimeOffset at, string by) => new([.. Jobs.Select(job => job.IsFinished || RunsBeside(job) ? job : Cancelled(job, at, by))]);
+
+    /// <summary>A failover that was rolled back has failed, and says what that leaves.</summary>
+    public JobLog FailRunning(DateTimeOffset at, string reason, string outcome) => new([.. Jobs.Select(job => job.IsFinished || RunsBeside(job) ? job : Cancelled(job, at, "") with
+    {
+        Status = JobStatus.Failed,
+        Error = $"{reason} {outcome}",
+    })]);
 
     private static Job Cancelled(Job job, DateTimeOffset at, string by) => job with
     {

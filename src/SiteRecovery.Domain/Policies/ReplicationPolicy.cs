@@ -17,6 +17,7 @@ public sealed record PolicyProblem(string Setting, string Problem, string Remedy
 /// <param name="CopyFrequency">Null: continuous. Otherwise how often a host-tracked source is copied.</param>
 /// <param name="ApplicationConsistentEvery">Null: none are made.</param>
 /// <param name="RetentionBytesMax">Null: the window alone decides.</param>
+/// <param name="CommitAfter">How long after the replica has started a failover commits itself; null: an operator commits.</param>
 /// <param name="Compression">"zstd", "lz4" or "none".</param>
 public sealed record ReplicationPolicy(
     TimeSpan RpoThreshold,
@@ -26,7 +27,8 @@ public sealed record ReplicationPolicy(
     TimeSpan RetentionWindow,
     long? RetentionBytesMax,
     string Compression,
-    ResynchronizationWindow ResynchronizationWindow)
+    ResynchronizationWindow ResynchronizationWindow,
+    TimeSpan? CommitAfter = null)
 {
     public static ReplicationPolicy Default { get; } = new(
         RpoThreshold: TimeSpan.FromSeconds(30),
@@ -64,6 +66,8 @@ public sealed record ReplicationPolicy(
             yield return new("retention.window", "It is shorter than the time between two points, so that no point would be kept.", "Lengthen the window, or make points more often.");
         if (RetentionBytesMax is < RetentionBytesMaxLeast)
             yield return new("retention.maxBytes", $"{RetentionBytesMax} bytes are too few.", "Choose at least 1 GiB, or leave it out.");
+        if (CommitAfter is { } commit && (commit < TimeSpan.FromMinutes(1) || commit > TimeSpan.FromDays(30)))
+            yield return new("commitAfter", $"{commit} is out of range.", "Choose 1m to 30d, or leave it out to commit by hand.");
         if (Compression is not ("zstd" or "lz4" or "none"))
             yield return new("compression", $"'{Compression}' is unknown.", "Choose 'zstd', 'lz4' or 'none'.");
         if (CrashConsistentEvery > RpoThreshold || CopyFrequency > RpoThreshold)

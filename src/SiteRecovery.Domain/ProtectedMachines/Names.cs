@@ -32,6 +32,7 @@ public static class StepNames
 {
     public const string InitialReplication = "initial-replication";
     public const string Resynchronization = "resynchronization";
+    public const string DrainSource = "drain-source";
 
     /// <summary>The steps that wait for a kind of work.</summary>
     public static ImmutableArray<string> Of(string work) => work switch

@@ -13,17 +13,23 @@ namespace SiteRecovery.Domain.ProtectedMachines;
 ///        │ source is active)      ▼      │                ▼  │       Required ────────► Resynchronizing
 ///        └───────────────────── Paused ──┴─────────────  Paused ─────── resume ────────►  │ ▲  │
 ///                                                                                         └─┘ divergence
-///   Protected │ Paused │ ResynchronizationRequired │ Resynchronizing
+///   Protected │ Paused │ ResynchronizationRequired │ Resynchronizing │ ReverseReplicating
 ///        │ unplanned-failover
 ///        ▼                       replica served                        commit
 ///   UnplannedFailoverInProgress ────────────────► FailoverCommitPending ──────► FailedOver
-///        ├─▲ unplanned-failover again, after it failed for good
-///        └──◄ change-recovery-point, from FailoverCommitPending: the same again from another point, in an epoch of its own
+///        ├─▲ unplanned-failover again, after it failed      │ ▲                   │ reverse-replicate
+///        │                    change-recovery-point: the ◄──┤ │                   ▼
+///        │                    same from another point       │ │           ReverseReplicating ──► Protected,
+///        │                                                  │ │                      complete    direction swapped
+///        └────► Resynchronizing ◄───────────────────────────┘ │
+///                    ▲            cancel-failover             │ replica served
+///                    │                                        │
+///   Protected ──► PlannedFailoverInProgress ──────────────────┘
+///        ▲  planned-failover   │
+///        └─────────────────────┘ cancel-failover, or a step that cannot be confirmed; once the target's epoch is open, through Resynchronizing
 ///
-///   A test failover is no phase: it runs beside any that has a point (<see cref="TestRun"/>).
-///
-///   Not reachable yet: PlannedFailoverInProgress (Protected → FailoverCommitPending)
-///                      ReverseReplicating        (FailedOver → Protected, direction swapped)
+///   A test failover is no phase: it runs beside any that has a point (<see cref="TestRun"/>). Which way the machine is replicated is none either:
+///   after a reverse replication the source is the replica that was failed over to (<see cref="ReplicaSource"/>).
 /// </code>
 /// </summary>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "$type")]
@@ -56,14 +62,27 @@ public abstract record Phase
 
     /// <param name="Full">Every block is compared: nothing was known to differ when it was asked for.</param>
     public sealed record Resynchronizing(bool Full = false) : Phase;
-    public sealed record PlannedFailoverInProgress : Phase;
+
+    /// <summary>Drain, verify, open the epoch, start the replica: in this order, each seen to be done before the next.</summary>
+    /// <param name="Deadline">What is not done by then is rolled back.</param>
+    /// <param name="Drained">Where the drained source stands, and the root hash of its disks; null until then.</param>
+    /// <param name="Point">The target's point that has the same hash; null until it was compared.</param>
+    public sealed record PlannedFailoverInProgress(DateTimeOffset Deadline, DrainedSource? Drained = null, RecoveryPoint? Point = null, bool EpochIsOpen = false) : Phase;
 
     /// <param name="Failure">Why it failed for good; null while it goes on.</param>
     public sealed record UnplannedFailoverInProgress(RecoveryPoint Point, bool EpochIsOpen, string? Failure = null) : Phase;
-    public sealed record FailoverCommitPending(RecoveryPoint Point) : Phase;
+
+    /// <param name="CommitAt">When the policy commits it; null: an operator does.</param>
+    public sealed record FailoverCommitPending(RecoveryPoint Point, DateTimeOffset? CommitAt = null) : Phase;
     public sealed record FailedOver(RecoveryPoint Point) : Phase;
-    public sealed record ReverseReplicating : Phase;
+
+    /// <param name="Full">Every block is compared, because the old source cannot be asked what it wrote.</param>
+    /// <param name="TailIsKnown">What the old source wrote beyond the fork is marked at the new source.</param>
+    public sealed record ReverseReplicating(bool Full = false, bool TailIsKnown = false) : Phase;
 }
 
 [JsonConverter(typeof(JsonStringEnumConverter<ResumeTo>))]
 public enum ResumeTo { InitialReplication, Protected, Resynchronizing }
+
+/// <param name="RootHash">64 hex digits over all disks of the machine.</param>
+public sealed record DrainedSource(Sequence At, string RootHash);

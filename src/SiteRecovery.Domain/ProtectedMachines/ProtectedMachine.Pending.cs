@@ -19,22 +19,34 @@ public sealed partial record ProtectedMachine
         Phase.Unprotected { StoreRemovalPending: true } => [new RemoveStore(Id, Epoch, Required.TargetSite, Required.TargetNode)],
         Phase.Unprotected => [],
         Phase.InitialReplication => [Hold(), Replicate(synchronize: true)],
-        Phase.Protected => [Hold(), Replicate()],
-        Phase.Paused => [Hold(), Replicate(paused: true)],
+        Phase.Protected => [Hold(), Replicate(), .. Source()],
+        Phase.Paused or Phase.ResynchronizationRequired or Phase.Resynchronizing when Continuation is not null => [Continue(), .. Source()],
+        Phase.Paused => [Hold(), Replicate(paused: true), .. Source()],
         // The target's prefix ends before the divergence; nothing may be appended until it is mended.
-        Phase.ResynchronizationRequired => [Hold(), Replicate(paused: true)],
-        Phase.Resynchronizing p => [Hold(), Replicate(synchronize: true, full: p.Full)],
+        Phase.ResynchronizationRequired => [Hold(), Replicate(paused: true), .. Source()],
+        Phase.Resynchronizing p => [Hold(), Replicate(synchronize: true, full: p.Full), .. Source()],
+        Phase.PlannedFailoverInProgress { Drained: null } => [Hold(), Replicate(drain: true), .. Source()],
+        Phase.PlannedFailoverInProgress { Point: null, Drained: { } drained } =>
+            [Hold(), Replicate(drain: true), .. Source(), new VerifyTarget(Id, Epoch, drained, Required.TargetSite, Required.TargetNode)],
+        Phase.PlannedFailoverInProgress { Point: { } point, EpochIsOpen: false } => [Hold(), Open(point)],
+        Phase.PlannedFailoverInProgress { Point: { } point } => [Hold(), Serve(point)],
         Phase.UnplannedFailoverInProgress { Failure: not null } => [Hold()],
-        Phase.UnplannedFailoverInProgress { EpochIsOpen: false } p => [Hold(), new OpenEpoch(Id, Epoch, p.Point, Required.TargetSite, Required.TargetNode)],
+        Phase.UnplannedFailoverInProgress { EpochIsOpen: false } p => [Hold(), Open(p.Point)],
         Phase.UnplannedFailoverInProgress p => [Hold(), Serve(p.Point)],
         Phase.FailoverCommitPending p => [Hold(), Serve(p.Point)],
         Phase.FailedOver p => [Hold(), Serve(p.Point)],
+        // Until it is fenced the old source may write on, and its tail grow.
+        Phase.ReverseReplicating when Fence is not null => Source(),
+        Phase.ReverseReplicating { TailIsKnown: false } => [.. Source(), TakeBack()],
+        Phase.ReverseReplicating when Continuation is not null => [.. Source(), Continue()],
+        Phase.ReverseReplicating p => [.. Source(), Hold(), Replicate(synchronize: true, full: p.Full)],
         _ => throw new UnreachableException($"{nameof(Pending)} has no case for {Phase.Name}"),
     };
 
     private IEnumerable<Work> PendingBesidePhase()
     {
-        if (Fence is { } fence) yield return new FenceSource(Id, fence.Epoch, fence.Agent, fence.SourceSite);
+        if (Fence is { Replica: { } replica } lost) yield return new FenceReplica(Id, lost.Epoch, replica.Layer, lost.SourceSite, replica.Node);
+        else if (Fence is { } fence) yield return new FenceSource(Id, fence.Epoch, fence.Agent, fence.SourceSite);
         foreach (var agent in AgentsToRelease) yield return new ReleaseAgent(Id, Epoch, agent);
     }
 
@@ -42,9 +54,19 @@ public sealed partial record ProtectedMachine
 
     private HoldStore Hold() => new(Id, StoreEpoch, Required.Disks, Required.TargetSite, Required.Policy, Required.TargetNode);
 
-    private ServeReplica Serve(RecoveryPoint point) => new(Id, Epoch, point, Required.TargetSite, Required.TargetNode);
+    private OpenEpoch Open(RecoveryPoint point) => new(Id, Epoch, point, Required.TargetSite, Required.TargetNode);
 
-    private ReplicateFrom Replicate(bool paused = false, bool synchronize = false, bool full = false) => new(
+    private ServeReplica Serve(RecoveryPoint point) => new(Id, Epoch, point, Required.TargetSite, Required.TargetNode, Epoch);
+
+    /// <summary>A source that is a replica is served at its own site for as long as it is the source.</summary>
+    private ImmutableArray<Work> Source() => Required.Replica is { } replica
+        ? [new ServeReplica(Id, Epoch, replica.Point, Required.SourceSite, replica.Node, replica.Layer)] : [];
+
+    private ContinueStore Continue() => new(Id, Epoch, Continuation!, SourceStoppedAt ?? Sequence.None, Required.Disks, Required.TargetSite, Required.TargetNode);
+
+    private TakeBackTail TakeBack() => new(Id, Epoch, Required.Agent, Required.Loser, Required.TargetSite, Required.Replica!, Required.SourceSite);
+
+    private ReplicateFrom Replicate(bool paused = false, bool synchronize = false, bool full = false, bool drain = false) => new(
         Id, Epoch, Required.Agent, Required.Disks, Required.SourceSite, Required.TargetSite, Required.Policy, paused, synchronize, Round,
-        full, Required.TargetNode);
+        full, Required.TargetNode, drain, Required.Since, Required.Replica);
 }

@@ -8,14 +8,6 @@ using SiteRecovery.Domain.Vaults;
 
 namespace SiteRecovery.Domain.ProtectedMachines;
 
-/// <summary>What is replicated, from where to where, and how.</summary>
-public sealed record Protection(
-    AgentName Agent, SiteName SourceSite, SiteName TargetSite, ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy,
-    string? TargetNode = null);
-
-/// <summary>The source that has not yet confirmed that its epoch is over.</summary>
-public sealed record UnconfirmedFence(Epoch Epoch, AgentName Agent, SiteName SourceSite);
-
 public sealed record WorkProblem(string Work, string Reason, bool Permanent, DateTimeOffset Since);
 
 /// <summary>An operator command that was carried out; the same id again gets the same answer.</summary>
@@ -36,7 +28,16 @@ public sealed partial record ProtectedMachine(MachineId Id)
     /// <summary>The epoch the target's store is known to be in; behind <see cref="Epoch"/> while a failover opens the next.</summary>
     public Epoch StoreEpoch { get; init; } = new(0);
 
-    /// <summary>Counts synchronizations within the machine's life.</summary>
+    /// <summary>The epoch in which the source wrote before the last failover.</summary>
+    public Epoch SourceEpoch { get; init; } = new(0);
+
+    /// <summary>The last write of the fenced source; null while it is not known.</summary>
+    public Sequence? SourceStoppedAt { get; init; }
+
+    /// <summary>What the target's store must go on from before anything can be sent to it; null: nothing stands in the way.</summary>
+    public StoreContinuation? Continuation { get; init; }
+
+    /// <summary>Counts synchronizations and drains within the machine's life.</summary>
     public int Round { get; init; }
     public Protection? Protection { get; init; }
     public UnconfirmedFence? Fence { get; init; }
@@ -73,13 +74,18 @@ public sealed partial record ProtectedMachine(MachineId Id)
         FailoverStarted e => FailingOver(e),
         FailoverEpochOpened e => (this with
         {
-            Phase = Expect<Phase.UnplannedFailoverInProgress>(e) with { EpochIsOpen = true },
+            Phase = Phase switch
+            {
+                Phase.UnplannedFailoverInProgress p => p with { EpochIsOpen = true },
+                Phase.PlannedFailoverInProgress p => p with { EpochIsOpen = true },
+                _ => throw Broken(e),
+            },
             StoreEpoch = e.Epoch,
             Jobs = Jobs.Complete(WorkKind.OpenEpoch, e.At),
         }).Without(WorkKind.OpenEpoch),
         ReplicaStarted e => (this with
         {
-            Phase = new Phase.FailoverCommitPending(Expect<Phase.UnplannedFailoverInProgress>(e).Point),
+            Phase = new Phase.FailoverCommitPending(StartingReplica ?? throw Broken(e), e.At + Protection?.Policy.CommitAfter),
             Exports = e.Exports,
             Jobs = Jobs.Complete(WorkKind.ServeReplica, e.At),
         }).Without(WorkKind.ServeReplica),
@@ -89,7 +95,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
             Phase = new Phase.FailedOver(Expect<Phase.FailoverCommitPending>(e).Point),
             Jobs = Jobs.Done(JobId.Of(Id, e.Cause), MachineActions.Commit, e.At),
         },
-        SourceFenceConfirmed e => (this with { Fence = null, Jobs = Jobs.Complete(WorkKind.FenceSource, e.At) }).Without(WorkKind.FenceSource),
+        SourceFenceConfirmed e => (this with { Fence = null, SourceStoppedAt = e.Newest, Jobs = Jobs.Complete(WorkKind.FenceSource, e.At) }).Without(WorkKind.FenceSource),
         ProtectionDisabled e => Disabled(e),
         AgentReleaseConfirmed e => (this with
         {
@@ -108,6 +114,14 @@ public sealed partial record ProtectedMachine(MachineId Id)
         TestFailoverServed e => TestServed(e),
         TestCleanupStarted e => CleanupStarted(e),
         TestFailoverRemoved e => TestRemoved(e),
+        PlannedFailoverStarted e => PlannedStarted(e),
+        SourceDrainConfirmed e => Drained(e),
+        TargetVerificationConfirmed e => Verified(e),
+        PlannedFailoverRolledBack e => RolledBack(e),
+        FailoverCancelled e => Cancelled(e),
+        StoreContinuationConfirmed e => StoreContinues(e),
+        ReverseReplicationStarted e => Reversing(e),
+        TailTakenBack e => TailTaken(e),
         _ => throw new UnreachableException($"{nameof(Apply)} has no case for {happened.GetType().Name}"),
     };
 
@@ -116,10 +130,13 @@ public sealed partial record ProtectedMachine(MachineId Id)
         Phase = new Phase.InitialReplication(),
         Epoch = e.Epoch,
         StoreEpoch = e.Epoch,
+        SourceEpoch = e.Epoch,
+        SourceStoppedAt = null,
+        Continuation = null,
         Round = e.Round,
         Fence = null,
         Exports = [],
-        Protection = new Protection(e.Agent, e.SourceSite, e.TargetSite, e.Disks, e.PolicyName, e.Policy, e.TargetNode),
+        Protection = new Protection(e.Agent, e.SourceSite, e.TargetSite, e.Disks, e.PolicyName, e.Policy, e.TargetNode, e.Epoch),
         AgentsToRelease = AgentsToRelease.Remove(e.Agent),
         Problems = [],
         Jobs = Jobs.CancelRunning(e.At, "a new protection").Start(
@@ -153,24 +170,10 @@ public sealed partial record ProtectedMachine(MachineId Id)
             // The first synchronization sends everything anyway: it only starts again, under its new round.
             Phase.InitialReplication or Phase.Paused { ResumesTo: ResumeTo.InitialReplication } => Phase,
             Phase.Paused => new Phase.Paused(ResumeTo.Resynchronizing),
+            Phase.ReverseReplicating => Phase,
             _ => new Phase.ResynchronizationRequired(e.Reason),
         },
     };
-
-    private ProtectedMachine FailingOver(FailoverStarted e)
-    {
-        var protection = Protection ?? throw Broken(e);
-        return Carry(e, MachineActions.UnplannedFailover) with
-        {
-            Phase = new Phase.UnplannedFailoverInProgress(e.Point, EpochIsOpen: false),
-            Epoch = e.Epoch,
-            Fence = new UnconfirmedFence(e.Epoch, protection.Agent, protection.SourceSite),
-            Problems = [],
-            Jobs = Jobs.CancelRunning(e.At, "an unplanned failover").Start(
-                JobId.Of(Id, e.Cause), MachineActions.UnplannedFailover, e.At,
-                (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true), (WorkKind.FenceSource, false)),
-        };
-    }
 
     private ProtectedMachine Disabled(ProtectionDisabled e)
     {
@@ -195,6 +198,14 @@ public sealed partial record ProtectedMachine(MachineId Id)
             ? machine with { Phase = failing with { Failure = $"{e.Work}: {e.Reason}" } }
             : machine;
     }
+
+    /// <summary>The point whose replica is being started; null where none is.</summary>
+    private RecoveryPoint? StartingReplica => Phase switch
+    {
+        Phase.UnplannedFailoverInProgress { EpochIsOpen: true, Failure: null } p => p.Point,
+        Phase.PlannedFailoverInProgress { EpochIsOpen: true } p => p.Point,
+        _ => null,
+    };
 
     private ResumeTo Interrupted() => Phase switch
     {

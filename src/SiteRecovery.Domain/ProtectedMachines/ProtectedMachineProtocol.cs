@@ -49,10 +49,21 @@ public sealed record TestFailover(MachineId Machine, CommandId Id, RecoveryPoint
 /// <param name="Test">Null: all that run.</param>
 /// <param name="Notes">What was seen, for the record of the drill.</param>
 public sealed record TestFailoverCleanup(MachineId Machine, CommandId Id, string? Test = null, string? Notes = null) : OperatorCommand(Machine, Id);
-public sealed record PlannedFailover(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
+
+/// <param name="Patience">What is not done after so long is rolled back.</param>
+public sealed record PlannedFailover(MachineId Machine, CommandId Id, TimeSpan? Patience = null) : OperatorCommand(Machine, Id)
+{
+    public static TimeSpan PatienceDefault { get; } = TimeSpan.FromMinutes(10);
+    public static TimeSpan PatienceMin { get; } = TimeSpan.FromSeconds(5);
+    public static TimeSpan PatienceMax { get; } = TimeSpan.FromHours(24);
+}
+
 public sealed record ChangeRecoveryPoint(MachineId Machine, CommandId Id, RecoveryPoint Point) : OperatorCommand(Machine, Id);
 public sealed record CancelFailover(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
-public sealed record ReverseReplicate(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
+
+/// <param name="TargetNode">The master target of the old site that is to hold the store; null: its first, or the one that holds one already.</param>
+/// <param name="Full">Compare every block: the old source cannot be asked what it wrote, or its disks are gone.</param>
+public sealed record ReverseReplicate(MachineId Machine, CommandId Id, string? TargetNode = null, bool Full = false) : OperatorCommand(Machine, Id);
 
 /// <summary>
 /// The data plane says that an effect is there, or why not. Always accepted; one that no longer matters changes nothing,
@@ -67,9 +78,32 @@ public sealed record SynchronizationCompleted(MachineId Machine, CommandId Id, E
 /// <param name="Round">Of the <see cref="ReplicateFrom"/> under way; a report of an earlier round is old news.</param>
 public sealed record DivergenceReported(MachineId Machine, CommandId Id, Epoch Epoch, int Round, string Reason) : DataPlaneReport(Machine, Id);
 
+/// <summary>A planned failover's source waits for something.</summary>
+public sealed record DrainWaits(MachineId Machine, CommandId Id, Epoch Epoch, int Round, string Reason) : DataPlaneReport(Machine, Id);
+
+/// <summary>The source takes no writes, all of them are durable at the target, and this is the root hash of its disks.</summary>
+public sealed record SourceDrained(MachineId Machine, CommandId Id, Epoch Epoch, int Round, DrainedSource Source) : DataPlaneReport(Machine, Id);
+
+/// <param name="Point">The target's point that has the source's hash.</param>
+public sealed record TargetVerified(MachineId Machine, CommandId Id, Epoch Epoch, RecoveryPoint Point, string RootHash) : DataPlaneReport(Machine, Id);
+
+/// <summary>Source and target stand at the same write and differ all the same.</summary>
+public sealed record TargetDiffers(MachineId Machine, CommandId Id, Epoch Epoch, string RootHash, string Reason) : DataPlaneReport(Machine, Id);
+
+/// <summary>The store of a side that lost goes on in the epoch of the side that won.</summary>
+/// <param name="Kept">What the losing side had, as a recovery point; null where it had nothing of its own.</param>
+public sealed record StoreContinued(MachineId Machine, CommandId Id, Epoch Epoch, RecoveryPoint? Kept) : DataPlaneReport(Machine, Id);
+
+/// <summary>What the old source wrote beyond the fork is marked at the new source, which will compare it.</summary>
+public sealed record TailMarked(MachineId Machine, CommandId Id, Epoch Epoch, Sequence Newest, int Ranges, long Bytes) : DataPlaneReport(Machine, Id);
+
+/// <summary>Nothing happened but time; what has a deadline is looked at.</summary>
+public sealed record TimePassed(MachineId Machine, CommandId Id) : DataPlaneReport(Machine, Id);
+
 public sealed record EpochOpened(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
 public sealed record ReplicaServed(MachineId Machine, CommandId Id, Epoch Epoch, ImmutableArray<DiskExport> Exports) : DataPlaneReport(Machine, Id);
-public sealed record SourceFenced(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
+/// <param name="Newest">The last write of the source; null where it is not known.</param>
+public sealed record SourceFenced(MachineId Machine, CommandId Id, Epoch Epoch, Sequence? Newest = null) : DataPlaneReport(Machine, Id);
 public sealed record TestServed(MachineId Machine, CommandId Id, string Test, ImmutableArray<DiskExport> Exports) : DataPlaneReport(Machine, Id);
 public sealed record TestRemoved(MachineId Machine, CommandId Id, string Test) : DataPlaneReport(Machine, Id);
 public sealed record StoreRemoved(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
@@ -118,6 +152,14 @@ public sealed record MachineJobs(MachineId Machine, ImmutableArray<Job> Jobs);
 [JsonDerivedType(typeof(TestFailoverServed), "test-failover-served")]
 [JsonDerivedType(typeof(TestCleanupStarted), "test-cleanup-started")]
 [JsonDerivedType(typeof(TestFailoverRemoved), "test-failover-removed")]
+[JsonDerivedType(typeof(PlannedFailoverStarted), "planned-failover-started")]
+[JsonDerivedType(typeof(SourceDrainConfirmed), "source-drain-confirmed")]
+[JsonDerivedType(typeof(TargetVerificationConfirmed), "target-verification-confirmed")]
+[JsonDerivedType(typeof(PlannedFailoverRolledBack), "planned-failover-rolled-back")]
+[JsonDerivedType(typeof(FailoverCancelled), "failover-cancelled")]
+[JsonDerivedType(typeof(StoreContinuationConfirmed), "store-continuation-confirmed")]
+[JsonDerivedType(typeof(ReverseReplicationStarted), "reverse-replication-started")]
+[JsonDerivedType(typeof(TailTakenBack), "tail-taken-back")]
 public abstract record MachineEvent(DateTimeOffset At, CommandId Cause);
 
 public sealed record ProtectionEnabled(
@@ -140,7 +182,7 @@ public sealed record ReplicaStarted(DateTimeOffset At, CommandId Cause, Immutabl
 public sealed record ReplicaMoved(DateTimeOffset At, CommandId Cause, ImmutableArray<DiskExport> Exports) : MachineEvent(At, Cause);
 
 public sealed record FailoverCommitted(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
-public sealed record SourceFenceConfirmed(DateTimeOffset At, CommandId Cause, Epoch Epoch) : MachineEvent(At, Cause);
+public sealed record SourceFenceConfirmed(DateTimeOffset At, CommandId Cause, Epoch Epoch, Sequence? Newest = null) : MachineEvent(At, Cause);
 public sealed record ProtectionDisabled(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
 public sealed record AgentReleaseConfirmed(DateTimeOffset At, CommandId Cause, AgentName Agent) : MachineEvent(At, Cause);
 public sealed record StoreRemovalConfirmed(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
@@ -154,3 +196,24 @@ public sealed record TestFailoverStarted(DateTimeOffset At, CommandId Cause, Rec
 public sealed record TestFailoverServed(DateTimeOffset At, CommandId Cause, string Test, ImmutableArray<DiskExport> Exports) : MachineEvent(At, Cause);
 public sealed record TestCleanupStarted(DateTimeOffset At, CommandId Cause, ImmutableArray<string> Tests, string Notes) : MachineEvent(At, Cause);
 public sealed record TestFailoverRemoved(DateTimeOffset At, CommandId Cause, string Test) : MachineEvent(At, Cause);
+
+public sealed record PlannedFailoverStarted(DateTimeOffset At, CommandId Cause, int Round, DateTimeOffset Deadline) : MachineEvent(At, Cause);
+public sealed record SourceDrainConfirmed(DateTimeOffset At, CommandId Cause, DrainedSource Source) : MachineEvent(At, Cause);
+
+/// <param name="Epoch">Opened next, at the point.</param>
+public sealed record TargetVerificationConfirmed(DateTimeOffset At, CommandId Cause, RecoveryPoint Point, Epoch Epoch) : MachineEvent(At, Cause);
+
+/// <summary>Before the target's epoch: the source takes writes again and nothing else has changed.</summary>
+/// <param name="Reason">Null: an operator cancelled it.</param>
+public sealed record PlannedFailoverRolledBack(DateTimeOffset At, CommandId Cause, int Round, string? Reason) : MachineEvent(At, Cause);
+
+/// <summary>The source goes on in an epoch of its own, and what was written to the replica is only kept as a point.</summary>
+/// <param name="Reason">Null: an operator cancelled it.</param>
+public sealed record FailoverCancelled(DateTimeOffset At, CommandId Cause, Epoch Epoch, int Round, string? Reason) : MachineEvent(At, Cause);
+
+public sealed record StoreContinuationConfirmed(DateTimeOffset At, CommandId Cause, Epoch Epoch, RecoveryPoint? Kept) : MachineEvent(At, Cause);
+public sealed record ReverseReplicationStarted(DateTimeOffset At, CommandId Cause, int Round, string? TargetNode, bool Full) : MachineEvent(At, Cause);
+
+/// <param name="Newest">The last write of the old source.</param>
+/// <param name="Bytes">Of the ranges that it may have written beyond the fork.</param>
+public sealed record TailTakenBack(DateTimeOffset At, CommandId Cause, Sequence Newest, int Ranges, long Bytes) : MachineEvent(At, Cause);

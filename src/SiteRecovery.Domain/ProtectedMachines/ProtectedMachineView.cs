@@ -22,8 +22,8 @@ public sealed record ProtectedMachineView(
         // While a failover is in progress nobody may write: the old epoch is over, the replica does not run yet.
         SiteName? active = machine.Phase switch
         {
-            Phase.Unprotected or Phase.UnplannedFailoverInProgress => null,
-            Phase.FailoverCommitPending or Phase.FailedOver or Phase.ReverseReplicating => protection?.TargetSite,
+            Phase.Unprotected or Phase.UnplannedFailoverInProgress or Phase.PlannedFailoverInProgress { Drained: not null } => null,
+            Phase.FailoverCommitPending or Phase.FailedOver => protection?.TargetSite,
             _ => protection?.SourceSite,
         };
         return new(
@@ -31,12 +31,13 @@ public sealed record ProtectedMachineView(
             protection is null ? null : $"{protection.SourceSite}->{protection.TargetSite}",
             protection?.SourceSite, protection?.TargetSite, machine.Epoch.Value, protection?.Agent, protection?.PolicyName,
             protection?.Disks ?? [], machine.Exports, point?.Id, point is null ? null : machine.Fence is null,
-            Transitions.Allowed(machine.Phase, machine.Tests.Length > 0));
+            Transitions.Allowed(machine.Phase, machine.Circumstances));
     }
 
     private static RecoveryPoint? PointOf(Phase phase) => phase switch
     {
         Phase.UnplannedFailoverInProgress p => p.Point,
+        Phase.PlannedFailoverInProgress p => p.Point,
         Phase.FailoverCommitPending p => p.Point,
         Phase.FailedOver p => p.Point,
         _ => null,

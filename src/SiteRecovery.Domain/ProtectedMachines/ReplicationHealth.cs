@@ -9,9 +9,11 @@ namespace SiteRecovery.Domain.ProtectedMachines;
 /// <param name="MeasuredAt">When the store was last asked; null if it never was.</param>
 /// <param name="AgentConnected">Null when not known.</param>
 /// <param name="SourceFailure">Why the agent cannot capture the machine; null while it can.</param>
+/// <param name="OldSourceClients">How many have the disks of the fenced source open.</param>
 /// <param name="StoreFailure">Why the target's store takes no writes; null while it does.</param>
 public sealed record ReplicationMeasurement(
-    DateTimeOffset? NewestConsistentAt, DateTimeOffset? MeasuredAt, bool? AgentConnected, string? StoreFailure = null, string? SourceFailure = null)
+    DateTimeOffset? NewestConsistentAt, DateTimeOffset? MeasuredAt, bool? AgentConnected, string? StoreFailure = null, string? SourceFailure = null,
+    int OldSourceClients = 0)
 {
     public static ReplicationMeasurement None { get; } = new(null, null, null);
 }
@@ -56,14 +58,14 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
             return new(HealthStatus.Unprotected, null, null, [.. OfProblems(machine)]);
         }
         var replicates = machine.Phase is Phase.InitialReplication or Phase.Protected or Phase.Paused
-            or Phase.ResynchronizationRequired or Phase.Resynchronizing;
+            or Phase.ResynchronizationRequired or Phase.Resynchronizing or Phase.ReverseReplicating or Phase.PlannedFailoverInProgress { Point: null };
         var fresh = measured.MeasuredAt is { } at && now - at <= MeasurementAgeMax;
         var rpo = replicates && fresh ? now - measured.NewestConsistentAt : null;
         var clocksDisagree = rpo < -ClockSkewMax;
         if (clocksDisagree) rpo = null;
         if (rpo < TimeSpan.Zero) rpo = TimeSpan.Zero;
 
-        var reasons = OfPhase(machine).Concat(OfProblems(machine)).Concat(OfTests(machine, now)).ToList();
+        var reasons = OfPhase(machine).Concat(OfProblems(machine)).Concat(OfTests(machine, now)).Concat(OfOldSource(machine, measured)).ToList();
         if (replicates)
         {
             if (measured.AgentConnected == false) reasons.Add(new("agentDisconnected", HealthSeverity.Warning,
@@ -92,7 +94,7 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
             yield return new("rpoUnknown", HealthSeverity.Warning, "The target's store is not being measured.", "Check the master target and its connection to this node.");
             yield break;
         }
-        if (machine.Phase is Phase.InitialReplication) yield break;
+        if (machine.Phase is Phase.InitialReplication or Phase.ReverseReplicating) yield break;
         if (measured.NewestConsistentAt is null)
         {
             yield return new("noConsistentPoint", HealthSeverity.Critical, "The target holds no consistent point.", "Resynchronize; until then the machine cannot fail over.");
@@ -117,10 +119,19 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
         Phase.ResynchronizationRequired p => [new("resynchronizationRequired", HealthSeverity.Critical, p.Reason, "Resynchronize; older points can still be failed over to.")],
         Phase.Resynchronizing => [new("resynchronizing", HealthSeverity.Warning, "A resynchronization is under way; only older points are consistent.", "Wait until it completes.")],
         Phase.UnplannedFailoverInProgress { Failure: { } failure } => [new("failoverFailed", HealthSeverity.Critical, failure, "Repeat the unplanned failover, with another point if need be.")],
+        Phase.PlannedFailoverInProgress => [new("plannedFailover", HealthSeverity.Warning, "A planned failover is in progress: the machine is being stopped and moved.", "Wait until its job has ended, or cancel it.")],
+        Phase.ReverseReplicating => [new("reverseReplicating", HealthSeverity.Warning, "The reverse replication is not complete; the machine has no current replica.", "Wait until it completes.")],
         Phase.FailoverCommitPending => [new("commitPending", HealthSeverity.Warning, "The replica runs and the failover is not committed.", "Look at the replica, then commit.")],
         Phase.FailedOver => [new("notReplicating", HealthSeverity.Warning, "The machine runs at the target without a replica of its own.", "Start reverse replication when the old site is back.")],
         _ => [],
     };
+
+    // Its writes are refused; but whoever uses it there believes to be on the machine.
+    private static IEnumerable<HealthReason> OfOldSource(ProtectedMachine machine, ReplicationMeasurement measured) =>
+        measured.OldSourceClients > 0 && machine.Phase is Phase.UnplannedFailoverInProgress or Phase.FailoverCommitPending or Phase.FailedOver
+            ? [new("splitBrainSuspected", HealthSeverity.Critical, $"The old machine runs at {machine.Protection!.SourceSite} beside its replica: it has its disks open, and its writes are refused.",
+                "Shut it down; what it wrote after the failover's point is taken back by the reverse replication. To keep it instead of the replica, cancel the failover before the commit.")]
+            : [];
 
     private static IEnumerable<HealthReason> OfTests(ProtectedMachine machine, DateTimeOffset now) => machine.Tests
         .Where(t => now - t.StartedAt > TestRun.ForgottenAfter)

@@ -7,31 +7,28 @@ namespace SiteRecovery.Domain.ProtectedMachines;
 /// <param name="Code">A <see cref="RefusalCode"/>; null when allowed, as are reason and remedy.</param>
 public sealed record ActionAvailability(string Action, bool Allowed, string? Code = null, string? Reason = null, string? Remedy = null);
 
+/// <summary>What beside the phase decides on what is allowed.</summary>
+/// <param name="TestRuns">A test failover runs beside the phase.</param>
+/// <param name="FromReplica">The machine has been failed over and reversed: its source is a replica.</param>
+public readonly record struct Circumstances(bool TestRuns, bool FromReplica);
+
 /// <summary>
 /// THE table: state × action → allowed, or why not and what to do. Refusals, the API, greyed buttons and the CLI's hints
 /// all read it; Transitions.approved.md in the tests shows the whole of it.
 /// </summary>
 public static class Transitions
 {
-    /// <summary>Actions this version cannot carry out in any state. The one place that says so.</summary>
-    public static ImmutableArray<string> NotYetSupported { get; } =
-        [Act.PlannedFailover, Act.CancelFailover, Act.ReverseReplicate];
+    public static ImmutableArray<ActionAvailability> Allowed(Phase phase, Circumstances beside) => [.. Act.All.Select(action => Of(phase, action, beside))];
 
-    public static ImmutableArray<ActionAvailability> Allowed(Phase phase, bool testRuns) => [.. Act.All.Select(action => Of(phase, action, testRuns))];
+    public static ImmutableArray<string> AllowedNames(Phase phase, Circumstances beside) => [.. Allowed(phase, beside).Where(a => a.Allowed).Select(a => a.Action)];
 
-    public static ImmutableArray<string> AllowedNames(Phase phase, bool testRuns) => [.. Allowed(phase, testRuns).Where(a => a.Allowed).Select(a => a.Action)];
-
-    /// <param name="testRuns">A test failover runs beside the phase.</param>
-    public static ActionAvailability Of(Phase phase, string action, bool testRuns)
+    public static ActionAvailability Of(Phase phase, string action, Circumstances beside)
     {
-        if (NotYetSupported.Contains(action))
-        {
-            return new(action, false, RefusalCode.NotYetSupported, $"This version cannot carry out '{action}' yet.", "Use one of the allowed actions.");
-        }
         var refusal = action switch
         {
             Act.Enable => Enable(phase),
-            Act.Disable when testRuns => ("A test failover runs on the retention store that disabling would remove.", "Clean the test failover up first."),
+            Act.Disable when beside.FromReplica => ("The machine runs on disks that a master target serves out of its retention store.", "Keep the protection for as long as the replica is the machine."),
+            Act.Disable when beside.TestRuns => ("A test failover runs on the retention store that disabling would remove.", "Clean the test failover up first."),
             Act.Disable => Disable(phase),
             Act.Pause => Pause(phase),
             Act.Resume => Resume(phase),
@@ -39,7 +36,11 @@ public static class Transitions
             Act.UnplannedFailover => UnplannedFailover(phase),
             Act.Commit => Commit(phase),
             Act.TestFailover => TestFailover(phase),
-            Act.TestFailoverCleanup => testRuns ? ((string, string)?)null : ("No test failover runs.", "Nothing needs to be done."),
+            Act.ReverseReplicate when beside.TestRuns => ("A test failover runs on the store beside the replica.", "Clean the test failover up first."),
+            Act.PlannedFailover => PlannedFailover(phase),
+            Act.CancelFailover => CancelFailover(phase),
+            Act.ReverseReplicate => ReverseReplicate(phase),
+            Act.TestFailoverCleanup => beside.TestRuns ? ((string, string)?)null : ("No test failover runs.", "Nothing needs to be done."),
             Act.ChangeRecoveryPoint => ChangeRecoveryPoint(phase),
             _ => throw new ArgumentOutOfRangeException(nameof(action), action, "no such action"),
         };
@@ -69,6 +70,7 @@ public static class Transitions
         Phase.InitialReplication or Phase.Protected or Phase.Resynchronizing => null,
         Phase.Paused => ("Replication is paused already.", "Resume it when it should go on."),
         Phase.ResynchronizationRequired => ("Nothing is being sent until a resynchronization starts.", "Resynchronize first; that can be paused."),
+        Phase.ReverseReplicating => ReverseRuns,
         _ => NoDelta(phase),
     };
 
@@ -76,7 +78,7 @@ public static class Transitions
     {
         Phase.Paused => null,
         Phase.ResynchronizationRequired => ("Replication is not paused; source and target have diverged.", "Resynchronize."),
-        Phase.InitialReplication or Phase.Protected or Phase.Resynchronizing => ("Replication is not paused.", "Nothing needs to be done."),
+        Phase.InitialReplication or Phase.Protected or Phase.Resynchronizing or Phase.ReverseReplicating => ("Replication is not paused.", "Nothing needs to be done."),
         _ => NoDelta(phase),
     };
 
@@ -85,19 +87,53 @@ public static class Transitions
         Phase.Protected or Phase.ResynchronizationRequired => null,
         Phase.InitialReplication => ("The initial replication is still under way and compares every block anyway.", "Wait until it completes."),
         Phase.Resynchronizing => ("A resynchronization is under way already.", "Wait until it completes."),
+        Phase.ReverseReplicating => ReverseRuns,
         Phase.Paused => ("Replication is paused.", "Resume first; a resynchronization that has become necessary starts with it."),
         _ => NoDelta(phase),
     };
 
     private static (string, string)? UnplannedFailover(Phase phase) => phase switch
     {
-        Phase.Protected or Phase.ResynchronizationRequired or Phase.Resynchronizing => null,
+        Phase.Protected or Phase.ResynchronizationRequired or Phase.Resynchronizing or Phase.ReverseReplicating => null,
         Phase.Paused { ResumesTo: not ResumeTo.InitialReplication } => null,
         Phase.UnplannedFailoverInProgress { Failure: not null } => null,
         Phase.Unprotected => NotProtected,
         Phase.InitialReplication or Phase.Paused => NoPointYet,
         Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress => FailoverRuns,
         _ => ("The machine has failed over already.", "Its replica is at the target; see its exports."),
+    };
+
+    private static (string, string)? PlannedFailover(Phase phase) => phase switch
+    {
+        Phase.Protected => null,
+        Phase.Unprotected => NotProtected,
+        Phase.InitialReplication or Phase.Paused { ResumesTo: ResumeTo.InitialReplication } => NoPointYet,
+        Phase.Paused => ("Replication is paused, so that the target lacks writes.", "Resume, and wait until the machine is protected."),
+        Phase.ResynchronizationRequired => ("Source and target have diverged.", "Resynchronize first; if the source is lost, start an unplanned failover."),
+        Phase.Resynchronizing => ("A resynchronization is under way.", "Wait until it completes; if the source is lost, start an unplanned failover."),
+        Phase.ReverseReplicating => ReverseRuns,
+        Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress => FailoverRuns,
+        _ => ("The machine has failed over already.", "Commit, and reverse the replication; then it can be moved back."),
+    };
+
+    private static (string, string)? CancelFailover(Phase phase) => phase switch
+    {
+        Phase.PlannedFailoverInProgress or Phase.FailoverCommitPending or Phase.UnplannedFailoverInProgress { Failure: not null } => null,
+        Phase.Unprotected => NotProtected,
+        Phase.UnplannedFailoverInProgress => FailoverRuns,
+        Phase.FailedOver => ("The failover is committed.", "Reverse the replication, then move the machine back with a planned failover."),
+        Phase.ReverseReplicating => ("The failover is committed, and the replication reversed.", "Wait until it completes, then move the machine back with a planned failover."),
+        _ => ("There is no failover to cancel.", "Nothing needs to be done."),
+    };
+
+    private static (string, string)? ReverseReplicate(Phase phase) => phase switch
+    {
+        Phase.FailedOver => null,
+        Phase.Unprotected => NotProtected,
+        Phase.FailoverCommitPending => ("The failover is not committed.", "Commit it first."),
+        Phase.ReverseReplicating => ReverseRuns,
+        Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress => FailoverRuns,
+        _ => ("The machine has not failed over.", "Fail over and commit first."),
     };
 
     private static (string, string)? Commit(Phase phase) => phase switch
@@ -113,6 +149,7 @@ public static class Transitions
     {
         Phase.Unprotected => NotProtected,
         Phase.InitialReplication or Phase.Paused { ResumesTo: ResumeTo.InitialReplication } => NoPointYet,
+        Phase.ReverseReplicating => ReverseRuns,
         _ => null,
     };
 
@@ -129,6 +166,8 @@ public static class Transitions
     private static (string, string) NoPointYet => ("The target has no consistent point until the initial replication completes.", "Let the initial replication complete.");
 
     private static (string, string) NotProtected => ("The machine is not protected.", "Enable protection first.");
+
+    private static (string, string) ReverseRuns => ("The reverse replication is under way.", "Wait until it completes.");
 
     private static (string, string) FailoverRuns => ("A failover is in progress.", "Wait until its job has ended.");
 

@@ -21,6 +21,10 @@ namespace SiteRecovery.Domain.Results;
 [JsonDerivedType(typeof(RemoveStore), WorkKind.RemoveStore)]
 [JsonDerivedType(typeof(ServeTest), WorkKind.ServeTest)]
 [JsonDerivedType(typeof(RemoveTest), WorkKind.RemoveTest)]
+[JsonDerivedType(typeof(VerifyTarget), WorkKind.VerifyTarget)]
+[JsonDerivedType(typeof(ContinueStore), WorkKind.ContinueStore)]
+[JsonDerivedType(typeof(FenceReplica), WorkKind.FenceReplica)]
+[JsonDerivedType(typeof(TakeBackTail), WorkKind.TakeBackTail)]
 public abstract record Work(MachineId Machine, Epoch Epoch)
 {
     /// <summary>Stable name, one of <see cref="WorkKind"/>; what <see cref="WorkFailed"/> and job steps call it.</summary>
@@ -47,6 +51,10 @@ public static class WorkKind
     public const string RemoveStore = "remove-store";
     public const string ServeTest = "serve-test";
     public const string RemoveTest = "remove-test";
+    public const string VerifyTarget = "verify-target";
+    public const string ContinueStore = "continue-store";
+    public const string FenceReplica = "fence-replica";
+    public const string TakeBackTail = "take-back-tail";
 }
 
 /// <summary>
@@ -55,10 +63,14 @@ public static class WorkKind
 /// </summary>
 /// <param name="Full">Compares every block, not only those known to differ.</param>
 /// <param name="TargetNode">The master target that holds the store; null: the target site's first.</param>
-/// <param name="Round">Counts synchronizations, so that a late report of an earlier one cannot end a later one.</param>
+/// <param name="Round">Counts synchronizations, so that a late report of an earlier one cannot end a later one, and drains, so that a late order cannot end one.</param>
+/// <param name="Drain">Take no write any more, send the rest, then report <see cref="SourceDrained"/>.</param>
+/// <param name="Protection">The epoch in which this protection began.</param>
+/// <param name="Replica">Set when the source is no agent's but a replica that was failed over to.</param>
 public sealed record ReplicateFrom(
     MachineId Machine, Epoch Epoch, AgentName Agent, ImmutableArray<DiskSpec> Disks, SiteName SourceSite, SiteName TargetSite,
-    ReplicationPolicy Policy, bool Paused, bool Synchronize, int Round, bool Full = false, string? TargetNode = null) : Work(Machine, Epoch)
+    ReplicationPolicy Policy, bool Paused, bool Synchronize, int Round, bool Full = false, string? TargetNode = null,
+    bool Drain = false, Epoch Protection = default, ReplicaSource? Replica = null) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.Replicate;
 
@@ -67,7 +79,7 @@ public sealed record ReplicateFrom(
         other is not null && Machine == other.Machine && Epoch == other.Epoch && Agent == other.Agent
         && SourceSite == other.SourceSite && TargetSite == other.TargetSite && Policy == other.Policy
         && Paused == other.Paused && Synchronize == other.Synchronize && Round == other.Round
-        && Full == other.Full && TargetNode == other.TargetNode && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
+        && Full == other.Full && Drain == other.Drain && Protection == other.Protection && Replica == other.Replica && TargetNode == other.TargetNode && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
 
     public override int GetHashCode() => HashCode.Combine(Machine, Epoch, Agent, Paused, Synchronize, Round, Disks.Length);
 }
@@ -94,7 +106,8 @@ public sealed record OpenEpoch(MachineId Machine, Epoch Epoch, RecoveryPoint Poi
 }
 
 /// <summary>Serve the machine's disks as of <paramref name="Point"/>, writable into <paramref name="Epoch"/>. Reports <see cref="ReplicaServed"/>, also when addresses change.</summary>
-public sealed record ServeReplica(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite, string? TargetNode = null)
+/// <param name="Layer">Names the layer that its writes are in: the epoch in which it was first served.</param>
+public sealed record ServeReplica(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite, string? TargetNode, Epoch Layer)
     : Work(Machine, Epoch), IAtMasterTarget
 {
     public override string Kind => WorkKind.ServeReplica;
@@ -133,4 +146,50 @@ public sealed record RemoveTest(MachineId Machine, string Test, RecoveryPoint Po
     : Work(Machine, Point.Epoch), IAtMasterTarget
 {
     public override string Kind => WorkKind.RemoveTest;
+}
+
+/// <summary>Compare the target with the drained source. Reports <see cref="TargetVerified"/> or <see cref="TargetDiffers"/>.</summary>
+public sealed record VerifyTarget(MachineId Machine, Epoch Epoch, DrainedSource Source, SiteName TargetSite, string? TargetNode = null)
+    : Work(Machine, Epoch), IAtMasterTarget
+{
+    public override string Kind => WorkKind.VerifyTarget;
+}
+
+/// <summary>
+/// The store of a side that lost goes on in <paramref name="Epoch"/>, from where it ended in the epoch that was its own; what differs from the
+/// winning side is for the synchronization that follows. Reports <see cref="StoreContinued"/>.
+/// </summary>
+/// <param name="Continuation">What it goes on from.</param>
+/// <param name="Newest">The last write of a source whose disks become the store's base.</param>
+public sealed record ContinueStore(
+    MachineId Machine, Epoch Epoch, StoreContinuation Continuation, Sequence Newest, ImmutableArray<DiskSpec> Disks, SiteName TargetSite, string? TargetNode = null)
+    : Work(Machine, Epoch), IAtMasterTarget
+{
+    public override string Kind => WorkKind.ContinueStore;
+
+    public bool Equals(ContinueStore? other) =>
+        other is not null && Machine == other.Machine && Epoch == other.Epoch && Continuation == other.Continuation && Newest == other.Newest
+        && TargetSite == other.TargetSite && TargetNode == other.TargetNode && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
+
+    public override int GetHashCode() => HashCode.Combine(Machine, Epoch, Continuation, TargetSite);
+}
+
+/// <summary>Withdraw a replica whose epoch ended with the start of <paramref name="Epoch"/>. Reports <see cref="SourceFenced"/>.</summary>
+public sealed record FenceReplica(MachineId Machine, Epoch Epoch, Epoch Layer, SiteName TargetSite, string? TargetNode = null) : Work(Machine, Epoch), IAtMasterTarget
+{
+    // To the machine and its jobs it is the same, whichever source is fenced.
+    public override string Kind => WorkKind.FenceSource;
+}
+
+/// <summary>
+/// Mark at the new source, the replica, what the old source wrote beyond the fork: known to the store beside the replica as far as it arrived there,
+/// and else to the old source. Reports <see cref="TailMarked"/>.
+/// </summary>
+/// <param name="Loser">The old source where it was a replica; else it was the agent's.</param>
+/// <param name="LoserSite">Where the old source is.</param>
+/// <param name="Replica">The new source, at <paramref name="ReplicaSite"/>.</param>
+public sealed record TakeBackTail(
+    MachineId Machine, Epoch Epoch, AgentName Agent, ReplicaSource? Loser, SiteName LoserSite, ReplicaSource Replica, SiteName ReplicaSite) : Work(Machine, Epoch)
+{
+    public override string Kind => WorkKind.TakeBackTail;
 }

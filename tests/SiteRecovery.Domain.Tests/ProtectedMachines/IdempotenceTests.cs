@@ -113,6 +113,7 @@ public sealed class IdempotenceTests
             .Concat(new Story().Protected().Paused().Resumed().Disabled().StoreGone().AgentGone().Events)
             .Concat(new Story().Protected().TestStarted().TestServed().TestCleanedUp().TestGone().Events)
             .Concat(new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served().When(new ChangeRecoveryPoint(Story.Vm1, new("p"), Story.Point)).Events)
+            .Concat(new Story().Protected().PlannedStarted().Cancelled().Events)
             .Select(e => e.GetType()).Append(typeof(ReplicaMoved)).ToHashSet();
         Assert.Equal(named, seen);
     }

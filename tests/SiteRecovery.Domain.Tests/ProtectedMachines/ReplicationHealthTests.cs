@@ -56,7 +56,7 @@ public sealed class ReplicationHealthTests
         foreach (var (name, tell) in Story.EveryState)
         {
             var status = Health(tell(), 5).Status;
-            if (name is "Protected" or "Protected (test failover runs)" or "UnplannedFailoverInProgress") Assert.Equal(HealthStatus.Healthy, status);
+            if (name is "Protected" or "Protected (test failover runs)" or "Protected (from a replica)" or "UnplannedFailoverInProgress") Assert.Equal(HealthStatus.Healthy, status);
             else Assert.NotEqual(HealthStatus.Healthy, status);
         }
     }
@@ -87,7 +87,7 @@ public sealed class ReplicationHealthTests
 
         var over = View(new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served());
         Assert.Equal((Story.Target, "e1-s42", false, 2), (over.ActiveSite, over.FailoverPoint, over.SourceFenced, over.Epoch));
-        Assert.Equal(["test-failover", "change-recovery-point", "commit"], over.AllowedActions.Where(a => a.Allowed).Select(a => a.Action));
+        Assert.Equal(["test-failover", "change-recovery-point", "commit", "cancel-failover"], over.AllowedActions.Where(a => a.Allowed).Select(a => a.Action));
         Assert.All(over.AllowedActions.Where(a => !a.Allowed), a => Assert.NotNull(a.Reason));
         Assert.Contains("\"critical\"", JsonSerializer.Serialize(View(new Story().Protected(Story.ManualPolicy).Diverged())), StringComparison.Ordinal);
     }

@@ -20,6 +20,8 @@ internal sealed class Story
     public static readonly ImmutableArray<DiskSpec> Disks = [new(0, "root", "/disks/root", 1 << 20, "nbd"), new(1, "data", "/disks/data", 1 << 20, "nbd")];
     public static readonly ImmutableArray<DiskExport> Exports = [new(0, "nbd://lyon:1/vm1-0"), new(1, "nbd://lyon:1/vm1-1")];
 
+    public static readonly DrainedSource Drain = new(new Sequence(42), new string('a', 64));
+
     private int _ids;
 
     public ProtectedMachine State { get; private set; } = ProtectedMachine.New(Vm1);
@@ -53,6 +55,22 @@ internal sealed class Story
     public Story Fenced() => When(new SourceFenced(Vm1, NextId(), State.Epoch));
     public Story Served() => When(new ReplicaServed(Vm1, NextId(), State.Epoch, Exports));
     public Story Failed(string work, bool permanent, string reason = "no route") => When(new WorkFailed(Vm1, NextId(), State.Epoch, work, reason, permanent));
+    public Story PlannedStarted(TimeSpan? patience = null) => When(new PlannedFailover(Vm1, NextId(), patience));
+    public Story Drained() => When(new SourceDrained(Vm1, NextId(), State.Epoch, State.Round, Drain));
+    public Story Verified() => When(new TargetVerified(Vm1, NextId(), State.Epoch, Point, Drain.RootHash));
+    public Story Cancelled() => When(new CancelFailover(Vm1, NextId()));
+    public Story Reversed(bool full = false) => When(new ReverseReplicate(Vm1, NextId(), Full: full));
+    public Story TailMarked() => When(new TailMarked(Vm1, NextId(), State.Epoch, new Sequence(50), 3, 3 << 16));
+    public Story StoreContinued(RecoveryPoint? kept = null) => When(new StoreContinued(Vm1, NextId(), State.Epoch, kept));
+    public Story After(TimeSpan passed)
+    {
+        Now += passed;
+        return When(new TimePassed(Vm1, NextId()));
+    }
+
+    /// <summary>Failed over, committed, reversed: the machine runs at the target and is protected towards its old source.</summary>
+    public Story Turned() => FailedOverTo(Point).EpochOpened().Served().Fenced().Committed().Reversed().TailMarked().StoreContinued().Synchronized();
+
     public Story TestStarted() => When(new TestFailover(Vm1, NextId(), Point));
     public Story TestServed() => When(new TestServed(Vm1, NextId(), State.Tests[^1].Id, Exports));
     public Story TestCleanedUp(string? notes = null) => When(new TestFailoverCleanup(Vm1, NextId(), null, notes));
@@ -87,6 +105,15 @@ internal sealed class Story
         ("UnplannedFailoverInProgress (failed)", () => new Story().Protected().FailedOverTo(Point).Failed(WorkKind.OpenEpoch, permanent: true)),
         ("FailoverCommitPending", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served()),
         ("Protected (test failover runs)", () => new Story().Protected().TestStarted()),
+        ("PlannedFailoverInProgress (draining)", () => new Story().Protected().PlannedStarted()),
+        ("PlannedFailoverInProgress (verifying)", () => new Story().Protected().PlannedStarted().Drained()),
+        ("PlannedFailoverInProgress (opening)", () => new Story().Protected().PlannedStarted().Drained().Verified()),
+        ("PlannedFailoverInProgress (starting)", () => new Story().Protected().PlannedStarted().Drained().Verified().EpochOpened()),
+        ("Resynchronizing (after a cancel)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Cancelled()),
+        ("ReverseReplicating", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed().Reversed()),
+        ("ReverseReplicating (synchronizing)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Fenced().Committed().Reversed().TailMarked().StoreContinued()),
+        ("Protected (from a replica)", () => new Story().Protected().Turned()),
+        ("FailedOver (test failover runs)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed().TestStarted()),
         ("FailedOver", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed()),
     ];
 

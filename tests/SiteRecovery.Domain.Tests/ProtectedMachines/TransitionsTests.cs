@@ -42,7 +42,7 @@ public sealed class TransitionsTests
             Assert.Same(before, story.State);
             Assert.Equal(before.Phase.Name, story.Refusal.State);
             Assert.Equal((availability.Code, availability.Reason, availability.Remedy), (story.Refusal.Code, story.Refusal.Reason, story.Refusal.Remedy));
-            Assert.Equal(Transitions.AllowedNames(before.Phase, before.Tests.Length > 0).AsEnumerable(), story.Refusal.AllowedActions.AsEnumerable());
+            Assert.Equal(Transitions.AllowedNames(before.Phase, before.Circumstances).AsEnumerable(), story.Refusal.AllowedActions.AsEnumerable());
         }
     }
 
@@ -58,30 +58,27 @@ public sealed class TransitionsTests
         Assert.All(Story.EveryState, s => Assert.StartsWith(s.Tell().State.Phase.Name, s.Name, StringComparison.Ordinal));
     }
 
-    private static IEnumerable<ActionAvailability> AllowedIn(ProtectedMachine machine) => Transitions.Allowed(machine.Phase, machine.Tests.Length > 0);
+    private static IEnumerable<ActionAvailability> AllowedIn(ProtectedMachine machine) => Transitions.Allowed(machine.Phase, machine.Circumstances);
 
     private static string Matrix()
     {
         var text = new StringBuilder("# State × action\n\nWritten by TransitionsTests with APPROVE=1; read the diff, do not edit.\n\n");
-        var unsupported = Transitions.NotYetSupported;
-        var actions = MachineActions.All.Except(unsupported).ToArray();
-        text.Append("Not yet supported in any state: ").AppendJoin(", ", unsupported).Append(".\n\n| state |");
+        var actions = MachineActions.All;
+        text.Append("| state |");
         foreach (var action in actions) text.Append(' ').Append(action).Append(" |");
         text.Append("\n|---|").Insert(text.Length, "---|", actions.Length).Append('\n');
-        var states = Story.EveryState.Select(s => (s.Name, s.Tell().State.Phase, Tests: s.Tell().State.Tests.Length > 0))
-            .Append(("PlannedFailoverInProgress", new Phase.PlannedFailoverInProgress(), false))
-            .Append(("ReverseReplicating", new Phase.ReverseReplicating(), false)).ToArray();
-        foreach (var (name, phase, tests) in states)
+        var states = Story.EveryState.Select(s => (s.Name, s.Tell().State.Phase, s.Tell().State.Circumstances)).ToArray();
+        foreach (var (name, phase, beside) in states)
         {
             text.Append("| ").Append(name).Append(" |");
-            foreach (var action in actions) text.Append(Transitions.Of(phase, action, tests).Allowed ? " yes |" : " – |");
+            foreach (var action in actions) text.Append(Transitions.Of(phase, action, beside).Allowed ? " yes |" : " – |");
             text.Append('\n');
         }
         text.Append("\n## Refusals\n");
-        foreach (var (name, phase, tests) in states)
+        foreach (var (name, phase, beside) in states)
         {
             text.Append("\n### ").Append(name).Append("\n\n");
-            foreach (var a in Transitions.Allowed(phase, tests).Where(a => !a.Allowed && a.Code != RefusalCode.NotYetSupported))
+            foreach (var a in Transitions.Allowed(phase, beside).Where(a => !a.Allowed))
                 text.Append("- `").Append(a.Action).Append("`: ").Append(a.Reason).Append(" → ").Append(a.Remedy).Append('\n');
         }
         return text.ToString();

@@ -1,0 +1,76 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Capture;
+
+/// <summary>A range of a disk, in bytes.</summary>
+public readonly record struct DiskRange(ushort Disk, long Offset, long Length);
+
+/// <content>The ends of an epoch: drained for a planned failover, or left with a tail that the other side must take back.</content>
+public sealed partial class MachineCapture
+{
+    private volatile bool _frozen;
+
+    public bool IsFrozen => _frozen;
+
+    /// <summary>From here on no write is taken, while what is there still flows to the target. Durable before it returns: a restart stays frozen, until <see cref="Unfreeze"/>.</summary>
+    public async Task FreezeAsync(CancellationToken stop)
+    {
+        _frozen = true;
+        while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue))) await Task.Delay(TimeSpan.FromMilliseconds(1), _time, stop).ConfigureAwait(false);
+        foreach (var disk in _disks) disk.File.Flush();
+        Save(s => s with { Frozen = true });
+    }
+
+    /// <summary>The planned failover was rolled back: the source takes writes again.</summary>
+    public void Unfreeze()
+    {
+        Save(s => s with { Frozen = false });
+        _frozen = false;
+    }
+
+    /// <summary>The newest write, once the machine is frozen and all of it is durable at the target; null before that.</summary>
+    public Sequence? DrainedAt()
+    {
+        lock (_log)
+            return _frozen && !_fenced && _accepting && _consistent && _ring.Count == 0 && _durableSequence >= _newest && _durableOrdinal >= _completeOrdinal
+                ? new Sequence(_newest) : null;
+    }
+
+    public Task<string> RootHashAsync(CancellationToken stop) => RootHash.OfAsync(_disks.Select(d => (d.Geometry.Index, (IBlockDevice)d)), stop);
+
+    /// <summary>What a fenced machine wrote without knowing it durable at the target: with what arrived there after the fork, its tail.</summary>
+    /// <exception cref="InvalidOperationException">The machine is not fenced: its tail still grows.</exception>
+    public IReadOnlyList<DiskRange> NotKnownDurable()
+    {
+        if (!_fenced) throw new InvalidOperationException($"machine {_options.Machine} is not fenced");
+        var ranges = new List<DiskRange>();
+        foreach (var disk in _disks)
+        {
+            disk.Bitmap.Fold();
+            var (bits, none) = (disk.Bitmap.Unsynced, new BlockBits(null, 0, disk.Bitmap.Unsynced.Blocks));
+            for (var first = bits.Next(0, none); first >= 0; first = bits.Next(first, none))
+            {
+                var end = first + 1;
+                while (end < bits.Blocks && bits[end]) end++;
+                var offset = first * BitmapFile.BlockBytes;
+                ranges.Add(new DiskRange(disk.Geometry.Index, offset, Math.Min(end * BitmapFile.BlockBytes, disk.SizeBytes) - offset));
+                first = end;
+            }
+        }
+        return ranges;
+    }
+
+    /// <summary>Ranges in which the target is known to differ, though nothing was written there here: the next synchronization compares them. Durable when it returns.</summary>
+    public void MarkUnsynced(IReadOnlyCollection<DiskRange> ranges, string reason)
+    {
+        if (ranges.Count == 0) return;
+        lock (_log)
+        {
+            LoseStream(reason);
+            foreach (var range in ranges) MarkUnsynced(_disks.First(d => d.Geometry.Index == range.Disk), range.Offset, range.Length);
+        }
+        foreach (var disk in _disks) disk.Bitmap.Flush();
+        _signal.Set();
+    }
+}

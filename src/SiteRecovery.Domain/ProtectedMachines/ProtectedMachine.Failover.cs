@@ -1,0 +1,129 @@
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Jobs;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Domain.ProtectedMachines;
+
+/// <content>The failover family: to the target, back from there before the commit, and the swap of direction after it.</content>
+public sealed partial record ProtectedMachine
+{
+    private ProtectedMachine FailingOver(FailoverStarted e) => Carry(e, MachineActions.UnplannedFailover) with
+    {
+        Phase = new Phase.UnplannedFailoverInProgress(e.Point, EpochIsOpen: false),
+        Epoch = e.Epoch,
+        // A second attempt forks from what the source wrote, like the first.
+        SourceEpoch = Phase is Phase.UnplannedFailoverInProgress ? SourceEpoch : Epoch,
+        Fence = FenceOf(e.Epoch),
+        SourceStoppedAt = null,
+        Continuation = null,
+        Exports = [],
+        Problems = [],
+        Jobs = Jobs.CancelRunning(e.At, "an unplanned failover").Start(
+            JobId.Of(Id, e.Cause), MachineActions.UnplannedFailover, e.At,
+            (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true), (WorkKind.FenceSource, false)),
+    };
+
+    private ProtectedMachine PlannedStarted(PlannedFailoverStarted e) => (Carry(e, MachineActions.PlannedFailover) with
+    {
+        Phase = new Phase.PlannedFailoverInProgress(e.Deadline),
+        Round = e.Round,
+        Jobs = Jobs.CancelRunning(e.At, "a planned failover").Start(
+            JobId.Of(Id, e.Cause), MachineActions.PlannedFailover, e.At,
+            (StepNames.DrainSource, true), (WorkKind.VerifyTarget, true), (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true), (WorkKind.FenceSource, false)),
+    }).WithoutReplicationProblems();
+
+    private ProtectedMachine Drained(SourceDrainConfirmed e) => (this with
+    {
+        Phase = Expect<Phase.PlannedFailoverInProgress>(e) with { Drained = e.Source },
+        Jobs = Jobs.Complete(StepNames.DrainSource, e.At, detail: $"at write {e.Source.At}, root hash {e.Source.RootHash}"),
+    }).Without(StepNames.DrainSource);
+
+    private ProtectedMachine Verified(TargetVerificationConfirmed e)
+    {
+        var phase = Expect<Phase.PlannedFailoverInProgress>(e);
+        return (this with
+        {
+            Phase = phase with { Point = e.Point },
+            SourceEpoch = Epoch,
+            Epoch = e.Epoch,
+            Fence = FenceOf(e.Epoch),
+            SourceStoppedAt = null,
+            Jobs = Jobs.Complete(WorkKind.VerifyTarget, e.At, detail: $"{e.Point.Id} has the source's root hash {phase.Drained?.RootHash}: nothing is lost"),
+        }).Without(WorkKind.VerifyTarget);
+    }
+
+    private ProtectedMachine RolledBack(PlannedFailoverRolledBack e)
+    {
+        var jobs = Jobs.FailRunning(e.At, e.Reason ?? "Cancelled by an operator.", "The source runs on; nothing has changed.");
+        return CarryIfAsked(e, e.Reason) with
+        {
+            Phase = new Phase.Protected(),
+            Round = e.Round,
+            Problems = [],
+            Jobs = e.Reason is null ? jobs.Done(JobId.Of(Id, e.Cause), MachineActions.CancelFailover, e.At) : jobs,
+        };
+    }
+
+    private ProtectedMachine Cancelled(FailoverCancelled e)
+    {
+        var jobs = Jobs.FailRunning(e.At, e.Reason ?? "Cancelled by an operator.", "The source goes on in an epoch of its own.");
+        return CarryIfAsked(e, e.Reason) with
+        {
+            Phase = new Phase.Resynchronizing(),
+            Epoch = e.Epoch,
+            Round = e.Round,
+            Fence = null,
+            Exports = [],
+            Problems = [],
+            Continuation = new StoreContinuation(SourceEpoch, StoreEpoch > SourceEpoch ? StoreEpoch : null),
+            Jobs = jobs.Start(JobId.Of(Id, e.Cause), MachineActions.CancelFailover, e.At, (WorkKind.ContinueStore, true), (StepNames.Resynchronization, true)),
+        };
+    }
+
+    private ProtectedMachine StoreContinues(StoreContinuationConfirmed e) => (this with
+    {
+        StoreEpoch = e.Epoch,
+        Continuation = null,
+        Jobs = Jobs.Complete(WorkKind.ContinueStore, e.At, detail: e.Kept is { } kept ? $"what the losing side had is kept as {kept.Id}" : null),
+    }).Without(WorkKind.ContinueStore);
+
+    private ProtectedMachine Reversing(ReverseReplicationStarted e)
+    {
+        var failedOver = Expect<Phase.FailedOver>(e);
+        var before = Protection ?? throw Broken(e);
+        var after = before with
+        {
+            SourceSite = before.TargetSite,
+            TargetSite = before.SourceSite,
+            TargetNode = before.Replica?.Node ?? e.TargetNode,
+            Replica = new ReplicaSource(before.TargetNode, Epoch, failedOver.Point),
+            Loser = before.Replica,
+        };
+        (string, bool)[] fence = Fence is null ? [] : [(WorkKind.FenceSource, true)];
+        (string, bool)[] tail = e.Full ? [] : [(WorkKind.TakeBackTail, true)];
+        return Carry(e, MachineActions.ReverseReplicate) with
+        {
+            Phase = new Phase.ReverseReplicating(e.Full, TailIsKnown: e.Full),
+            Round = e.Round,
+            Protection = after,
+            Continuation = after.Loser is { } loser ? new StoreContinuation(loser.Layer, loser.Layer) : new StoreContinuation(SourceEpoch, FromDisks: true, MayStartEmpty: e.Full),
+            Problems = Problems.RemoveAll(p => p.Work != WorkKind.FenceSource),
+            Jobs = Jobs.CancelRunning(e.At, "a reverse replication").Start(
+                JobId.Of(Id, e.Cause), MachineActions.ReverseReplicate, e.At,
+                [.. fence, .. tail, (WorkKind.ContinueStore, true), (StepNames.Resynchronization, true)]),
+        };
+    }
+
+    private ProtectedMachine TailTaken(TailTakenBack e) => (this with
+    {
+        Phase = Expect<Phase.ReverseReplicating>(e) with { TailIsKnown = true },
+        SourceStoppedAt = e.Newest,
+        Jobs = Jobs.Complete(WorkKind.TakeBackTail, e.At, detail: e.Ranges == 0 ? "the old source wrote nothing beyond the fork"
+            : $"the old source may have written {e.Bytes} bytes in {e.Ranges} ranges beyond the fork"),
+    }).Without(WorkKind.TakeBackTail);
+
+    private UnconfirmedFence FenceOf(Epoch epoch) => new(epoch, Required.Agent, Required.SourceSite, Required.Replica);
+
+    // What the machine did by itself is no operator's command.
+    private ProtectedMachine CarryIfAsked(MachineEvent e, string? reason) => reason is null ? Carry(e, MachineActions.CancelFailover) : this;
+}

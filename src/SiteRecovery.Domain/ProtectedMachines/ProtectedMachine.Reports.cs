@@ -1,0 +1,133 @@
+using System.Globalization;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Domain.ProtectedMachines;
+
+/// <content>What the data plane says, and the clock.</content>
+public sealed partial record ProtectedMachine
+{
+    private Decision DecideReport(DataPlaneReport report, DateTimeOffset now)
+    {
+        var reply = new Accepted(Id, report.Id, null);
+        return report switch
+        {
+            SynchronizationCompleted r when IsCurrent(r.Epoch, r.Round) && IsSynchronizing =>
+                Decision.Accept(reply, new SynchronizationFinished(now, r.Id, r.Sequence)),
+            DivergenceReported r when IsCurrent(r.Epoch, r.Round) => Decision.Accept(reply, Divergence(r, now)),
+            DrainWaits r when IsDraining(r.Epoch, r.Round) && Problems.All(p => p.Work != StepNames.DrainSource || p.Reason != Bounded(r.Reason)) =>
+                Decision.Accept(reply, new WorkFailureNoted(now, r.Id, StepNames.DrainSource, Bounded(r.Reason), false)),
+            SourceDrained r when IsDraining(r.Epoch, r.Round) => Decision.Accept(reply, new SourceDrainConfirmed(now, r.Id, r.Source)),
+            TargetVerified r when IsVerifying(r.Epoch, r.RootHash) => Decision.Accept(reply, new TargetVerificationConfirmed(now, r.Id, r.Point, Epoch.Next())),
+            TargetDiffers r when IsVerifying(r.Epoch, r.RootHash) => Decision.Accept(reply, Differs(r, now)),
+            StoreContinued r when r.Epoch == Epoch && Continuation is not null => Decision.Accept(reply, new StoreContinuationConfirmed(now, r.Id, r.Epoch, r.Kept)),
+            TailMarked r when r.Epoch == Epoch && Fence is null && Phase is Phase.ReverseReplicating { TailIsKnown: false } =>
+                Decision.Accept(reply, new TailTakenBack(now, r.Id, r.Newest, r.Ranges, r.Bytes)),
+            TimePassed r => Decision.Accept(reply, Overdue(r, now)),
+            EpochOpened r when r.Epoch == Epoch && Phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false } or Phase.PlannedFailoverInProgress { Point: not null, EpochIsOpen: false } =>
+                Decision.Accept(reply, new FailoverEpochOpened(now, r.Id, r.Epoch)),
+            ReplicaServed r when r.Epoch == Epoch => Decision.Accept(reply, Served(r.Exports.IsDefault ? r with { Exports = [] } : r, now)),
+            SourceFenced r when Fence is { } fence && r.Epoch >= fence.Epoch =>
+                Decision.Accept(reply, new SourceFenceConfirmed(now, r.Id, r.Epoch, r.Newest)),
+            TestServed r when Tests.Any(t => t.Id == r.Test && t.CleanupNotes is null && !t.Exports.AsSpan().SequenceEqual(r.Exports.AsSpan())) =>
+                Decision.Accept(reply, new TestFailoverServed(now, r.Id, r.Test, r.Exports)),
+            TestRemoved r when Tests.Any(t => t.Id == r.Test && t.CleanupNotes is not null) => Decision.Accept(reply, new TestFailoverRemoved(now, r.Id, r.Test)),
+            StoreRemoved r when r.Epoch == Epoch && Phase is Phase.Unprotected { StoreRemovalPending: true } =>
+                Decision.Accept(reply, new StoreRemovalConfirmed(now, r.Id)),
+            AgentReleased r when r.Epoch == Epoch && AgentsToRelease.Contains(r.Agent) =>
+                Decision.Accept(reply, new AgentReleaseConfirmed(now, r.Id, r.Agent)),
+            WorkFailed r when IsNews(r) =>
+                Decision.Accept(reply, [new WorkFailureNoted(now, r.Id, r.Work, Bounded(r.Reason), r.Permanent), .. RolledBackBy(r, now)]),
+            // Everything else is late or a repeat: its effect is known already, or no longer wanted.
+            _ => Decision.Accept(reply),
+        };
+    }
+
+    private bool IsCurrent(Epoch epoch, int round) => epoch == Epoch && round == Round;
+
+    private bool IsDraining(Epoch epoch, int round) => IsCurrent(epoch, round) && Phase is Phase.PlannedFailoverInProgress { Drained: null };
+
+    private bool IsVerifying(Epoch epoch, string hash) => epoch == Epoch && Phase is Phase.PlannedFailoverInProgress { Point: null, Drained: { } drained } && drained.RootHash == hash;
+
+    /// <summary>When time alone changes something; null: it does not.</summary>
+    [System.Text.Json.Serialization.JsonIgnore] public DateTimeOffset? Deadline => Phase switch
+    {
+        Phase.PlannedFailoverInProgress p => p.Deadline,
+        Phase.FailoverCommitPending p => p.CommitAt,
+        _ => null,
+    };
+
+    private MachineEvent[] Overdue(TimePassed r, DateTimeOffset now) => Phase switch
+    {
+        _ when Deadline is not { } deadline || now < deadline => [],
+        Phase.PlannedFailoverInProgress => [RollBack(new CommandId($"overdue:{Epoch}:{Round}"), $"Not done by its deadline{(Problems.IsEmpty ? "" : ": " + Problems[^1].Reason)}.", now)],
+        Phase.FailoverCommitPending => [new FailoverCommitted(now, new CommandId($"commit-by-policy:{Epoch}"))],
+        _ => [],
+    };
+
+    private MachineEvent[] Differs(TargetDiffers r, DateTimeOffset now)
+    {
+        MachineEvent[] back = [RollBack(new CommandId($"differs:{Epoch}:{Round}"), r.Reason, now), new DivergenceDetected(now, r.Id, Bounded(r.Reason), Round + 2)];
+        // Nobody knows which blocks: every one is compared.
+        return Required.Policy.ResynchronizationWindow == ResynchronizationWindow.Automatic
+            ? [.. back, new ResynchronizationStarted(now, new CommandId($"auto-resynchronize:{Epoch}:{Round + 3}"), Round + 3, Full: true)] : back;
+    }
+
+    /// <summary>A step of a planned failover that will not succeed however often it is tried.</summary>
+    private MachineEvent[] RolledBackBy(WorkFailed r, DateTimeOffset now) =>
+        r.Permanent && Phase is Phase.PlannedFailoverInProgress && r.Work is WorkKind.VerifyTarget or WorkKind.OpenEpoch or WorkKind.ServeReplica
+            ? [RollBack(new CommandId($"failed:{Epoch}:{Round}"), $"{r.Work}: {Bounded(r.Reason)}", now)] : [];
+
+    private MachineEvent RollBack(CommandId cause, string reason, DateTimeOffset now) => Phase is Phase.PlannedFailoverInProgress { Point: null }
+        ? new PlannedFailoverRolledBack(now, cause, Round + 1, reason) : new FailoverCancelled(now, cause, Epoch.Next(), Round + 1, reason);
+
+    private bool IsSynchronizing => Phase is Phase.InitialReplication or Phase.Resynchronizing or Phase.ReverseReplicating
+        or Phase.Paused { ResumesTo: ResumeTo.InitialReplication or ResumeTo.Resynchronizing };
+
+    private MachineEvent[] Divergence(DivergenceReported r, DateTimeOffset now)
+    {
+        if (Phase is not (Phase.InitialReplication or Phase.Protected or Phase.Resynchronizing or Phase.Paused or Phase.ReverseReplicating)) return [];
+        var detected = new DivergenceDetected(now, r.Id, Bounded(r.Reason), Round + 1);
+        var automatic = Protection?.Policy.ResynchronizationWindow == ResynchronizationWindow.Automatic;
+        if (!automatic || Phase is not (Phase.Protected or Phase.Resynchronizing)) return [detected];
+        // Its job needs an id of its own: reports may share theirs.
+        var cause = new CommandId(string.Create(CultureInfo.InvariantCulture, $"auto-resynchronize:{Epoch.Value}:{Round + 1}"));
+        return [detected, new ResynchronizationStarted(now, cause, Round + 1)];
+    }
+
+    private MachineEvent[] Served(ReplicaServed r, DateTimeOffset now)
+    {
+        var disks = Protection?.Disks ?? [];
+        var missing = disks.Count(d => !r.Exports.Any(e => e.Disk == d.Index));
+        if (missing > 0 && (StartingReplica is not null || ReplicaRuns))
+        {
+            var failed = new WorkFailed(Id, r.Id, r.Epoch, WorkKind.ServeReplica, $"{missing} of {disks.Length} disks are not served.", Permanent: false);
+            return IsNews(failed) ? [new WorkFailureNoted(now, r.Id, failed.Work, failed.Reason, false)] : [];
+        }
+        if (StartingReplica is not null)
+        {
+            // The source of a planned failover is known to take no writes, whether it has heard of the new epoch or not.
+            var unsure = Phase is Phase.UnplannedFailoverInProgress && Fence is not null && Problems.All(p => p.Work != WorkKind.FenceSource);
+            var started = new ReplicaStarted(now, r.Id, r.Exports);
+            return unsure ? [new WorkFailureNoted(now, r.Id, WorkKind.FenceSource, "The source has not confirmed that it stopped; it may be dead or cut off.", false), started] : [started];
+        }
+        return ReplicaRuns && (!r.Exports.AsSpan().SequenceEqual(Exports.AsSpan()) || Problems.Any(p => p.Work == WorkKind.ServeReplica))
+            ? [new ReplicaMoved(now, r.Id, r.Exports)] : [];
+    }
+
+    /// <summary>Whether the machine is a replica that was failed over to, committed or not.</summary>
+    private bool ReplicaRuns => Phase is Phase.FailoverCommitPending or Phase.FailedOver
+        || (Protection?.Replica is not null && Phase is not (Phase.UnplannedFailoverInProgress or Phase.PlannedFailoverInProgress { Point: not null }));
+
+    // The journal must not grow with every attempt: only a failure that says something new is kept, and while replication
+    // runs on, its hiccups belong to the measured health and not to the history.
+    private bool IsNews(WorkFailed r)
+    {
+        if (!Pending(this).Any(w => w.Kind == r.Work && w.Epoch == r.Epoch)) return false;
+        if (r.Work is WorkKind.Replicate or WorkKind.HoldStore && !r.Permanent && !IsSynchronizing) return false;
+        return !Problems.Any(p => p.Work == r.Work && p.Permanent == r.Permanent && p.Reason == Bounded(r.Reason));
+    }
+
+    private static string Bounded(string reason) => reason.Length <= ReasonLengthMax ? reason : reason[..ReasonLengthMax];
+}

@@ -1,0 +1,31 @@
+using System.Collections.Immutable;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.Vaults;
+
+namespace SiteRecovery.Domain.ProtectedMachines;
+
+/// <summary>What is replicated, from where to where, and how.</summary>
+/// <param name="Agent">Reaches the disks that were protected; the machine's source for as long as <paramref name="Replica"/> is null.</param>
+/// <param name="Since">The epoch in which the protection began.</param>
+/// <param name="Replica">After a reverse replication: the replica that is the source now.</param>
+/// <param name="Loser">After a reverse replication: the replica that was the source before; null where it was the agent.</param>
+public sealed record Protection(
+    AgentName Agent, SiteName SourceSite, SiteName TargetSite, ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy,
+    string? TargetNode = null, Epoch Since = default, ReplicaSource? Replica = null, ReplicaSource? Loser = null);
+
+/// <summary>A replica that was failed over to and is the machine now, at the master target that serves it.</summary>
+/// <param name="Node">Null: the site's first master target.</param>
+/// <param name="Layer">Names the layer of its writes.</param>
+/// <param name="Point">What lies below them.</param>
+public sealed record ReplicaSource(string? Node, Epoch Layer, RecoveryPoint Point);
+
+/// <summary>The source that has not yet confirmed that its epoch is over.</summary>
+public sealed record UnconfirmedFence(Epoch Epoch, AgentName Agent, SiteName SourceSite, ReplicaSource? Replica = null);
+
+/// <summary>What the store of a side that lost goes on from.</summary>
+/// <param name="After">The epoch whose end it is.</param>
+/// <param name="Fold">The layer of a replica whose writes are kept as a recovery point before; null: there is none.</param>
+/// <param name="FromDisks">There is no store yet: the old source's own disks are its base.</param>
+/// <param name="MayStartEmpty">Where those are gone, it starts with nothing.</param>
+public sealed record StoreContinuation(Epoch After, Epoch? Fold = null, bool FromDisks = false, bool MayStartEmpty = false);

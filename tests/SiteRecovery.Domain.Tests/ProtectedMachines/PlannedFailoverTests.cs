@@ -1,0 +1,111 @@
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Jobs;
+using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Domain.Tests.ProtectedMachines;
+
+public sealed class PlannedFailoverTests
+{
+    [Fact]
+    public void A_planned_failover_drains_verifies_and_only_then_opens_the_next_epoch()
+    {
+        var story = new Story().Protected().PlannedStarted();
+        Assert.True(story.Pending.OfType<ReplicateFrom>().Single().Drain);
+        Assert.Equal(["hold-store", "replicate"], story.PendingKinds);
+
+        story.Drained();
+        Assert.True(story.Pending.OfType<ReplicateFrom>().Single().Drain);
+        Assert.Equal(Story.Drain, story.Pending.OfType<VerifyTarget>().Single().Source);
+        Assert.Equal(Epoch.First, story.State.Epoch);
+
+        story.Verified();
+        Assert.Equal(new Epoch(2), story.State.Epoch);
+        Assert.Equal(["hold-store", "open-epoch", "fence-source"], story.PendingKinds);
+
+        story.EpochOpened().Served().Fenced();
+        Assert.Equal("FailoverCommitPending", story.Phase);
+        Assert.Equal(JobStatus.Succeeded, story.LastJob.Status);
+        Assert.Contains(Story.Drain.RootHash, story.LastJob.Steps.Single(s => s.Name == "verify-target").Detail, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_source_that_will_not_stop_is_left_running_when_patience_ends()
+    {
+        var story = new Story().Protected().PlannedStarted(TimeSpan.FromSeconds(30));
+        var round = story.State.Round;
+        story.When(new DrainWaits(Story.Vm1, story.NextId(), Epoch.First, round, "the machine still has its disks open"));
+        Assert.Equal("the machine still has its disks open", story.LastJob.Steps[0].Detail);
+        story.After(TimeSpan.FromSeconds(10));
+        Assert.Equal("PlannedFailoverInProgress", story.Phase);
+
+        story.After(TimeSpan.FromSeconds(30));
+
+        Assert.Equal("Protected", story.Phase);
+        Assert.False(story.Pending.OfType<ReplicateFrom>().Single().Drain);
+        // So that the order to drain, should it be late, ends nothing.
+        Assert.True(story.State.Round > round);
+        Assert.Equal(Epoch.First, story.State.Epoch);
+        Assert.Equal(JobStatus.Failed, story.LastJob.Status);
+        Assert.Contains("still has its disks open", story.LastJob.Error, StringComparison.Ordinal);
+        Assert.Empty(story.State.Problems);
+    }
+
+    [Fact]
+    public void A_drain_that_was_rolled_back_cannot_be_confirmed_late()
+    {
+        var story = new Story().Protected().PlannedStarted();
+        var late = new SourceDrained(Story.Vm1, story.NextId(), story.State.Epoch, story.State.Round, Story.Drain);
+        story.Cancelled().PlannedStarted();
+
+        story.When(late);
+
+        Assert.Empty(story.Last.Events);
+    }
+
+    [Fact]
+    public void Different_hashes_roll_back_and_compare_every_block()
+    {
+        var story = new Story().Protected().PlannedStarted().Drained();
+        story.When(new TargetDiffers(Story.Vm1, story.NextId(), story.State.Epoch, Story.Drain.RootHash, "the root hashes differ"));
+
+        Assert.Equal("Resynchronizing", story.Phase);
+        var work = story.Pending.OfType<ReplicateFrom>().Single();
+        Assert.True(work is { Full: true, Synchronize: true, Drain: false });
+        Assert.Equal(story.State.Round, work.Round);
+        Assert.Equal(JobStatus.Failed, story.JobOf("planned-failover").Status);
+    }
+
+    [Fact]
+    public void Once_the_target_has_its_epoch_a_failed_step_takes_the_source_back_in_an_epoch_of_its_own()
+    {
+        var story = new Story().Protected().PlannedStarted().Drained().Verified().EpochOpened().Failed(WorkKind.ServeReplica, permanent: true, "the disk is full");
+
+        Assert.Equal("Resynchronizing", story.Phase);
+        Assert.Equal(new Epoch(3), story.State.Epoch);
+        Assert.Null(story.State.Fence);
+        var back = story.Pending.OfType<ContinueStore>().Single();
+        Assert.Equal(new StoreContinuation(After: Epoch.First, Fold: new Epoch(2)), back.Continuation);
+        Assert.DoesNotContain("replicate", story.PendingKinds);
+
+        story.StoreContinued();
+        Assert.True(story.Pending.OfType<ReplicateFrom>().Single() is { Synchronize: true, Epoch.Value: 3, Protection.Value: 1 });
+        story.Synchronized();
+        Assert.Equal("Protected", story.Phase);
+        Assert.Contains("disk is full", story.JobOf("planned-failover").Error, StringComparison.Ordinal);
+        Assert.Equal(JobStatus.Succeeded, story.JobOf("cancel-failover").Status);
+    }
+
+    [Fact]
+    public void A_failover_that_the_policy_commits_is_committed_when_its_time_has_come()
+    {
+        var story = new Story().Protected(ReplicationPolicy.Default with { CommitAfter = TimeSpan.FromHours(1) }).FailedOverTo(Story.Point).EpochOpened().Served();
+        story.After(TimeSpan.FromMinutes(59));
+        Assert.Equal("FailoverCommitPending", story.Phase);
+
+        story.After(TimeSpan.FromMinutes(2));
+
+        Assert.Equal("FailedOver", story.Phase);
+    }
+}

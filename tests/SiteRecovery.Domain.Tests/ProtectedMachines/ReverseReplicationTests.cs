@@ -1,0 +1,123 @@
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Jobs;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Domain.Tests.ProtectedMachines;
+
+public sealed class ReverseReplicationTests
+{
+    private static Story FailedOver() => new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served().Committed();
+
+    [Fact]
+    public void A_cancelled_failover_keeps_what_the_replica_wrote_and_the_source_goes_on_by_delta()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served().Cancelled();
+        Assert.Equal(["continue-store"], story.PendingKinds);
+        Assert.Empty(story.State.Exports);
+
+        var kept = Story.Point with { Epoch = new Epoch(2), Sequence = new Sequence(60) };
+        story.StoreContinued(kept);
+
+        Assert.Contains(kept.Id, story.JobOf("cancel-failover").Steps[0].Detail, StringComparison.Ordinal);
+        var work = story.Pending.OfType<ReplicateFrom>().Single();
+        Assert.True(work is { Synchronize: true, Full: false, Epoch.Value: 3 });
+        Assert.Equal(Epoch.First, work.Protection);
+    }
+
+    [Fact]
+    public void A_changed_point_does_not_change_what_the_source_goes_on_from()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served().When(new ChangeRecoveryPoint(Story.Vm1, new("change"), Story.Point)).EpochOpened().Served().Cancelled();
+
+        Assert.Equal(new StoreContinuation(After: Epoch.First, Fold: new Epoch(3)), story.Pending.OfType<ContinueStore>().Single().Continuation);
+        Assert.Equal(new Epoch(4), story.State.Epoch);
+    }
+
+    [Fact]
+    public void Reverse_replication_waits_for_the_fence_then_for_the_tail_then_for_the_store()
+    {
+        var story = FailedOver().Reversed();
+        Assert.Equal(("lyon->paris", "lyon"), (ProtectedMachineView.Of(story.State, ReplicationMeasurement.None, story.Now).Direction, story.State.Protection!.SourceSite.Value));
+        Assert.Equal(["serve-replica", "fence-source"], story.PendingKinds);
+
+        story.Fenced();
+        Assert.Equal(["serve-replica", "take-back-tail"], story.PendingKinds);
+
+        story.TailMarked();
+        var store = story.Pending.OfType<ContinueStore>().Single();
+        Assert.Equal((Story.Source, new Sequence(50), new StoreContinuation(Epoch.First, FromDisks: true)), (store.TargetSite, store.Newest, store.Continuation));
+
+        story.StoreContinued();
+        Assert.Equal(["serve-replica", "hold-store", "replicate"], story.PendingKinds);
+        var work = story.Pending.OfType<ReplicateFrom>().Single();
+        Assert.True(work is { Synchronize: true, Full: false, Replica: { Layer.Value: 2 } });
+        Assert.Equal((Story.Target, Story.Source), (work.SourceSite, work.TargetSite));
+
+        story.Synchronized();
+        Assert.Equal("Protected", story.Phase);
+        Assert.Equal(JobStatus.Succeeded, story.JobOf("reverse-replicate").Status);
+    }
+
+    [Fact]
+    public void A_full_reverse_replication_does_not_ask_the_old_source()
+    {
+        var story = FailedOver().Fenced().Reversed(full: true);
+        Assert.DoesNotContain("take-back-tail", story.PendingKinds);
+        Assert.True(story.Pending.OfType<ContinueStore>().Single().Continuation.MayStartEmpty);
+        story.StoreContinued();
+        Assert.True(story.Pending.OfType<ReplicateFrom>().Single().Full);
+    }
+
+    [Fact]
+    public void Failback_is_a_planned_failover_the_other_way_and_the_replica_that_was_left_is_fenced_and_continued()
+    {
+        var story = new Story().Protected().Turned().PlannedStarted();
+        Assert.True(story.Pending.OfType<ReplicateFrom>().Single() is { Drain: true, Replica: not null });
+
+        story.Drained().Verified();
+        Assert.Equal((new Epoch(3), new Epoch(2)), (story.State.Epoch, story.Pending.OfType<FenceReplica>().Single().Layer));
+        Assert.DoesNotContain("serve-replica", story.PendingKinds);
+
+        story.EpochOpened().Served().Fenced().Committed();
+        Assert.Equal("paris", ProtectedMachineView.Of(story.State, ReplicationMeasurement.None, story.Now).ActiveSite?.Value);
+
+        story.Reversed();
+        Assert.Equal(new Epoch(2), story.Pending.OfType<TakeBackTail>().Single().Loser!.Layer);
+        story.TailMarked();
+        Assert.Equal(new StoreContinuation(After: new Epoch(2), Fold: new Epoch(2)), story.Pending.OfType<ContinueStore>().Single().Continuation);
+        story.StoreContinued().Synchronized();
+        Assert.Equal("paris->lyon", ProtectedMachineView.Of(story.State, ReplicationMeasurement.None, story.Now).Direction);
+        Assert.Equal(new Epoch(3), story.State.Protection!.Replica!.Layer);
+    }
+
+    [Fact]
+    public void A_cancelled_failback_serves_the_replica_again_in_an_epoch_of_its_own()
+    {
+        var story = new Story().Protected().Turned().PlannedStarted().Drained().Verified().EpochOpened().Served().Cancelled();
+
+        var serve = story.Pending.OfType<ServeReplica>().Single();
+        Assert.Equal((Story.Target, new Epoch(4), new Epoch(2)), (serve.TargetSite, serve.Epoch, serve.Layer));
+        Assert.Equal(new StoreContinuation(After: new Epoch(2), Fold: new Epoch(3)), story.Pending.OfType<ContinueStore>().Single().Continuation);
+    }
+
+    [Fact]
+    public void The_replica_at_the_source_may_move_while_the_machine_is_protected_from_there()
+    {
+        var story = new Story().Protected().Turned();
+        story.When(new ReplicaServed(Story.Vm1, story.NextId(), story.State.Epoch, [new(0, "nbd://lyon:2/a"), new(1, "nbd://lyon:2/b")]));
+
+        Assert.Equal("nbd://lyon:2/a", story.State.Exports[0].Uri);
+    }
+
+    [Fact]
+    public void An_old_source_that_still_has_its_disks_open_is_a_suspected_split_brain()
+    {
+        var story = FailedOver().Fenced();
+
+        var health = ReplicationHealth.Of(story.State, ReplicationMeasurement.None with { OldSourceClients = 1 }, story.Now);
+
+        Assert.Equal(HealthStatus.Critical, health.Status);
+        Assert.Contains(health.Reasons, r => r.Code == "splitBrainSuspected");
+    }
+}
