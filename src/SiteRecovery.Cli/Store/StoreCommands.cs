@@ -72,10 +72,11 @@ internal static class StoreCommands
         return new JsonObject
         {
             ["folder"] = folder, ["machine"] = store.Machine.Value, ["version"] = manifest.Version,
-            ["disks"] = store.Disks.Select(d => (JsonNode)new JsonObject { ["index"] = d.Index, ["name"] = d.Name, ["sizeBytes"] = d.SizeBytes }).ToJson(),
+            ["disks"] = store.Disks.Select(d => (JsonNode)new JsonObject { ["index"] = d.Index, ["name"] = d.Name, ["sizeBytes"] = d.SizeBytes, ["base"] = d.Base }).ToJson(),
             ["epochs"] = manifest.Epochs.Select(e => (JsonNode)new JsonObject
             {
                 ["epoch"] = e.Epoch, ["openedAt"] = e.OpenedAt,
+                ["continuesAfter"] = e.ContinuesAfter,
                 ["forkedFrom"] = e.ForkedFromEpoch == 0 ? null : RecoveryPoint.IdOf(new Epoch(e.ForkedFromEpoch), new Sequence(e.ForkedFromSequence)),
             }).ToJson(),
             ["newest"] = store.ConsistentUpTo is { } newest ? Describe(newest) : null,

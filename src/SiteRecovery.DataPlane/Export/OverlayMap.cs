@@ -59,6 +59,20 @@ internal sealed class OverlayMap : IDisposable
         return (end, present);
     }
 
+    /// <summary>The first cluster from that one on that is there, or -1.</summary>
+    internal long NextFrom(long cluster)
+    {
+        for (; cluster >> 3 < _live.Length; cluster++)
+        {
+            if (Has(cluster)) return cluster;
+            if ((cluster & 7) != 7) continue;
+            var skipped = _live.AsSpan((int)(cluster >> 3) + 1).IndexOfAnyExcept((byte)0);
+            if (skipped < 0) return -1;
+            cluster += 8L * skipped;
+        }
+        return -1;
+    }
+
     /// <summary>Their data is written: from here on they count, also for the next process.</summary>
     internal void Add(long first, long last)
     {

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net.Sockets;
 using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.DataPlane.Retention;
@@ -13,7 +12,7 @@ public sealed record ServedDisk(int Disk, string Uri);
 /// <summary>Serves replicas' disks over NBD on one unix socket: a view of a point below, a copy-on-write layer above, so that the store never changes.</summary>
 public sealed class ReplicaExports : IAsyncDisposable
 {
-    private sealed record Served(RetentionStore Store, string Folder, RecoveryPoint Point, IReadOnlyList<OverlayDisk> Disks, IReadOnlyList<string> Names, IReadOnlyList<ServedDisk> Uris);
+    private sealed record Served(RetentionStore Store, string Folder, RecoveryPoint Point, ReplicaLayers Layers, IReadOnlyList<string> Names, IReadOnlyList<ServedDisk> Uris);
 
     private readonly Dictionary<string, Served> _served = new(StringComparer.Ordinal);
     private readonly SemaphoreSlim _changing = new(1, 1);
@@ -73,24 +72,21 @@ public sealed class ReplicaExports : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _nbd.DisposeAsync().ConfigureAwait(false);
-        foreach (var disk in _served.Values.SelectMany(s => s.Disks)) await disk.DisposeAsync().ConfigureAwait(false);
+        foreach (var served in _served.Values) served.Layers.Dispose();
         _changing.Dispose();
     }
 
     private Served Open(RetentionStore store, string name, RecoveryPoint point, string folder)
     {
-        _files.CreateDirectory(folder);
-        var (view, disks, names, uris) = (store.At(point), new List<OverlayDisk>(), new List<string>(), new List<ServedDisk>());
-        foreach (var disk in view.Disks)
-            disks.Add(new OverlayDisk(view.Disk(disk.Index), Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"disk-{disk.Index}")), _files));
-        foreach (var (disk, overlay) in view.Disks.Zip(disks))
+        var (layers, names, uris) = (new ReplicaLayers(store, point, folder, _files), new List<string>(), new List<ServedDisk>());
+        foreach (var (disk, file) in layers.Disks)
         {
             var export = $"{name}.{disk.Name}";
-            _exports.Add(new NbdExport(export, overlay, $"{disk.Name} of {store.Machine} as of {point.Id}"));
+            _exports.Add(new NbdExport(export, new FileDevice(file, readOnly: false), $"{disk.Name} of {store.Machine} as of {point.Id}"));
             names.Add(export);
             uris.Add(new ServedDisk(disk.Index, $"nbd+unix:///{Uri.EscapeDataString(export)}?socket={_socket}"));
         }
-        return new Served(store, folder, point, disks, names, uris);
+        return new Served(store, folder, point, layers, names, uris);
     }
 
     private async Task WithdrawAsync(string name, Served served, CancellationToken stop)
@@ -101,6 +97,6 @@ public sealed class ReplicaExports : IAsyncDisposable
             _exports.Remove(export);
             await _nbd.CloseConnectionsAsync(export, stop).ConfigureAwait(false);
         }
-        foreach (var disk in served.Disks) await disk.DisposeAsync().ConfigureAwait(false);
+        served.Layers.Dispose();
     }
 }

@@ -32,28 +32,23 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
 
     /// <summary>The machine's store is there, and open; made for these disks and this epoch where there was none.</summary>
     /// <exception cref="InvalidDataException">There is a store, but for other disks, or it is damaged.</exception>
-    public void Hold(MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch)
+    /// <param name="bases">Per disk, for a store that has to be made: <see cref="RetentionStore.Create"/>.</param>
+    public void Hold(MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch, IReadOnlyDictionary<ushort, string>? bases = null)
     {
-        lock (_stores) CheckDisks(Prepare(machine, disks, epoch, mayCreate: true), disks);
+        lock (_stores) CheckDisks(Prepare(machine, disks, epoch, mayCreate: true, bases), disks);
     }
 
     /// <summary>Forks the history at a point, after which every older epoch is refused. The old epoch's stream, if it still runs, learns it.</summary>
     /// <exception cref="StaleEpochException">The store is in a later epoch already.</exception>
     /// <exception cref="InvalidDataException">The point is not viewable in this store.</exception>
-    public async Task OpenEpochAsync(MachineId machine, Epoch epoch, RecoveryPoint from, CancellationToken stop)
-    {
-        await _opening.WaitAsync(stop);
-        try
-        {
-            var store = StoreOf(machine);
-            if (_sessions.TryRemove(machine, out var session)) await session.EndAsync(new StaleEpochException(epoch));
-            store.OpenEpoch(epoch, from);
-        }
-        finally
-        {
-            _opening.Release();
-        }
-    }
+    public Task OpenEpochAsync(MachineId machine, Epoch epoch, RecoveryPoint from, CancellationToken stop) =>
+        BeginEpochAsync(machine, epoch, store => store.OpenEpoch(epoch, from), stop);
+
+    /// <summary>The next epoch goes on where that of <paramref name="after"/> ends, with a gap. The old epoch's stream, if it still runs, learns it.</summary>
+    /// <exception cref="StaleEpochException">The store is in a later epoch already.</exception>
+    /// <exception cref="InvalidDataException">The store has no epoch <paramref name="after"/>.</exception>
+    public Task ContinueEpochAsync(MachineId machine, Epoch next, Epoch after, CancellationToken stop) =>
+        BeginEpochAsync(machine, next, store => store.ContinueEpoch(next, after), stop);
 
     /// <summary>Removes a machine's store with all its points. Nothing happens where there is none.</summary>
     public async Task RemoveAsync(MachineId machine, CancellationToken stop)
@@ -112,8 +107,24 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         _opening.Dispose();
     }
 
+    private async Task BeginEpochAsync(MachineId machine, Epoch epoch, Action<RetentionStore> begin, CancellationToken stop)
+    {
+        await _opening.WaitAsync(stop);
+        try
+        {
+            var store = StoreOf(machine);
+            // Repeated, it leaves the stream of the new epoch alone.
+            if (store.CurrentEpoch < epoch && _sessions.TryRemove(machine, out var session)) await session.EndAsync(new StaleEpochException(epoch));
+            begin(store);
+        }
+        finally
+        {
+            _opening.Release();
+        }
+    }
+
     /// <summary>Under the lock of _stores.</summary>
-    private RetentionStore Prepare(MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch, bool mayCreate)
+    private RetentionStore Prepare(MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch, bool mayCreate, IReadOnlyDictionary<ushort, string>? bases = null)
     {
         var folder = FolderOf(machine);
         // A failed store is opened anew: only its files say what survived.
@@ -121,7 +132,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         if (_stores.TryGetValue(machine, out held)) return held;
         if (RetentionStore.Exists(folder, files)) return _stores[machine] = RetentionStore.Open(folder, files, time);
         if (!mayCreate) throw new InvalidDataException($"this master target holds no store of {machine}");
-        return _stores[machine] = RetentionStore.Create(folder, machine, disks, epoch, files, time);
+        return _stores[machine] = RetentionStore.Create(folder, machine, disks, epoch, files, time, bases);
     }
 
     private static void CheckDisks(RetentionStore store, IReadOnlyList<DiskGeometry> disks)

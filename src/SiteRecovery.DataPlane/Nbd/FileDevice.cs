@@ -54,7 +54,8 @@ public sealed class FileDevice(IBlockFile file, bool readOnly) : IBlockDevice
             var (run, hole) = file.RunAt(offset);
             if (run <= 0) throw new IOException("the file is shorter than its device");
             run = Math.Min(run, end - offset);
-            extents.Add(new BlockStatusExtent(run, hole, hole));
+            if (extents.Count > 0 && extents[^1].Hole == hole) extents[^1] = extents[^1] with { Length = extents[^1].Length + run };
+            else extents.Add(new BlockStatusExtent(run, hole, hole));
             offset += run;
         }
         return ValueTask.FromResult<IReadOnlyList<BlockStatusExtent>>(extents);

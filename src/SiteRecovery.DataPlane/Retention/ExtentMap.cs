@@ -6,7 +6,7 @@ internal readonly record struct Run(int Start, int Length, int Frame, int RawOff
 /// <summary>Which frame holds each byte of a disk: per 1 MiB region a sorted array of runs that do not overlap.</summary>
 internal sealed class ExtentMap
 {
-    private const int RegionBytes = 1 << 20;
+    internal const int RegionBytes = 1 << 20;
     private readonly Dictionary<long, Run[]> _regions = [];
 
     internal void Set(long offset, int length, int frame, int rawOffset)

@@ -5,13 +5,14 @@ using SiteRecovery.Domain.History;
 namespace SiteRecovery.DataPlane.Retention;
 
 /// <summary>The history of a machine at the target site: an append-only log with views at every consistent position. STORE.md.</summary>
-public sealed class RetentionStore : IDisposable
+public sealed partial class RetentionStore : IDisposable
 {
     private readonly Lock _gate = new(), _flushing = new(); // taken in the order _flushing, _gate
     private readonly IFileSystem _files;
     private readonly TimeProvider _time;
     private readonly StoreLog _log;
     private readonly StoreHistory _history;
+    private readonly BaseImages _bases;
     private StoreManifest _manifest;
     private StoreView? _newest;
 
@@ -19,17 +20,18 @@ public sealed class RetentionStore : IDisposable
     {
         (Folder, _files, _time, _manifest) = (folder, files, time, manifest);
         _history = new StoreHistory(manifest.Epochs[0]);
+        _bases = new BaseImages(manifest.Disks, files);
         _log = new StoreLog(folder, files, BatchCodec.TagOf(Machine), readOnly);
         try
         {
             _log.Recover(Replay);
+            BeginUpTo(new Epoch(manifest.Epochs[^1].Epoch));
         }
         catch
         {
             _log.Dispose();
             throw;
         }
-        ForkUpTo(new Epoch(manifest.Epochs[^1].Epoch));
         (Durable, DurableSequence) = (_history.Held, _history.Newest);
     }
 
@@ -40,8 +42,9 @@ public sealed class RetentionStore : IDisposable
     public StreamPosition Held { get { lock (_gate) return _history.Held; } }
     public StreamPosition Durable { get; private set; }
     public Sequence DurableSequence { get; private set; }
-    public bool IsEmpty { get { lock (_gate) return !_history.Entries.Any(e => e.Header.ExtentCount > 0); } }
-    /// <summary>The newest viewable position; its time is that of the newest batch or tick at it.</summary>
+    /// <summary>It reads as zeroes.</summary>
+    public bool IsEmpty { get { lock (_gate) return !_bases.Any && !_history.Entries.Any(e => e.Header.ExtentCount > 0); } }
+    /// <summary>The newest viewable position on the current line; its time is that of the newest batch or tick at it.</summary>
     public RecoveryPoint? ConsistentUpTo { get { lock (_gate) return _history.ConsistentUpTo; } }
     public bool Consistent { get { lock (_gate) return _history.Consistent; } }
     public DateTimeOffset CurrentAsOf { get { lock (_gate) return _history.CurrentAsOf; } }
@@ -54,12 +57,19 @@ public sealed class RetentionStore : IDisposable
 
     public static bool Exists(string folder, IFileSystem files) => files.Exists(Path.Combine(folder, StoreManifest.FileName));
 
-    public static RetentionStore Create(string folder, MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch, IFileSystem files, TimeProvider time)
+    /// <param name="bases">Per disk an absolute path of a raw file, exactly as long as the disk, that holds the state before the log and never changes again.</param>
+    /// <exception cref="IOException">There is a store already, or a base is missing or of another size.</exception>
+    public static RetentionStore Create(string folder, MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch, IFileSystem files, TimeProvider time,
+        IReadOnlyDictionary<ushort, string>? bases = null)
     {
         if (Exists(folder, files)) throw new IOException($"{folder} holds a store already");
+        DiskRecord[] records = [.. disks.Select(d => new DiskRecord(d.Index, d.Name, d.SizeBytes, bases?.GetValueOrDefault(d.Index)))];
+        if (bases?.Keys.Except(disks.Select(d => d.Index)).Any() == true) throw new ArgumentException("a base of a disk that the store does not have", nameof(bases));
+        if (Array.Find(records, r => r.Base is { } path && !Path.IsPathFullyQualified(path)) is { } relative) throw new ArgumentException($"{relative.Base} is no absolute path", nameof(bases));
+        using (var images = new BaseImages(records, files))
+            foreach (var disk in disks) images.Of(disk.Index);
         files.CreateDirectory(Path.Combine(folder, "log"));
-        var manifest = new StoreManifest(StoreManifest.CurrentVersion, machine.Value,
-            [.. disks.Select(d => new DiskRecord(d.Index, d.Name, d.SizeBytes))], 4096, [new EpochRecord(epoch.Value, 0, 0, time.GetUtcNow())]);
+        var manifest = new StoreManifest(StoreManifest.CurrentVersion, machine.Value, records, 4096, [new EpochRecord(epoch.Value, 0, 0, time.GetUtcNow())]).Versioned();
         files.Replace(Path.Combine(folder, StoreManifest.FileName), manifest.ToBytes());
         return new RetentionStore(folder, files, time, manifest, readOnly: false);
     }
@@ -128,15 +138,28 @@ public sealed class RetentionStore : IDisposable
         lock (_gate)
         {
             var last = _manifest.Epochs[^1];
-            if (last.Epoch == next.Value && last.ForkedFromEpoch == from.Epoch.Value && last.ForkedFromSequence == from.Sequence.Value) return;
+            if (last.Epoch == next.Value && last.ContinuesAfter is null && last.ForkedFromEpoch == from.Epoch.Value && last.ForkedFromSequence == from.Sequence.Value) return;
             if (next <= _history.Current) throw new StaleEpochException(_history.Current);
             if (_history.Resolve(from.Epoch, from.Sequence) is null) throw new InvalidDataException($"{from.Id} is not viewable in this store");
-            _log.Flush();
-            var changed = _manifest with { Epochs = [.. _manifest.Epochs, new EpochRecord(next.Value, from.Epoch.Value, from.Sequence.Value, _time.GetUtcNow())] };
-            _files.Replace(Path.Combine(Folder, StoreManifest.FileName), changed.ToBytes());
-            _manifest = changed;
-            _history.Fork(changed.Epochs[^1]);
-            (Durable, DurableSequence, _newest) = (_history.Held, _history.Newest, null);
+            Begin(new EpochRecord(next.Value, from.Epoch.Value, from.Sequence.Value, _time.GetUtcNow()));
+        }
+    }
+
+    /// <summary>
+    /// The next epoch goes on where another one's log ends, consistent or not, and begins with a gap: its stream brings what is stale, and nothing of it is
+    /// viewable before its first sync completed. Idempotent; durable when it returns, and older epochs are refused from then on.
+    /// </summary>
+    /// <exception cref="StaleEpochException">The store is in that epoch or a later one already.</exception>
+    /// <exception cref="InvalidDataException">The store has no epoch <paramref name="after"/>.</exception>
+    public void ContinueEpoch(Epoch next, Epoch after)
+    {
+        lock (_gate)
+        {
+            var last = _manifest.Epochs[^1];
+            if (last.Epoch == next.Value && last.ContinuesAfter == after.Value) return;
+            if (next <= _history.Current) throw new StaleEpochException(_history.Current);
+            if (!_history.Knows(after)) throw new InvalidDataException($"there is no epoch {after} in this store");
+            Begin(new EpochRecord(next.Value, 0, 0, _time.GetUtcNow(), after.Value));
         }
     }
 
@@ -148,39 +171,53 @@ public sealed class RetentionStore : IDisposable
     /// <summary>All disks at a point.</summary>
     public StoreView At(RecoveryPoint point)
     {
-        lock (_gate) return new StoreView(_log, Disks, _history.Entries, _history.RangesOf(point.Epoch, point.Sequence));
+        lock (_gate) return new StoreView(_log, _bases, _history.Entries, _history.RangesOf(point.Epoch, point.Sequence));
     }
 
     /// <summary>XxHash3 of each block of the newest state, consistent or not; 0 for a block of zeroes.</summary>
     public ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop)
     {
         StoreView view;
-        lock (_gate) view = _newest ??= new StoreView(_log, Disks, _history.Entries, _history.RangesOfNewest());
+        lock (_gate) view = _newest ??= new StoreView(_log, _bases, _history.Entries, _history.RangesOfNewest());
         return view.HashesAsync(disk, offset, blockBytes, blocks, stop);
     }
 
-    /// <summary>Reads and checks every frame of the log.</summary>
+    /// <summary>Reads and checks every frame of the log. Of a base only that it is there and as long as its disk: it has no checksums.</summary>
     public IReadOnlyList<StoreDamage> Verify()
     {
-        lock (_gate) return _log.Verify();
+        lock (_gate) return [.. _log.Verify(), .. _bases.Verify()];
     }
 
     public void Dispose()
     {
         lock (_flushing)
-            lock (_gate) _log.Dispose();
+            lock (_gate)
+            {
+                _log.Dispose();
+                _bases.Dispose();
+            }
     }
 
     private void Replay(LogEntry entry, Batch prefix)
     {
-        if (entry.Header.Epoch > _history.Current) ForkUpTo(entry.Header.Epoch);
+        if (entry.Header.Epoch > _history.Current) BeginUpTo(entry.Header.Epoch);
         _history.Apply(entry, entry.Header.Kind == BatchKind.Marker ? TextOf(_log.ReadFrame(entry)) : default);
     }
 
-    private void ForkUpTo(Epoch epoch)
+    private void Begin(EpochRecord epoch)
     {
-        foreach (var fork in _manifest.Epochs)
-            if (fork.Epoch > _history.Current.Value && fork.Epoch <= epoch.Value) _history.Fork(fork);
+        _log.Flush();
+        var changed = (_manifest with { Epochs = [.. _manifest.Epochs, epoch] }).Versioned();
+        _files.Replace(Path.Combine(Folder, StoreManifest.FileName), changed.ToBytes());
+        _manifest = changed;
+        _history.Begin(epoch);
+        (Durable, DurableSequence, _newest) = (_history.Held, _history.Newest, null);
+    }
+
+    private void BeginUpTo(Epoch epoch)
+    {
+        foreach (var next in _manifest.Epochs)
+            if (next.Epoch > _history.Current.Value && next.Epoch <= epoch.Value) _history.Begin(next);
     }
 
     private void CheckExtents(Batch batch)

@@ -7,7 +7,13 @@ namespace SiteRecovery.DataPlane.Retention;
 /// <summary>What the log means: epochs, what is viewable, and which frames make up a view. Not safe for concurrent calls.</summary>
 internal sealed class StoreHistory
 {
-    private sealed record Branch(EpochRecord Fork, int FirstEntry);
+    private sealed record Branch(EpochRecord Record, int FirstEntry)
+    {
+        internal Epoch Epoch => new(Record.Epoch);
+        internal bool Forks(Sequence at) => Record.ForkedFromEpoch > 0 && Record.ForkedFromSequence == at.Value;
+        /// <summary>Where it stood when the next branch began.</summary>
+        internal (RecoveryPoint? ConsistentUpTo, DateTimeOffset CurrentAsOf) End { get; set; }
+    }
 
     private readonly List<LogEntry> _entries = [];
     private readonly List<bool> _viewable = [];
@@ -21,12 +27,14 @@ internal sealed class StoreHistory
 
     internal IReadOnlyList<LogEntry> Entries => _entries;
     internal IReadOnlyList<RecoveryPoint> Points => _points;
-    internal Epoch Current => new(_branches[^1].Fork.Epoch);
+    internal Epoch Current => _branches[^1].Epoch;
     internal StreamPosition Held { get; private set; }
     internal Sequence Newest { get; private set; }
     internal DateTimeOffset CurrentAsOf { get; private set; }
     internal RecoveryPoint? ConsistentUpTo { get; private set; }
     internal bool Consistent => !_gap;
+    /// <summary>It continues another epoch's log, and its stream has not made it whole yet.</summary>
+    internal bool LacksItsStream => _gap && _branches[^1].Record.ContinuesAfter is not null && ConsistentUpTo?.Epoch != Current;
 
     /// <summary>False for a duplicate; throws where the batch does not continue the log.</summary>
     internal bool Accepts(BatchHeader header)
@@ -40,6 +48,8 @@ internal sealed class StoreHistory
         // Within an incarnation a second start is how a source says that it lost writes: what it lacks follows as sync batches.
         if (header.Incarnation > held.Incarnation ? header.Ordinal != 1 || !begins : header.Ordinal != held.Ordinal + 1)
             throw new StreamGapException(Held);
+        // What continues another epoch's log has no stream to go on with.
+        if (!begins && _branches[^1] is { Record.ContinuesAfter: not null } branch && branch.FirstEntry == _entries.Count) throw new StreamGapException(Held);
         if (InRun(header) && !header.IsTick && !(header.Kind == BatchKind.Delta && header.Coalesced)) throw new StreamGapException(Held);
         if (header.Last < header.First) throw new InvalidDataException("batch ends before it begins");
         if (header.Kind != BatchKind.Delta) return true;
@@ -86,14 +96,34 @@ internal sealed class StoreHistory
     private bool InRun(BatchHeader header) =>
         _run is { } run && header.Incarnation == run.Held.Incarnation && !(header.Incarnation == Held.Incarnation && header.Ordinal <= Held.Ordinal + 1);
 
-    internal void Fork(EpochRecord fork)
+    /// <summary>The next epoch begins.</summary>
+    internal void Begin(EpochRecord epoch)
+    {
+        _branches[^1].End = (ConsistentUpTo, CurrentAsOf);
+        if (epoch.ContinuesAfter is { } after) Continue(epoch, after);
+        else Fork(epoch);
+        _run = null;
+    }
+
+    internal bool Knows(Epoch epoch) => IndexOf(epoch) >= 0;
+
+    private void Fork(EpochRecord fork)
     {
         var origin = Resolve(new Epoch(fork.ForkedFromEpoch), new Sequence(fork.ForkedFromSequence))
             ?? throw new InvalidDataException(string.Create(CultureInfo.InvariantCulture, $"epoch {fork.Epoch} forks from a position that the log does not have"));
         _branches.Add(new Branch(fork, _entries.Count));
-        _run = null;
         (_gap, Newest, CurrentAsOf) = (false, origin.Sequence, origin.At);
         ConsistentUpTo = origin with { Epoch = Current, Kind = PointKind.CrashConsistent, Label = null };
+    }
+
+    private void Continue(EpochRecord epoch, int after)
+    {
+        var parent = IndexOf(new Epoch(after));
+        if (parent < 0) throw new InvalidDataException(string.Create(CultureInfo.InvariantCulture, $"epoch {epoch.Epoch} continues epoch {after}, which the store does not have"));
+        _branches.Add(new Branch(epoch, _entries.Count));
+        // The sequences of the other epoch's end say nothing about this one's, which may be lower.
+        (_gap, Newest) = (true, Sequence.None);
+        (ConsistentUpTo, CurrentAsOf) = _branches[parent].End;
     }
 
     internal RecoveryPoint? Choose(PointSelector selector) => selector switch
@@ -101,47 +131,61 @@ internal sealed class StoreHistory
         PointSelector.Latest => ConsistentUpTo,
         PointSelector.ById byId => RecoveryPoint.TryParseId(byId.Id, out var epoch, out var sequence) ? Resolve(epoch, sequence) : null,
         PointSelector.AtTime at => NewestAt(at.Time),
-        _ => selector.Choose(_points),
+        _ => selector.Choose(PointsOnLine()),
     };
 
     internal RecoveryPoint? Resolve(Epoch epoch, Sequence sequence)
     {
         if (_points.FindLast(p => p.Epoch == epoch && p.Sequence == sequence) is { } marked) return marked;
-        var branch = _branches.FindIndex(b => b.Fork.Epoch == epoch.Value);
+        var branch = IndexOf(epoch);
         if (branch < 0) return null;
         var at = Find(branch, sequence);
         if (at >= 0) return new RecoveryPoint(epoch, sequence, _entries[at].Header.Time, PointKind.CrashConsistent);
-        var fork = _branches[branch].Fork;
-        return branch > 0 && fork.ForkedFromSequence == sequence.Value
-            ? Resolve(new Epoch(fork.ForkedFromEpoch), sequence) is { } parent ? parent with { Epoch = epoch } : null
-            : null;
+        return _branches[branch].Forks(sequence) && Resolve(new Epoch(_branches[branch].Record.ForkedFromEpoch), sequence) is { } parent ? parent with { Epoch = epoch } : null;
     }
 
     /// <summary>The frames of a view in log order; of the last one of each range only sequences up to the limit.</summary>
     internal List<(int From, int To, long Limit)> RangesOf(Epoch epoch, Sequence sequence)
     {
-        var branch = _branches.FindIndex(b => b.Fork.Epoch == epoch.Value);
-        if (branch < 0) throw new InvalidDataException($"no epoch {epoch} in this store");
-        var at = Find(branch, sequence);
-        if (at >= 0) return [.. RangesBelow(branch), (_branches[branch].FirstEntry, at, sequence.Value)];
-        if (branch > 0 && _branches[branch].Fork.ForkedFromSequence == sequence.Value) return RangesBelow(branch);
-        throw new InvalidDataException($"{RecoveryPoint.IdOf(epoch, sequence)} is not viewable in this store");
+        var (branch, at) = Locate(epoch, sequence);
+        return at < 0 ? RangesBelow(branch) : [.. RangesBelow(branch), (_branches[branch].FirstEntry, at, sequence.Value)];
     }
 
     /// <summary>All frames of the current epoch's line, consistent or not.</summary>
-    internal List<(int From, int To, long Limit)> RangesOfNewest() =>
-        [.. RangesBelow(_branches.Count - 1), (_branches[^1].FirstEntry, _entries.Count - 1, long.MaxValue)];
+    internal List<(int From, int To, long Limit)> RangesOfNewest() => WholeLine(_branches.Count - 1);
+
+    /// <summary>The frames of a point's own epoch from the one on that reaches it, or from its first if the epoch forks there.</summary>
+    internal (int From, int To, bool Reaches) From(Epoch epoch, Sequence sequence)
+    {
+        var (branch, at) = Locate(epoch, sequence);
+        return (at < 0 ? _branches[branch].FirstEntry : at, EndOf(branch) - 1, at >= 0);
+    }
+
+    private List<(int From, int To, long Limit)> WholeLine(int branch) => [.. RangesBelow(branch), (_branches[branch].FirstEntry, EndOf(branch) - 1, long.MaxValue)];
 
     private List<(int From, int To, long Limit)> RangesBelow(int branch)
     {
-        var fork = _branches[branch].Fork;
-        return branch == 0 ? [] : RangesOf(new Epoch(fork.ForkedFromEpoch), new Sequence(fork.ForkedFromSequence));
+        var epoch = _branches[branch].Record;
+        if (epoch.ContinuesAfter is { } after) return WholeLine(IndexOf(new Epoch(after)));
+        return branch == 0 ? [] : RangesOf(new Epoch(epoch.ForkedFromEpoch), new Sequence(epoch.ForkedFromSequence));
+    }
+
+    private int IndexOf(Epoch epoch) => _branches.FindIndex(b => b.Epoch == epoch);
+
+    private int EndOf(int branch) => branch + 1 < _branches.Count ? _branches[branch + 1].FirstEntry : _entries.Count;
+
+    /// <summary>The entry at which a position is reached; -1 where that is the fork itself.</summary>
+    private (int Branch, int Entry) Locate(Epoch epoch, Sequence sequence)
+    {
+        var branch = IndexOf(epoch);
+        if (branch < 0) throw new InvalidDataException($"no epoch {epoch} in this store");
+        var at = Find(branch, sequence);
+        return at >= 0 || _branches[branch].Forks(sequence) ? (branch, at) : throw new InvalidDataException($"{RecoveryPoint.IdOf(epoch, sequence)} is not viewable in this store");
     }
 
     private int Find(int branch, Sequence sequence)
     {
-        var end = branch + 1 < _branches.Count ? _branches[branch + 1].FirstEntry : _entries.Count;
-        for (var i = end - 1; i >= _branches[branch].FirstEntry; i--)
+        for (var i = EndOf(branch) - 1; i >= _branches[branch].FirstEntry; i--)
         {
             if (!_viewable[i]) continue;
             var header = _entries[i].Header;
@@ -153,11 +197,32 @@ internal sealed class StoreHistory
 
     private RecoveryPoint? NewestAt(DateTimeOffset time)
     {
+        var line = Line();
         for (var i = _entries.Count - 1; i >= 0; i--)
-            if (_viewable[i] && _entries[i].Header.Time <= time && OnCurrentLine(i))
-                return Resolve(_entries[i].Header.Epoch, _entries[i].Header.Last);
+            if (_viewable[i] && _entries[i].Header is var header && header.Time <= time && IsOn(line, header.Epoch, header.Last))
+                return Resolve(header.Epoch, header.Last);
         return null;
     }
 
-    private bool OnCurrentLine(int index) => RangesOfNewest().Exists(r => index >= r.From && index <= r.To && _entries[index].Header.Last.Value <= r.Limit);
+    private List<RecoveryPoint> PointsOnLine()
+    {
+        var line = Line();
+        return _points.FindAll(p => IsOn(line, p.Epoch, p.Sequence));
+    }
+
+    private static bool IsOn(List<(Epoch Epoch, long Limit)> line, Epoch epoch, Sequence sequence) => line.Exists(l => l.Epoch == epoch && sequence.Value <= l.Limit);
+
+    /// <summary>The current epoch and those that it comes from, each up to where the next leaves it.</summary>
+    private List<(Epoch Epoch, long Limit)> Line()
+    {
+        var (line, limit) = (new List<(Epoch, long)>(), long.MaxValue);
+        for (var branch = _branches.Count - 1; branch >= 0;)
+        {
+            line.Add((_branches[branch].Epoch, limit));
+            var epoch = _branches[branch].Record;
+            limit = epoch.ContinuesAfter is null ? epoch.ForkedFromSequence : long.MaxValue;
+            branch = IndexOf(new Epoch(epoch.ContinuesAfter ?? epoch.ForkedFromEpoch));
+        }
+        return line;
+    }
 }

@@ -129,6 +129,18 @@ internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool
         return SegmentIndex.TryRead(bytes, tag, segment) ?? ScanSealed(segment);
     }
 
+    /// <summary>Those of the entries that have extents, with their prefixes.</summary>
+    internal IEnumerable<(int Index, LogEntry Entry, Batch Prefix)> PrefixesOf(IReadOnlyList<LogEntry> entries, int from, int to)
+    {
+        var (segment, prefixes) = (0, new Dictionary<long, Batch>());
+        for (var i = from; i <= to; i++)
+        {
+            if (entries[i].Header.ExtentCount == 0) continue;
+            if (entries[i].Segment != segment) prefixes = FramesOf(segment = entries[i].Segment).ToDictionary(f => f.Offset, f => f.Prefix);
+            yield return (i, entries[i], prefixes[entries[i].Offset]);
+        }
+    }
+
     internal IReadOnlyList<StoreDamage> Verify()
     {
         var found = new List<StoreDamage>();

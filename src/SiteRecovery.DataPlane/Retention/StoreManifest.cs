@@ -3,24 +3,31 @@ using System.Text.Json.Serialization;
 
 namespace SiteRecovery.DataPlane.Retention;
 
-public sealed record EpochRecord(int Epoch, int ForkedFromEpoch, long ForkedFromSequence, DateTimeOffset OpenedAt);
+/// <param name="ContinuesAfter">The epoch whose whole log it continues, with a gap; null: it forks.</param>
+public sealed record EpochRecord(int Epoch, int ForkedFromEpoch, long ForkedFromSequence, DateTimeOffset OpenedAt, int? ContinuesAfter = null);
 
-public sealed record DiskRecord(ushort Index, string Name, long SizeBytes);
+/// <param name="Base">Absolute path of a raw file with the disk's state before the log; null: zeroes.</param>
+public sealed record DiskRecord(ushort Index, string Name, long SizeBytes, string? Base = null);
 
 /// <summary>MANIFEST.json; the current epoch is the last one.</summary>
 public sealed record StoreManifest(int Version, string Machine, IReadOnlyList<DiskRecord> Disks, int BlockSize, IReadOnlyList<EpochRecord> Epochs)
 {
     public const string FileName = "MANIFEST.json";
-    public const int CurrentVersion = 1;
+    /// <summary>1: the first. 2: bases and continued epochs, which a reader of version 1 would pass over and show wrong bytes.</summary>
+    public const int FirstVersion = 1, CurrentVersion = 2;
 
     public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, StoreManifestJson.Default.StoreManifest);
+
+    /// <summary>With the lowest version that says all of it.</summary>
+    internal StoreManifest Versioned() =>
+        this with { Version = Disks.Any(d => d.Base is not null) || Epochs.Any(e => e.ContinuesAfter is not null) ? CurrentVersion : FirstVersion };
 
     public static StoreManifest Parse(ReadOnlySpan<byte> bytes)
     {
         try
         {
             var manifest = JsonSerializer.Deserialize(bytes, StoreManifestJson.Default.StoreManifest);
-            if (manifest is not { Version: CurrentVersion, Epochs.Count: > 0, Disks: not null, Machine: not null })
+            if (manifest is not { Version: >= FirstVersion and <= CurrentVersion, Epochs.Count: > 0, Disks: not null, Machine: not null })
                 throw new InvalidDataException("the store's manifest is of an unknown version or incomplete");
             return manifest;
         }
@@ -31,6 +38,6 @@ public sealed record StoreManifest(int Version, string Machine, IReadOnlyList<Di
     }
 }
 
-[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(StoreManifest))]
 internal sealed partial class StoreManifestJson : JsonSerializerContext;

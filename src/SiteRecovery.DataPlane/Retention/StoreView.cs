@@ -1,5 +1,7 @@
 using System.IO.Hashing;
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Nbd;
+using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.DataPlane.Retention;
 
@@ -7,9 +9,10 @@ namespace SiteRecovery.DataPlane.Retention;
 public sealed class StoreView
 {
     private const long CacheBytesMax = 32 << 20;
-    private const int HashedAtOnceBytes = 64 << 10;
+    private const int HashedAtOnceBytes = 64 << 10, RunBytesMax = 64 << 20;
     private readonly Lock _gate = new();
     private readonly StoreLog _log;
+    private readonly BaseImages _bases;
     private readonly Dictionary<ushort, ExtentMap> _maps;
     private readonly Dictionary<int, LogEntry> _frames = [];
     private readonly Dictionary<int, LinkedListNode<(int Frame, byte[] Raw)>> _cache = [];
@@ -17,23 +20,19 @@ public sealed class StoreView
     private readonly HashSet<int> _verified = [];
     private long _cacheBytes;
 
-    internal StoreView(StoreLog log, IReadOnlyList<DiskRecord> disks, IReadOnlyList<LogEntry> entries, List<(int From, int To, long Limit)> ranges)
+    internal StoreView(StoreLog log, BaseImages bases, IReadOnlyList<LogEntry> entries, List<(int From, int To, long Limit)> ranges)
     {
-        (_log, Disks, _maps) = (log, disks, disks.ToDictionary(d => d.Index, _ => new ExtentMap()));
-        var segment = 0;
-        Dictionary<long, Batch> prefixes = [];
+        (_log, _bases, _maps) = (log, bases, bases.Disks.ToDictionary(d => d.Index, _ => new ExtentMap()));
         foreach (var (from, to, limit) in ranges)
-            for (var i = from; i <= to; i++)
-            {
-                if (entries[i].Header.ExtentCount == 0) continue;
-                if (entries[i].Segment != segment) prefixes = log.FramesOf(segment = entries[i].Segment).ToDictionary(f => f.Offset, f => f.Prefix);
-                Add(i, entries[i], prefixes[entries[i].Offset], i == to ? limit : long.MaxValue);
-            }
+            foreach (var (i, entry, prefix) in log.PrefixesOf(entries, from, to)) Add(i, entry, prefix, i == to ? limit : long.MaxValue);
     }
 
-    public IReadOnlyList<DiskRecord> Disks { get; }
+    public IReadOnlyList<DiskRecord> Disks => _bases.Disks;
 
-    public IBlockDevice Disk(ushort index) => new StoreViewDisk(this, Disks.First(d => d.Index == index));
+    /// <summary>A disk as a file that refuses writes. Disposing it does nothing.</summary>
+    public IBlockFile File(ushort index) => new StoreViewFile(this, Disks.First(d => d.Index == index));
+
+    public IBlockDevice Disk(ushort index) => new FileDevice(File(index), readOnly: true);
 
     internal void Extend(int index, LogEntry entry, Batch batch)
     {
@@ -47,24 +46,33 @@ public sealed class StoreView
         foreach (var run in cover)
         {
             var part = into.Slice((int)(run.Offset - offset), run.Length);
-            if (run.RawOffset < 0) part.Clear();
-            else ReadFrame(run.Frame, run.RawOffset, part);
+            if (run.RawOffset >= 0) ReadFrame(run.Frame, run.RawOffset, part);
+            else if (run.Frame < 0 && _bases.Of(disk) is { } image) image.Read(run.Offset, part);
+            else part.Clear();
         }
     }
 
-    internal IReadOnlyList<BlockStatusExtent> Status(ushort disk, long offset, long length)
+    /// <summary>The first run at that offset, as far as it was looked for.</summary>
+    internal (long Length, bool Hole) RunAt(ushort disk, long offset, long length)
     {
-        lock (_gate)
+        var (at, end) = (offset, offset + Math.Min(length, RunBytesMax));
+        bool? kind = null;
+        while (at < end)
         {
-            var merged = new List<BlockStatusExtent>();
-            foreach (var run in _maps[disk].Cover(offset, length))
+            List<(long Offset, int Length, int Frame, int RawOffset)> cover;
+            lock (_gate) cover = _maps[disk].Cover(at, Math.Min(end - at, ExtentMap.RegionBytes - at % ExtentMap.RegionBytes));
+            foreach (var run in cover)
             {
-                var hole = run.RawOffset < 0;
-                if (merged.Count > 0 && merged[^1].Hole == hole) merged[^1] = merged[^1] with { Length = merged[^1].Length + run.Length };
-                else merged.Add(new BlockStatusExtent(run.Length, hole, hole));
+                for (var runEnd = run.Offset + run.Length; at < runEnd;)
+                {
+                    var (part, hole) = (runEnd - at, run.RawOffset < 0);
+                    if (run.Frame < 0 && _bases.Of(disk) is { } image) (part, hole) = image.RunAt(at);
+                    if ((kind ??= hole) != hole) return (at - offset, kind.Value);
+                    at += Math.Clamp(part, 1, runEnd - at);
+                }
             }
-            return merged;
         }
+        return (at - offset, kind ?? true);
     }
 
     internal ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop)
@@ -163,24 +171,4 @@ public sealed class StoreView
             }
         }
     }
-}
-
-internal sealed class StoreViewDisk(StoreView view, DiskRecord disk) : IBlockDevice
-{
-    private const string Reason = "a view of a recovery point is read-only";
-
-    public long SizeBytes => disk.SizeBytes;
-    public bool ReadOnly => true;
-
-    public ValueTask ReadAsync(long offset, Memory<byte> into, CancellationToken stop)
-    {
-        view.Read(disk.Index, offset, into.Span);
-        return ValueTask.CompletedTask;
-    }
-
-    public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> from, bool forceUnitAccess, CancellationToken stop) => throw new ReadOnlyDeviceException(Reason);
-    public ValueTask WriteZeroesAsync(long offset, long length, bool mayTrim, bool forceUnitAccess, CancellationToken stop) => throw new ReadOnlyDeviceException(Reason);
-    public ValueTask FlushAsync(CancellationToken stop) => ValueTask.CompletedTask;
-    public ValueTask<IReadOnlyList<BlockStatusExtent>> StatusAsync(long offset, long length, CancellationToken stop) => new(view.Status(disk.Index, offset, length));
-    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 }

@@ -1,5 +1,6 @@
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Export;
+using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
@@ -62,9 +63,9 @@ public sealed class LiveGuestTests(ITestOutputHelper output) : IDisposable
     /// <summary>The second guest finds exactly what the point holds, and goes on working.</summary>
     private async Task ComeUpAsync(CapturedGuestDisks disks, StoreView view, long[] held)
     {
-        await using var first = new OverlayDisk(view.Disk(0), disks.At("replica-0"), RealFileSystem.Instance);
-        await using var second = new OverlayDisk(view.Disk(1), disks.At("replica-1"), RealFileSystem.Instance);
-        var (server, uris) = disks.Serve("replica.sock", i => i == 0 ? first : (IBlockDevice)second);
+        await using var first = new FileDevice(new OverlayFile(view.File(0), disks.At("replica-0"), RealFileSystem.Instance), readOnly: false);
+        await using var second = new FileDevice(new OverlayFile(view.File(1), disks.At("replica-1"), RealFileSystem.Instance), readOnly: false);
+        var (server, uris) = disks.Serve("replica.sock", i => i == 0 ? first : second);
         await using var _ = server;
         await using var guest = await GuestMachine.StartAsync(uris);
         Assert.Equal(held, await guest.ReadyAsync(_limit.Token));

@@ -1,0 +1,196 @@
+using System.Buffers;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.DataPlane.Export;
+
+/// <summary>
+/// Copy-on-write over a file that only is read. What was written survives a killed process; what was flushed survives power loss.
+/// The format is OVERLAY.md. One instance per pair of files.
+/// </summary>
+public sealed class OverlayFile : IBlockFile
+{
+    private const int ClusterBytes = OverlayMap.ClusterBytes;
+    private const int StripeBytes = 256 << 10, Stripes = 64, WrittenRunBytesMax = 1 << 20, LookedAtOnceBytes = 64 << 20;
+    private readonly Lock[] _stripes = [.. Enumerable.Range(0, Stripes).Select(_ => new Lock())];
+    private readonly Lock _flushing = new();
+    private readonly IBlockFile _below;
+    private readonly IBlockFile _data;
+    private readonly OverlayMap _map;
+    private volatile string? _failed;
+
+    /// <param name="below">Never written; disposed with the overlay.</param>
+    /// <param name="path">Of the two files, without their suffixes.</param>
+    /// <param name="bootId">Null: the operating system's.</param>
+    /// <exception cref="InvalidDataException">The files there belong to a disk of another size or are damaged.</exception>
+    public OverlayFile(IBlockFile below, string path, IFileSystem files, Guid? bootId = null)
+    {
+        (_below, LengthBytes) = (below, below.LengthBytes);
+        var boot = bootId ?? (files.TryReadAll("/proc/sys/kernel/random/boot_id") is { } text && Guid.TryParse(text, null, out var id) ? id : Guid.Empty);
+        if (!files.Exists(path + ".map") && files.Exists(path + ".data")) throw new InvalidDataException($"{path}.data has lost its map");
+        _map = OverlayMap.Open(path + ".map", LengthBytes, boot, files);
+        try
+        {
+            _data = files.Open(path + ".data", FileOpening.Create);
+            if (_data.LengthBytes != LengthBytes) _data.SetLength(LengthBytes);
+            files.FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
+        }
+        catch
+        {
+            _map.Dispose();
+            _data?.Dispose();
+            throw;
+        }
+    }
+
+    public long LengthBytes { get; }
+
+    public void SetLength(long lengthBytes) => throw new NotSupportedException("an overlay is as long as what lies below it");
+
+    public void Read(long offset, Span<byte> into)
+    {
+        ThrowIfFailed();
+        var inside = (int)Math.Clamp(LengthBytes - offset, 0, into.Length);
+        into[inside..].Clear();
+        for (into = into[..inside]; into.Length > 0;)
+        {
+            var (last, present) = _map.RunAt(offset / ClusterBytes, (offset + into.Length - 1) / ClusterBytes);
+            var part = into[..(int)Math.Min(into.Length, (last + 1) * ClusterBytes - offset)];
+            (present ? _data : _below).Read(offset, part);
+            offset += part.Length;
+            into = into[part.Length..];
+        }
+    }
+
+    public void Write(long offset, ReadOnlySpan<byte> from)
+    {
+        ThrowIfOutside(offset, from.Length);
+        while (from.Length > 0)
+        {
+            var part = from[..(int)Math.Min(from.Length, StripeBytes - offset % StripeBytes)];
+            Change(offset, part.Length, part);
+            offset += part.Length;
+            from = from[part.Length..];
+        }
+    }
+
+    public void Zero(long offset, long length)
+    {
+        ThrowIfOutside(offset, length);
+        while (length > 0)
+        {
+            var part = (int)Math.Min(length, StripeBytes - offset % StripeBytes);
+            Change(offset, part, default);
+            (offset, length) = (offset + part, length - part);
+        }
+    }
+
+    public void Flush()
+    {
+        lock (_flushing)
+        {
+            ThrowIfFailed();
+            try
+            {
+                var added = _map.TakeUnflushed(); // before the data is flushed: none of them may outrun it
+                _data.Flush();
+                _map.MakeDurable(added);
+            }
+            catch (IOException failure)
+            {
+                // What a failed flush left behind is unknown: only a new opening finds out.
+                _failed ??= failure.Message;
+                throw;
+            }
+        }
+    }
+
+    public (long Length, bool Hole) RunAt(long offset)
+    {
+        ThrowIfFailed();
+        if (offset >= LengthBytes) return (0, true);
+        var end = Math.Min(LengthBytes, offset + LookedAtOnceBytes);
+        var (last, present) = _map.RunAt(offset / ClusterBytes, (end - 1) / ClusterBytes);
+        var (run, hole) = (present ? _data : _below).RunAt(offset);
+        return (Math.Clamp(run, 1, Math.Min(end, (last + 1) * ClusterBytes) - offset), hole);
+    }
+
+    /// <summary>What was written to the overlay, in whole clusters, neighbours as one run of at most 1 MiB; ascending.</summary>
+    public IEnumerable<(long Offset, long Length)> WrittenRuns()
+    {
+        for (var cluster = _map.NextFrom(0); cluster >= 0;)
+        {
+            var offset = cluster * ClusterBytes;
+            var (last, _) = _map.RunAt(cluster, Math.Min((LengthBytes - 1) / ClusterBytes, cluster + WrittenRunBytesMax / ClusterBytes - 1));
+            yield return (offset, Math.Min(LengthBytes, (last + 1) * ClusterBytes) - offset);
+            cluster = _map.NextFrom(last + 1);
+        }
+    }
+
+    public void Dispose()
+    {
+        try
+        {
+            if (_failed is null) Flush();
+        }
+        finally
+        {
+            _data.Dispose();
+            _map.Dispose();
+            _below.Dispose();
+        }
+    }
+
+    /// <summary>Changes what lies within one stripe; nothing given stands for zeroes.</summary>
+    private void Change(long offset, int length, ReadOnlySpan<byte> from)
+    {
+        ThrowIfFailed();
+        var (first, last) = (offset / ClusterBytes, (offset + length - 1) / ClusterBytes);
+        // A cluster that is there stays there, and nobody fills it again: no lock.
+        if (_map.RunAt(first, last) is { Present: true } run && run.Last == last)
+        {
+            Put(offset, length, from);
+            return;
+        }
+        lock (_stripes[offset / StripeBytes % Stripes])
+        {
+            Fill(first, first * ClusterBytes, offset);
+            Fill(last, offset + length, Math.Min(LengthBytes, (last + 1) * ClusterBytes));
+            Put(offset, length, from);
+            _map.Add(first, last);
+        }
+    }
+
+    /// <summary>Brings up from below what a write leaves untouched of a cluster that is not there yet.</summary>
+    private void Fill(long cluster, long from, long to)
+    {
+        if (from >= to || _map.Has(cluster)) return;
+        var buffer = ArrayPool<byte>.Shared.Rent((int)(to - from));
+        try
+        {
+            var fill = buffer.AsSpan(0, (int)(to - from));
+            _below.Read(from, fill);
+            _data.Write(from, fill);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private void Put(long offset, int length, ReadOnlySpan<byte> from)
+    {
+        if (from.IsEmpty) _data.Zero(offset, length);
+        else _data.Write(offset, from);
+    }
+
+    private void ThrowIfOutside(long offset, long length)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, LengthBytes - offset);
+    }
+
+    private void ThrowIfFailed()
+    {
+        if (_failed is { } reason) throw new IOException("the overlay takes no more requests until it is opened again: " + reason);
+    }
+}

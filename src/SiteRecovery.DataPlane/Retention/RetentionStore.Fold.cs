@@ -1,0 +1,66 @@
+using System.Text;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <summary>What was written to a disk of a view beside the store.</summary>
+/// <param name="File">The whole disk as it is now.</param>
+/// <param name="Runs">Where it was written.</param>
+public sealed record WrittenDisk(ushort Disk, IBlockFile File, IEnumerable<(long Offset, long Length)> Runs);
+
+/// <summary>What the losing side of a fork had: taken into the log, and told.</summary>
+public sealed partial class RetentionStore
+{
+    /// <summary>
+    /// Takes what was written over the newest state into the current epoch's log and marks a point there, durable when it returns. With no disks it only marks
+    /// the point. Repeating it, also after a crash, comes to the same state; no stream may run meanwhile.
+    /// </summary>
+    /// <param name="last">The position that the writes have reached; if the log is further, it is the log's. At the log's own position the folded state takes the
+    /// place of what that position showed.</param>
+    /// <exception cref="InvalidDataException">The epoch continues another one's log and its stream has not made it whole: there is nothing to fold onto.</exception>
+    public RecoveryPoint Fold(IReadOnlyList<WrittenDisk> disks, Sequence last, DateTimeOffset time, string label)
+    {
+        BatchHeader begun;
+        lock (_gate)
+        {
+            if (_history.LacksItsStream) throw new InvalidDataException($"epoch {_history.Current} lacks what its stream has not brought yet");
+            begun = new BatchHeader
+            {
+                Kind = BatchKind.Marker, MachineTag = BatchCodec.TagOf(Machine), Epoch = _history.Current, Incarnation = _history.Held.Incarnation + 1, Ordinal = 0,
+                First = _history.Newest, Last = _history.Newest, Time = time,
+            };
+        }
+        if (last < begun.Last) last = begun.Last;
+        var stream = new FoldStream(this, begun);
+        stream.Mark(MarkerKind.StreamStart, begun.Last, "gap"u8);
+        foreach (var disk in disks) stream.Add(disk);
+        stream.Mark(MarkerKind.SyncCompleted, last, default);
+        stream.Mark(MarkerKind.CrashConsistentPoint, last, Encoding.UTF8.GetBytes(label));
+        Flush();
+        lock (_gate) return _history.Resolve(begun.Epoch, last)!;
+    }
+
+    /// <summary>What a point's own epoch wrote behind it, as far as it has arrived here: each byte once, ascending by disk and offset.</summary>
+    /// <exception cref="InvalidDataException">The point is not viewable in this store.</exception>
+    public IReadOnlyList<(ushort Disk, long Offset, long Length)> ExtentsAfter(RecoveryPoint point)
+    {
+        var touched = new TouchedRanges();
+        lock (_gate)
+        {
+            var (from, to, reaches) = _history.From(point.Epoch, point.Sequence);
+            foreach (var (i, entry, prefix) in _log.PrefixesOf(_history.Entries, from, to))
+                for (var e = reaches && i == from ? CountUpTo(entry.Header, point.Sequence) : 0; e < entry.Header.ExtentCount; e++)
+                {
+                    var extent = prefix.ExtentAt(e);
+                    touched.Add(extent.Disk, extent.Offset, extent.Length);
+                }
+        }
+        return touched.Merged();
+    }
+
+    /// <summary>How many extents of the frame that reaches a position belong to it.</summary>
+    private static int CountUpTo(BatchHeader header, Sequence position) =>
+        header is { Kind: BatchKind.Delta, Coalesced: false } ? (int)(position.Value - header.First.Value + 1) : header.ExtentCount;
+}
