@@ -56,7 +56,7 @@ public static class SiteRecoveryActors
         .WithActors((system, registry) => registry.Register<ProcessServerActor>(system.ActorOf(
             ProcessServerActor.Props(room, registry.Get<ProtectedMachineActor>(), registry.Get<SiteActor>(), clock), NodeRoles.ProcessServer)));
 
-    public static AkkaConfigurationBuilder AddMasterTarget(this AkkaConfigurationBuilder builder, MasterTargetRoom room) => builder
+    public static AkkaConfigurationBuilder AddMasterTarget(this AkkaConfigurationBuilder builder, MasterTargetRoom room, NodeAnnouncement own) => builder
         .WithActors((system, registry) => registry.Register<MasterTargetActor>(system.ActorOf(
-            MasterTargetActor.Props(room, registry.Get<ProtectedMachineActor>(), registry.Get<SiteActor>()), NodeRoles.MasterTarget)));
+            MasterTargetActor.Props(room, own, registry.Get<ProtectedMachineActor>(), registry.Get<SiteActor>()), NodeRoles.MasterTarget)));
 }

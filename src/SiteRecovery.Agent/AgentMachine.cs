@@ -31,7 +31,7 @@ public sealed class AgentMachine : IAsyncDisposable
     {
         (_assignment, _capture, _locks, _exports, _nbd, _folder, _socket) = (assignment, capture, locks, exports, nbd, folder, socket);
         foreach (var disk in capture.Disks) exports.Add(new NbdExport(ExportName(disk.Geometry.Name), disk, $"disk {disk.Geometry.Name} of machine {assignment.Machine}"));
-        _orders = new CaptureOrders(capture, OrderOf(assignment), () => capture.Disks.Sum(d => nbd.ConnectionsOf(ExportName(d.Geometry.Name))), time);
+        _orders = new CaptureOrders(capture, OrderOf(assignment), () => Clients, time);
         _running = capture.RunAsync(target, _stop.Token);
     }
 
@@ -147,21 +147,10 @@ public sealed class AgentMachine : IAsyncDisposable
         return new RecoveryPoint(_capture.Epoch, sequence, DateTimeOffset.UnixEpoch, asked, label);
     }
 
-    public MachineStatus Status()
-    {
-        var status = _capture.Status();
-        var drain = _orders.Drain;
-        return new MachineStatus
-        {
-            Machine = Name, Epoch = status.Epoch.Value, Mode = status.Mode.ToString(), NewestSequence = status.Newest.Value, DurableSequence = status.Durable.Value,
-            DirtyBytes = status.DirtyBytes, NeedsResynchronization = status.ResynchronizationReason is not null && status.Mode != CaptureMode.Synchronizing,
-            Reason = status.ResynchronizationReason, BytesDone = status.Progress.BytesDone, BytesTotal = status.Progress.BytesTotal,
-            BytesPerSecond = (long)status.Progress.BytesPerSecond, BytesShipped = status.BytesShipped,
-            Synchronized = _orders.SynchronizedOf(status), DrainWaitsFor = drain?.WaitsFor, DrainedHash = drain?.Hash, BytesResent = status.BytesResent, Paused = status.Mode == CaptureMode.Paused,
-            Fenced = _capture.IsFenced, Error = status.LastError,
-            Disks = [.. _capture.Disks.Select(d => new DiskStatus(d.Geometry.Index, d.Geometry.Name, d.SizeBytes, CaptureUri(d.Geometry.Name), null))],
-        };
-    }
+    public MachineStatus Status() => CaptureReports.StatusOf(Name, _capture, _orders, Clients,
+        [.. _capture.Disks.Select(d => new DiskStatus(d.Geometry.Index, d.Geometry.Name, d.SizeBytes, CaptureUri(d.Geometry.Name), null))]);
+
+    private int Clients => _capture.Disks.Sum(d => _nbd.ConnectionsOf(ExportName(d.Geometry.Name)));
 
     private static void CheckSize(DiskAssignment disk)
     {

@@ -11,29 +11,52 @@ public sealed class MasterTargetActor : ReceiveActor, IWithTimers
 {
     private static readonly TimeSpan LoadEvery = TimeSpan.FromSeconds(2);
     private readonly MasterTargetRoom _room;
-    private readonly IActorRef _machines;
+    private readonly IActorRef _machines, _site;
     private readonly Dictionary<MachineId, StoreReport> _reports = [];
+    private Nodes _nodes = Nodes.None;
 
     /// <param name="machines">The machines' shard region or its proxy.</param>
-    public MasterTargetActor(MasterTargetRoom room, IActorRef machines, IActorRef site)
+    public MasterTargetActor(MasterTargetRoom room, NodeAnnouncement own, IActorRef machines, IActorRef site)
     {
-        (_room, _machines) = (room, machines);
-        Receive<Work>(work => StoreOf(work.Machine).Forward(work));
-        Receive<WorkEnded>(ended => StoreOf(ended.Work.Machine).Forward(ended));
-        Receive<IForStore>(question => StoreOf(question.Machine).Forward(question));
+        (_room, _machines, _site) = (room, machines, site);
+        Receive<Nodes>(nodes => _nodes = nodes);
+        Receive<ReplicateFrom>(w =>
+        {
+            if (WayOf(w, own) is var (host, port)) StoreOf(w.Machine, own).Forward(new ReplicateReplica(w, host, port));
+        });
+        Receive<TakeBackTail>(w =>
+        {
+            if (_nodes.MasterTarget(w.ReplicaSite, w.Replica.Node) is { } node) StoreOf(w.Machine, own).Forward(new TellTail(w, $"{node.Address}/user/{NodeRoles.MasterTarget}"));
+        });
+        Receive<Work>(work => StoreOf(work.Machine, own).Forward(work));
+        Receive<WorkEnded>(ended => StoreOf(ended.Work.Machine, own).Forward(ended));
+        Receive<TailFound>(found => StoreOf(found.Machine, own).Forward(found));
+        Receive<IForStore>(question => StoreOf(question.Machine, own).Forward(question));
         Receive<StoreReport>(report => _reports[report.Machine] = report);
         Receive<TellLoad>(_ => site.Tell(new StoresHeld(_reports.Count, _reports.Values.Sum(r => r.Bytes), _room.FreeBytes)));
     }
 
     public ITimerScheduler Timers { get; set; } = null!;
 
-    public static Props Props(MasterTargetRoom room, IActorRef machines, IActorRef site) =>
-        Akka.Actor.Props.Create(() => new MasterTargetActor(room, machines, site));
+    public static Props Props(MasterTargetRoom room, NodeAnnouncement own, IActorRef machines, IActorRef site) =>
+        Akka.Actor.Props.Create(() => new MasterTargetActor(room, own, machines, site));
 
-    protected override void PreStart() => Timers.StartPeriodicTimer(nameof(TellLoad), TellLoad.Instance, TimeSpan.Zero, LoadEvery);
+    protected override void PreStart()
+    {
+        Timers.StartPeriodicTimer(nameof(TellLoad), TellLoad.Instance, TimeSpan.Zero, LoadEvery);
+        _site.Tell(new SubscribeNodes());
+    }
 
-    private IActorRef StoreOf(MachineId machine) =>
-        Context.Child($"store-{machine}") is { } child && !child.IsNobody() ? child : Context.ActorOf(StoreActor.Props(machine, _room, _machines), $"store-{machine}");
+    /// <summary>Through a process server of this site, rather this node's own; where there is none, straight to the other master target.</summary>
+    private (string Host, int Port)? WayOf(ReplicateFrom work, NodeAnnouncement own)
+    {
+        var processServers = _nodes.Of(NodeRoles.ProcessServer, own.Site).ToArray();
+        if ((processServers.FirstOrDefault(n => n.Name == own.Name) ?? processServers.FirstOrDefault()) is { } processServer) return (processServer.Host, processServer.AgentPort);
+        return _nodes.MasterTarget(work.TargetSite, work.TargetNode) is { } target ? (target.Host, target.DataPort) : null;
+    }
+
+    private IActorRef StoreOf(MachineId machine, NodeAnnouncement own) => Context.Child($"store-{machine}") is { } child && !child.IsNobody() ? child
+        : Context.ActorOf(StoreActor.Props(machine, _room, own.Site, _machines), $"store-{machine}");
 
     private sealed class TellLoad
     {

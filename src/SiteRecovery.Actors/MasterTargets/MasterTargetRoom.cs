@@ -1,6 +1,7 @@
 using System.Net;
 using SiteRecovery.DataPlane.Export;
 using SiteRecovery.DataPlane.MasterTarget;
+using SiteRecovery.DataPlane.ProcessServer;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Domain.History;
@@ -15,15 +16,16 @@ public sealed class MasterTargetRoom : IAsyncDisposable
 {
     private readonly ChannelListener _listener;
     private readonly string _root;
-    private readonly IFileSystem _files;
 
     public MasterTargetRoom(string folder, IPEndPoint listen, PeerIdentity identity, IFileSystem files, TimeProvider time)
     {
-        (_root, _files) = (Path.Combine(folder, "stores"), files);
+        (_root, Files, Time) = (Path.Combine(folder, "stores"), files, time);
         files.CreateDirectory(_root);
         var options = new ChannelOptions { Time = time };
         Stores = new StoreReceiver(_root, files, time, streamsCreateStores: false);
-        Exports = new ReplicaExports(Path.Combine(folder, "exports.sock"), files, time);
+        Exports = new ReplicaExports(Path.Combine(folder, "exports.sock"), time);
+        Routes = new MachineRoutes(Path.Combine(folder, "routes.json"), files);
+        Upstreams = new Upstreams(Routes, identity, options);
         // Agents speak to process servers; only nodes bring batches here.
         var server = new ChannelServer(Stores, options, (peer, _) => peer is { Role: PeerRole.Node } ? null : "only nodes of the cluster send to a master target");
         _listener = new ChannelListener(listen, identity.ForServer(), options, (stream, peer, stop) => server.RunAsync(stream, peer, stop), (_, _) => Task.CompletedTask);
@@ -31,12 +33,18 @@ public sealed class MasterTargetRoom : IAsyncDisposable
 
     public StoreReceiver Stores { get; }
     public ReplicaExports Exports { get; }
-    public long FreeBytes => _files.FreeBytes(_root);
+
+    /// <summary>Where the streams of replicas go that are served here.</summary>
+    public MachineRoutes Routes { get; }
+    public Upstreams Upstreams { get; }
+    public IFileSystem Files { get; }
+    public TimeProvider Time { get; }
+    public long FreeBytes => Files.FreeBytes(_root);
 
     /// <summary>Where the copy-on-write layer of a replica lies: one of an epoch, or one of a test.</summary>
     public string LayerFolderOf(MachineId machine, string layer) => Path.Combine(Stores.FolderOf(machine), "replica", layer);
 
-    public void DeleteLayer(MachineId machine, string layer) => _files.DeleteFolder(LayerFolderOf(machine, layer));
+    public void DeleteLayer(MachineId machine, string layer) => Files.DeleteFolder(LayerFolderOf(machine, layer));
 
     public void Start()
     {
@@ -48,6 +56,7 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     {
         await _listener.DisposeAsync();
         await Exports.DisposeAsync();
+        await Upstreams.DisposeAsync();
         await Stores.DisposeAsync();
     }
 }

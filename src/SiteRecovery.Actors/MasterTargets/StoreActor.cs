@@ -1,28 +1,37 @@
 using System.Collections.Immutable;
 using Akka.Actor;
 using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Capture;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
 
 namespace SiteRecovery.Actors.MasterTargets;
 
 /// <summary>One machine's store: does its work one piece at a time, says what came of it, and measures the store twice a second.</summary>
 public sealed class StoreActor : ReceiveActor, IWithTimers
 {
-    private static readonly TimeSpan MeasureEvery = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan MeasureEvery = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10);
     private readonly MachineId _machine;
     private readonly MasterTargetRoom _room;
+    private readonly SiteName _site;
     private readonly IActorRef _machines;
     private readonly List<object> _waiting = [];
     private readonly CancellationTokenSource _stop = new();
     private bool _busy, _measuring;
+    private MarkTail? _tail;
+    private int _tailParts;
 
-    public StoreActor(MachineId machine, MasterTargetRoom room, IActorRef machines)
+    public StoreActor(MachineId machine, MasterTargetRoom room, SiteName site, IActorRef machines)
     {
-        (_machine, _room, _machines) = (machine, room, machines);
+        (_machine, _room, _site, _machines) = (machine, room, site, machines);
         Receive<Work>(Enqueue);
+        Receive<ReplicateReplica>(Enqueue);
+        Receive<TellTail>(Enqueue);
+        Receive<TailFound>(Collect);
         Receive<WorkEnded>(ended =>
         {
             _waiting.Remove(ended.Work);
@@ -32,21 +41,23 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         Receive<IForStore>(question =>
         {
             var (asker, room) = (Sender, _room);
-            Task.Run(() => Answer(room, question)).PipeTo(asker, failure: error => new StoreUnavailable(error.Message));
+            Task.Run(() => AnswerAsync(room, question)).PipeTo(asker, failure: error => new StoreUnavailable(error.Message));
         });
         Receive<Measure>(_ => StartMeasuring());
-        Receive<StoreReport>(report =>
+        Receive<Measured>(measured =>
         {
             _measuring = false;
-            _machines.Tell(report);
-            Context.Parent.Tell(report);
+            Context.Parent.Tell(measured.Store);
+            foreach (var report in new object?[] { measured.Store, measured.Replica, measured.News })
+                if (report is not null) _machines.Tell(report);
         });
         Receive<Unmeasured>(_ => _measuring = false);
     }
 
     public ITimerScheduler Timers { get; set; } = null!;
 
-    public static Props Props(MachineId machine, MasterTargetRoom room, IActorRef machines) => Akka.Actor.Props.Create(() => new StoreActor(machine, room, machines));
+    public static Props Props(MachineId machine, MasterTargetRoom room, SiteName site, IActorRef machines) =>
+        Akka.Actor.Props.Create(() => new StoreActor(machine, room, site, machines));
 
     protected override void PreStart() => Timers.StartPeriodicTimer(nameof(Measure), Measure.Instance, TimeSpan.Zero, MeasureEvery);
 
@@ -65,80 +76,59 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         _waiting.RemoveAt(0);
         _busy = true;
         var (room, stop) = (_room, _stop.Token);
-        Task.Run(() => PerformAsync(room, next, stop), stop).PipeTo(Self, failure: error => new WorkDone(Failure(next, error)));
+        Task.Run(() => StoreWork.PerformAsync(room, next, stop), stop).PipeTo(Self, success: report => new WorkDone(report), failure: error => new WorkDone(Failure(next, error)));
     }
 
     private void Done(WorkDone done)
     {
         _busy = false;
-        if (done.Report is not null) _machines.Tell(done.Report);
+        if (done.Result is TailTold told)
+            foreach (var part in told.Parts) Context.ActorSelection(told.To).Tell(part);
+        else if (done.Result is not null) _machines.Tell(done.Result);
         StartNext();
+    }
+
+    private void Collect(TailFound found)
+    {
+        if (found.Part == 0) _tail = new MarkTail(found.Machine, found.Epoch, found.Replica, found.Newest, []);
+        if (_tail is not { } tail || tail.Epoch != found.Epoch || _tailParts != found.Part)
+        {
+            if (found.Part != 0) return; // one was lost on the way: it is told again
+            tail = _tail!;
+        }
+        for (var i = 0; i + 2 < found.Numbers.Length; i += 3) tail.Ranges.Add(new DiskRange((ushort)found.Numbers[i], found.Numbers[i + 1], found.Numbers[i + 2]));
+        _tailParts = found.Part + 1;
+        if (!found.Last) return;
+        Enqueue(tail);
+        (_tail, _tailParts) = (null, 0);
     }
 
     private void StartMeasuring()
     {
         if (_measuring) return;
         _measuring = true;
-        var (room, machine) = (_room, _machine);
-        Task.Run<object>(() => MeasureStore(room, machine)).PipeTo(Self, failure: _ => Unmeasured.Instance);
+        var (room, machine, site) = (_room, _machine, _site);
+        Task.Run(() => MeasureStoreAsync(room, machine, site)).PipeTo(Self, failure: _ => Unmeasured.Instance);
     }
-
-    private static async Task<WorkDone> PerformAsync(MasterTargetRoom room, object order, CancellationToken stop)
-    {
-        switch (order)
-        {
-            case HoldStore hold:
-                room.Stores.Hold(hold.Machine, [.. hold.Disks.Select(d => new DiskGeometry((ushort)d.Index, d.Name, d.SizeBytes))], hold.Epoch);
-                return new WorkDone(null);
-            case OpenEpoch open:
-                await room.Stores.OpenEpochAsync(open.Machine, open.Epoch, open.Point, stop);
-                return new WorkDone(new EpochOpened(open.Machine, IdOf(open), open.Epoch));
-            case ServeReplica serve:
-                var served = await ServeAsync(room, serve.Machine, serve.Machine.Value, serve.Point, $"epoch-{serve.Epoch}", stop);
-                // What was written to a replica at another point went with that point.
-                for (var epoch = 2; epoch < serve.Epoch.Value; epoch++) room.DeleteLayer(serve.Machine, $"epoch-{epoch}");
-                return new WorkDone(new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, served));
-            case ServeTest test:
-                return new WorkDone(new TestServed(test.Machine, IdOf(test), test.Test, await ServeAsync(room, test.Machine, NameOf(test.Machine, test.Test), test.Point, $"test-{test.Test}", stop)));
-            case RemoveTest test:
-                await room.Exports.StopAsync(NameOf(test.Machine, test.Test), stop);
-                room.DeleteLayer(test.Machine, $"test-{test.Test}");
-                return new WorkDone(new TestRemoved(test.Machine, IdOf(test), test.Test));
-            case RemoveStore remove:
-                await room.Exports.StopAsync(remove.Machine.Value, stop);
-                await room.Stores.RemoveAsync(remove.Machine, stop);
-                return new WorkDone(new StoreRemoved(remove.Machine, IdOf(remove), remove.Epoch));
-            case WorkEnded { Work: ServeReplica ended }:
-                await room.Exports.StopAsync(ended.Machine.Value, stop);
-                return new WorkDone(null);
-            default:
-                throw new InvalidOperationException($"a master target cannot do {order.GetType().Name}");
-        }
-    }
-
-    private static async Task<ImmutableArray<DiskExport>> ServeAsync(
-        MasterTargetRoom room, MachineId machine, string name, RecoveryPoint point, string layer, CancellationToken stop) =>
-        [.. (await room.Exports.ServeAsync(room.Stores.StoreOf(machine), name, point, room.LayerFolderOf(machine, layer), stop)).Select(s => new DiskExport(s.Disk, s.Uri))];
-
-    // A machine's name has no '~'.
-    private static string NameOf(MachineId machine, string test) => $"{machine}~{test}";
 
     // What is wrong with the order itself stays wrong; what is wrong with disk or network may be mended.
-    private static WorkFailed? Failure(object order, Exception error) => order is not Work work ? null
-        : new WorkFailed(work.Machine, IdOf(work), work.Epoch, work.Kind, error.Message, Permanent: error is InvalidDataException or StaleEpochException && work is not HoldStore);
+    private static WorkFailed? Failure(object order, Exception error) => (order as Work ?? (order as TellTail)?.Work) is not { } work ? null
+        : new WorkFailed(work.Machine, StoreWork.IdOf(work), work.Epoch, work.Kind, error.Message, 
+            Permanent: error is InvalidDataException or StaleEpochException && work is not (HoldStore or ContinueStore or TakeBackTail));
 
-    private static CommandId IdOf(Work work) => new($"{work.Kind}:{work.Epoch}");
-
-    private static object MeasureStore(MasterTargetRoom room, MachineId machine)
+    private static async Task<object> MeasureStoreAsync(MasterTargetRoom room, MachineId machine, SiteName site)
     {
         if (!room.Stores.Has(machine)) return Unmeasured.Instance;
         var store = room.Stores.StoreOf(machine);
         var (points, newest) = (store.Points, store.ConsistentUpTo);
-        return new StoreReport(machine, store.CurrentEpoch, store.DurableSequence, store.Consistent, newest, points.Count > 0 ? points[0] : newest,
-            points.Count, store.Bytes, room.FreeBytes, store.FailedReason);
+        var report = new StoreReport(machine, store.CurrentEpoch, store.DurableSequence, store.Consistent, newest, points.Count > 0 ? points[0] : newest,
+            points.Count, store.Bytes, room.FreeBytes, store.FailedReason, site);
+        if (await StoreWork.ReplicaOf(room, machine, CancellationToken.None) is not { Work: { } work } replica) return new Measured(report, null, null);
+        var status = replica.Status([]);
+        return new Measured(report, AgentReports.MeasurementOf(status with { Machine = machine.Value }, null, source: null), AgentReports.Of(work, status));
     }
 
-    private static object Answer(MasterTargetRoom room, IForStore question)
+    private static async Task<object> AnswerAsync(MasterTargetRoom room, IForStore question)
     {
         if (!room.Stores.Has(question.Machine)) return new StoreUnavailable($"this master target holds no store of {question.Machine}");
         var store = room.Stores.StoreOf(question.Machine);
@@ -149,12 +139,18 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
                 var found = store.Points.Reverse().Where(p => (get.Kind is null || p.Kind == get.Kind) && !(p.At < get.From) && !(p.At > get.To))
                     .Skip(get.Skip).Take(get.Limit + 1).ToImmutableArray();
                 return found.Length > get.Limit ? new RecoveryPoints(found[..get.Limit], true) : new RecoveryPoints(found, false);
+            case TakeReplicaPoint take when await StoreWork.ReplicaOf(room, take.Machine, CancellationToken.None) is { } replica:
+                var taken = await replica.TakePointAsync(take.Label ?? "", take.Kind).WaitAsync(PointPatience, room.Time);
+                return new ReplicaPointTaken(RecoveryPoint.IdOf(replica.Work?.Epoch ?? store.CurrentEpoch, taken));
+            case TakeReplicaPoint take: return new StoreUnavailable($"this master target serves no replica of {take.Machine}");
             default: throw new InvalidOperationException($"a store cannot answer {question.GetType().Name}");
         }
     }
 
-    /// <param name="Report">Null: there is nothing to tell the machine.</param>
-    private sealed record WorkDone(DataPlaneReport? Report);
+    /// <param name="Result">A report to the machine, or a tail to tell; null: nothing.</param>
+    private sealed record WorkDone(object? Result);
+
+    private sealed record Measured(StoreReport Store, AgentReport? Replica, DataPlaneReport? News);
 
     private sealed class Measure
     {

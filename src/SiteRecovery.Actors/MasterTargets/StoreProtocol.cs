@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.ProtectedMachines;
 
 namespace SiteRecovery.Actors.MasterTargets;
 
@@ -24,3 +25,19 @@ public sealed record PointResolved(RecoveryPoint? Point) : IClusterMessage;
 
 /// <summary>The store cannot be asked, and why.</summary>
 public sealed record StoreUnavailable(string Reason) : IClusterMessage;
+
+/// <summary>A part of what an old source wrote beyond the fork, told to the master target that serves the replica. It marks them.</summary>
+/// <param name="Part">From 0; a part that is out of its order voids the whole, which is then told again.</param>
+/// <param name="Numbers">Disk index, offset and length of each range, one after the other. Bytes.</param>
+/// <param name="Newest">The old source's last write.</param>
+/// <param name="Replica">Where it is marked.</param>
+public sealed record TailFound(MachineId Machine, Epoch Epoch, ReplicaSource Replica, int Part, ImmutableArray<long> Numbers, Sequence Newest, bool Last) : IClusterMessage
+{
+    /// <summary>Three for each range; what a message between nodes carries easily.</summary>
+    public const int NumbersMax = 3 * 1000;
+}
+
+/// <summary>Marks a recovery point of a machine whose source is a replica. Answered with <see cref="ReplicaPointTaken"/> or <see cref="StoreUnavailable"/>.</summary>
+public sealed record TakeReplicaPoint(MachineId Machine, string? Label, PointKind Kind) : IForStore, IClusterMessage;
+
+public sealed record ReplicaPointTaken(string PointId) : IClusterMessage;

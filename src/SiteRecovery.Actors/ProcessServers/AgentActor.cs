@@ -1,4 +1,5 @@
 using Akka.Actor;
+using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.Sites;
 using SiteRecovery.DataPlane.ProcessServer;
@@ -24,6 +25,7 @@ public sealed class AgentActor : ReceiveActor
     private readonly Dictionary<string, Work> _told = [];
     private readonly Dictionary<string, IActorRef> _asked = [];
     private readonly Dictionary<MachineId, AgentReport> _reports = [];
+    private readonly Dictionary<string, int> _tailParts = [];
     private Nodes _nodes = Nodes.None;
     private int _questions;
 
@@ -76,6 +78,7 @@ public sealed class AgentActor : ReceiveActor
             ReplicateFrom w => AgentReports.OrderOf(w, id),
             FenceSource w => new FenceMachine(id, w.Machine.Value, w.Epoch.Value),
             ReleaseAgent w => new ReleaseMachine(id, w.Machine.Value, w.Epoch.Value),
+            TakeBackTail w => new ReportTail(id, w.Machine.Value),
             _ => throw new InvalidOperationException($"an agent cannot do {work.Kind}"),
         });
     }
@@ -92,6 +95,7 @@ public sealed class AgentActor : ReceiveActor
         switch (message)
         {
             case AgentStatus status: foreach (var machine in status.Machines) HearOf(machine); break;
+            case TailRanges part when _told.TryGetValue(part.Id, out var work) && work is TakeBackTail tail: Pass(tail, new TailFound(tail.Machine, tail.Epoch, tail.Replica, PartOf(part.Id), [.. part.Numbers], new Sequence(part.Newest), Last: false)); break;
             case DiskInspected d: Reply(d.Id, new AgentAnswer(d.Error, d.SizeBytes)); break;
             case CommandDone done when _asked.ContainsKey(done.Id): Reply(done.Id, new AgentAnswer(done.Error, PointId: done.Result)); break;
             case CommandDone done when _told.TryGetValue(done.Id, out var work): HearDone(work, done.Error); break;
@@ -107,10 +111,10 @@ public sealed class AgentActor : ReceiveActor
     {
         if (!MachineId.IsValid(status.Machine)) return;
         var machine = new MachineId(status.Machine);
-        var report = AgentReports.MeasurementOf(status, _room.SpoolReportOf(machine));
+        var report = AgentReports.MeasurementOf(status, _room.SpoolReportOf(machine), _agent.Value);
         Tell(machine, report);
         if (Wanted<ReplicateFrom>(machine, WorkKind.Replicate) is { } replicate && AgentReports.Of(replicate, status) is { } news) _machines.Tell(news);
-        if (Wanted<FenceSource>(machine, WorkKind.FenceSource) is { } fence && status.Fenced && status.Epoch >= fence.Epoch.Value) HearDone(fence, null);
+        if (Wanted<FenceSource>(machine, WorkKind.FenceSource) is { } fence && status.Fenced && status.Epoch >= fence.Epoch.Value) HearFenced(fence, new Sequence(status.NewestSequence));
     }
 
     private void Tell(MachineId machine, AgentReport report)
@@ -127,11 +131,11 @@ public sealed class AgentActor : ReceiveActor
         if (error is not null)
         {
             // The agent says nothing of a machine that it could not open; what is wrong must be seen all the same.
-            if (work is ReplicateFrom) Tell(work.Machine, AgentReport.Gone(work.Machine, _reports.GetValueOrDefault(work.Machine)) with { Connected = true, Error = error, Failed = true });
+            if (work is ReplicateFrom) Tell(work.Machine, AgentReport.Gone(work.Machine, _agent.Value, _reports.GetValueOrDefault(work.Machine)) with { Connected = true, Error = error, Failed = true });
             _machines.Tell(new WorkFailed(work.Machine, cause, work.Epoch, work.Kind, error, Permanent: false));
             return;
         }
-        if (work is FenceSource) _machines.Tell(new SourceFenced(work.Machine, cause, work.Epoch));
+        if (work is TakeBackTail tail) Pass(tail, new TailFound(tail.Machine, tail.Epoch, tail.Replica, PartOf($"{work.Kind}|{work.Machine}|{work.Epoch}", end: true), [], Sequence.None, Last: true));
         if (work is not ReleaseAgent) return;
         _reports.Remove(work.Machine);
         // The machine may be protected anew already: then route and spool are the new protection's.
@@ -143,10 +147,25 @@ public sealed class AgentActor : ReceiveActor
         _room.ForgetAsync(work.Machine).PipeTo(_machines, success: () => new AgentReleased(work.Machine, cause, work.Epoch, _agent));
     }
 
+    private void HearFenced(FenceSource fence, Sequence newest) =>
+        _machines.Tell(new SourceFenced(fence.Machine, new CommandId($"{fence.Kind}:{fence.Epoch}"), fence.Epoch, newest));
+
+    private int PartOf(string order, bool end = false)
+    {
+        var part = _tailParts.GetValueOrDefault(order);
+        _tailParts[order] = end ? 0 : part + 1;
+        return part;
+    }
+
+    private void Pass(TakeBackTail tail, TailFound found)
+    {
+        if (_nodes.MasterTarget(tail.ReplicaSite, tail.Replica.Node) is { } node) Context.ActorSelection($"{node.Address}/user/{NodeRoles.MasterTarget}").Tell(found);
+    }
+
     private void Gone()
     {
         foreach (var asker in _asked.Values) asker.Tell(new AgentAnswer($"agent '{_agent}' went away before it answered"));
         _asked.Clear();
-        foreach (var (machine, last) in _reports) _machines.Tell(AgentReport.Gone(machine, last));
+        foreach (var (machine, last) in _reports) _machines.Tell(AgentReport.Gone(machine, _agent.Value, last));
     }
 }

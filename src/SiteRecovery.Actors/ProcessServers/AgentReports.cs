@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.DataPlane.Capture;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
@@ -10,6 +11,9 @@ namespace SiteRecovery.Actors.ProcessServers;
 /// <summary>Between the control plane's words and the agent's: pure.</summary>
 public static class AgentReports
 {
+    /// <summary>The order for a replica, which needs no telling where its disks are.</summary>
+    public static CaptureOrder OrderOf(ReplicateFrom work) => new(work.Epoch, work.Round, work.Paused, work.Synchronize ? work.Round : 0, work.Full, work.Drain);
+
     public static ProtectMachine OrderOf(ReplicateFrom work, string id) => new()
     {
         Id = id,
@@ -20,6 +24,9 @@ public static class AgentReports
         Paused = work.Paused,
         Synchronize = work.Synchronize ? work.Round : 0,
         Full = work.Full,
+        Round = work.Round,
+        Drain = work.Drain,
+        Protection = work.Protection.Value,
         ResynchronizeAutomatically = work.Policy.ResynchronizationWindow == Domain.Policies.ResynchronizationWindow.Automatic,
     };
 
@@ -34,14 +41,21 @@ public static class AgentReports
                 ? new SynchronizationCompleted(machine, new CommandId($"synchronized:{epoch}:{wanted.Round}"), epoch, wanted.Round, new Sequence(status.DurableSequence))
                 : null;
         }
+        if (wanted.Drain)
+        {
+            if (status.DrainedHash is { } hash)
+                return new SourceDrained(machine, new CommandId($"drained:{epoch}:{wanted.Round}"), epoch, wanted.Round, new DrainedSource(new Sequence(status.NewestSequence), hash));
+            return status.DrainWaitsFor is { } waits ? new DrainWaits(machine, new CommandId($"drain:{epoch}:{wanted.Round}"), epoch, wanted.Round, waits) : null;
+        }
         // A paused machine's changes are tracked on purpose; whether they are few is seen when it goes on.
         return status.NeedsResynchronization && !wanted.Paused && !status.Paused
             ? new DivergenceReported(machine, new CommandId($"diverged:{epoch}:{wanted.Round}"), epoch, wanted.Round, status.Reason ?? "the agent asks for a resynchronization")
             : null;
     }
 
-    public static AgentReport MeasurementOf(MachineStatus status, SpoolReport? spool) => new(
+    /// <param name="source">The agent's name; null for a replica.</param>
+    public static AgentReport MeasurementOf(MachineStatus status, SpoolReport? spool, string? source) => new(
         new MachineId(status.Machine), Connected: true, status.Epoch, status.Mode, new Sequence(status.NewestSequence), new Sequence(status.DurableSequence),
         status.DirtyBytes, status.BytesDone, status.BytesTotal, status.BytesPerSecond, status.BytesShipped, status.BytesResent, status.Fenced,
-        status.Reason, status.Error, [.. status.Disks.Select(d => new CapturedDisk(d.Index, d.CaptureUri, d.Error))], spool);
+        status.Reason, status.Error, [.. status.Disks.Select(d => new CapturedDisk(d.Index, d.CaptureUri, d.Error))], spool, Source: source, Clients: status.Clients);
 }

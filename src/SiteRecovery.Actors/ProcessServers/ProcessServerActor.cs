@@ -3,6 +3,7 @@ using Akka.Actor;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.Sites;
 using SiteRecovery.DataPlane.ProcessServer;
+using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
 using SiteRecovery.Domain.Vaults;
 
@@ -24,7 +25,12 @@ public sealed class ProcessServerActor : ReceiveActor
             _nodes = nodes;
             foreach (var child in Context.GetChildren()) child.Tell(nodes);
         });
-        Receive<ReplicateFrom>(w => AgentOf(w.Agent, clock).Forward(w));
+        Receive<ReplicateFrom>(w =>
+        {
+            if (w.Replica is { } replica) LetIn(w, replica);
+            else AgentOf(w.Agent, clock).Forward(w);
+        });
+        Receive<TakeBackTail>(w => AgentOf(w.Agent, clock).Forward(w));
         Receive<FenceSource>(w => AgentOf(w.Agent, clock).Forward(w));
         Receive<ReleaseAgent>(w => AgentOf(w.Agent, clock).Forward(w));
         Receive<WorkEnded>(ended =>
@@ -48,6 +54,14 @@ public sealed class ProcessServerActor : ReceiveActor
         var self = Self;
         _room.Sessions.Listen(happened => self.Tell(happened));
         TellAgents();
+    }
+
+    /// <summary>A replica's stream comes from the master target that serves it, not from an agent.</summary>
+    private void LetIn(ReplicateFrom work, ReplicaSource replica)
+    {
+        var target = _nodes.MasterTarget(work.TargetSite, work.TargetNode);
+        if (_nodes.MasterTarget(work.SourceSite, replica.Node) is { } source)
+            _room.Routes.Set(work.Machine, new MachineRoute(source.Name, work.Policy.Compression, target?.Host, target?.DataPort ?? 0, FromNode: true));
     }
 
     private void TellAgents() => _site.Tell(new AgentsConnected([.. _room.Sessions.Connected.Select(a => new AgentName(a))]));

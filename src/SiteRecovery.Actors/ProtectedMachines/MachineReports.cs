@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
 
 namespace SiteRecovery.Actors.ProtectedMachines;
 
@@ -9,24 +10,27 @@ namespace SiteRecovery.Actors.ProtectedMachines;
 /// <param name="Durable">Newest sequence that survives power loss.</param>
 /// <param name="Consistent">False while writes are missing between the newest consistent point and now.</param>
 /// <param name="Newest">Newest consistent position; its time is the source's clock. Null while there is none.</param>
+/// <param name="Site">Where the store is.</param>
 /// <param name="FailedReason">Why the store takes no writes; null while it does.</param>
 public sealed record StoreReport(
     MachineId Machine, Epoch Epoch, Sequence Durable, bool Consistent, RecoveryPoint? Newest, RecoveryPoint? Oldest, int Points, long Bytes,
-    long FreeBytes, string? FailedReason) : IForMachine;
+    long FreeBytes, string? FailedReason, SiteName Site) : IForMachine;
 
 /// <summary>A disk as the agent serves it to the hypervisor.</summary>
 public sealed record CapturedDisk(int Index, string? CaptureUri, string? Error);
 
 /// <summary>What the agent says of a machine, and its process server of the way; kept in memory, never persisted. Bytes.</summary>
+/// <param name="Source">The agent's name; null where the source is a replica.</param>
+/// <param name="Clients">How many have the machine's disks open.</param>
 /// <param name="Failed">The agent cannot capture the machine at all; the error says why.</param>
 public sealed record AgentReport(
     MachineId Machine, bool Connected, int Epoch, string Mode, Sequence Newest, Sequence Durable, long DirtyBytes, long BytesDone, long BytesTotal,
     long BytesPerSecond, long BytesShipped, long BytesResent, bool Fenced, string? Reason, string? Error, ImmutableArray<CapturedDisk> Disks,
-    SpoolReport? Spool, bool Failed = false) : IForMachine
+    SpoolReport? Spool, bool Failed = false, string? Source = null, int Clients = 0) : IForMachine
 {
-    public static AgentReport Gone(MachineId machine, AgentReport? last) => last is not null
+    public static AgentReport Gone(MachineId machine, string agent, AgentReport? last) => last is not null
         ? last with { Connected = false }
-        : new(machine, false, 0, "unknown", Sequence.None, Sequence.None, 0, 0, 0, 0, 0, 0, false, null, null, ImmutableArray<CapturedDisk>.Empty, null);
+        : new(machine, false, 0, "unknown", Sequence.None, Sequence.None, 0, 0, 0, 0, 0, 0, false, null, null, ImmutableArray<CapturedDisk>.Empty, null, Source: agent);
 }
 
 /// <summary>What waits at the process server. Bytes.</summary>

@@ -32,12 +32,23 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         Recover<RecoveryCompleted>(_ => Reconcile());
 
         Command<MachineCommand>(c => Carry(ProtectedMachine.Decide(_machine, c, clock.GetUtcNow())));
-        Command<StoreReport>(r => _store = (r, clock.GetUtcNow()));
-        Command<AgentReport>(r => _agent = (r, clock.GetUtcNow()));
+        // Either side of a machine that was failed over measures on; what counts is the target's store and the source's capture.
+        Command<StoreReport>(r =>
+        {
+            if (_machine.Protection is null || r.Site == _machine.Protection.TargetSite) _store = (r, clock.GetUtcNow());
+        });
+        Command<AgentReport>(r =>
+        {
+            if (r.Source == (_machine.Protection?.Replica is null ? _machine.Protection?.Agent.Value ?? r.Source : null)) _agent = (r, clock.GetUtcNow());
+        });
         Command<GetMachine>(_ => Sender.Tell(new MachineState(_machine)));
         Command<GetMeasuredMachine>(_ => Sender.Tell(new MeasuredMachine(_machine, _store?.Report, _store?.At, _agent?.Report, _agent?.At)));
         Command<GetJobs>(q => Sender.Tell(new MachineJobs(id, [.. _machine.Jobs.NewestFirst.Where(j => q.Only is null || j.Id == q.Only)])));
-        Command<RepeatWork>(_ => Repeat());
+        Command<RepeatWork>(_ =>
+        {
+            if (_machine.Deadline <= clock.GetUtcNow()) Self.Tell(new TimePassed(id, new CommandId("time")), ActorRefs.NoSender);
+            Repeat();
+        });
     }
 
     public override string PersistenceId { get; }
@@ -51,6 +62,13 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
     {
         base.PreStart();
         Timers.StartPeriodicTimer(nameof(RepeatWork), RepeatWork.Instance, RepeatEvery);
+    }
+
+    /// <summary>Nothing is answered for an event that the journal does not take: the actor fails, and recovers what is durable.</summary>
+    protected override void OnPersistRejected(Exception cause, object @event, long sequenceNr)
+    {
+        base.OnPersistRejected(cause, @event, sequenceNr);
+        throw new InvalidOperationException($"the journal does not take {@event.GetType().Name}", cause);
     }
 
     private void Carry(Decision decision)

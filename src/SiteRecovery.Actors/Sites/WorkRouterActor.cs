@@ -1,6 +1,7 @@
 using Akka.Actor;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
 
 namespace SiteRecovery.Actors.Sites;
 
@@ -24,18 +25,23 @@ public sealed class WorkRouterActor : ReceiveActor
 
     private void Route(Work work, object message)
     {
-        foreach (var node in ReceiversOf(work)) Tell(node, work is IAtMasterTarget ? NodeRoles.MasterTarget : NodeRoles.ProcessServer, message);
+        foreach (var (node, role) in ReceiversOf(work)) Context.ActorSelection($"{node.Address}/user/{role}").Tell(message, Context.Sender);
     }
 
-    private IEnumerable<NodeAnnouncement> ReceiversOf(Work work) => work switch
+    private IEnumerable<(NodeAnnouncement Node, string Role)> ReceiversOf(Work work) => work switch
     {
-        ReplicateFrom w => _nodes.Of(NodeRoles.ProcessServer, w.SourceSite),
-        FenceSource w => _nodes.Of(NodeRoles.ProcessServer, w.SourceSite),
-        ReleaseAgent => _nodes.Of(NodeRoles.ProcessServer, null),
-        IAtMasterTarget w => _nodes.MasterTarget(w.TargetSite, w.TargetNode) is { } node ? [node] : [],
+        // The process servers let its stream in and pass it on.
+        ReplicateFrom { Replica: { } replica } w => [.. ProcessServersOf(w.SourceSite), .. MasterTarget(w.SourceSite, replica.Node)],
+        ReplicateFrom w => ProcessServersOf(w.SourceSite),
+        FenceSource w => ProcessServersOf(w.SourceSite),
+        TakeBackTail { Loser: { } loser } w => MasterTarget(w.LoserSite, loser.Node),
+        TakeBackTail w => ProcessServersOf(w.LoserSite),
+        ReleaseAgent => ProcessServersOf(null),
+        IAtMasterTarget w => MasterTarget(w.TargetSite, w.TargetNode),
         _ => [],
     };
 
-    private static void Tell(NodeAnnouncement node, string role, object message) =>
-        Context.ActorSelection($"{node.Address}/user/{role}").Tell(message, Context.Sender);
+    private IEnumerable<(NodeAnnouncement, string)> ProcessServersOf(SiteName? site) => _nodes.Of(NodeRoles.ProcessServer, site).Select(n => (n, NodeRoles.ProcessServer));
+
+    private IEnumerable<(NodeAnnouncement, string)> MasterTarget(SiteName site, string? name) => _nodes.MasterTarget(site, name) is { } node ? [(node, NodeRoles.MasterTarget)] : [];
 }

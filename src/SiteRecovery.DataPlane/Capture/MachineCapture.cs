@@ -94,6 +94,10 @@ public sealed partial class MachineCapture : IAsyncDisposable
         (stored with { Fenced = true, Epoch = epoch.Value, Durable = 0 }).Save(files, path);
     }
 
+    /// <summary>Where a capture that is not open ended; null where there is none. After a crash a bound: no later sequence was given out.</summary>
+    public static Sequence? EndStored(string stateFolder, IFileSystem files) =>
+        CaptureState.TryLoad(files, Path.Combine(stateFolder, "capture.json")) is { } stored ? new Sequence(stored.CleanAt ?? stored.Reserved) : null;
+
     /// <summary>Takes up streaming again; what was tracked meanwhile is resynchronized.</summary>
     public void Resume()
     {

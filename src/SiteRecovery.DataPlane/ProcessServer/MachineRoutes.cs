@@ -9,9 +9,10 @@ using SiteRecovery.Domain.History;
 namespace SiteRecovery.DataPlane.ProcessServer;
 
 /// <summary>Whose stream a machine's is, and where it goes on to.</summary>
+/// <param name="Agent">Who may bring the stream: an agent, or the node that serves the replica.</param>
 /// <param name="Compression">"zstd", "lz4" or "none".</param>
 /// <param name="TargetHost">Null while the master target's address is not known.</param>
-public sealed record MachineRoute(string Agent, string Compression, string? TargetHost, int TargetPort);
+public sealed record MachineRoute(string Agent, string Compression, string? TargetHost, int TargetPort, bool FromNode = false);
 
 /// <summary>
 /// The routes of a process server's machines, in one small file, so that a process server that starts with no cluster in reach
@@ -55,7 +56,7 @@ public sealed class MachineRoutes
     public string? Authorise(Peer? peer, StreamOpening opening)
     {
         if (Find(opening.Machine) is not { } route) return $"this process server does not know the machine {opening.Machine} yet";
-        return peer is { Role: PeerRole.Agent } && peer.Name == route.Agent ? null : $"{opening.Machine} is not replicated by {peer?.Name ?? "an unknown peer"}";
+        return peer?.Role == (route.FromNode ? PeerRole.Node : PeerRole.Agent) && peer.Name == route.Agent ? null : $"{opening.Machine} is not replicated by {peer?.Name ?? "an unknown peer"}";
     }
 
     public PayloadCompression CompressionOf(StreamOpening opening) => Find(opening.Machine)?.Compression switch

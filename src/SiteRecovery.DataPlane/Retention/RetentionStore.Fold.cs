@@ -42,14 +42,14 @@ public sealed partial class RetentionStore
         lock (_gate) return _history.Resolve(begun.Epoch, last)!;
     }
 
-    /// <summary>What a point's own epoch wrote behind it, as far as it has arrived here: each byte once, ascending by disk and offset.</summary>
+    /// <summary>What was written behind a point and before an epoch, as far as it has arrived here: each byte once, ascending by disk and offset.</summary>
     /// <exception cref="InvalidDataException">The point is not viewable in this store.</exception>
-    public IReadOnlyList<(ushort Disk, long Offset, long Length)> ExtentsAfter(RecoveryPoint point)
+    public IReadOnlyList<(ushort Disk, long Offset, long Length)> ExtentsAfter(RecoveryPoint point, Epoch before)
     {
         var touched = new TouchedRanges();
         lock (_gate)
         {
-            var (from, to, reaches) = _history.From(point.Epoch, point.Sequence);
+            var (from, to, reaches) = _history.From(point.Epoch, point.Sequence, before);
             foreach (var (i, entry, prefix) in _log.PrefixesOf(_history.Entries, from, to))
                 for (var e = reaches && i == from ? CountUpTo(entry.Header, point.Sequence) : 0; e < entry.Header.ExtentCount; e++)
                 {

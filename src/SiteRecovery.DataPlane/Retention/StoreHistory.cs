@@ -154,11 +154,15 @@ internal sealed class StoreHistory
     /// <summary>All frames of the current epoch's line, consistent or not.</summary>
     internal List<(int From, int To, long Limit)> RangesOfNewest() => WholeLine(_branches.Count - 1);
 
-    /// <summary>The frames of a point's own epoch from the one on that reaches it, or from its first if the epoch forks there.</summary>
-    internal (int From, int To, bool Reaches) From(Epoch epoch, Sequence sequence)
+    /// <summary>
+    /// The frames from the one on that reaches a point, or from the first of its epoch if that forks there, up to where <paramref name="before"/> begins: what other
+    /// epochs wrote in between is among them.
+    /// </summary>
+    internal (int From, int To, bool Reaches) From(Epoch epoch, Sequence sequence, Epoch before)
     {
         var (branch, at) = Locate(epoch, sequence);
-        return (at < 0 ? _branches[branch].FirstEntry : at, EndOf(branch) - 1, at >= 0);
+        var end = _branches.FindIndex(b => b.Epoch >= before);
+        return (at < 0 ? _branches[branch].FirstEntry : at, (end < 0 ? EndOf(_branches.Count - 1) : _branches[end].FirstEntry) - 1, at >= 0);
     }
 
     private List<(int From, int To, long Limit)> WholeLine(int branch) => [.. RangesBelow(branch), (_branches[branch].FirstEntry, EndOf(branch) - 1, long.MaxValue)];

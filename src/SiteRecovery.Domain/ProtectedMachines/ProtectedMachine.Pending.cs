@@ -19,15 +19,15 @@ public sealed partial record ProtectedMachine
         Phase.Unprotected { StoreRemovalPending: true } => [new RemoveStore(Id, Epoch, Required.TargetSite, Required.TargetNode)],
         Phase.Unprotected => [],
         Phase.InitialReplication => [Hold(), Replicate(synchronize: true)],
-        Phase.Protected => [Hold(), Replicate(), .. Source()],
-        Phase.Paused or Phase.ResynchronizationRequired or Phase.Resynchronizing when Continuation is not null => [Continue(), .. Source()],
-        Phase.Paused => [Hold(), Replicate(paused: true), .. Source()],
+        Phase.Protected => [.. Source(), Hold(), Replicate()],
+        Phase.Paused or Phase.ResynchronizationRequired or Phase.Resynchronizing when Continuation is not null => [.. Source(), Continue()],
+        Phase.Paused => [.. Source(), Hold(), Replicate(paused: true)],
         // The target's prefix ends before the divergence; nothing may be appended until it is mended.
-        Phase.ResynchronizationRequired => [Hold(), Replicate(paused: true), .. Source()],
-        Phase.Resynchronizing p => [Hold(), Replicate(synchronize: true, full: p.Full), .. Source()],
-        Phase.PlannedFailoverInProgress { Drained: null } => [Hold(), Replicate(drain: true), .. Source()],
+        Phase.ResynchronizationRequired => [.. Source(), Hold(), Replicate(paused: true)],
+        Phase.Resynchronizing p => [.. Source(), Hold(), Replicate(synchronize: true, full: p.Full)],
+        Phase.PlannedFailoverInProgress { Drained: null } => [.. Source(), Hold(), Replicate(drain: true)],
         Phase.PlannedFailoverInProgress { Point: null, Drained: { } drained } =>
-            [Hold(), Replicate(drain: true), .. Source(), new VerifyTarget(Id, Epoch, drained, Required.TargetSite, Required.TargetNode)],
+            [.. Source(), Hold(), Replicate(drain: true), new VerifyTarget(Id, Epoch, drained, Required.TargetSite, Required.TargetNode)],
         Phase.PlannedFailoverInProgress { Point: { } point, EpochIsOpen: false } => [Hold(), Open(point)],
         Phase.PlannedFailoverInProgress { Point: { } point } => [Hold(), Serve(point)],
         Phase.UnplannedFailoverInProgress { Failure: not null } => [Hold()],
@@ -56,11 +56,11 @@ public sealed partial record ProtectedMachine
 
     private OpenEpoch Open(RecoveryPoint point) => new(Id, Epoch, point, Required.TargetSite, Required.TargetNode);
 
-    private ServeReplica Serve(RecoveryPoint point) => new(Id, Epoch, point, Required.TargetSite, Required.TargetNode, Epoch);
+    private ServeReplica Serve(RecoveryPoint point) => new(Id, Epoch, point, Required.TargetSite, Required.TargetNode, Epoch, Required.Policy);
 
     /// <summary>A source that is a replica is served at its own site for as long as it is the source.</summary>
     private ImmutableArray<Work> Source() => Required.Replica is { } replica
-        ? [new ServeReplica(Id, Epoch, replica.Point, Required.SourceSite, replica.Node, replica.Layer)] : [];
+        ? [new ServeReplica(Id, Epoch, replica.Point, Required.SourceSite, replica.Node, replica.Layer, Required.Policy)] : [];
 
     private ContinueStore Continue() => new(Id, Epoch, Continuation!, SourceStoppedAt ?? Sequence.None, Required.Disks, Required.TargetSite, Required.TargetNode);
 

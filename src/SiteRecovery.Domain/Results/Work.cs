@@ -107,7 +107,7 @@ public sealed record OpenEpoch(MachineId Machine, Epoch Epoch, RecoveryPoint Poi
 
 /// <summary>Serve the machine's disks as of <paramref name="Point"/>, writable into <paramref name="Epoch"/>. Reports <see cref="ReplicaServed"/>, also when addresses change.</summary>
 /// <param name="Layer">Names the layer that its writes are in: the epoch in which it was first served.</param>
-public sealed record ServeReplica(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite, string? TargetNode, Epoch Layer)
+public sealed record ServeReplica(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite, string? TargetNode, Epoch Layer, ReplicationPolicy Policy)
     : Work(Machine, Epoch), IAtMasterTarget
 {
     public override string Kind => WorkKind.ServeReplica;

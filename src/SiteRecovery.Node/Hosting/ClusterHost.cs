@@ -49,7 +49,7 @@ public sealed class ClusterHost(
             shutdown.AddTo(akka);
             akka.AddSiteRecoveryNode(own, time).WithSeedKeeper(folder);
             if (rooms.ProcessServer is { } processServer) akka.AddProcessServer(processServer, time);
-            if (rooms.MasterTarget is { } masterTarget) akka.AddMasterTarget(masterTarget);
+            if (rooms.MasterTarget is { } masterTarget) akka.AddMasterTarget(masterTarget, own);
         });
         var host = builder.Build();
         try

@@ -77,11 +77,20 @@ public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings)
             422, "noMasterTarget", $"No master target of site '{site}' is a member of the cluster.", "Start a node with the role master-target there, or name another vault.");
     }
 
-    private async Task<T> AskStoreAsync<T>(ProtectedMachine machine, IForStore question, CancellationToken cancel) where T : class
+    /// <summary>Of a machine whose source is a replica.</summary>
+    public async Task<string> TakeReplicaPointAsync(SiteName site, ReplicaSource replica, TakeReplicaPoint question, CancellationToken cancel) =>
+        (await AskStoreAsync<ReplicaPointTaken>(site, replica.Node, question, cancel)).PointId;
+
+    private Task<T> AskStoreAsync<T>(ProtectedMachine machine, IForStore question, CancellationToken cancel) where T : class
     {
         var protection = machine.Protection ?? throw new ProblemException(409, RefusalCode.NotAllowedInState, $"'{machine.Id}' is not protected and has no recovery points.", "Enable protection first.");
-        var node = (await GetNodesAsync(cancel)).MasterTarget(protection.TargetSite, protection.TargetNode) ?? throw new ProblemException(
-            503, "storeUnreachable", $"The master target that holds the store of '{machine.Id}' is not a member of the cluster.", "Look at GET /api/v1/nodes, and start it.");
+        return AskStoreAsync<T>(protection.TargetSite, protection.TargetNode, question, cancel);
+    }
+
+    private async Task<T> AskStoreAsync<T>(SiteName site, string? name, IForStore question, CancellationToken cancel) where T : class
+    {
+        var node = (await GetNodesAsync(cancel)).MasterTarget(site, name) ?? throw new ProblemException(
+            503, "storeUnreachable", $"The master target that holds the store of '{question.Machine}' is not a member of the cluster.", "Look at GET /api/v1/nodes, and start it.");
         return await cluster.System.ActorSelection($"{node.Address}/user/{NodeRoles.MasterTarget}").Ask<object>(question, settings.AskTimeout, cancel) switch
         {
             T answer => answer,

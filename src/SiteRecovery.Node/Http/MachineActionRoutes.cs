@@ -10,8 +10,12 @@ namespace SiteRecovery.Node.Http;
 /// <param name="Point">latest, latest-application-consistent, an id, or at:TIME.</param>
 /// <param name="Test">Which test failover to clean up; all where it is left out.</param>
 /// <param name="Notes">What was seen in the test, for the record.</param>
+/// <param name="Patience">How long a planned failover may take before it is rolled back; 10 minutes where it is left out.</param>
+/// <param name="Target">The master target of the old site that a reverse replication goes to; the site's first where it is left out.</param>
+/// <param name="Full">A reverse replication compares every block: the old source cannot be asked what it wrote, or its disks are gone.</param>
 /// <param name="Acknowledge">Codes of the warnings that a dry run shows.</param>
-public sealed record ActionBody(string? Point = null, IReadOnlyList<string>? Acknowledge = null, string? Test = null, string? Notes = null);
+public sealed record ActionBody(string? Point = null, IReadOnlyList<string>? Acknowledge = null, string? Test = null, string? Notes = null,
+    TimeSpan? Patience = null, string? Target = null, bool Full = false);
 
 /// <summary>Something to know before a risky action; its code must be echoed in <c>acknowledge</c>.</summary>
 public sealed record ActionWarning(string Code, string Detail);
@@ -34,12 +38,12 @@ public static class MachineActionRoutes
         new(MachineActions.Resynchronize, AccessRole.Operator, (m, c, _, _) => new Resynchronize(m, c)),
         new(MachineActions.TestFailover, AccessRole.Operator, (m, c, p, _) => new TestFailover(m, c, p!), TakesPoint: true),
         new(MachineActions.TestFailoverCleanup, AccessRole.Operator, (m, c, _, b) => new TestFailoverCleanup(m, c, b.Test, b.Notes)),
-        new(MachineActions.PlannedFailover, AccessRole.RecoveryAdmin, (m, c, _, _) => new PlannedFailover(m, c)),
+        new(MachineActions.PlannedFailover, AccessRole.RecoveryAdmin, (m, c, _, b) => new PlannedFailover(m, c, b.Patience)),
         new(MachineActions.UnplannedFailover, AccessRole.RecoveryAdmin, (m, c, p, _) => new UnplannedFailover(m, c, p!), TakesPoint: true),
         new(MachineActions.ChangeRecoveryPoint, AccessRole.RecoveryAdmin, (m, c, p, _) => new ChangeRecoveryPoint(m, c, p!), TakesPoint: true),
         new(MachineActions.Commit, AccessRole.RecoveryAdmin, (m, c, _, _) => new CommitFailover(m, c)),
         new(MachineActions.CancelFailover, AccessRole.RecoveryAdmin, (m, c, _, _) => new CancelFailover(m, c)),
-        new(MachineActions.ReverseReplicate, AccessRole.RecoveryAdmin, (m, c, _, _) => new ReverseReplicate(m, c)),
+        new(MachineActions.ReverseReplicate, AccessRole.RecoveryAdmin, (m, c, _, b) => new ReverseReplicate(m, c, b.Target, b.Full)),
     ];
 
     public static void Map(RouteGroupBuilder api)
@@ -62,8 +66,8 @@ public static class MachineActionRoutes
         var command = CommandOf(context);
         // Refused by the state, or carried out already: neither the store nor the operator is asked anything.
         var repeated = known.State.Carried.Any(c => c.Id == command);
-        if (!repeated && Transitions.Of(known.State.Phase, route.Action, known.State.Tests.Length > 0) is { Allowed: false } refusal)
-            throw ProblemException.Of(new Refused(known.State.Id, command, refusal.Code!, known.State.Phase.Name, refusal.Reason!, refusal.Remedy!, Transitions.AllowedNames(known.State.Phase, known.State.Tests.Length > 0)));
+        if (!repeated && Transitions.Of(known.State.Phase, route.Action, known.State.Circumstances) is { Allowed: false } refusal)
+            throw ProblemException.Of(new Refused(known.State.Id, command, refusal.Code!, known.State.Phase.Name, refusal.Reason!, refusal.Remedy!, Transitions.AllowedNames(known.State.Phase, known.State.Circumstances)));
         var point = route.TakesPoint ? repeated ? AnyPoint : await control.ResolvePointAsync(known.State, body.Point ?? "latest", cancel) : null;
         if (repeated) return await CarryOutAsync(context, control, route.Make(known.State.Id, command, point, body), [], cancel);
         var now = context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
@@ -78,6 +82,10 @@ public static class MachineActionRoutes
     {
         if (route.Action == MachineActions.ChangeRecoveryPoint)
             return [new("replicaWritesLost", "What was written to the replica since the failover is lost; it starts anew at the point.")];
+        if (route.Action == MachineActions.PlannedFailover)
+            return [new("machineStops", "The machine must be shut down: its disks are moved to the other site once nobody has them open.")];
+        if (route.Action == MachineActions.CancelFailover && machine.State.Phase is not Phase.PlannedFailoverInProgress { Point: null })
+            return [new("replicaWritesLost", "What was written to the replica is lost to the machine; it is kept as a recovery point only.")];
         if (route.Action != MachineActions.UnplannedFailover) return [];
         var warnings = new List<ActionWarning>();
         if (machine.Agent is { Connected: true, Fenced: false } && now - machine.AgentHeardAt <= MachineView.AgentSilenceMax)

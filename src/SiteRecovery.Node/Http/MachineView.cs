@@ -53,18 +53,22 @@ public sealed record MachineView(
         var store = measured.Store;
         // An agent speaks twice a second; one that has not for long is gone, whoever was to say so.
         var agent = measured.Agent is { } said && now - measured.AgentHeardAt > AgentSilenceMax ? said with { Connected = false } : measured.Agent;
-        var view = ProtectedMachineView.Of(measured.State, new ReplicationMeasurement(store?.Newest?.At, measured.StoreMeasuredAt, agent?.Connected, store?.FailedReason, agent is { Connected: true, Failed: true } ? agent.Error : null), now);
+        var view = ProtectedMachineView.Of(measured.State, new ReplicationMeasurement(store?.Newest?.At, measured.StoreMeasuredAt, agent?.Connected, store?.FailedReason, agent is { Connected: true, Failed: true } ? agent.Error : null,
+            agent is { Connected: true, Fenced: true } ? agent.Clients : 0), now);
         return new(
             view.Name, view.State, new HealthView(view.Health.Status, view.Health.Reasons), view.Rpo, view.RpoUnknownSince, view.ActiveSite?.Value, view.Direction, view.Epoch,
             view.SourceSite?.Value, view.TargetSite?.Value, measured.State.Protection?.TargetNode, view.Agent?.Value, view.Policy, LagOf(agent, now), ProgressOf(measured.State, agent),
-            [.. view.Disks.Select(d => DiskOf(d, agent))], store?.Newest is { } newest ? PointView.Of(newest) : null, store?.Oldest is { } oldest ? PointView.Of(oldest) : null,
+            [.. view.Disks.Select(d => DiskOf(d, agent, measured.State))], store?.Newest is { } newest ? PointView.Of(newest) : null, store?.Oldest is { } oldest ? PointView.Of(oldest) : null,
             ReplicationOf(agent), store is null ? null : new StoreView(store.Bytes, store.FreeBytes, store.Points, store.Consistent, store.FailedReason),
             ExportView.Of(measured.State), view.FailoverPoint, view.SourceFenced,
             [.. measured.State.RunningTests.Select(t => new TestView(t.Id, t.Point.Id, t.StartedAt, t.ServedAt is not null))], measured.State.Drills, view.AllowedActions);
     }
 
-    private static DiskView DiskOf(DiskSpec disk, AgentReport? agent)
+    private static DiskView DiskOf(DiskSpec disk, AgentReport? agent, ProtectedMachine machine)
     {
+        // A machine that was failed over and reversed is captured where its replica is served.
+        if (machine.Protection?.Replica is not null)
+            return new(disk.Index, disk.Name, disk.Path, disk.SizeBytes, disk.Capture, machine.Exports.FirstOrDefault(e => e.Disk == disk.Index)?.Uri, null);
         var served = agent is { Disks.IsDefault: false } ? agent.Disks.FirstOrDefault(d => d.Index == disk.Index) : null;
         return new(disk.Index, disk.Name, disk.Path, disk.SizeBytes, disk.Capture, served?.CaptureUri, served?.Error);
     }
@@ -74,7 +78,7 @@ public sealed record MachineView(
 
     private static ProgressView? ProgressOf(ProtectedMachine machine, AgentReport? agent)
     {
-        if (agent is null || machine.Phase is not (Phase.InitialReplication or Phase.Resynchronizing)) return null;
+        if (agent is null || machine.Phase is not (Phase.InitialReplication or Phase.Resynchronizing or Phase.ReverseReplicating)) return null;
         var left = Math.Max(0, agent.BytesTotal - agent.BytesDone);
         return new(agent.BytesDone, agent.BytesTotal, agent.BytesPerSecond,
             agent.BytesPerSecond > 0 && agent.BytesTotal > 0 ? TimeSpan.FromSeconds(Math.Round((double)left / agent.BytesPerSecond, 1)) : null);

@@ -49,6 +49,7 @@ public static class RecoveryPointRoutes
         // A point may be called application-consistent only when the guest's own hook has said so, and there is none here.
         if (body.Kind == PointKind.ApplicationConsistent)
             throw new ProblemException(501, RefusalCode.NotYetSupported, "This version cannot make a guest's applications consistent yet.", "Take a crash-consistent point.");
+        if (protection.Replica is { } replica) return new PointTaken(await control.TakeReplicaPointAsync(protection.SourceSite, replica, new TakeReplicaPoint(state.Id, body.Label, body.Kind), cancel));
         var answer = await control.AskAgentAsync(new TakeRecoveryPoint(protection.Agent, state.Id, body.Label, body.Kind), cancel);
         return new PointTaken(answer.PointId ?? throw new InvalidOperationException("the agent took a point and does not say which"));
     }

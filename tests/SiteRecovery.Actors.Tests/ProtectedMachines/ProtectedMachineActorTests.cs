@@ -64,7 +64,7 @@ public sealed class ProtectedMachineActorTests() : TestKit(TestSettings.Config)
     {
         var machine = Start();
         Assert.Null((await machine.Ask<MeasuredMachine>(new GetMeasuredMachine(Vm), TimeSpan.FromSeconds(5))).StoreMeasuredAt);
-        machine.Tell(new StoreReport(Vm, Epoch.First, new Sequence(3), true, null, null, 1, 4096, 1 << 30, null));
+        machine.Tell(new StoreReport(Vm, Epoch.First, new Sequence(3), true, null, null, 1, 4096, 1 << 30, null, new SiteName("lyon")));
         var measured = await machine.Ask<MeasuredMachine>(new GetMeasuredMachine(Vm), TimeSpan.FromSeconds(5));
         Assert.Equal(new Sequence(3), measured.Store?.Durable);
         Assert.NotNull(measured.StoreMeasuredAt);

@@ -13,7 +13,7 @@ namespace SiteRecovery.EndToEnd.InProcess;
 public sealed class TwoSites : IAsyncLifetime
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("sr-2sites-");
-    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(4));
+    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(8));
     private readonly CancellationTokenSource _stopAgent = new();
     private RunningNode? _secondary, _primary;
     private AgentService? _agent;
@@ -27,7 +27,7 @@ public sealed class TwoSites : IAsyncLifetime
     {
         await StartSecondaryAsync();
         await File.WriteAllTextAsync(At("node.token"), await TokenAsync("nodes"), Stop);
-        _primary = await StartAsync("primary", "process-server", new JoinOrder(_secondary!.Endpoints.HttpUrl, At("node.token")));
+        _primary = await StartAsync("primary", "process-server,master-target", new JoinOrder(_secondary!.Endpoints.HttpUrl, At("node.token")));
         await UntilAsync(async () => (await GetAsync("/api/v1/nodes"))["items"]!.AsArray().Count(n => n!["name"] is not null) == 2);
         await File.WriteAllTextAsync(At("agent.token"), await TokenAsync("agents"), Stop);
         _agent = await AgentService.StartAsync(new AgentOptions(At("agent"), _secondary.Endpoints.HttpUrl, At("agent.token"), "host1"), TimeProvider.System, Stop);
@@ -102,7 +102,7 @@ public sealed class TwoSites : IAsyncLifetime
 
     private async Task StartSecondaryAsync()
     {
-        _secondary = await StartAsync("secondary", "configuration-server,master-target", null);
+        _secondary = await StartAsync("secondary", "configuration-server,process-server,master-target", null);
         var pki = PeerIdentity.Load(At("secondary/pki"));
         Http?.Dispose();
         Http = new HttpClient(PeerTrust.HttpHandler(pki.AuthorityCertificate)) { BaseAddress = new Uri(_secondary.Endpoints.HttpUrl) };

@@ -1,0 +1,99 @@
+using SiteRecovery.Actors.ProcessServers;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.DataPlane.Export;
+using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Actors.MasterTargets;
+
+/// <summary>
+/// A replica that was failed over to. Its writes are captured from the first one on, so that the way back is a delta; it streams once it is told to.
+/// </summary>
+public sealed class ReplicaMachine : IReplicaDisks
+{
+    private const string CaptureFolder = "capture";
+    private readonly MachineId _machine;
+    private readonly Func<int> _clients;
+    private readonly MachineCapture _capture;
+    private readonly CaptureOrders _orders;
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Lock _starting = new();
+    private Task _running = Task.CompletedTask;
+    private volatile ReplicateFrom? _work;
+
+    private ReplicaMachine(MachineId machine, ReplicaLayers layers, MachineCapture capture, Epoch epoch, Func<ReplicaMachine, int> clients, TimeProvider time)
+    {
+        (_machine, _capture, _clients) = (machine, capture, () => clients(this));
+        Disks = [.. layers.Disks.Zip(capture.Disks, (layer, disk) => (layer.Disk, (IBlockDevice)disk))];
+        _orders = new CaptureOrders(capture, new CaptureOrder(epoch, 0, capture.Status().Mode == CaptureMode.Paused), _clients, time);
+    }
+
+    public IReadOnlyList<(DiskRecord Disk, IBlockDevice Device)> Disks { get; }
+
+    /// <summary>What it was last told; null before that.</summary>
+    public ReplicateFrom? Work => _work;
+
+    /// <exception cref="InvalidDataException">The point is not viewable, or a layer is damaged.</exception>
+    /// <param name="epoch">In which it writes.</param>
+    public static async Task<ReplicaMachine> OpenAsync(
+        RetentionStore store, RecoveryPoint point, string folder, Epoch epoch, ReplicationPolicy policy, Func<ReplicaMachine, int> clients, IFileSystem files, TimeProvider time)
+    {
+        var layers = new ReplicaLayers(store, point, folder, files);
+        try
+        {
+            var capture = await MachineCapture.OpenAsync(new CaptureOptions
+            {
+                Machine = store.Machine, Epoch = epoch, StateFolder = Path.Combine(folder, CaptureFolder), ForkedAt = point.Sequence,
+                Disks = [.. layers.Disks.Select(d => new CaptureDisk(new DiskGeometry(d.Disk.Index, d.Disk.Name, d.Disk.SizeBytes), folder, d.File))],
+                PointInterval = policy.CrashConsistentEvery, ResynchronizeAutomatically = policy.ResynchronizationWindow == ResynchronizationWindow.Automatic,
+            }, files, time);
+            return new ReplicaMachine(store.Machine, layers, capture, epoch, clients, time);
+        }
+        catch
+        {
+            layers.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>A replica that is not served is fenced in its folder.</summary>
+    public static void Fence(string folder, Epoch epoch, IFileSystem files)
+    {
+        if (Directory.Exists(Path.Combine(folder, CaptureFolder))) MachineCapture.FenceStored(Path.Combine(folder, CaptureFolder), epoch, files);
+    }
+
+    /// <summary>Where a replica that is not served ended.</summary>
+    public static Sequence? EndOf(string folder, IFileSystem files) => MachineCapture.EndStored(Path.Combine(folder, CaptureFolder), files);
+
+    public async Task ObeyAsync(ReplicateFrom work, IStreamTarget target)
+    {
+        _work = work;
+        await _orders.ApplyAsync(AgentReports.OrderOf(work));
+        lock (_starting)
+            if (_running.IsCompleted && !_stop.IsCancellationRequested) _running = _capture.RunAsync(target, _stop.Token);
+    }
+
+    public Task<Sequence> TakePointAsync(string label, PointKind kind) => _capture.TakePointAsync(label, kind);
+
+    /// <summary>Ranges in which the other side differs though nothing was written there here. Durable when it returns.</summary>
+    public void MarkUnsynced(IReadOnlyCollection<DiskRange> ranges) => _capture.MarkUnsynced(ranges, "the old source wrote there beyond the fork");
+
+    /// <summary>What it wrote without knowing it durable at the other side, once it is fenced.</summary>
+    public IReadOnlyList<DiskRange> Tail() => _capture.NotKnownDurable();
+
+    public MachineStatus Status(IReadOnlyList<DiskStatus> disks) => CaptureReports.StatusOf(_machine.Value, _capture, _orders, _clients(), disks);
+
+    public async ValueTask DisposeAsync()
+    {
+        await _orders.DisposeAsync();
+        await _stop.CancelAsync();
+        await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _capture.DisposeAsync(); // with its disks, which are the layers' files
+        _stop.Dispose();
+    }
+}

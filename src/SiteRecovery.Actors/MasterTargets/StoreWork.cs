@@ -1,0 +1,194 @@
+using System.Collections.Immutable;
+using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.DataPlane.Export;
+using SiteRecovery.DataPlane.Nbd;
+using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Actors.MasterTargets;
+
+/// <summary>What a store actor does of its machine's work, piece by piece. Every piece may be repeated.</summary>
+internal static class StoreWork
+{
+    /// <summary>A verification that waits longer is told again.</summary>
+    private static readonly TimeSpan VerifyPatience = TimeSpan.FromSeconds(4), LookEvery = TimeSpan.FromMilliseconds(20);
+
+    /// <returns>A report to the machine, or a tail to tell; null: nothing.</returns>
+    internal static async Task<object?> PerformAsync(MasterTargetRoom room, object order, CancellationToken stop)
+    {
+        switch (order)
+        {
+            case HoldStore hold:
+                room.Stores.Hold(hold.Machine, GeometryOf(hold.Disks), hold.Epoch);
+                return null;
+            case OpenEpoch open:
+                await room.Stores.OpenEpochAsync(open.Machine, open.Epoch, open.Point, stop);
+                return new EpochOpened(open.Machine, IdOf(open), open.Epoch);
+            case VerifyTarget verify:
+                return await VerifyAsync(room, verify, stop);
+            case ServeReplica serve:
+                return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, await ServeAsync(room, serve, stop));
+            case ReplicateReplica replicate:
+                await ReplicateAsync(room, replicate, stop);
+                return null;
+            case FenceReplica fence:
+                return await FenceAsync(room, fence, stop);
+            case ContinueStore next:
+                return await ContinueAsync(room, next, stop);
+            case TellTail tail:
+                return await TailOfLoserAsync(room, tail);
+            case MarkTail tail:
+                return await MarkAsync(room, tail, stop);
+            case ServeTest test:
+                return new TestServed(test.Machine, IdOf(test), test.Test, await ServeAsync(room, test, stop));
+            case RemoveTest test:
+                await room.Exports.StopAsync(NameOf(test.Machine, test.Test), stop);
+                room.DeleteLayer(test.Machine, $"test-{test.Test}");
+                return new TestRemoved(test.Machine, IdOf(test), test.Test);
+            case RemoveStore remove:
+                await room.Exports.StopAsync(remove.Machine.Value, stop);
+                await room.Stores.RemoveAsync(remove.Machine, stop);
+                return new StoreRemoved(remove.Machine, IdOf(remove), remove.Epoch);
+            case WorkEnded { Work: ServeReplica ended }:
+                await room.Exports.StopAsync(ended.Machine.Value, stop);
+                return null;
+            default:
+                throw new InvalidOperationException($"a master target cannot do {order.GetType().Name}");
+        }
+    }
+
+    internal static CommandId IdOf(Work work) => new($"{work.Kind}:{work.Epoch}");
+
+    internal static async Task<ReplicaMachine?> ReplicaOf(MasterTargetRoom room, MachineId machine, CancellationToken stop) =>
+        await room.Exports.FindAsync(machine.Value, stop) as ReplicaMachine;
+
+    /// <summary>What a replica that is fenced wrote without knowing it durable at the other side.</summary>
+    private static async Task<TailTold> TailOfLoserAsync(MasterTargetRoom room, TellTail order)
+    {
+        var (tail, loser) = (order.Work, order.Work.Loser!);
+        var folder = room.LayerFolderOf(tail.Machine, LayerOf(loser.Layer));
+        var newest = ReplicaMachine.EndOf(folder, room.Files) ?? Sequence.None;
+        long[] numbers;
+        await using (var replica = await ReplicaMachine.OpenAsync(
+            room.Stores.StoreOf(tail.Machine), loser.Point, folder, loser.Layer, Domain.Policies.ReplicationPolicy.Default, _ => 0, room.Files, room.Time))
+            numbers = [.. replica.Tail().SelectMany(r => new[] { r.Disk, r.Offset, r.Length })];
+        var parts = numbers.Chunk(TailFound.NumbersMax).DefaultIfEmpty([]).ToArray();
+        return new TailTold(order.To, [.. parts.Select((part, i) => new TailFound(tail.Machine, tail.Epoch, tail.Replica, i, [.. part], newest, Last: i == parts.Length - 1))]);
+    }
+
+    /// <summary>What came here of the old source's tail lies in the store; the rest it has told.</summary>
+    private static async Task<DataPlaneReport> MarkAsync(MasterTargetRoom room, MarkTail tail, CancellationToken stop)
+    {
+        var replica = await ReplicaOf(room, tail.Machine, stop) ?? throw new IOException($"the replica of {tail.Machine} is not served yet");
+        DiskRange[] all = [.. tail.Ranges, .. room.Stores.StoreOf(tail.Machine).ExtentsAfter(tail.Replica.Point, tail.Replica.Layer).Select(e => new DiskRange(e.Disk, e.Offset, e.Length))];
+        replica.MarkUnsynced(all);
+        return new TailMarked(tail.Machine, new CommandId($"{WorkKind.TakeBackTail}:{tail.Epoch}"), tail.Epoch, tail.Newest, all.Length, all.Sum(r => r.Length));
+    }
+
+    private static string LayerOf(Epoch layer) => $"epoch-{layer}";
+
+    // A machine's name has no '~'.
+    private static string NameOf(MachineId machine, string test) => $"{machine}~{test}";
+
+    private static DiskGeometry[] GeometryOf(ImmutableArray<DiskSpec> disks) => [.. disks.Select(d => new DiskGeometry((ushort)d.Index, d.Name, d.SizeBytes))];
+
+    private static async Task<ImmutableArray<DiskExport>> ServeAsync(MasterTargetRoom room, ServeReplica serve, CancellationToken stop)
+    {
+        var (store, name, folder) = (room.Stores.StoreOf(serve.Machine), serve.Machine.Value, room.LayerFolderOf(serve.Machine, LayerOf(serve.Layer)));
+        // A store that failed was opened anew: what still reads from the old one reads nothing.
+        var key = (store, serve.Point.Id, serve.Layer, serve.Epoch, serve.Policy);
+        var served = await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
+            store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room.Files, room.Time), stop);
+        // What was written to a replica at another point went with that point.
+        for (var epoch = 2; epoch < serve.Layer.Value; epoch++) room.DeleteLayer(serve.Machine, LayerOf(new Epoch(epoch)));
+        return Exported(served);
+    }
+
+    private static async Task<ImmutableArray<DiskExport>> ServeAsync(MasterTargetRoom room, ServeTest test, CancellationToken stop)
+    {
+        var (store, folder) = (room.Stores.StoreOf(test.Machine), room.LayerFolderOf(test.Machine, $"test-{test.Test}"));
+        return Exported(await room.Exports.ServeAsync(NameOf(test.Machine, test.Test), (store, test.Point.Id),
+            () => Task.FromResult<IReplicaDisks>(new TestDisks(new ReplicaLayers(store, test.Point, folder, room.Files))), stop));
+    }
+
+    private static ImmutableArray<DiskExport> Exported(IReadOnlyList<ServedDisk> served) => [.. served.Select(s => new DiskExport(s.Disk, s.Uri))];
+
+    private static async Task ReplicateAsync(MasterTargetRoom room, ReplicateReplica order, CancellationToken stop)
+    {
+        room.Routes.Set(order.Work.Machine, new DataPlane.ProcessServer.MachineRoute("", order.Work.Policy.Compression, order.Host, order.Port));
+        // Served first, in the same epoch; until then the order is told again.
+        if (await ReplicaOf(room, order.Work.Machine, stop) is { } replica && room.Upstreams.Of(order.Work.Machine) is { } target) await replica.ObeyAsync(order.Work, target);
+    }
+
+    private static async Task<DataPlaneReport?> VerifyAsync(MasterTargetRoom room, VerifyTarget verify, CancellationToken stop)
+    {
+        var store = room.Stores.StoreOf(verify.Machine);
+        for (var waited = TimeSpan.Zero; store.ConsistentUpTo?.Sequence != verify.Source.At || store.DurableSequence < verify.Source.At; waited += LookEvery)
+        {
+            if (waited > VerifyPatience) return null;
+            await Task.Delay(LookEvery, room.Time, stop);
+        }
+        var point = store.ConsistentUpTo!;
+        var view = store.At(point);
+        var hash = await RootHash.OfAsync(view.Disks.Select(d => (d.Index, (IBlockDevice)new FileDevice(view.File(d.Index), readOnly: true))), stop);
+        return hash == verify.Source.RootHash
+            ? new TargetVerified(verify.Machine, IdOf(verify), verify.Epoch, point, hash)
+            : new TargetDiffers(verify.Machine, IdOf(verify), verify.Epoch, verify.Source.RootHash, $"At {point.Id} the source's root hash is {verify.Source.RootHash}, but the target's is {hash}.");
+    }
+
+    private static async Task<DataPlaneReport> FenceAsync(MasterTargetRoom room, FenceReplica fence, CancellationToken stop)
+    {
+        await room.Exports.StopAsync(fence.Machine.Value, stop);
+        var folder = room.LayerFolderOf(fence.Machine, LayerOf(fence.Layer));
+        ReplicaMachine.Fence(folder, fence.Epoch, room.Files);
+        return new SourceFenced(fence.Machine, IdOf(fence), fence.Epoch, ReplicaMachine.EndOf(folder, room.Files));
+    }
+
+    private static async Task<DataPlaneReport> ContinueAsync(MasterTargetRoom room, ContinueStore next, CancellationToken stop)
+    {
+        var (machine, from) = (next.Machine, next.Continuation);
+        RecoveryPoint? kept = null;
+        if (!room.Stores.Has(machine)) kept = Begin(room, next);
+        else if (room.Stores.StoreOf(machine).CurrentEpoch < next.Epoch)
+        {
+            await room.Exports.StopAsync(machine.Value, stop);
+            if (from.Fold is { } layer) kept = Fold(room, next, layer);
+        }
+        await room.Stores.ContinueEpochAsync(machine, next.Epoch, from.After, stop);
+        if (from.Fold is { } folded) room.DeleteLayer(machine, LayerOf(folded));
+        return new StoreContinued(machine, IdOf(next), next.Epoch, kept);
+    }
+
+    /// <summary>The old source's disks become the base of a new store, never to be written again.</summary>
+    private static RecoveryPoint Begin(MasterTargetRoom room, ContinueStore next)
+    {
+        var bases = next.Disks.Where(d => room.Files.Exists(d.Path)).ToDictionary(d => (ushort)d.Index, d => Path.GetFullPath(d.Path));
+        if (bases.Count < next.Disks.Length)
+        {
+            if (!next.Continuation.MayStartEmpty)
+            {
+                throw new IOException($"this master target does not see {next.Disks.First(d => !bases.ContainsKey((ushort)d.Index)).Path}: " +
+                    "it must run where the old source's disks are; if they are gone, reverse the replication with full");
+            }
+            bases = null;
+        }
+        room.Stores.Hold(next.Machine, GeometryOf(next.Disks), next.Continuation.After, bases);
+        return room.Stores.StoreOf(next.Machine).Fold([], next.Newest, room.Time.GetUtcNow(), LabelOf(next));
+    }
+
+    /// <summary>What was written to the replica is kept, as the end of its epoch.</summary>
+    private static RecoveryPoint? Fold(MasterTargetRoom room, ContinueStore next, Epoch layer)
+    {
+        var (store, folder) = (room.Stores.StoreOf(next.Machine), room.LayerFolderOf(next.Machine, LayerOf(layer)));
+        if (!Directory.Exists(folder) || store.ConsistentUpTo is not { } top) return null;
+        var end = ReplicaMachine.EndOf(folder, room.Files) ?? top.Sequence;
+        using var layers = new ReplicaLayers(store, top, folder, room.Files);
+        return store.Fold(layers.Written, end, room.Time.GetUtcNow(), LabelOf(next));
+    }
+
+    private static string LabelOf(ContinueStore next) => $"kept when epoch {next.Epoch} began";
+}

@@ -1,0 +1,21 @@
+using SiteRecovery.DataPlane.Transport;
+
+namespace SiteRecovery.DataPlane.Capture;
+
+/// <summary>A capture as the control plane is told of it, whoever holds it.</summary>
+public static class CaptureReports
+{
+    public static MachineStatus StatusOf(string machine, MachineCapture capture, CaptureOrders orders, int clients, IReadOnlyList<DiskStatus> disks)
+    {
+        var (status, drain) = (capture.Status(), orders.Drain);
+        return new MachineStatus
+        {
+            Machine = machine, Epoch = status.Epoch.Value, Mode = status.Mode.ToString(), NewestSequence = status.Newest.Value, DurableSequence = status.Durable.Value,
+            DirtyBytes = status.DirtyBytes, NeedsResynchronization = status.ResynchronizationReason is not null && status.Mode != CaptureMode.Synchronizing,
+            Reason = status.ResynchronizationReason, BytesDone = status.Progress.BytesDone, BytesTotal = status.Progress.BytesTotal,
+            BytesPerSecond = (long)status.Progress.BytesPerSecond, BytesShipped = status.BytesShipped, Synchronized = orders.SynchronizedOf(status),
+            BytesResent = status.BytesResent, Paused = status.Mode == CaptureMode.Paused, Fenced = capture.IsFenced, Error = status.LastError,
+            DrainWaitsFor = drain?.WaitsFor, DrainedHash = drain?.Hash, Clients = clients, Disks = disks,
+        };
+    }
+}
