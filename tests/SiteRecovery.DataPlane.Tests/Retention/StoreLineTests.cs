@@ -25,6 +25,8 @@ public sealed class StoreLineTests : IDisposable
     [InlineData(4, true)]
     [InlineData(5, true)]
     [InlineData(6, true)]
+    [InlineData(7, true)]
+    [InlineData(8, false)]
     public async Task Every_position_of_every_epoch_stays_what_it_was(int seed, bool based)
     {
         using var model = new StoreModel(seed, based);
