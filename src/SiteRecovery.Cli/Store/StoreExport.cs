@@ -41,11 +41,11 @@ internal static class StoreExport
 
     private static async Task<long> WriteAsync(IBlockDevice disk, string path, bool sparse, bool force, string store, CancellationToken cancel)
     {
-        List<MapExtent> extents = [];
-        await foreach (var extent in StoreMap.ExtentsAsync(disk, cancel)) extents.Add(extent);
-        var dataBytes = extents.Where(e => !e.Hole).Sum(e => e.Length);
         try
         {
+            List<MapExtent> extents = [];
+            await foreach (var extent in StoreMap.ExtentsAsync(disk, cancel)) extents.Add(extent);
+            var dataBytes = extents.Where(e => !e.Hole).Sum(e => e.Length);
             using var image = ImageFile.Create(path, disk.SizeBytes, sparse ? dataBytes : disk.SizeBytes, sparse, force);
             await Terminal.ProgressAsync("export", dataBytes, async done => await CopyAsync(disk, extents, image, sparse, done, cancel));
             image.Complete();

@@ -102,6 +102,26 @@ public sealed class SrctlStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task What_lies_below_a_log_is_exported_mapped_and_missed_by_verify()
+    {
+        var (folder, below, state) = (In("based/db2"), In("below.raw"), new byte[DiskBytes]);
+        new Random(8).NextBytes(state.AsSpan(BlockBytes, 3 * BlockBytes));
+        await File.WriteAllBytesAsync(below, state, _stop.Token);
+        using (var store = RetentionStore.Create(folder, new MachineId("db2"), [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, RealFileSystem.Instance, TimeProvider.System, new Dictionary<ushort, string> { [0] = below }))
+            store.Fold([], new Sequence(41), Start, "the old site's disk");
+        Assert.Contains("the old site's disk", (await _srctl.DoneAsync("store", "points", folder)).Out, StringComparison.Ordinal);
+        Assert.Equal(below, (string)(await _srctl.DoneAsync("store", "info", folder, "-o", "json")).Json["disks"]![0]!["base"]!);
+        await _srctl.DoneAsync("store", "export", folder, "--point", "e1-s41", "--to", In("below.copy"));
+        Assert.Equal(state, await File.ReadAllBytesAsync(In("below.copy"), _stop.Token));
+        Assert.Contains((await _srctl.DoneAsync("store", "map", folder, "-o", "json")).Json["items"]!.AsArray(), e => !(bool)e!["hole"]! && (long)e["length"]! >= 3 * BlockBytes);
+        await _srctl.DoneAsync("store", "verify", folder);
+        File.Move(below, In("moved.raw"));
+        Assert.Contains(below, (await _srctl.RunAsync("store", "verify", folder)).Out, StringComparison.Ordinal);
+        Assert.Contains(below, (await _srctl.RefusedAsync(1, "store", "export", folder, "--to", In("again.copy"))).People, StringComparison.Ordinal);
+        Assert.False(File.Exists(In("again.copy")));
+    }
+
+    [Fact]
     public async Task What_cannot_be_done_is_refused_with_a_remedy_and_leaves_everything_as_it_was()
     {
         await _srctl.RefusedAsync(10, "store", "points", In("nowhere"));

@@ -1,0 +1,229 @@
+using System.IO.Hashing;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Export;
+using SiteRecovery.DataPlane.MasterTarget;
+using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Tests.Retention;
+
+/// <summary>Epochs that fork and that continue, bases below them and folds on top.</summary>
+public sealed class StoreLineTests : IDisposable
+{
+    private const int DiskBytes = 64 << 10;
+    private static readonly MachineId Machine = new("db1");
+    private readonly string _folder = Directory.CreateTempSubdirectory("line").FullName;
+    private long _ordinal, _incarnation;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(2, false)]
+    [InlineData(3, true)]
+    [InlineData(4, true)]
+    [InlineData(5, true)]
+    [InlineData(6, true)]
+    [InlineData(7, true)]
+    [InlineData(8, false)]
+    public async Task Every_position_of_every_epoch_stays_what_it_was(int seed, bool based)
+    {
+        using var model = new StoreModel(seed, based);
+        var image = based ? File.ReadAllBytes(model.BasePath) : [];
+        for (var step = 1; step <= 80; step++)
+        {
+            model.Step();
+            if (step % 8 == 0) await model.AssertAsync();
+        }
+        model.Reopen(kill: false);
+        await model.AssertAsync();
+        Assert.Empty(model.Store.Verify());
+        if (based) Assert.Equal(image, File.ReadAllBytes(model.BasePath));
+    }
+
+    [Fact]
+    public async Task An_epoch_that_continues_an_older_one_than_the_last_begins_at_its_end_and_is_made_whole_by_its_stream()
+    {
+        using var model = new StoreModel(11, based: true);
+        for (var i = 0; i < 5; i++) model.Write();
+        model.Fork();
+        model.Fold();
+        model.Continue(1);
+        await model.AssertAsync();
+        model.Reopen(kill: true);
+        await model.AssertAsync();
+        model.Continue(3); // before its stream has come
+        await model.AssertAsync();
+        do model.Resynchronize();
+        while (!model.Store.Consistent);
+        model.Write();
+        await model.AssertAsync();
+    }
+
+    [Fact]
+    public void Points_are_chosen_from_the_line_that_counts()
+    {
+        using var store = Create();
+        Write(store, 1, 10);
+        Mark(store, 1, 10, MarkerKind.ApplicationConsistentPoint);
+        Write(store, 1, 11);
+        store.OpenEpoch(new Epoch(2), store.ResolvePoint(new PointSelector.ById("e1-s5"))!);
+        Assert.Null(Chosen(store, "latest-application-consistent"));
+        Assert.Equal(("e2-s5", "e1-s5"), (Chosen(store, "latest"), Chosen(store, "at:2100-01-01")));
+        Write(store, 2, 6);
+        Mark(store, 2, 6, MarkerKind.ApplicationConsistentPoint);
+        Assert.Equal(("e2-s6", "e2-s6"), (Chosen(store, "latest-application-consistent"), Chosen(store, "at:2100-01-01")));
+        store.ContinueEpoch(new Epoch(3), Epoch.First);
+        Assert.Equal(("e1-s10", "e1-s11", "e1-s11"), (Chosen(store, "latest-application-consistent"), Chosen(store, "at:2100-01-01"), Chosen(store, "latest")));
+        Assert.Equal((Sequence.None, false), (store.DurableSequence, store.Consistent));
+        Assert.Null(store.ResolvePoint(new PointSelector.ById("e3-s0")));
+        Assert.Null(store.ResolvePoint(new PointSelector.ById("e3-s11")));
+    }
+
+    [Fact]
+    public void A_base_that_is_not_there_or_of_another_size_is_named()
+    {
+        var path = Path.Combine(_folder, "base.raw");
+        RetentionStore Based(string image) => Create(new Dictionary<ushort, string> { [0] = image });
+        Assert.Contains(path, Assert.Throws<IOException>(() => Based(path)).Message, StringComparison.Ordinal);
+        File.WriteAllBytes(path, new byte[DiskBytes - 1]);
+        Assert.Contains(path, Assert.Throws<IOException>(() => Based(path)).Message, StringComparison.Ordinal);
+        Assert.False(RetentionStore.Exists(Path.Combine(_folder, "store"), RealFileSystem.Instance));
+        Assert.Throws<ArgumentException>(() => Based("base.raw"));
+        Assert.Throws<ArgumentException>(() => Create(new Dictionary<ushort, string> { [3] = path }));
+
+        File.WriteAllBytes(path, new byte[DiskBytes]);
+        using (var store = Based(path))
+        {
+            Assert.False(store.IsEmpty);
+            store.Fold([], new Sequence(4), default, "as it was");
+            Assert.Empty(store.Verify());
+        }
+        File.Delete(path);
+        using var without = Open();
+        var file = without.At(without.ResolvePoint(new PointSelector.Latest())!).File(0);
+        Assert.Contains(path, Assert.Throws<IOException>(() => file.Read(0, new byte[512])).Message, StringComparison.Ordinal);
+        Assert.Equal(path, Assert.Single(without.Verify()).File);
+        Assert.False(without.IsEmpty);
+    }
+
+    [Fact]
+    public void Only_a_store_that_uses_what_is_new_says_so()
+    {
+        var manifest = Path.Combine(_folder, "store", StoreManifest.FileName);
+        using var store = Create();
+        Write(store, 1, 1);
+        store.OpenEpoch(new Epoch(2), store.ConsistentUpTo!);
+        Assert.Equal(1, StoreManifest.Parse(File.ReadAllBytes(manifest)).Version);
+        store.ContinueEpoch(new Epoch(3), new Epoch(2));
+        Assert.Equal(2, StoreManifest.Parse(File.ReadAllBytes(manifest)).Version);
+        Assert.Throws<InvalidDataException>(() => StoreManifest.Parse((StoreManifest.Parse(File.ReadAllBytes(manifest)) with { Version = 3 }).ToBytes()));
+    }
+
+    [Theory]
+    [InlineData("e1-s3", 0xd963c7f6d74851a5, 0x10fde3d562de08da)]
+    [InlineData("e1-s8", 0xbc3b75642defe058, 0x110f0f57728d2477)]
+    [InlineData("e1-s10", 0xbc3b75642defe058, 0xb1ebd7f148138de1)]
+    [InlineData("e2-s8", 0xbc3b75642defe058, 0x110f0f57728d2477)]
+    [InlineData("e2-s10", 0x2d991e5212c7f51f, 0xf3ba63b32cdd9bc5)]
+    public void A_store_of_version_1_opens_and_goes_on(string id, ulong first, ulong second)
+    {
+        var folder = Path.Combine(_folder, "store");
+        Directory.CreateDirectory(Path.Combine(folder, "log"));
+        foreach (var file in new[] { StoreManifest.FileName, "log/0000000001.seg", "log/SYNCED" })
+            File.Copy(Path.Combine(AppContext.BaseDirectory, "Golden", "v1", "store", file), Path.Combine(folder, file));
+        using (var old = Open())
+        {
+            Assert.Equal((null, "e2-s10", "e1-s8"), (old.FailedReason, old.ConsistentUpTo?.Id, Assert.Single(old.Points).Id));
+            AssertDisks(old);
+            old.ContinueEpoch(new Epoch(3), Epoch.First);
+            AssertDisks(old);
+        }
+        using var store = Open();
+        Assert.Equal("e1-s10", store.ConsistentUpTo?.Id);
+        AssertDisks(store);
+
+        void AssertDisks(RetentionStore store) => Assert.Equal([first, second], store.Disks.Select(d => XxHash3.HashToUInt64(ReadAll(store.At(store.ResolvePoint(new PointSelector.ById(id))!).File(d.Index)))));
+    }
+
+    [Fact]
+    public async Task The_old_epochs_stream_learns_that_another_continues_and_the_new_ones_does_not_hear_it_twice()
+    {
+        await using var receiver = new StoreReceiver(_folder, RealFileSystem.Instance, TimeProvider.System);
+        var (positions, disks) = (new NoPositions(), new[] { new DiskGeometry(0, "vda", DiskBytes) });
+        await using var old = await receiver.OpenAsync(new StreamOpening(Machine, Epoch.First, disks, 1), positions, default);
+        await receiver.ContinueEpochAsync(Machine, new Epoch(2), Epoch.First, default);
+        Assert.Equal(new Epoch(2), Assert.IsType<StaleEpochException>(await old.Closed).Current);
+        await Assert.ThrowsAsync<StaleEpochException>(async () => await receiver.OpenAsync(new StreamOpening(Machine, Epoch.First, disks, 2), positions, default));
+        await using var next = await receiver.OpenAsync(new StreamOpening(Machine, new Epoch(2), disks, 1), positions, default);
+        await receiver.ContinueEpochAsync(Machine, new Epoch(2), Epoch.First, default);
+        Assert.False(next.Closed.IsCompleted);
+    }
+
+    [Fact]
+    public void A_damaged_layer_of_one_disk_lets_go_of_the_others()
+    {
+        using var store = Create();
+        Write(store, 1, 1);
+        var files = new CountingFiles();
+        using (new ReplicaLayers(store, store.ConsistentUpTo!, Path.Combine(_folder, "layers"), files)) Assert.Equal(4, files.Open);
+        Assert.Equal(0, files.Open);
+        File.WriteAllText(Path.Combine(_folder, "layers", "disk-1.map"), "damage");
+        Assert.Throws<InvalidDataException>(() => new ReplicaLayers(store, store.ConsistentUpTo!, Path.Combine(_folder, "layers"), files));
+        Assert.Equal(0, files.Open);
+    }
+
+    private static string? Chosen(RetentionStore store, string selector) => store.ResolvePoint(PointSelector.Parse(selector)!)?.Id;
+
+    private RetentionStore Create(IReadOnlyDictionary<ushort, string>? bases = null) => RetentionStore.Create(Path.Combine(_folder, "store"), Machine,
+        [new DiskGeometry(0, "vda", DiskBytes), new DiskGeometry(1, "vdb", DiskBytes)], Epoch.First, RealFileSystem.Instance, TimeProvider.System, bases);
+
+    private RetentionStore Open() => RetentionStore.Open(Path.Combine(_folder, "store"), RealFileSystem.Instance, TimeProvider.System);
+
+    /// <summary>Writes up to that sequence; a new epoch's stream starts by itself.</summary>
+    private void Write(RetentionStore store, int epoch, long last)
+    {
+        var newest = store.DurableSequence.Value;
+        if (_incarnation < epoch)
+        {
+            (_incarnation, _ordinal) = (epoch, 0);
+            Mark(store, epoch, newest, MarkerKind.StreamStart, "continue");
+        }
+        while (newest < last)
+        {
+            newest++;
+            Assert.True(store.Append(BatchCodec.Encode(Header(BatchKind.Delta, epoch, newest), [new Extent(newest * 512, 512, 0, ExtentKind.Data)], new byte[512])));
+        }
+        store.Flush();
+    }
+
+    private void Mark(RetentionStore store, int epoch, long at, MarkerKind marker, string text = "") =>
+        Assert.True(store.Append(BatchCodec.Encode(Header(BatchKind.Marker, epoch, at) with { Marker = marker }, [], System.Text.Encoding.UTF8.GetBytes(text))));
+
+    private BatchHeader Header(BatchKind kind, int epoch, long at) => new()
+    {
+        Kind = kind, MachineTag = BatchCodec.TagOf(Machine), Epoch = new Epoch(epoch), Incarnation = _incarnation, Ordinal = ++_ordinal,
+        First = new Sequence(at), Last = new Sequence(at), Time = DateTimeOffset.UnixEpoch.AddSeconds(_ordinal),
+    };
+
+    private static byte[] ReadAll(IBlockFile file)
+    {
+        var bytes = new byte[file.LengthBytes];
+        file.Read(0, bytes);
+        return bytes;
+    }
+
+    private sealed class NoPositions : IPositionListener
+    {
+        public void Received(StreamPosition position)
+        {
+            // Nobody waits for it.
+        }
+
+        public void Durable(StreamPosition position, Sequence sequence)
+        {
+            // Nobody waits for it.
+        }
+    }
+}

@@ -1,0 +1,292 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Export;
+using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Tests.Retention;
+
+/// <summary>A store and, beside it, what it must hold: every version of the disks as plain arrays.</summary>
+internal sealed class StoreModel : IDisposable
+{
+    internal const int DiskBytes = 192 << 10, OtherBytes = (64 << 10) + 512;
+    private static readonly MachineId Machine = new("db1");
+    private readonly string _folder = Directory.CreateTempSubdirectory("line").FullName;
+    private readonly Random _random;
+    private readonly List<RetentionStore> _killed = [];
+    // Per position: the disks, and how many of its epoch's writes lie before it.
+    private readonly Dictionary<string, (byte[][] Disks, int Writes)> _positions = [];
+    private readonly Dictionary<int, Branch> _branches = [];
+    private byte[][] _now;
+    private Branch _branch;
+    private bool _gap;
+    private long _newest, _incarnation, _ordinal, _seconds;
+
+    /// <summary>What one epoch wrote, and where it ended.</summary>
+    private sealed record Branch(int Epoch)
+    {
+        public List<(ushort Disk, long Offset, int Length)> Writes { get; } = [];
+        public byte[][] End { get; set; } = [];
+        public string? Latest { get; set; }
+    }
+
+    internal StoreModel(int seed, bool based)
+    {
+        _random = new Random(seed);
+        _now = [new byte[DiskBytes], new byte[OtherBytes]];
+        if (based)
+        {
+            _random.NextBytes(_now[0].AsSpan(16384, 65536 + 100));
+            using var file = RealFileSystem.Instance.Open(BasePath, FileOpening.Create);
+            file.SetLength(DiskBytes);
+            file.Write(16384, _now[0].AsSpan(16384, 65536 + 100));
+        }
+        _branches[1] = _branch = new Branch(1);
+        Store = RetentionStore.Create(Path.Combine(_folder, "store"), Machine, [new DiskGeometry(0, "vda", DiskBytes), new DiskGeometry(1, "vdb", OtherBytes)],
+            Epoch.First, RealFileSystem.Instance, TimeProvider.System, based ? new Dictionary<ushort, string> { [0] = BasePath } : null);
+        if (based) Store.Fold([], new Sequence(_newest = 7), At(++_seconds), "as it was");
+        else Start("continue");
+        Reached();
+    }
+
+    internal RetentionStore Store { get; private set; }
+    internal string BasePath => Path.Combine(_folder, "base.raw");
+
+    /// <summary>One thing that may happen to a store.</summary>
+    internal void Step()
+    {
+        switch (_random.Next(_gap ? 7 : 12))
+        {
+            case 0: Reopen(kill: _random.Next(2) == 0); break;
+            case 1: Fork(); break;
+            case 2: Continue(); break;
+            case < 7 when _gap: Resynchronize(); break;
+            case 3 or 4: Fold(); break;
+            case 5: Resynchronize(); break;
+            default: Write(); break;
+        }
+    }
+
+    internal void Reopen(bool kill)
+    {
+        var before = (Store.CurrentEpoch, Store.Held, Store.ConsistentUpTo, Store.Consistent, Store.IsEmpty, Store.CurrentAsOf, string.Join(',', Store.Points));
+        if (kill) _killed.Add(Store); // a killed process closes and flushes nothing
+        else Store.Dispose();
+        Store = RetentionStore.Open(Store.Folder, RealFileSystem.Instance, TimeProvider.System);
+        Assert.Equal(before, (Store.CurrentEpoch, Store.Held, Store.ConsistentUpTo, Store.Consistent, Store.IsEmpty, Store.CurrentAsOf, string.Join(',', Store.Points)));
+    }
+
+    internal void Fork()
+    {
+        if (_positions.Count == 0) return;
+        var id = _positions.Keys.ElementAt(_random.Next(_positions.Count));
+        var from = Store.ResolvePoint(new PointSelector.ById(id))!;
+        Begin();
+        Store.OpenEpoch(new Epoch(_branch.Epoch), from);
+        Store.OpenEpoch(new Epoch(_branch.Epoch), from);
+        (_now, _gap, _newest) = (Copy(_positions[id].Disks), false, from.Sequence.Value);
+        Reached();
+    }
+
+    internal void Continue(int? epoch = null)
+    {
+        var after = epoch ?? _random.Next(1, _branch.Epoch + 1);
+        Begin();
+        Assert.Throws<StaleEpochException>(() => Store.ContinueEpoch(Store.CurrentEpoch, Store.CurrentEpoch));
+        Assert.Throws<InvalidDataException>(() => Store.ContinueEpoch(new Epoch(_branch.Epoch), new Epoch(_branch.Epoch)));
+        Store.ContinueEpoch(new Epoch(_branch.Epoch), new Epoch(after));
+        Store.ContinueEpoch(new Epoch(_branch.Epoch), new Epoch(after));
+        // Its sequences are its own: they may begin below those of the epoch it continues.
+        (_now, _gap, _newest) = (Copy(_branches[after].End), true, _random.Next(5));
+        _branch.Latest = _branches[after].Latest;
+        Assert.False(Store.Consistent);
+        var goingOn = Header(BatchKind.Marker, _newest) with { Marker = MarkerKind.Tick, Incarnation = Store.Held.Incarnation, Ordinal = Store.Held.Ordinal + 1 };
+        Assert.Throws<StreamGapException>(() => Store.Append(BatchCodec.Encode(goingOn, [], [])));
+        Assert.Throws<InvalidDataException>(() => Store.Fold([], Sequence.None, default, ""));
+        _ordinal = 0;
+    }
+
+    internal void Resynchronize()
+    {
+        Start("gap");
+        for (var i = _random.Next(4); i > 0; i--)
+        {
+            if (_random.Next(2) == 0) Append(BatchKind.Delta, _random.Next(1, 4));
+            else Append(BatchKind.Sync, _random.Next(1, 4));
+            if (_random.Next(6) == 0) return; // broken off: what follows begins anew
+        }
+        Mark(MarkerKind.SyncCompleted);
+        _gap = false;
+        Reached();
+    }
+
+    internal void Write()
+    {
+        if (_ordinal == 0) Start("continue");
+        if (_random.Next(4) == 0) Mark(MarkerKind.ApplicationConsistentPoint, "label " + _newest);
+        else Append(BatchKind.Delta, _random.Next(1, 4));
+        if (_random.Next(4) == 0) Store.Flush();
+    }
+
+    /// <summary>A replica runs on the newest position, writes, and what it wrote is taken in, at times only at the second try.</summary>
+    internal void Fold()
+    {
+        var (point, layers, last) = (Store.ConsistentUpTo!, Path.Combine(_folder, "layers-" + _seconds++), _newest + _random.Next(4));
+        using (var replica = new ReplicaLayers(Store, point, layers, RealFileSystem.Instance))
+            for (var i = _random.Next(6); i > 0; i--)
+            {
+                var (disk, offset, length, kind) = NextExtent(100_000);
+                if (kind == ExtentKind.Zero) replica.Disks[disk].File.Zero(offset, length);
+                else replica.Disks[disk].File.Write(offset, _now[disk].AsSpan((int)offset, length));
+                Touch(disk, offset, length, 4096);
+            }
+        using (var again = new ReplicaLayers(Store, point, layers, RealFileSystem.Instance))
+        {
+            if (_random.Next(2) == 0)
+            {
+                var begun = new FoldStream(Store, Header(BatchKind.Marker, _newest) with { Incarnation = Store.Held.Incarnation + 1 });
+                begun.Mark(MarkerKind.StreamStart, new Sequence(_newest), "gap"u8);
+                foreach (var disk in again.Written) begun.Add(disk with { Runs = disk.Runs.Take(1) });
+                if (_random.Next(2) == 0) Reopen(kill: true);
+                AssertLatest();
+            }
+            var folded = Store.Fold(again.Written, new Sequence(last), At(++_seconds), "what it had");
+            Assert.Equal(new RecoveryPoint(new Epoch(_branch.Epoch), new Sequence(last), At(_seconds), PointKind.CrashConsistent, "what it had"), folded);
+            Assert.Equal(Store.Held, Store.Durable);
+            foreach (var (disk, file) in again.Disks) Assert.True(ReadAll(file).AsSpan().SequenceEqual(ReadAll(Store.At(folded).File(disk.Index))), "the fold is not what the replica had");
+        }
+        (_newest, _ordinal) = (last, 0);
+        Reached();
+    }
+
+    /// <summary>Everything the store says of itself is what the arrays say.</summary>
+    internal async Task AssertAsync()
+    {
+        AssertLatest();
+        foreach (var (id, (disks, writes)) in _positions)
+        {
+            var point = Store.ResolvePoint(new PointSelector.ById(id));
+            Assert.Equal(id, point?.Id);
+            var view = Store.At(point!);
+            for (ushort disk = 0; disk < 2; disk++)
+            {
+                Assert.True(disks[disk].AsSpan().SequenceEqual(ReadAll(view.File(disk))), $"{id} shows other bytes on disk {disk}");
+                AssertHoles(disks[disk], view.File(disk));
+            }
+            AssertAfter(point!, _branches[point!.Epoch.Value].Writes[writes..]);
+        }
+        for (ushort disk = 0; disk < 2; disk++)
+            Assert.Equal(_now[disk].Chunk(4096).Select(b => b.AsSpan().ContainsAnyExcept((byte)0) ? System.IO.Hashing.XxHash3.HashToUInt64(b) : 0),
+                await Store.HashesAsync(disk, 0, 4096, (_now[disk].Length + 4095) / 4096, CancellationToken.None));
+        Assert.Equal(!_gap, Store.Consistent);
+    }
+
+    public void Dispose()
+    {
+        Store.Dispose();
+        foreach (var store in _killed) store.Dispose();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    private void AssertLatest()
+    {
+        Assert.Equal(_branch.Latest, Store.ConsistentUpTo?.Id);
+        Assert.Equal(_branch.Latest, Store.ResolvePoint(new PointSelector.Latest())?.Id);
+    }
+
+    private void AssertAfter(RecoveryPoint point, List<(ushort Disk, long Offset, int Length)> writes)
+    {
+        bool[][] expected = [new bool[DiskBytes], new bool[OtherBytes]], told = [new bool[DiskBytes], new bool[OtherBytes]];
+        foreach (var (disk, offset, length) in writes) expected[disk].AsSpan((int)offset, length).Fill(true);
+        foreach (var (disk, offset, length) in Store.ExtentsAfter(point)) told[disk].AsSpan((int)offset, (int)length).Fill(true);
+        for (var disk = 0; disk < 2; disk++) Assert.True(expected[disk].AsSpan().SequenceEqual(told[disk]), $"{point.Id}: what was written after it is told otherwise");
+    }
+
+    private static void AssertHoles(byte[] content, IBlockFile file)
+    {
+        long at = 0;
+        while (file.RunAt(at) is { Length: > 0 } run)
+        {
+            if (run.Hole) Assert.False(content.AsSpan((int)at, (int)run.Length).ContainsAnyExcept((byte)0));
+            at += run.Length;
+        }
+        Assert.Equal(content.Length, at);
+    }
+
+    private void Begin()
+    {
+        (_branch.End, _ordinal) = (Copy(_now), 0);
+        _branch = _branches[_branch.Epoch + 1] = new Branch(_branch.Epoch + 1);
+    }
+
+    private void Start(string text)
+    {
+        _ordinal = 0;
+        _incarnation = Store.Held.Incarnation + 1;
+        if (text == "gap") _gap = true;
+        Mark(MarkerKind.StreamStart, text);
+    }
+
+    private void Mark(MarkerKind marker, string text = "") =>
+        Assert.True(Store.Append(BatchCodec.Encode(Header(BatchKind.Marker, _newest) with { Marker = marker }, [], System.Text.Encoding.UTF8.GetBytes(text))));
+
+    private void Append(BatchKind kind, int count)
+    {
+        var (first, extents, payload) = (_newest + 1, new List<Extent>(), new List<byte>());
+        for (; count > 0; count--)
+        {
+            var (disk, offset, length, how) = NextExtent(20_000);
+            extents.Add(new Extent(offset, length, disk, how));
+            if (how == ExtentKind.Data) payload.AddRange(_now[disk].AsSpan((int)offset, length));
+            Touch(disk, offset, length, 1);
+            if (kind != BatchKind.Delta) continue;
+            _newest++;
+            if (!_gap) Reached();
+        }
+        Assert.True(Store.Append(Encode(kind, extents, payload, kind == BatchKind.Delta ? first : _newest)));
+    }
+
+    private Batch Encode(BatchKind kind, List<Extent> extents, List<byte> payload, long first) =>
+        BatchCodec.Compress(BatchCodec.Encode(Header(kind, first), extents.ToArray(), payload.ToArray()), (PayloadCompression)_random.Next(3));
+
+    private BatchHeader Header(BatchKind kind, long first) => new()
+    {
+        Kind = kind, MachineTag = BatchCodec.TagOf(Machine), Epoch = new Epoch(_branch.Epoch), Incarnation = _incarnation, Ordinal = ++_ordinal,
+        First = new Sequence(first), Last = new Sequence(Math.Max(first, _newest)), Time = At(++_seconds),
+    };
+
+    private static DateTimeOffset At(long seconds) => DateTimeOffset.UnixEpoch.AddSeconds(seconds);
+
+    /// <summary>A range that has changed in the arrays already.</summary>
+    private (ushort Disk, long Offset, int Length, ExtentKind Kind) NextExtent(int bytesMax)
+    {
+        var disk = (ushort)_random.Next(2);
+        var length = _random.Next(1, Math.Min(bytesMax, _now[disk].Length));
+        var offset = _random.Next(_now[disk].Length - length + 1);
+        var kind = _random.Next(4) == 0 ? ExtentKind.Zero : ExtentKind.Data;
+        _now[disk].AsSpan(offset, length).Clear();
+        if (kind == ExtentKind.Data) _random.NextBytes(_now[disk].AsSpan(offset, _random.Next(length)));
+        return (disk, offset, length, kind);
+    }
+
+    private void Touch(ushort disk, long offset, int length, int granule)
+    {
+        var (from, to) = (offset / granule * granule, Math.Min(_now[disk].Length, (offset + length + granule - 1) / granule * granule));
+        _branch.Writes.Add((disk, from, (int)(to - from)));
+    }
+
+    private void Reached()
+    {
+        var id = RecoveryPoint.IdOf(new Epoch(_branch.Epoch), new Sequence(_newest));
+        _positions[_branch.Latest = id] = (Copy(_now), _branch.Writes.Count);
+    }
+
+    private static byte[][] Copy(byte[][] disks) => [.. disks.Select(d => d.ToArray())];
+
+    private static byte[] ReadAll(IBlockFile file)
+    {
+        var bytes = new byte[file.LengthBytes];
+        file.Read(0, bytes);
+        return bytes;
+    }
+}
