@@ -51,6 +51,8 @@ public static class BatchCodec
         {
             Compression = PayloadCompression.None, ExtentCount = extents.Length, RawBytes = payloadBytes, StoredBytes = payloadBytes,
             RawHash = XxHash3.HashToUInt64(bytes[HeaderBytes..]),
+            // To the precision that the bytes have: who compares what he reads with what he has written must find it equal.
+            Time = TimeFrom(MicrosecondsOf(header.Time)),
         };
         WriteHeader(bytes, header);
         Seal(bytes);
@@ -175,7 +177,7 @@ public static class BatchCodec
         BinaryPrimitives.WriteInt64LittleEndian(frame[32..], header.Ordinal);
         BinaryPrimitives.WriteInt64LittleEndian(frame[40..], header.First.Value);
         BinaryPrimitives.WriteInt64LittleEndian(frame[48..], header.Last.Value);
-        BinaryPrimitives.WriteInt64LittleEndian(frame[56..], (header.Time - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond);
+        BinaryPrimitives.WriteInt64LittleEndian(frame[56..], MicrosecondsOf(header.Time));
         BinaryPrimitives.WriteInt32LittleEndian(frame[64..], header.RawBytes);
         BinaryPrimitives.WriteInt32LittleEndian(frame[StoredBytesAt..], header.StoredBytes);
         BinaryPrimitives.WriteUInt64LittleEndian(frame[RawHashAt..], header.RawHash);
@@ -190,6 +192,8 @@ public static class BatchCodec
         hash.Append(frame[HeaderBytes..]);
         return hash.GetCurrentHashAsUInt64();
     }
+
+    private static long MicrosecondsOf(DateTimeOffset time) => (time - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond;
 
     private static DateTimeOffset TimeFrom(long microseconds) => Math.Abs(microseconds) < 1L << 56
         ? DateTimeOffset.UnixEpoch.AddTicks(microseconds * TimeSpan.TicksPerMicrosecond)

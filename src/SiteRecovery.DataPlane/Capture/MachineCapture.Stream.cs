@@ -100,7 +100,8 @@ public sealed partial class MachineCapture : IPositionListener
         {
             // Whoever streamed under a higher incarnation, with a state folder that is lost or at another site, would hide all of this one.
             if (opened.Held.Incarnation > _incarnation) return false;
-            if (_ordinal == 0) return true;
+            // And under this very one, before it has said a word: the receiver would take all of it for repeats.
+            if (_ordinal == 0) return opened.Held.Incarnation < _incarnation || opened.Held.Ordinal == 0;
             var held = opened.Held.Incarnation == _incarnation ? opened.Held.Ordinal : 0;
             if (held > _ordinal) return false;
             var oldest = _unacknowledged.TryPeek(out var batch) ? batch.Header.Ordinal : _ordinal + 1;
@@ -113,7 +114,9 @@ public sealed partial class MachineCapture : IPositionListener
 
     private void NewIncarnation(long above = 0)
     {
-        Save(s => s with { Incarnation = Math.Max(s.Incarnation, above) + 1 });
+        // Epochs have ranges of their own, as they have writers of their own: no receiver, and no spool on the way that has not asked one yet, takes one's
+        // batches for repeats of another's.
+        Save(s => s with { Incarnation = Math.Max(Math.Max(s.Incarnation, above), (long)s.Epoch << 32) + 1 });
         lock (_log)
         {
             var started = _ordinal > 0;

@@ -79,4 +79,16 @@ public sealed class BatchCodecTests
         Assert.Equal(Example().Header, read.Header);
         Assert.True(Example().Frame.Span.SequenceEqual(frame));
     }
+
+    [Fact]
+    public void What_was_made_equals_what_is_read_back_of_it()
+    {
+        var header = new BatchHeader
+        {
+            Kind = BatchKind.Marker, Marker = MarkerKind.Tick, MachineTag = 1, Epoch = Epoch.First, Incarnation = 1, Ordinal = 1, First = new Sequence(1), Last = new Sequence(1),
+            Time = DateTimeOffset.UnixEpoch.AddTicks(12_345_678_901_237),
+        };
+        var made = BatchCodec.Encode(header, [], "text"u8);
+        Assert.Equal(made.Header, BatchCodec.Verify(made.Frame).Header);
+    }
 }

@@ -43,6 +43,27 @@ public sealed class RealStoreTests : CaptureFixture
         await capture.DisposeAsync();
     }
 
+    [Fact]
+    public async Task A_log_that_another_writer_has_begun_takes_nothing_of_this_one_for_a_repeat()
+    {
+        await using var receiver = new StoreReceiver(_stores, RealFileSystem.Instance, TimeProvider.System);
+        receiver.Hold(new MachineId("m1"), [new(0, "a", Bytes)], Epoch.First);
+        var store = receiver.StoreOf(new MachineId("m1"));
+        store.Fold([], new Sequence(3), DateTimeOffset.UnixEpoch, "kept");
+        var capture = await OpenAsync();
+        await WriteAsync(capture, 0, 7);
+        using var stop = new CancellationTokenSource();
+        var run = capture.RunAsync(receiver, stop.Token);
+        await capture.StartSynchronizationAsync();
+        await CompleteAsync(capture);
+        var replica = new byte[4096];
+        await store.At(store.ConsistentUpTo!).Disk(0).ReadAsync(0, replica, default);
+        Assert.Equal(7, replica[0]);
+        await stop.CancelAsync();
+        await run;
+        await capture.DisposeAsync();
+    }
+
     private static Task CompleteAsync(MachineCapture capture) =>
         UntilAsync(() => capture.Status() is { Complete: true, DirtyBytes: 0 } s && s.Durable == s.Newest);
 }
