@@ -3,8 +3,16 @@ using System.Runtime.InteropServices;
 namespace SiteRecovery.DataPlane.Storage;
 
 /// <summary>The few C library calls that .NET has no name for.</summary>
-internal static partial class Posix
+public static partial class Posix
 {
+    private const int Sigterm = 15;
+
+    /// <summary>Asks a process to end.</summary>
+    public static void Terminate(int processId) => Kill(processId, Sigterm);
+
+    [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
+    private static partial int Kill(int processId, int signal);
+
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int Open(string path, int flags, int mode);
 

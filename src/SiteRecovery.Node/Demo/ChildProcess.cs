@@ -41,6 +41,9 @@ public sealed class ChildProcess : IDisposable
         _process.WaitForExit();
     }
 
+    /// <summary>SIGTERM: the process ends what it does, then itself.</summary>
+    public void Stop() => DataPlane.Storage.Posix.Terminate(_process.Id);
+
     public Task WaitAsync(CancellationToken stop) => _process.WaitForExitAsync(stop);
 
     public void Dispose()

@@ -4,10 +4,10 @@ using SiteRecovery.DataPlane.Nbd;
 
 namespace SiteRecovery.Node.Demo;
 
-/// <summary>The demo, told as a story of real processes: protect, replicate, lose the site, fail over, prove, and refuse the stale copy.</summary>
-public sealed class DemoStory(DemoOptions options, TimeProvider time, DemoScreen screen) : IAsyncDisposable
+/// <summary>The demo, told as a story of real processes: protect, replicate, lose the site, fail over, prove, refuse the stale copy, and come home.</summary>
+public sealed partial class DemoStory(DemoOptions options, TimeProvider time, DemoScreen screen) : IAsyncDisposable
 {
-    private const string Machine = "db1";
+    private const string Machine = "db1", PrimaryRoles = "process-server,master-target";
     private const long DiskBytes = 128L << 20;
     private readonly string _folder = Directory.CreateTempSubdirectory("siterecovery-demo-").FullName;
     private readonly Dictionary<string, ChildProcess> _processes = [];
@@ -28,15 +28,17 @@ public sealed class DemoStory(DemoOptions options, TimeProvider time, DemoScreen
         var drilled = await TestFailoverAsync(stop);
         KillPrimarySite();
         var verdict = await FailOverAsync(stop);
+        if (verdict.Holds) await GoOnAtTheSecondaryAsync(verdict, stop);
         var refused = await ReturnOfTheOldSiteAsync(stop);
+        var home = verdict.Holds && await ComeHomeAsync(stop);
         Conclude(verdict, refused, reportedRpo);
-        return verdict.Holds && refused && drilled;
+        return verdict.Holds && refused && drilled && home;
     }
 
     private async Task StartSitesAsync(CancellationToken stop)
     {
-        screen.Step("Two sites: a secondary with the configuration server and the store, a primary with a process server and an agent");
-        StartNode("secondary", "configuration-server,master-target,console");
+        screen.Step("Two sites: each with a process server and a master target, the configuration server at the secondary, an agent at the primary");
+        StartNode("secondary", "configuration-server,process-server,master-target,console");
         await UntilAsync("the secondary site to be ready", async () =>
         {
             if (!File.Exists(At("secondary/endpoints.json")) || !File.Exists(At("secondary/admin.token"))) return false;
@@ -45,7 +47,7 @@ public sealed class DemoStory(DemoOptions options, TimeProvider time, DemoScreen
         }, stop);
         screen.Say($"admin endpoint: {_secondary.Url}");
         await JoinTokenAsync("nodes", "node.token", stop);
-        StartNode("primary", "process-server", "--join", _secondary.Url.ToString(), "--token-file", At("node.token"));
+        StartNode("primary", PrimaryRoles, "--join", _secondary.Url.ToString(), "--token-file", At("node.token"));
         await UntilAsync("the primary site to join", async () =>
             (await _secondary.GetAsync("/api/v1/nodes", stop))["items"]!.AsArray().Count >= 2, stop);
         await JoinTokenAsync("agents", "agent.token", stop);
@@ -81,8 +83,7 @@ public sealed class DemoStory(DemoOptions options, TimeProvider time, DemoScreen
         }, stop);
         screen.Say($"the disk is served at {_captureUri}");
         await File.WriteAllTextAsync(LedgerPath, "", stop);
-        _processes["writer"] = ChildProcess.Start("siterecovery", At("writer.log"), "demo-writer", "--uri", _captureUri, "--ledger", LedgerPath,
-            "--seed", options.Seed.ToString(CultureInfo.InvariantCulture), "--rate", "1500");
+        StartWriter(_captureUri, LedgerPath, options.Seed);
     }
 
     private async Task ReplicateAsync(CancellationToken stop)
@@ -175,7 +176,7 @@ public sealed class DemoStory(DemoOptions options, TimeProvider time, DemoScreen
     private async Task<bool> ReturnOfTheOldSiteAsync(CancellationToken stop)
     {
         screen.Step("The old site returns: its stale copy must be refused");
-        StartNode("primary", "process-server");
+        StartNode("primary", PrimaryRoles);
         StartAgent();
         var refused = false;
         await UntilAsync("the old copy to be fenced", async () =>
@@ -226,6 +227,10 @@ public sealed class DemoStory(DemoOptions options, TimeProvider time, DemoScreen
     private void StartNode(string site, string roles, params string[] more) =>
         _processes[site] = ChildProcess.Start("siterecovery", At(site + ".log"),
             ["node", "--site", site, "--roles", roles, "--data", At(site), "--http-port", "0", "--cluster-port", "0", "--data-port", "0", "--agent-port", "0", .. more]);
+
+    private void StartWriter(string uri, string ledger, int seed) =>
+        _processes["writer"] = ChildProcess.Start("siterecovery", At("writer.log"), "demo-writer", "--uri", uri, "--ledger", ledger,
+            "--seed", seed.ToString(CultureInfo.InvariantCulture), "--rate", "1500");
 
     private void StartAgent(params string[] more) =>
         _processes["agent"] = ChildProcess.Start("siterecovery-agent", At("agent.log"), ["run", "--data", At("agent"), "--name", "demo-agent", .. more]);

@@ -6,6 +6,7 @@ using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
 using Xunit;
 
 namespace SiteRecovery.Actors.Tests.ProtectedMachines;

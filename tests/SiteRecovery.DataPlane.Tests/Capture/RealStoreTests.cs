@@ -49,7 +49,7 @@ public sealed class RealStoreTests : CaptureFixture
         await using var receiver = new StoreReceiver(_stores, RealFileSystem.Instance, TimeProvider.System);
         receiver.Hold(new MachineId("m1"), [new(0, "a", Bytes)], Epoch.First);
         var store = receiver.StoreOf(new MachineId("m1"));
-        store.Fold([], new Sequence(3), DateTimeOffset.UnixEpoch, "kept");
+        store.Fold([], Sequence.None, DateTimeOffset.UnixEpoch, "kept");
         var capture = await OpenAsync();
         await WriteAsync(capture, 0, 7);
         using var stop = new CancellationTokenSource();
