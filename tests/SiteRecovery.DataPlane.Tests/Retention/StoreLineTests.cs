@@ -95,9 +95,12 @@ public sealed class StoreLineTests : IDisposable
         store.Append(BatchCodec.Encode(Header(BatchKind.Sync, 2, 5), [new Extent(4096, 512, 0, ExtentKind.Zero)], []));
         Assert.Equal([(0, 4096L, 512L)], After("e2-s6"));
         Assert.Equal([(0, 8192L, 512L), (1, 1024L, 512L)], After("e1-s6"));
-        Assert.Throws<InvalidDataException>(() => store.ExtentsAfter(new RecoveryPoint(new Epoch(2), new Sequence(9), default, PointKind.CrashConsistent)));
+        Assert.Equal([(0, 4096L, 512L), (0, 8192L, 512L), (1, 1024L, 512L)], After("e1-s6", before: 3)); // what epoch 2 wrote in between too
+        Assert.Throws<InvalidDataException>(() => store.ExtentsAfter(new RecoveryPoint(new Epoch(2), new Sequence(9), default, PointKind.CrashConsistent), new Epoch(3)));
 
-        IEnumerable<(int, long, long)> After(string id) => store.ExtentsAfter(store.ResolvePoint(new PointSelector.ById(id))!).Select(e => ((int)e.Disk, e.Offset, e.Length));
+        IEnumerable<(int, long, long)> After(string id, int? before = null) => store.ResolvePoint(new PointSelector.ById(id)) is { } point
+            ? store.ExtentsAfter(point, before is { } next ? new Epoch(next) : point.Epoch.Next()).Select(e => ((int)e.Disk, e.Offset, e.Length))
+            : throw new InvalidDataException(id);
     }
 
     [Fact]
