@@ -82,6 +82,28 @@ public sealed class StoreLineTests : IDisposable
     }
 
     [Fact]
+    public void What_an_epoch_wrote_after_a_position_is_told_from_within_a_batch_and_from_the_fork_itself()
+    {
+        using var store = Create();
+        Write(store, 1, 4);
+        Extent[] writes = [new(0, 512, 1, ExtentKind.Zero), new(512, 512, 1, ExtentKind.Zero), new(1024, 512, 1, ExtentKind.Zero), new(8192, 512, 0, ExtentKind.Zero)];
+        store.Append(BatchCodec.Encode(Header(BatchKind.Delta, 1, 5) with { Last = new Sequence(8) }, writes, []));
+        Assert.Equal([(0, 8192L, 512L), (1, 1024L, 512L)], After("e1-s6"));
+        Assert.Equal([(0, 1024L, 1536L), (0, 8192L, 512L), (1, 0L, 1536L)], After("e1-s1"));
+        store.OpenEpoch(new Epoch(2), store.ResolvePoint(new PointSelector.ById("e1-s6"))!);
+        Assert.Empty(After("e2-s6"));
+        store.Append(BatchCodec.Encode(Header(BatchKind.Sync, 2, 5), [new Extent(4096, 512, 0, ExtentKind.Zero)], []));
+        Assert.Equal([(0, 4096L, 512L)], After("e2-s6"));
+        Assert.Equal([(0, 8192L, 512L), (1, 1024L, 512L)], After("e1-s6"));
+        Assert.Equal([(0, 4096L, 512L), (0, 8192L, 512L), (1, 1024L, 512L)], After("e1-s6", before: 3)); // what epoch 2 wrote in between too
+        Assert.Throws<InvalidDataException>(() => store.ExtentsAfter(new RecoveryPoint(new Epoch(2), new Sequence(9), default, PointKind.CrashConsistent), new Epoch(3)));
+
+        IEnumerable<(int, long, long)> After(string id, int? before = null) => store.ResolvePoint(new PointSelector.ById(id)) is { } point
+            ? store.ExtentsAfter(point, before is { } next ? new Epoch(next) : point.Epoch.Next()).Select(e => ((int)e.Disk, e.Offset, e.Length))
+            : throw new InvalidDataException(id);
+    }
+
+    [Fact]
     public void A_base_that_is_not_there_or_of_another_size_is_named()
     {
         var path = Path.Combine(_folder, "base.raw");

@@ -198,7 +198,7 @@ internal sealed class StoreModel : IDisposable
     {
         bool[][] expected = [new bool[DiskBytes], new bool[OtherBytes]], told = [new bool[DiskBytes], new bool[OtherBytes]];
         foreach (var (disk, offset, length) in writes) expected[disk].AsSpan((int)offset, length).Fill(true);
-        foreach (var (disk, offset, length) in Store.ExtentsAfter(point, new Epoch(point.Epoch.Value + 1))) told[disk].AsSpan((int)offset, (int)length).Fill(true);
+        foreach (var (disk, offset, length) in Store.ExtentsAfter(point, point.Epoch.Next())) told[disk].AsSpan((int)offset, (int)length).Fill(true);
         for (var disk = 0; disk < 2; disk++) Assert.True(expected[disk].AsSpan().SequenceEqual(told[disk]), $"{point.Id}: what was written after it is told otherwise");
     }
 
