@@ -14,7 +14,10 @@ internal static class MachineCommands
         CompletionSources = { "latest", "latest-application-consistent", "at:" },
     };
 
-    private const string CleanUp = "test-failover-cleanup";
+    private const string CleanUp = "test-failover-cleanup", Planned = "planned-failover", Reverse = "reverse-replicate";
+    private static readonly Option<string?> Patience = new("--patience") { Description = "After so long it is rolled back and the source runs on, such as 30m; 10m where it is left out" };
+    private static readonly Option<string?> Target = new("--target") { Description = "Master target of the old site; its first where it is left out" };
+    private static readonly Option<bool> Full = new("--full") { Description = "Compare every block: the old source cannot be asked what it wrote, or its disks are gone" };
     private static readonly Option<string?> Test = new("--test") { Description = "Which test failover; all where it is left out" };
     private static readonly Option<string?> Notes = new("--notes") { Description = "What was seen, for the record of the drill" };
 
@@ -55,6 +58,12 @@ internal static class MachineCommands
             command.Add(Test);
             command.Add(Notes);
         }
+        if (verb == Planned) command.Add(Patience);
+        if (verb == Reverse)
+        {
+            command.Add(Target);
+            command.Add(Full);
+        }
         if (risk == Risk.Confirmed) ActionRun.AddRiskyTo(command);
         else ActionRun.AddTo(command);
         command.SetAction(Session.With((session, cancel) =>
@@ -63,6 +72,8 @@ internal static class MachineCommands
             var body = new JsonObject();
             if (takesPoint) body["point"] = session.Arguments.GetValue(Point);
             if (verb == CleanUp) (body["test"], body["notes"]) = (session.Arguments.GetValue(Test), session.Arguments.GetValue(Notes));
+            if (verb == Planned && session.Arguments.GetValue(Patience) is { } patience) body["patience"] = patience;
+            if (verb == Reverse) (body["target"], body["full"]) = (session.Arguments.GetValue(Target), session.Arguments.GetValue(Full));
             return ActionRun.CarryOutAsync(session, HttpMethod.Post, $"{Machines.PathOf(machine)}/{verb}", body, cancel, risk == Risk.Confirmed ? (machine, verb) : null);
         }));
         return command;
