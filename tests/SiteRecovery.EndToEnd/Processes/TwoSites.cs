@@ -5,12 +5,13 @@ using SiteRecovery.Node.Demo;
 namespace SiteRecovery.EndToEnd.Processes;
 
 /// <summary>
-/// Two sites on loopback as real processes, started by the command lines that an operator would type: a secondary with configuration
-/// server and master target, a primary with a process server and an agent. Each can be killed and started again.
+/// Two sites on loopback as real processes, started by the command lines that an operator would type: each with a process server
+/// and a master target, the configuration server at the secondary, an agent at the primary. Each can be killed and started again.
 /// </summary>
 internal sealed class TwoSites : IAsyncDisposable
 {
     internal const string Secondary = "secondary", Primary = "primary", Agent = "agent";
+    private const string SecondaryRoles = "configuration-server,process-server,master-target,console", PrimaryRoles = "process-server,master-target";
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(90);
     private readonly string _folder = Directory.CreateTempSubdirectory("sr-sites-").FullName;
     private readonly Dictionary<string, ChildProcess> _running = [];
@@ -29,10 +30,10 @@ internal sealed class TwoSites : IAsyncDisposable
         var sites = new TwoSites(stop);
         try
         {
-            sites.StartNode(Secondary, "configuration-server,master-target,console");
+            sites.StartNode(Secondary, SecondaryRoles);
             await sites.UntilAsync("the secondary to be ready", sites.IsSecondaryReadyAsync);
             await sites.JoinTokenAsync("nodes");
-            sites.StartNode(Primary, "process-server", "--join", sites.Admin.Url.ToString(), "--token-file", sites.At("nodes.token"));
+            sites.StartNode(Primary, PrimaryRoles, "--join", sites.Admin.Url.ToString(), "--token-file", sites.At("nodes.token"));
             await sites.UntilAsync("the primary to join", async () => (await sites.ItemsAsync("nodes")).Count == 2);
             await sites.JoinTokenAsync("agents");
             sites.StartAgent("--join", sites.Admin.Url.ToString(), "--token-file", sites.At("agents.token"));
@@ -59,8 +60,8 @@ internal sealed class TwoSites : IAsyncDisposable
     {
         switch (process)
         {
-            case Secondary: StartNode(Secondary, "configuration-server,master-target,console"); break;
-            case Primary: StartNode(Primary, "process-server"); break;
+            case Secondary: StartNode(Secondary, SecondaryRoles); break;
+            case Primary: StartNode(Primary, PrimaryRoles); break;
             case Agent: StartAgent(); break;
             default: throw new ArgumentOutOfRangeException(nameof(process), process, null);
         }
@@ -104,13 +105,19 @@ internal sealed class TwoSites : IAsyncDisposable
             point = dryRun["point"]!["id"]!.GetValue<string>(), acknowledge = dryRun["warnings"]!.AsArray().Select(w => w!["code"]!.GetValue<string>()),
         }, _stop), _stop);
         var took = TimeProvider.System.GetElapsedTime(begun);
-        var exports = await Admin.GetAsync($"/api/v1/machines/{machine}/exports", _stop);
-        return new FailedOver(dryRun["point"]!["at"]!.GetValue<DateTimeOffset>(), took,
-            [.. exports["items"]!.AsArray().OrderBy(e => e!["disk"]!.GetValue<int>()).Select(e => e!["uri"]!.GetValue<string>())]);
+        return new FailedOver(dryRun["point"]!["at"]!.GetValue<DateTimeOffset>(), took, await ExportsAsync(machine));
     }
 
-    internal async Task ActAsync(string machine, string action) =>
-        await Admin.FinishAsync(await Admin.PostAsync($"/api/v1/machines/{machine}/{action}", new { }, _stop), _stop);
+    /// <summary>Where the replica's disks are served, or those of the test failover that runs.</summary>
+    internal async Task<string[]> ExportsAsync(string machine, bool test = false)
+    {
+        var exports = await Admin.GetAsync($"/api/v1/machines/{machine}/exports", _stop);
+        return [.. exports["items"]!.AsArray().Where(e => e!["test"] is not null == test).OrderBy(e => e!["disk"]!.GetValue<int>()).Select(e => e!["uri"]!.GetValue<string>())];
+    }
+
+    /// <returns>The job, at its end.</returns>
+    internal async Task<JsonNode> ActAsync(string machine, string action, object? body = null) =>
+        await Admin.FinishAsync(await Admin.PostAsync($"/api/v1/machines/{machine}/{action}", body ?? new { }, _stop), _stop);
 
     /// <exception cref="TimeoutException">It did not come; the message has the end of each process's log.</exception>
     internal async Task UntilAsync(string what, Func<Task<bool>> holds)
