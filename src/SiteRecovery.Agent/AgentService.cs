@@ -9,7 +9,7 @@ namespace SiteRecovery.Agent;
 /// <summary>The agent: serves its machines' disks from the first second, and obeys a process server whenever one is reachable.</summary>
 public sealed class AgentService : IAsyncDisposable
 {
-    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), IdentityDelay = TimeSpan.FromSeconds(10), StatusInterval = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), IdentityDelay = TimeSpan.FromSeconds(5), StatusInterval = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10);
     /// <summary>Every status is answered: a process server that has lost its power, or a dead line, does not keep the agent.</summary>
     private static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(20);
     /// <summary>Three for each range, and what one message of the cluster can carry on.</summary>
