@@ -30,6 +30,7 @@ public sealed class AgentActor : ReceiveActor
     private readonly Dictionary<MachineId, AgentReport> _reports = [];
     private readonly Dictionary<string, int> _tailParts = [];
     private (string Reason, DateTimeOffset At)? _conflict;
+    private readonly ClockDifference _clocks = new();
     private Nodes _nodes = Nodes.None;
     private int _questions;
 
@@ -99,7 +100,10 @@ public sealed class AgentActor : ReceiveActor
     {
         switch (message)
         {
-            case AgentStatus status: foreach (var machine in status.Machines) HearOf(machine); break;
+            case AgentStatus status:
+                _clocks.Add(_clock.GetUtcNow() - status.Time);
+                foreach (var machine in status.Machines) HearOf(machine);
+                break;
             case TailRanges part when _told.TryGetValue(part.Id, out var work) && work is TakeBackTail tail: Pass(tail, new TailFound(tail.Machine, tail.Epoch, tail.Replica, PartOf(part.Id), [.. part.Numbers], new Sequence(part.Newest), Last: false)); break;
             case DiskInspected d: Reply(d.Id, new AgentAnswer(d.Error, d.SizeBytes)); break;
             case CommandDone done when _asked.ContainsKey(done.Id): Reply(done.Id, new AgentAnswer(done.Error, PointId: done.Result)); break;
@@ -127,6 +131,7 @@ public sealed class AgentActor : ReceiveActor
         var conflict = _conflict is { } c && _clock.GetUtcNow() - c.At < ConflictShown ? c.Reason : null;
         var report = AgentReports.MeasurementOf(status, _room.SpoolReportOf(machine), _agent.Value);
         if (conflict is not null) report = report with { Error = conflict };
+        if (report.Spool is { } spool) report = report with { Spool = spool with { ClockOffset = _clocks.Offset + (spool.ClockOffset ?? TimeSpan.Zero) } };
         Tell(machine, report);
         if (Wanted<ReplicateFrom>(machine, WorkKind.Replicate) is { } replicate && AgentReports.Of(replicate, status) is { } news) _machines.Tell(news);
         if (Wanted<FenceSource>(machine, WorkKind.FenceSource) is { } fence && status.Fenced && status.Epoch >= fence.Epoch.Value) HearFenced(fence, new Sequence(status.NewestSequence));
