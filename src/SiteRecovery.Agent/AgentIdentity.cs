@@ -1,4 +1,5 @@
 using System.Net.Http.Json;
+using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using SiteRecovery.DataPlane.Storage;
@@ -31,11 +32,54 @@ public static class AgentIdentity
     public static async Task<(PeerIdentity Identity, AgentHome Home)> LoadOrJoinAsync(AgentOptions options, CancellationToken stop)
     {
         var pki = Path.Combine(options.DataFolder, "pki");
-        var homeFile = Path.Combine(options.DataFolder, "agent.json");
-        if (PeerIdentity.ExistsIn(pki) && RealFileSystem.Instance.TryReadAll(homeFile) is { } kept)
-            return (PeerIdentity.Load(pki), JsonSerializer.Deserialize(kept, AgentIdentityJson.Default.AgentHome)!);
-        if (options.JoinUrl is null || options.TokenFile is null)
-            throw new AgentProblem($"{options.DataFolder} holds no identity yet: give --join URL and --token-file FILE (srctl agent join-token makes a token)", isUsage: true);
+        var (identity, damage) = Kept(pki);
+        if (identity is not null)
+        {
+            if (KeptHome(options.DataFolder) is { } home) return (identity, home);
+            // The certificate is whole, and with it any configuration server tells the home.
+            if (options.JoinUrl is { } url)
+            {
+                var asked = await RefreshAsync(options.DataFolder, identity, new AgentHome(identity.Self.Name, "", [], [url]), stop);
+                if (asked.Site.Length > 0) return (identity, asked);
+            }
+            damage = $"{HomeFile(options.DataFolder)} is damaged or missing: give --join URL, the agent's certificate is kept";
+        }
+        return await JoinAsync(options, pki, damage ?? $"{options.DataFolder} holds no identity yet: give --join URL and --token-file FILE (srctl agent join-token makes a token)", stop);
+    }
+
+    private static string HomeFile(string dataFolder) => Path.Combine(dataFolder, "agent.json");
+
+    /// <summary>The certificate of this folder, or what is wrong with it; neither where there is none.</summary>
+    private static (PeerIdentity? Identity, string? Damage) Kept(string pki)
+    {
+        if (!PeerIdentity.ExistsIn(pki)) return (null, null);
+        try
+        {
+            return (PeerIdentity.Load(pki), null);
+        }
+        catch (Exception damaged) when (damaged is CryptographicException or ArgumentException or InvalidDataException or IOException)
+        {
+            return (null, $"the certificate in {pki} cannot be read ({damaged.Message}): join again with --join URL and --token-file FILE (srctl agent join-token makes a token)");
+        }
+    }
+
+    /// <summary>Null where it is missing or damaged.</summary>
+    private static AgentHome? KeptHome(string dataFolder)
+    {
+        try
+        {
+            return RealFileSystem.Instance.TryReadAll(HomeFile(dataFolder)) is { } kept && JsonSerializer.Deserialize(kept, AgentIdentityJson.Default.AgentHome) is { Name: not null, Site: not null } home
+                ? home with { ProcessServers = home.ProcessServers ?? [], ConfigurationServers = home.ConfigurationServers ?? [] } : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    private static async Task<(PeerIdentity Identity, AgentHome Home)> JoinAsync(AgentOptions options, string pki, string why, CancellationToken stop)
+    {
+        if (options.JoinUrl is null || options.TokenFile is null) throw new AgentProblem(why, isUsage: true);
         if (!File.Exists(options.TokenFile)) throw new AgentProblem($"the token file {options.TokenFile} does not exist", isUsage: true);
         var text = (await File.ReadAllTextAsync(options.TokenFile, stop)).Trim();
         var token = JoinToken.Parse(text) ?? throw new AgentProblem($"{options.TokenFile} holds no join token: make one with srctl agent join-token", isUsage: true);
@@ -71,7 +115,7 @@ public static class AgentIdentity
     private static void Keep(string dataFolder, AgentHome home)
     {
         RealFileSystem.Instance.CreateDirectory(dataFolder);
-        RealFileSystem.Instance.Replace(Path.Combine(dataFolder, "agent.json"), JsonSerializer.SerializeToUtf8Bytes(home, AgentIdentityJson.Default.AgentHome));
+        RealFileSystem.Instance.Replace(HomeFile(dataFolder), JsonSerializer.SerializeToUtf8Bytes(home, AgentIdentityJson.Default.AgentHome));
     }
 
     private static async Task<AgentJoinAnswer> JoinAsync(string url, JoinToken token, AgentJoinAsk ask, CancellationToken stop)

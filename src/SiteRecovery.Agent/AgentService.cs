@@ -9,15 +9,13 @@ namespace SiteRecovery.Agent;
 /// <summary>The agent: serves its machines' disks from the first second, and obeys a process server whenever one is reachable.</summary>
 public sealed class AgentService : IAsyncDisposable
 {
-    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), StatusInterval = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), IdentityDelay = TimeSpan.FromSeconds(5), StatusInterval = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10);
     /// <summary>Every status is answered: a process server that has lost its power, or a dead line, does not keep the agent.</summary>
     private static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(20);
     /// <summary>Three for each range, and what one message of the cluster can carry on.</summary>
     private const int TailNumbersMax = 3 * 1000;
-    private readonly string _dataFolder;
-    private FileStream? _held;
-    private volatile AgentHome _home;
-    private readonly PeerIdentity _identity;
+    private readonly FileStream _held;
+    private readonly Membership _membership;
     private readonly NbdExports _exports = new();
     private readonly NbdServer _nbd;
     private readonly ReleasedDisks _released;
@@ -27,31 +25,57 @@ public sealed class AgentService : IAsyncDisposable
     private readonly Dictionary<string, AgentMachine> _machines = [];
     private readonly SemaphoreSlim _changing = new(1, 1);
 
-    private AgentService(AgentOptions options, PeerIdentity identity, AgentHome home, TimeProvider time)
+    private AgentService(AgentOptions options, FileStream held, TimeProvider time)
     {
-        (_identity, _home, _time, _dataFolder) = (identity, home, time, options.DataFolder);
+        (_held, _membership, _time) = (held, new Membership(options), time);
         _machinesFolder = Path.Combine(Path.GetFullPath(options.DataFolder), "machines");
         _socket = UnixSocketPath.Checked(Path.Combine(Path.GetFullPath(options.DataFolder), "nbd.sock"));
         _nbd = new NbdServer(_exports, new NbdServerOptions(), time);
         _released = new ReleasedDisks(Path.Combine(Path.GetFullPath(options.DataFolder), "released.json"), _exports, _nbd, time);
-        _target = new ChannelClient(ConnectAsync, new ChannelOptions { Time = time });
+        _target = new ChannelClient(_membership.ConnectDataAsync, new ChannelOptions { Time = time });
     }
 
+    /// <exception cref="AgentProblem">It belongs nowhere, and has no disks to serve either.</exception>
     public static async Task<AgentService> StartAsync(AgentOptions options, TimeProvider time, CancellationToken stop)
     {
-        var held = Hold(options.DataFolder);
-        var (identity, home) = await AgentIdentity.LoadOrJoinAsync(options, stop);
-        var agent = new AgentService(options, identity, home, time) { _held = held };
-        // What is damaged of one machine keeps none of the others from being served.
-        foreach (var folder in AgentMachine.FoldersIn(agent._machinesFolder))
+        var agent = new AgentService(options, Hold(options.DataFolder), time);
+        try
         {
-            var problem = await agent.TryAsync(() => AgentMachine.KeptIn(folder) is { } kept ? agent.ProtectAsync(kept) : Task.CompletedTask);
+            await agent.ServeAsync();
+            await agent.LoadIdentityAsync(stop);
+            await Console.Out.WriteLineAsync($"agent {agent._membership.Name} of site {agent._membership.Site} serves disks at {agent._socket}");
+            return agent;
+        }
+        catch
+        {
+            await agent.DisposeAsync();
+            throw;
+        }
+    }
+
+    private async Task ServeAsync()
+    {
+        // What is damaged of one machine keeps none of the others from being served.
+        foreach (var folder in AgentMachine.FoldersIn(_machinesFolder))
+        {
+            var problem = await TryAsync(() => AgentMachine.KeptIn(folder) is { } kept ? ProtectAsync(kept) : Task.CompletedTask);
             if (problem is not null) await Console.Error.WriteLineAsync($"machine {Path.GetFileName(folder)} is not served: {problem}");
         }
-        agent._released.Resume();
-        agent._nbd.Listen(new UnixDomainSocketEndPoint(agent._socket));
-        await Console.Out.WriteLineAsync($"agent {home.Name} of site {home.Site} serves disks at {agent._socket}");
-        return agent;
+        if (_released.Resume() is { } damage) await Console.Error.WriteLineAsync(damage);
+        _nbd.Listen(new UnixDomainSocketEndPoint(_socket));
+    }
+
+    /// <summary>What is wrong with the identity keeps no guest from its disk.</summary>
+    private async Task LoadIdentityAsync(CancellationToken stop)
+    {
+        try
+        {
+            await _membership.LoadAsync(stop);
+        }
+        catch (AgentProblem problem) when (_machines.Count > 0 || _released.Any)
+        {
+            await Console.Error.WriteLineAsync($"{problem.Message}; until then the disks are served, and their changes tracked, without replication");
+        }
     }
 
     /// <summary>Two agents on one folder would take the disks from each other.</summary>
@@ -76,29 +100,36 @@ public sealed class AgentService : IAsyncDisposable
         {
             try
             {
-                await using var channel = await ControlChannel.OpenAsync(await ConnectAsync(stop), null, stop);
-                said = null;
-                await ObeyAsync(channel, stop);
+                await _membership.LoadAsync(stop);
+                await using var channel = await ControlChannel.OpenAsync(await _membership.ConnectAsync(stop), null, stop);
+                await ObeyAsync(channel, () => said = null, stop);
             }
             // Whatever a process server does to this conversation, the disks are served on.
             catch (Exception error) when (!stop.IsCancellationRequested)
             {
                 if (said != error.Message) await Console.Error.WriteLineAsync($"no process server: {said = error.Message}; trying again");
-                _home = await AgentIdentity.RefreshAsync(_dataFolder, _identity, _home, stop);
+                await _membership.RefreshAsync(stop);
             }
-            await Task.Delay(ReconnectDelay, _time, stop);
+            await Task.Delay(_membership.IsKnown ? ReconnectDelay : IdentityDelay, _time, stop);
         }
     }
 
-    private async Task ObeyAsync(ControlChannel channel, CancellationToken stop)
+    private async Task ObeyAsync(ControlChannel channel, Action admitted, CancellationToken stop)
     {
         using var over = CancellationTokenSource.CreateLinkedTokenSource(stop);
-        await channel.SendAsync(new AgentHello(_home.Name, "0.1.0", await NamesAsync(stop)), stop);
+        await channel.SendAsync(new AgentHello(_membership.Name, "0.1.0", await NamesAsync(stop), _membership.Instance), stop);
         var reporting = ReportAsync(channel, over.Token);
         try
         {
             while (await channel.ReceiveMessageAsync(SilenceMax, _time, stop) is { } message)
             {
+                if (message is HelloRefused refused)
+                {
+                    _membership.Bar();
+                    throw new AgentProblem(refused.Reason);
+                }
+                _membership.Admit();
+                admitted();
                 if (message is ReportTail tail) await TellTailAsync(channel, tail, stop);
                 else if (await AnswerAsync(message, stop) is { } answer) await channel.SendAsync(answer, stop);
             }
@@ -292,31 +323,13 @@ public sealed class AgentService : IAsyncDisposable
         }
     }
 
-    private async ValueTask<Stream> ConnectAsync(CancellationToken stop)
-    {
-        Exception? last = null;
-        foreach (var server in _home.ProcessServers)
-        {
-            try
-            {
-                return await ChannelConnector.ConnectAsync(server.Host, server.Port, _identity.ForClient(server.Host), stop);
-            }
-            // Another program may answer at a former address, or nobody at all: the next one is asked.
-            catch (Exception error) when (error is SocketException or IOException or System.Security.Authentication.AuthenticationException)
-            {
-                last = error;
-            }
-        }
-        throw new IOException($"none of the process servers of site {_home.Site} answers", last);
-    }
-
     public async ValueTask DisposeAsync()
     {
         await _nbd.DisposeAsync();
         foreach (var machine in _machines.Values) await machine.DisposeAsync();
         await _released.DisposeAsync();
         await _target.DisposeAsync();
-        _held?.Dispose();
-        _identity.Dispose();
+        _held.Dispose();
+        _membership.Dispose();
     }
 }

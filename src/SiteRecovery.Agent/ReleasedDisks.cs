@@ -21,12 +21,26 @@ public sealed class ReleasedDisks(string file, NbdExports exports, NbdServer nbd
 
     private readonly Dictionary<ReleasedDisk, Serving> _serving = [];
 
-    /// <summary>What an earlier process served is served again. A disk that cannot be opened is let go.</summary>
-    public void Resume()
+    /// <summary>What an earlier process served is served again. A disk that cannot be opened is let go. The result is what was damaged.</summary>
+    public string? Resume()
     {
-        var kept = RealFileSystem.Instance.TryReadAll(file) is { } bytes ? JsonSerializer.Deserialize(bytes, ReleasedJson.Default.ReleasedDiskArray) ?? [] : [];
+        if (RealFileSystem.Instance.TryReadAll(file) is not { } bytes) return null;
+        var (kept, damage) = ((ReleasedDisk[])[], (string?)null);
+        try
+        {
+            kept = JsonSerializer.Deserialize(bytes, ReleasedJson.Default.ReleasedDiskArray) ?? [];
+            if (Array.Exists(kept, d => d is not { ExportName: not null, Path: not null })) throw new JsonException("a disk has no name or no path");
+        }
+        catch (JsonException damaged)
+        {
+            RealFileSystem.Instance.Rename(file, file + ".damaged");
+            (kept, damage) = ([], $"{file} was damaged ({damaged.Message}) and is set aside as {Path.GetFileName(file)}.damaged: disks whose protection ended while a guest had them open are not served any longer; protect them anew, or let the guests open them without the agent");
+        }
         foreach (var disk in kept) TryServe(disk);
+        return damage;
     }
+
+    public bool Any => _serving.Count > 0;
 
     public bool Has(string path) => _serving.Keys.Any(d => d.Path == path);
 

@@ -53,7 +53,7 @@ public static class InitialReplication
         return result;
     }
 
-    private static string FreePort()
+    internal static string FreePort()
     {
         using var probe = new TcpListener(IPAddress.Loopback, 0);
         probe.Start();

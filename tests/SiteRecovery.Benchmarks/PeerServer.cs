@@ -38,7 +38,7 @@ public sealed class PeerServer : IAsyncDisposable
         if (_process.HasExited) throw new InvalidOperationException($"{_process.StartInfo.FileName} ended with {_process.ExitCode}: {_said}");
     }
 
-    private static string Export(Workspace workspace)
+    internal static string Export(Workspace workspace)
     {
         var folder = workspace.At("gnutls");
         Directory.CreateDirectory(folder);

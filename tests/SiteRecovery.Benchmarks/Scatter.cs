@@ -16,14 +16,17 @@ public static class Scatter
         for (long first = 0; first + run <= count; first += run) yield return (first + random.NextInt64(run)) * BlockBytes;
     }
 
-    public static async Task WriteAsync(IBlockDevice disk, double share, int seed)
+    public static Task WriteAsync(IBlockDevice disk, double share, int seed) =>
+        WriteAsync(disk.SizeBytes, (at, data) => disk.WriteAsync(at, data, false, CancellationToken.None).AsTask(), () => disk.FlushAsync(CancellationToken.None).AsTask(), share, seed);
+
+    public static async Task WriteAsync(long diskBytes, Func<long, byte[], Task> write, Func<Task> flush, double share, int seed)
     {
         var (random, data) = (new Random(seed), new byte[BlockBytes]);
-        foreach (var at in Blocks(disk.SizeBytes, share, seed))
+        foreach (var at in Blocks(diskBytes, share, seed))
         {
             random.NextBytes(data);
-            await disk.WriteAsync(at, data, false, CancellationToken.None);
+            await write(at, data);
         }
-        await disk.FlushAsync(CancellationToken.None);
+        await flush();
     }
 }

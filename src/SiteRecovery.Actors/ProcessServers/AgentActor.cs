@@ -1,4 +1,5 @@
 using Akka.Actor;
+using Akka.Event;
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.Sites;
@@ -17,6 +18,8 @@ public sealed class AgentActor : ReceiveActor
     /// <summary>Work is repeated far more often; what is older belongs to a machine that has changed its mind unheard.</summary>
     private static readonly TimeSpan WorkAgeMax = TimeSpan.FromSeconds(30);
 
+    private static readonly TimeSpan ConflictShown = TimeSpan.FromSeconds(30);
+
     private readonly AgentName _agent;
     private readonly ProcessServerRoom _room;
     private readonly IActorRef _machines;
@@ -26,6 +29,8 @@ public sealed class AgentActor : ReceiveActor
     private readonly Dictionary<string, IActorRef> _asked = [];
     private readonly Dictionary<MachineId, AgentReport> _reports = [];
     private readonly Dictionary<string, int> _tailParts = [];
+    private (string Reason, DateTimeOffset At)? _conflict;
+    private readonly ClockDifference _clocks = new();
     private Nodes _nodes = Nodes.None;
     private int _questions;
 
@@ -41,6 +46,7 @@ public sealed class AgentActor : ReceiveActor
         Receive<AgentConnected>(_ => TellAll());
         Receive<AgentSaid>(said => Hear(said.Message));
         Receive<AgentGone>(_ => Gone());
+        Receive<AgentRefused>(Hear);
         Receive<InspectAgentDisk>(q => AskAgent(id => new InspectDisk(id, q.Path)));
         Receive<TakeRecoveryPoint>(q => AskAgent(id => new TakePoint(id, q.Machine.Value, q.Label, q.Kind == PointKind.ApplicationConsistent ? "application-consistent" : "crash-consistent")));
     }
@@ -94,12 +100,23 @@ public sealed class AgentActor : ReceiveActor
     {
         switch (message)
         {
-            case AgentStatus status: foreach (var machine in status.Machines) HearOf(machine); break;
+            case AgentStatus status:
+                _clocks.Add(_clock.GetUtcNow() - status.Time);
+                foreach (var machine in status.Machines) HearOf(machine);
+                break;
             case TailRanges part when _told.TryGetValue(part.Id, out var work) && work is TakeBackTail tail: Pass(tail, new TailFound(tail.Machine, tail.Epoch, tail.Replica, PartOf(part.Id), [.. part.Numbers], new Sequence(part.Newest), Last: false)); break;
             case DiskInspected d: Reply(d.Id, new AgentAnswer(d.Error, d.SizeBytes)); break;
             case CommandDone done when _asked.ContainsKey(done.Id): Reply(done.Id, new AgentAnswer(done.Error, PointId: done.Result)); break;
             case CommandDone done when _told.TryGetValue(done.Id, out var work): HearDone(work, done.Error); break;
         }
+    }
+
+    /// <summary>The refused one tries again every second: told once, and shown for as long as it does.</summary>
+    private void Hear(AgentRefused refused)
+    {
+        var now = _clock.GetUtcNow();
+        if (!(now - _conflict?.At < ConflictShown)) Context.GetLogger().Warning("{0}", refused.Reason);
+        _conflict = (refused.Reason, now);
     }
 
     private void Reply(string id, AgentAnswer answer)
@@ -111,7 +128,10 @@ public sealed class AgentActor : ReceiveActor
     {
         if (!MachineId.IsValid(status.Machine)) return;
         var machine = new MachineId(status.Machine);
+        var conflict = _conflict is { } c && _clock.GetUtcNow() - c.At < ConflictShown ? c.Reason : null;
         var report = AgentReports.MeasurementOf(status, _room.SpoolReportOf(machine), _agent.Value);
+        if (conflict is not null) report = report with { Error = conflict };
+        if (report.Spool is { } spool) report = report with { Spool = spool with { ClockOffset = _clocks.Offset + (spool.ClockOffset ?? TimeSpan.Zero) } };
         Tell(machine, report);
         if (Wanted<ReplicateFrom>(machine, WorkKind.Replicate) is { } replicate && AgentReports.Of(replicate, status) is { } news) _machines.Tell(news);
         if (Wanted<FenceSource>(machine, WorkKind.FenceSource) is { } fence && status.Fenced && status.Epoch >= fence.Epoch.Value) HearFenced(fence, new Sequence(status.NewestSequence));

@@ -10,16 +10,31 @@ public sealed record AgentConnected(string Agent, string Version, IReadOnlyList<
 public sealed record AgentSaid(string Agent, AgentMessage Message) : AgentEvent(Agent);
 public sealed record AgentGone(string Agent, string Reason) : AgentEvent(Agent);
 
+/// <summary>A second agent of the same identity was turned away; the first one's session goes on.</summary>
+public sealed record AgentRefused(string Agent, string Reason) : AgentEvent(Agent);
+
 /// <summary>The control channels of connected agents, one per agent. They outlive whoever listens to them.</summary>
 public sealed class AgentSessions(TimeProvider time)
 {
     private const int OutgoingMax = 1024;
     /// <summary>An agent tells its status twice a second.</summary>
     private static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(20);
+    /// <summary>For so long a session keeps its name from another process; a host that died without a word comes back later than this.</summary>
+    private static readonly TimeSpan ConflictSilence = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan FarewellMax = TimeSpan.FromSeconds(5);
     private readonly ConcurrentDictionary<string, Session> _sessions = new(StringComparer.Ordinal);
+    private readonly Lock _admitting = new();
     private volatile Action<AgentEvent>? _listener;
 
-    private sealed record Session(Channel<AgentMessage> Outgoing, CancellationTokenSource Over, AgentConnected Hello);
+    private sealed class Session(AgentHello hello, string origin, CancellationTokenSource over, long heard)
+    {
+        public Channel<AgentMessage> Outgoing { get; } = Channel.CreateBounded<AgentMessage>(new BoundedChannelOptions(OutgoingMax) { SingleReader = true });
+        public CancellationTokenSource Over => over;
+        public string Origin => origin;
+        public string Instance => hello.Instance;
+        public AgentConnected Hello { get; } = new(hello.Name, hello.Version, hello.Machines);
+        public long Heard = heard;
+    }
 
     /// <summary>Hears of everything from now on, and at once of every agent that is connected. Replaces the one before.</summary>
     public void Listen(Action<AgentEvent> listener)
@@ -39,21 +54,26 @@ public sealed class AgentSessions(TimeProvider time)
         return false;
     }
 
-    /// <summary>Serves one control channel until it ends. A newer one of the same agent takes over.</summary>
+    /// <summary>
+    /// Serves one control channel until it ends. A newer one of the same process takes over, and one of another process when the former
+    /// has fallen silent: two agents of one identity would take the name from each other for ever.
+    /// </summary>
     public async Task RunAsync(ControlChannel channel, CancellationToken stop)
     {
-        if (await channel.ReceiveMessageAsync(stop).ConfigureAwait(false) is not AgentHello hello) return;
+        if (await channel.ReceiveMessageAsync(SilenceMax, time, stop).ConfigureAwait(false) is not AgentHello hello) return;
         if (channel.Peer is not { Role: PeerRole.Agent } peer || peer.Name != hello.Name) return; // the certificate says who it is
         using var over = CancellationTokenSource.CreateLinkedTokenSource(stop);
-        var outgoing = Channel.CreateBounded<AgentMessage>(new BoundedChannelOptions(OutgoingMax) { SingleReader = true });
-        var session = new Session(outgoing, over, new AgentConnected(hello.Name, hello.Version, hello.Machines));
-        if (_sessions.TryRemove(hello.Name, out var former)) await former.Over.CancelAsync().ConfigureAwait(false);
-        _sessions[hello.Name] = session;
+        var session = new Session(hello, channel.Origin, over, time.GetTimestamp());
+        if (Admit(session) is { } refusal)
+        {
+            await RefuseAsync(channel, refusal, stop).ConfigureAwait(false);
+            return;
+        }
         _listener?.Invoke(session.Hello);
         var reason = "the agent closed the connection";
         try
         {
-            await await Task.WhenAny(ReceiveAsync(channel, session, over.Token), SendAsync(channel, outgoing.Reader, over.Token)).ConfigureAwait(false);
+            await await Task.WhenAny(ReceiveAsync(channel, session, over.Token), SendAsync(channel, session.Outgoing.Reader, over.Token)).ConfigureAwait(false);
         }
         catch (Exception ended) when (ended is IOException or InvalidDataException or OperationCanceledException)
         {
@@ -62,15 +82,45 @@ public sealed class AgentSessions(TimeProvider time)
         finally
         {
             await over.CancelAsync().ConfigureAwait(false);
-            outgoing.Writer.TryComplete();
-            if (_sessions.TryRemove(new KeyValuePair<string, Session>(hello.Name, session))) _listener?.Invoke(new AgentGone(hello.Name, reason));
+            session.Outgoing.Writer.TryComplete();
+            bool isLast;
+            lock (_admitting) isLast = _sessions.TryRemove(new KeyValuePair<string, Session>(hello.Name, session));
+            if (isLast) _listener?.Invoke(new AgentGone(hello.Name, reason));
         }
+    }
+
+    /// <summary>Null: the session has the name from now on.</summary>
+    private HelloRefused? Admit(Session session)
+    {
+        var name = session.Hello.Agent;
+        lock (_admitting)
+        {
+            if (_sessions.TryGetValue(name, out var former))
+            {
+                if (former.Instance != session.Instance && time.GetElapsedTime(Volatile.Read(ref former.Heard)) < ConflictSilence)
+                    return new HelloRefused($"two agents bear the identity '{name}': one is connected from {former.Origin}, and {session.Origin} is refused; stop one of them, or give it an identity of its own (an empty --data folder and a new join token)");
+                _ = former.Over.CancelAsync();
+            }
+            _sessions[name] = session;
+            return null;
+        }
+    }
+
+    /// <summary>What it has said meanwhile is read too, as a connection that is closed over unread bytes takes back what was sent last.</summary>
+    private async Task RefuseAsync(ControlChannel channel, HelloRefused refusal, CancellationToken stop)
+    {
+        _listener?.Invoke(new AgentRefused(channel.Peer!.Name, refusal.Reason));
+        using var late = new CancellationTokenSource(FarewellMax, time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(late.Token, stop);
+        await channel.SendAsync(refusal, either.Token).ConfigureAwait(false);
+        while (await channel.ReceiveAsync(either.Token).ConfigureAwait(false) is not null) { }
     }
 
     private async Task ReceiveAsync(ControlChannel channel, Session session, CancellationToken stop)
     {
         while (await channel.ReceiveMessageAsync(SilenceMax, time, stop).ConfigureAwait(false) is { } message)
         {
+            Volatile.Write(ref session.Heard, time.GetTimestamp());
             if (message is AgentStatus) session.Outgoing.Writer.TryWrite(new StatusHeard());
             _listener?.Invoke(new AgentSaid(session.Hello.Agent, message));
         }

@@ -19,12 +19,14 @@ namespace SiteRecovery.DataPlane.Transport;
 [JsonDerivedType(typeof(ReportTail), "reportTail")]
 [JsonDerivedType(typeof(TailRanges), "tailRanges")]
 [JsonDerivedType(typeof(StatusHeard), "statusHeard")]
+[JsonDerivedType(typeof(HelloRefused), "helloRefused")]
 public abstract record AgentMessage;
 
 // Agent → server.
 
 /// <summary>First message of an agent: who it is and the machines whose state it keeps.</summary>
-public sealed record AgentHello(string Name, string Version, IReadOnlyList<string> Machines) : AgentMessage;
+/// <param name="Instance">Another one for each process: two that bear one name are told apart by it. Empty: an agent that knows none.</param>
+public sealed record AgentHello(string Name, string Version, IReadOnlyList<string> Machines, string Instance = "") : AgentMessage;
 
 public sealed record AgentStatus(DateTimeOffset Time, IReadOnlyList<MachineStatus> Machines) : AgentMessage;
 
@@ -118,6 +120,9 @@ public sealed record ListDisks(string Id) : AgentMessage;
 
 /// <summary>The answer to every status, so that an agent knows that somebody is there.</summary>
 public sealed record StatusHeard : AgentMessage;
+
+/// <summary>The answer to a hello that is not let in; the connection ends.</summary>
+public sealed record HelloRefused(string Reason) : AgentMessage;
 
 /// <summary>Messages as bytes, without reflection.</summary>
 public static class AgentProtocol

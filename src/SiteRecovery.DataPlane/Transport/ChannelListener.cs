@@ -8,7 +8,9 @@ namespace SiteRecovery.DataPlane.Transport;
 public sealed class ChannelListener(IPEndPoint at, SslServerAuthenticationOptions tls, ChannelOptions options,
     Func<Stream, Peer, CancellationToken, Task> onData, Func<ControlChannel, CancellationToken, Task> onControl) : IAsyncDisposable
 {
+    private static readonly TimeSpan AcceptPause = TimeSpan.FromMilliseconds(100);
     private readonly TcpListener _listener = new(at);
+    private readonly Handshakes _handshakes = new(options.HandshakesMax);
     private readonly CancellationTokenSource _stop = new();
     private readonly SemaphoreSlim _room = new(4096, 4096);
     private Task _accepting = Task.CompletedTask;
@@ -28,27 +30,45 @@ public sealed class ChannelListener(IPEndPoint at, SslServerAuthenticationOption
             try
             {
                 await _room.WaitAsync(_stop.Token);
-                var socket = await _listener.AcceptSocketAsync(_stop.Token);
-                _ = Task.Run(() => ServeAsync(socket));
+                _ = ServeAsync(await AcceptSocketAsync());
             }
             catch (OperationCanceledException) { return; }
-            catch (SocketException) when (!_stop.IsCancellationRequested) { _room.Release(); }
         }
+    }
+
+    private async Task<Socket> AcceptSocketAsync()
+    {
+        while (true)
+            try
+            {
+                return await _listener.AcceptSocketAsync(_stop.Token);
+            }
+            catch (SocketException)
+            {
+                // Out of descriptors: connections that end make room, so go on, but not in a tight loop.
+                await Task.Delay(AcceptPause, options.Time, _stop.Token);
+            }
     }
 
     private async Task ServeAsync(Socket socket)
     {
+        var shaking = _handshakes.Begin(socket);
+        await Task.Yield(); // the next one is accepted meanwhile
         try
         {
+            var origin = socket.RemoteEndPoint?.ToString();
             socket.NoDelay = true;
-            await using var stream = new SslStream(new RecordStream(socket));
+            var records = new RecordStream(socket, isTrusted: false);
+            await using var stream = new SslStream(records);
             using var handshake = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
             handshake.CancelAfter(options.HandshakeTimeout);
             await stream.AuthenticateAsServerAsync(tls, handshake.Token);
             if (Peer.Of(stream.RemoteCertificate) is not { } peer) return;
             var kind = await Preamble.ReadAsync(stream, handshake.Token);
+            _handshakes.End(shaking);
+            records.Widen();
             if (kind == ChannelKind.Data) await onData(stream, peer, _stop.Token);
-            else await onControl(new ControlChannel(stream, peer), _stop.Token);
+            else await onControl(new ControlChannel(stream, peer, origin), _stop.Token);
         }
         catch (Exception)
         {
@@ -56,6 +76,8 @@ public sealed class ChannelListener(IPEndPoint at, SslServerAuthenticationOption
         }
         finally
         {
+            _handshakes.End(shaking);
+            socket.Dispose();
             _room.Release();
         }
     }

@@ -3,13 +3,16 @@ using System.Buffers.Binary;
 namespace SiteRecovery.DataPlane.Transport;
 
 /// <summary>Length-prefixed messages each way over one connection. One reader; any number of senders.</summary>
-public sealed class ControlChannel(Stream stream, Peer? peer = null) : IAsyncDisposable
+public sealed class ControlChannel(Stream stream, Peer? peer = null, string? origin = null) : IAsyncDisposable
 {
     public const int MessageBytesMax = 1 << 20;
     private readonly SemaphoreSlim _sending = new(1, 1);
 
     /// <summary>Who the other end's certificate says it is.</summary>
     public Peer? Peer { get; } = peer;
+
+    /// <summary>The address that the other end connected from.</summary>
+    public string Origin { get; } = origin ?? "an unknown address";
 
     /// <summary>Joining side: says that this connection is a control channel.</summary>
     public static async ValueTask<ControlChannel> OpenAsync(Stream stream, Peer? peer, CancellationToken stop)

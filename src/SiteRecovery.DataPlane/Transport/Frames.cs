@@ -130,5 +130,7 @@ public sealed record ChannelOptions
     public TimeSpan PingEvery { get; init; } = TimeSpan.FromSeconds(5);
     public TimeSpan IdleTimeout { get; init; } = TimeSpan.FromSeconds(20);
     public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(10);
+    /// <summary>Connections at once that have not yet shown who they are.</summary>
+    public int HandshakesMax { get; init; } = 256;
     public TimeProvider Time { get; init; } = TimeProvider.System;
 }

@@ -6,11 +6,12 @@ namespace SiteRecovery.DataPlane.Transport;
 /// Between TLS and its socket. TLS sends and asks for one record (16 KiB) at a time; here many records share one system call. A record
 /// that is not full ends a message and is sent at once, with all before it; a full one waits for more, or for a flush.
 /// </summary>
-internal sealed class RecordStream(Socket socket) : Stream
+/// <param name="isTrusted">False: little memory, until <see cref="Widen"/> says that the other end has shown who it is.</param>
+internal sealed class RecordStream(Socket socket, bool isTrusted = true) : Stream
 {
-    private const int BufferBytes = 256 << 10, FullRecordBytes = 16 << 10;
+    private const int BufferBytes = 256 << 10, FullRecordBytes = 16 << 10, UntrustedBytes = 20 << 10;
     private readonly NetworkStream _socket = new(socket, ownsSocket: true);
-    private readonly byte[] _out = GC.AllocateUninitializedArray<byte>(BufferBytes), _in = GC.AllocateUninitializedArray<byte>(BufferBytes);
+    private byte[] _out = Buffer(isTrusted), _in = Buffer(isTrusted);
     private int _outEnd, _inStart, _inEnd;
 
     public override bool CanRead => true;
@@ -21,7 +22,7 @@ internal sealed class RecordStream(Socket socket) : Stream
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        if (buffer.Length >= FullRecordBytes && buffer.Length <= BufferBytes - _outEnd)
+        if (buffer.Length >= FullRecordBytes && buffer.Length <= _out.Length - _outEnd)
         {
             buffer.CopyTo(_out.AsMemory(_outEnd));
             _outEnd += buffer.Length;
@@ -37,8 +38,8 @@ internal sealed class RecordStream(Socket socket) : Stream
 
     private async ValueTask SendAsync(ReadOnlyMemory<byte> buffer, CancellationToken stop)
     {
-        if (buffer.Length > BufferBytes - _outEnd) await DrainAsync(stop);
-        if (buffer.Length > BufferBytes)
+        if (buffer.Length > _out.Length - _outEnd) await DrainAsync(stop);
+        if (buffer.Length > _out.Length)
         {
             await _socket.WriteAsync(buffer, stop);
             return;
@@ -54,6 +55,17 @@ internal sealed class RecordStream(Socket socket) : Stream
         await _socket.WriteAsync(_out.AsMemory(0, _outEnd), stop);
         _outEnd = 0;
     }
+
+    /// <summary>While nothing is being read or written.</summary>
+    internal void Widen()
+    {
+        var (wideOut, wideIn) = (Buffer(true), Buffer(true));
+        _out.AsSpan(0, _outEnd).CopyTo(wideOut);
+        _in.AsSpan(0, _inEnd).CopyTo(wideIn);
+        (_out, _in) = (wideOut, wideIn);
+    }
+
+    private static byte[] Buffer(bool isTrusted) => GC.AllocateUninitializedArray<byte>(isTrusted ? BufferBytes : UntrustedBytes);
 
     private async ValueTask<int> ReceiveAsync(Memory<byte> buffer, CancellationToken stop)
     {

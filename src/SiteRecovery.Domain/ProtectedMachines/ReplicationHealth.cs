@@ -10,10 +10,11 @@ namespace SiteRecovery.Domain.ProtectedMachines;
 /// <param name="AgentConnected">Null when not known.</param>
 /// <param name="SourceFailure">Why the agent cannot capture the machine; null while it can.</param>
 /// <param name="OldSourceClients">How many have the disks of the fenced source open.</param>
+/// <param name="ClockOffset">The target's clock minus the source's; null when not known.</param>
 /// <param name="StoreFailure">Why the target's store takes no writes; null while it does.</param>
 public sealed record ReplicationMeasurement(
     DateTimeOffset? NewestConsistentAt, DateTimeOffset? MeasuredAt, bool? AgentConnected, string? StoreFailure = null, string? SourceFailure = null,
-    int OldSourceClients = 0)
+    int OldSourceClients = 0, TimeSpan? ClockOffset = null)
 {
     public static ReplicationMeasurement None { get; } = new(null, null, null);
 }
@@ -48,7 +49,10 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
     /// <summary>A measurement older than this says nothing about now.</summary>
     public static TimeSpan MeasurementAgeMax { get; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>A point may lie this far ahead of the target's clock before the clocks are said to disagree.</summary>
+    /// <summary>
+    /// The source's clock may differ this much from the target's, or a point lie this far ahead of it, before the clocks are said to
+    /// disagree: past it an age is no age, and a source an hour ahead would look fresh an hour after its link died.
+    /// </summary>
     public static TimeSpan ClockSkewMax { get; } = TimeSpan.FromSeconds(5);
 
     public static ReplicationHealth Of(ProtectedMachine machine, ReplicationMeasurement measured, DateTimeOffset now)
@@ -61,7 +65,7 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
             or Phase.ResynchronizationRequired or Phase.Resynchronizing or Phase.ReverseReplicating or Phase.PlannedFailoverInProgress { Point: null };
         var fresh = measured.MeasuredAt is { } at && now - at <= MeasurementAgeMax;
         var rpo = replicates && fresh ? now - measured.NewestConsistentAt : null;
-        var clocksDisagree = rpo < -ClockSkewMax;
+        var clocksDisagree = rpo < -ClockSkewMax || measured.ClockOffset?.Duration() > ClockSkewMax;
         if (clocksDisagree) rpo = null;
         if (rpo < TimeSpan.Zero) rpo = TimeSpan.Zero;
 
@@ -71,7 +75,9 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
             if (measured.AgentConnected == false) reasons.Add(new("agentDisconnected", HealthSeverity.Warning,
                 $"Agent '{machine.Protection.Agent}' is not connected; it goes on tracking changes.", "Check the agent's process, its host and the network."));
             if (clocksDisagree) reasons.Add(new("clocksDisagree", HealthSeverity.Critical,
-                "The newest point lies in the target's future.", "Synchronize the clocks of both sites."));
+                measured.ClockOffset is { } offset && offset.Duration() > ClockSkewMax
+                    ? $"The source's clock is {offset.Duration():d\\.hh\\:mm\\:ss} {(offset < TimeSpan.Zero ? "ahead of" : "behind")} the target's; the age of a point cannot be told."
+                    : "The newest point lies in the target's future.", "Synchronize the clocks of both sites."));
             if (measured.SourceFailure is { } broken) reasons.Add(new("sourceFailed", HealthSeverity.Critical,
                 $"Agent '{machine.Protection.Agent}' cannot capture the machine: {broken}", "Mend what it names; the agent tries again by itself."));
             if (fresh && measured.StoreFailure is { } failure) reasons.Add(new("storeFailed", HealthSeverity.Critical,

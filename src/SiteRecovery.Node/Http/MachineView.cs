@@ -23,7 +23,7 @@ public sealed record PointView(string Id, DateTimeOffset At, PointKind Kind, str
 }
 
 /// <param name="BytesResent">Sent again after a cut, since the agent started.</param>
-/// <param name="ClockOffset">Target's clock minus the process server's.</param>
+/// <param name="ClockOffset">Target's clock minus the source's.</param>
 public sealed record ReplicationView(
     bool AgentConnected, string AgentMode, long NewestSequence, long DurableSequence, long BytesSent, long BytesResent, long SpoolBytes, bool? LinkUp, TimeSpan? ClockOffset,
     string? AgentError, string? LinkError);
@@ -54,7 +54,7 @@ public sealed record MachineView(
         // An agent speaks twice a second; one that has not for long is gone, whoever was to say so.
         var agent = measured.Agent is { } said && now - measured.AgentHeardAt > AgentSilenceMax ? said with { Connected = false } : measured.Agent;
         var view = ProtectedMachineView.Of(measured.State, new ReplicationMeasurement(store?.Newest?.At, measured.StoreMeasuredAt, agent?.Connected, store?.FailedReason, agent is { Connected: true, Failed: true } ? agent.Error : null,
-            agent is { Connected: true, Fenced: true } ? agent.Clients : 0), now);
+            agent is { Connected: true, Fenced: true } ? agent.Clients : 0, agent?.Spool?.ClockOffset), now);
         return new(
             view.Name, view.State, new HealthView(view.Health.Status, view.Health.Reasons), view.Rpo, view.RpoUnknownSince, view.ActiveSite?.Value, view.Direction, view.Epoch,
             view.SourceSite?.Value, view.TargetSite?.Value, measured.State.Protection?.TargetNode, view.Agent?.Value, view.Policy, LagOf(agent, now), ProgressOf(measured.State, agent),

@@ -46,6 +46,19 @@ public sealed class ReplicationHealthTests
         Assert.Equal(TimeSpan.Zero, Health(new Story().Protected(), -1).Rpo);
     }
 
+    [Theory]
+    [InlineData(3600, "behind")]
+    [InlineData(-3600, "ahead of")]
+    public void Where_the_clocks_are_known_to_disagree_no_age_is_green(int offsetSeconds, string how)
+    {
+        var measured = new ReplicationMeasurement(Now.AddSeconds(-1), Now, true, ClockOffset: TimeSpan.FromSeconds(offsetSeconds));
+        var health = ReplicationHealth.Of(new Story().Protected().State, measured, Now);
+        Assert.Equal((HealthStatus.Critical, (TimeSpan?)null), (health.Status, health.Rpo));
+        Assert.Contains(how, health.Reasons.Single(r => r.Code == "clocksDisagree").Reason, StringComparison.Ordinal);
+        var close = measured with { ClockOffset = TimeSpan.FromSeconds(4) };
+        Assert.Equal(HealthStatus.Healthy, ReplicationHealth.Of(new Story().Protected().State, close, Now).Status);
+    }
+
     [Fact]
     public void A_lost_agent_degrades() =>
         Assert.Equal("agentDisconnected", Health(new Story().Protected(), 5, connected: false).Reasons.Single().Code);

@@ -19,6 +19,8 @@ public sealed class TwoSites : IAsyncLifetime
     private AgentService? _agent;
     private Task _agentRuns = Task.CompletedTask;
 
+    /// <summary>The host that the agent runs on may have another time.</summary>
+    internal TimeProvider AgentClock { get; init; } = TimeProvider.System;
     internal CancellationToken Stop => _stop.Token;
     internal HttpClient Http { get; private set; } = null!;
     internal string At(string name) => Path.Combine(_folder.FullName, name);
@@ -30,7 +32,7 @@ public sealed class TwoSites : IAsyncLifetime
         _primary = await StartAsync("primary", "process-server,master-target", new JoinOrder(_secondary!.Endpoints.HttpUrl, At("node.token")));
         await UntilAsync(async () => (await GetAsync("/api/v1/nodes"))["items"]!.AsArray().Count(n => n!["name"] is not null) == 2);
         await File.WriteAllTextAsync(At("agent.token"), await TokenAsync("agents"), Stop);
-        _agent = await AgentService.StartAsync(new AgentOptions(At("agent"), _secondary.Endpoints.HttpUrl, At("agent.token"), "host1"), TimeProvider.System, Stop);
+        _agent = await AgentService.StartAsync(new AgentOptions(At("agent"), _secondary.Endpoints.HttpUrl, At("agent.token"), "host1"), AgentClock, Stop);
         _agentRuns = _agent.RunAsync(_stopAgent.Token);
         await UntilAsync(async () => (bool)(await GetAsync("/api/v1/agents/host1"))["connected"]!);
         using var vault = await Http.PutAsJsonAsync("/api/v1/vaults/main", new { sourceSite = "primary", targetSite = "secondary" }, Stop);

@@ -1,0 +1,86 @@
+using System.Net.Sockets;
+using System.Security.Authentication;
+using SiteRecovery.DataPlane.Transport;
+
+namespace SiteRecovery.Agent;
+
+/// <summary>
+/// Whom this agent belongs to, and its way to the process servers. The disks need none of it: an agent whose identity cannot be read
+/// serves them all the same, and asks for the identity again.
+/// </summary>
+public sealed class Membership(AgentOptions options) : IDisposable
+{
+    private PeerIdentity? _identity;
+    private volatile AgentHome? _home;
+    private volatile Stream? _data;
+    private volatile TaskCompletionSource _admitted = New();
+
+    /// <summary>Another one for each process: a process server tells two agents of one identity apart by it.</summary>
+    public string Instance { get; } = Guid.NewGuid().ToString("N");
+    public bool IsKnown => _home is not null;
+    public string Name => _home?.Name ?? options.Name;
+    public string Site => _home?.Site ?? "unknown";
+
+    /// <summary>Nothing happens where it is known already.</summary>
+    /// <exception cref="AgentProblem">There is none, or what is kept of it is damaged; the message says what to do.</exception>
+    public async Task LoadAsync(CancellationToken stop)
+    {
+        if (!IsKnown) (_identity, _home) = await AgentIdentity.LoadOrJoinAsync(options, stop);
+    }
+
+    /// <summary>Where the agent belongs may have changed.</summary>
+    public async Task RefreshAsync(CancellationToken stop)
+    {
+        if (_home is { } known) _home = await AgentIdentity.RefreshAsync(options.DataFolder, _identity!, known, stop);
+    }
+
+    /// <summary>To any of the site's process servers.</summary>
+    public async ValueTask<Stream> ConnectAsync(CancellationToken stop)
+    {
+        var home = _home ?? throw new IOException("the agent has no identity");
+        Exception? last = null;
+        foreach (var server in home.ProcessServers)
+        {
+            try
+            {
+                return await ChannelConnector.ConnectAsync(server.Host, server.Port, _identity!.ForClient(server.Host), stop);
+            }
+            // Another program may answer at a former address, or nobody at all: the next one is asked.
+            catch (Exception error) when (error is SocketException or IOException or AuthenticationException)
+            {
+                last = error;
+            }
+        }
+        throw new IOException($"none of the process servers of site {home.Site} answers", last);
+    }
+
+    /// <summary>
+    /// For the machines' writes: waits until a process server has let this agent in. Of two agents with one identity, only one may write
+    /// to the machines' histories.
+    /// </summary>
+    public async ValueTask<Stream> ConnectDataAsync(CancellationToken stop)
+    {
+        while (true)
+        {
+            await _admitted.Task.WaitAsync(stop);
+            var stream = await ConnectAsync(stop);
+            _data = stream;
+            if (_admitted.Task.IsCompleted) return stream;
+            await stream.DisposeAsync();
+        }
+    }
+
+    /// <summary>A process server speaks with this agent.</summary>
+    public void Admit() => _admitted.TrySetResult();
+
+    /// <summary>It speaks with another one of this identity: whatever this one has open is cut.</summary>
+    public void Bar()
+    {
+        if (_admitted.Task.IsCompleted) _admitted = New();
+        _data?.Dispose();
+    }
+
+    private static TaskCompletionSource New() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public void Dispose() => _identity?.Dispose();
+}
