@@ -41,7 +41,13 @@ internal sealed class LibvirtConnection(string uri, TimeProvider time) : IDispos
     internal static HypervisorException Failure(string what)
     {
         var (code, message) = LibvirtLibrary.LastError();
-        return new HypervisorException(code == LibvirtLibrary.ErrorNoDomain ? HypervisorProblem.NoSuchMachine : HypervisorProblem.Refused, $"libvirt could not {what}: {message}");
+        var problem = code switch
+        {
+            LibvirtLibrary.ErrorNoDomain => HypervisorProblem.NoSuchMachine,
+            LibvirtLibrary.ErrorSystem or LibvirtLibrary.ErrorRpc => HypervisorProblem.Unavailable,
+            _ => HypervisorProblem.Refused,
+        };
+        return new HypervisorException(problem, $"libvirt could not {what}: {message}");
     }
 
     public void Dispose()

@@ -9,7 +9,7 @@ internal static partial class LibvirtLibrary
     private const string Name = "libvirt.so.0";
     internal const uint UndefineManagedSave = 1, UndefineSnapshots = 2, UndefineVariables = 4, UndefineCheckpoints = 16;
     internal const uint XmlSecure = 1, XmlInactive = 2;
-    internal const int ErrorNoDomain = 42;
+    internal const int ErrorNoDomain = 42, ErrorSystem = 38, ErrorRpc = 39;
 
     [LibraryImport(Name, EntryPoint = "virConnectOpen", StringMarshalling = StringMarshalling.Utf8)]
     internal static partial nint Open(string uri);

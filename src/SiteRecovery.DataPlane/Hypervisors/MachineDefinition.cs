@@ -53,7 +53,11 @@ public sealed record MachineDefinition
     }
 }
 
-public enum FirmwareKind { Bios, Uefi }
+public enum FirmwareKind
+{
+    [JsonStringEnumMemberName("bios")] Bios,
+    [JsonStringEnumMemberName("uefi")] Uefi,
+}
 
 /// <param name="Loader">Path of the firmware's code on the host it was read from.</param>
 /// <param name="Variables">Path of the machine's own variables there.</param>
@@ -65,7 +69,12 @@ public sealed record DirectKernel(string Kernel, string? InitialRamDisk = null, 
 
 public sealed record CpuTopology(int Sockets, int Cores, int Threads);
 
-public enum DiskDevice { Disk, CdRom, Floppy }
+public enum DiskDevice
+{
+    [JsonStringEnumMemberName("disk")] Disk,
+    [JsonStringEnumMemberName("cdrom")] CdRom,
+    [JsonStringEnumMemberName("floppy")] Floppy,
+}
 
 public sealed record MachineDisk
 {
