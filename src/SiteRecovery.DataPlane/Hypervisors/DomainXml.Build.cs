@@ -99,7 +99,8 @@ internal static partial class DomainXml
     {
         var (type, attribute, value) = nic.Network?.Split(':', 2) switch
         {
-            null => ("null", null, null),
+            // Libvirt has type='null' for it, and its daemon (9.0) crashes when such a machine starts. A link that is down passes nothing either way.
+            null => ("user", null, null),
             ["user"] => ("user", null, null),
             ["network", { Length: > 0 } name] => ("network", "network", name),
             ["bridge", { Length: > 0 } name] => ("bridge", "bridge", name),
@@ -109,6 +110,7 @@ internal static partial class DomainXml
         return new XElement("interface", new XAttribute("type", type),
             new XElement("mac", new XAttribute("address", nic.Mac)),
             attribute is null ? null : new XElement("source", new XAttribute(attribute, value!)),
-            nic.Model is { } model ? new XElement("model", new XAttribute("type", model)) : null);
+            nic.Model is { } model ? new XElement("model", new XAttribute("type", model)) : null,
+            nic.Network is null ? new XElement("link", new XAttribute("state", "down")) : null);
     }
 }

@@ -124,6 +124,7 @@ internal static partial class DomainXml
             Network = (string?)nic.Attribute("type") switch
             {
                 "null" => null,
+                "user" when (string?)nic.Element("link")?.Attribute("state") == "down" => null, // as Build writes it
                 "network" => "network:" + (string?)source?.Attribute("network"),
                 "bridge" => "bridge:" + (string?)source?.Attribute("bridge"),
                 "direct" => "direct:" + (string?)source?.Attribute("dev"),

@@ -146,13 +146,15 @@ public sealed class DomainXmlTests
               </source>
               <target dev="sda" bus="scsi" />
             </disk>
-            <interface type="null">
+            <interface type="user">
               <mac address="52:54:00:0a:a3:4a" />
               <model type="virtio" />
+              <link state="down" />
             </interface>
-            <interface type="null">
+            <interface type="user">
               <mac address="52:54:00:a4:13:bb" />
               <model type="e1000e" />
+              <link state="down" />
             </interface>
             <serial type="pty" />
             <graphics type="vnc">

@@ -44,6 +44,7 @@ public abstract class HypervisorContract : IAsyncLifetime
 
     public async Task DisposeAsync()
     {
+        await Hypervisor.DisposeAsync();
         await using (_hypervisor = Open())
         {
             foreach (var machine in (await Hypervisor.ListAsync(CancellationToken.None)).Where(m => m.Name is SourceName or ReplicaName))
