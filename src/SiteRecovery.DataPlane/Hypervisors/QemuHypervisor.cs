@@ -49,6 +49,7 @@ public sealed class QemuHypervisor : IHypervisor
         var type = await MachineTypeAsync(machine, stop).ConfigureAwait(false);
         _ = QemuArguments.Of(machine, _options, files, type, LoaderOf(machine.Firmware));
         _files.CreateDirectory(files.Folder);
+        _files.Delete(files.Variables); // those of the machine that it was before
         _files.Replace(files.Definition, machine.ToJson());
     }, stop);
 
