@@ -1,0 +1,27 @@
+using SiteRecovery.DataPlane.Hypervisors;
+
+namespace SiteRecovery.EndToEnd.Hypervisors;
+
+/// <summary>Libvirt's test driver: no daemon and no guest, but all of libvirt's library and its XML.</summary>
+[Trait("Category", "Slow"), Collection("Guests")]
+public sealed class LibvirtTestDriverTests : HypervisorContract
+{
+    protected override IHypervisor Open() => new LibvirtHypervisor("test:///default", TimeProvider.System);
+    protected override string Network => "network:default";
+    protected override bool RunsGuests => false;
+
+    protected override async Task<string> TracesAsync() => string.Join('\n', (await Hypervisor.ListAsync(Stop)).Select(m => $"{m.Name} {m.State}"));
+
+    /// <summary>The driver's machines end with its last connection.</summary>
+    protected override Task ForgetSourceAsync() => Task.CompletedTask;
+
+    [Fact]
+    public async Task The_drivers_own_machine_is_discovered()
+    {
+        var found = await FoundAsync("test");
+        Assert.Equal(MachineState.Running, found.State);
+        Assert.Equal(("i686", 2, 8L << 30), (found.Definition.Architecture, found.Definition.CpuCount, found.Definition.MemoryBytes));
+        Assert.Equal("vda virtio /guest/diskimage1", found.Definition.Disks.Select(d => $"{d.Target} {d.Bus} {d.Source}").Single());
+        Assert.Equal("aa:bb:cc:dd:ee:ff network:default", found.Definition.Nics.Select(n => $"{n.Mac} {n.Network}").Single());
+    }
+}
