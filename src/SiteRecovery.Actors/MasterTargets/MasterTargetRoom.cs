@@ -16,13 +16,16 @@ public sealed class MasterTargetRoom : IAsyncDisposable
 {
     private readonly ChannelListener _listener;
     private readonly string _root;
+    private readonly ReplicaHosting? _hosting;
 
-    public MasterTargetRoom(string folder, IPEndPoint listen, PeerIdentity identity, IFileSystem files, TimeProvider time)
+    /// <param name="hosting">Null: replicas are disks alone.</param>
+    public MasterTargetRoom(string folder, IPEndPoint listen, PeerIdentity identity, IFileSystem files, TimeProvider time, ReplicaHosting? hosting = null)
     {
-        (_root, Files, Time) = (Path.Combine(folder, "stores"), files, time);
+        (_root, Files, Time, _hosting) = (Path.Combine(folder, "stores"), files, time, hosting);
         files.CreateDirectory(_root);
         var options = new ChannelOptions { Time = time };
         Stores = new StoreReceiver(_root, files, time, streamsCreateStores: false);
+        Machines = new ReplicaHost(hosting, Stores.FolderOf, files, time);
         Exports = new ReplicaExports(Path.Combine(folder, "exports.sock"), time);
         Routes = new MachineRoutes(Path.Combine(folder, "routes.json"), files);
         Upstreams = new Upstreams(Routes, identity, options);
@@ -33,6 +36,7 @@ public sealed class MasterTargetRoom : IAsyncDisposable
 
     public StoreReceiver Stores { get; }
     public ReplicaExports Exports { get; }
+    public ReplicaHost Machines { get; }
 
     /// <summary>Where the streams of replicas go that are served here.</summary>
     public MachineRoutes Routes { get; }
@@ -55,6 +59,7 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _listener.DisposeAsync();
+        if (_hosting is { } hosting) await hosting.Hypervisor.DisposeAsync(); // its machines run on
         await Exports.DisposeAsync();
         await Upstreams.DisposeAsync();
         await Stores.DisposeAsync();

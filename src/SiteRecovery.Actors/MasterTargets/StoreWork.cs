@@ -3,6 +3,7 @@ using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Capture;
 using SiteRecovery.DataPlane.Export;
+using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
@@ -24,6 +25,7 @@ internal static class StoreWork
         {
             case HoldStore hold:
                 room.Stores.Hold(hold.Machine, GeometryOf(hold.Disks), hold.Epoch);
+                room.Machines.Keep(hold.Machine, hold.Definition);
                 return null;
             case OpenEpoch open:
                 await room.Stores.OpenEpochAsync(open.Machine, open.Epoch, open.Point, stop);
@@ -31,7 +33,7 @@ internal static class StoreWork
             case VerifyTarget verify:
                 return await VerifyAsync(room, verify, stop);
             case ServeReplica serve:
-                return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, await ServeAsync(room, serve, stop));
+                return await ServeAsync(room, serve, stop);
             case ReplicateReplica replicate:
                 await ReplicateAsync(room, replicate, stop);
                 return null;
@@ -44,17 +46,18 @@ internal static class StoreWork
             case MarkTail tail:
                 return await MarkAsync(room, tail, stop);
             case ServeTest test:
-                return new TestServed(test.Machine, IdOf(test), test.Test, await ServeAsync(room, test, stop));
+                return await ServeAsync(room, test, stop);
             case RemoveTest test:
+                await room.Machines.RemoveAsync(MachineOf(test.Machine, test.Test), stop);
                 await room.Exports.StopAsync(NameOf(test.Machine, test.Test), stop);
                 room.DeleteLayer(test.Machine, $"test-{test.Test}");
                 return new TestRemoved(test.Machine, IdOf(test), test.Test);
             case RemoveStore remove:
-                await room.Exports.StopAsync(remove.Machine.Value, stop);
+                await StopAsync(room, remove.Machine, stop);
                 await room.Stores.RemoveAsync(remove.Machine, stop);
                 return new StoreRemoved(remove.Machine, IdOf(remove), remove.Epoch);
             case WorkEnded { Work: ServeReplica ended }:
-                await room.Exports.StopAsync(ended.Machine.Value, stop);
+                await StopAsync(room, ended.Machine, stop);
                 return null;
             default:
                 throw new InvalidOperationException($"a master target cannot do {order.GetType().Name}");
@@ -94,9 +97,18 @@ internal static class StoreWork
     // A machine's name has no '~'.
     private static string NameOf(MachineId machine, string test) => $"{machine}~{test}";
 
+    /// <summary>As the hypervisor knows it: the end of a test's id is enough beside the machine's name.</summary>
+    private static string MachineOf(MachineId machine, string test) => $"{machine}-test-{string.Concat(test[^Math.Min(8, test.Length)..].Select(c => char.IsAsciiLetterOrDigit(c) ? c : '-'))}";
+
+    private static async Task StopAsync(MasterTargetRoom room, MachineId machine, CancellationToken stop)
+    {
+        await room.Machines.RemoveAsync(machine.Value, stop);
+        await room.Exports.StopAsync(machine.Value, stop);
+    }
+
     private static DiskGeometry[] GeometryOf(ImmutableArray<DiskSpec> disks) => [.. disks.Select(d => new DiskGeometry((ushort)d.Index, d.Name, d.SizeBytes))];
 
-    private static async Task<ImmutableArray<DiskExport>> ServeAsync(MasterTargetRoom room, ServeReplica serve, CancellationToken stop)
+    private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeReplica serve, CancellationToken stop)
     {
         var (store, name, folder) = (room.Stores.StoreOf(serve.Machine), serve.Machine.Value, room.LayerFolderOf(serve.Machine, LayerOf(serve.Layer)));
         // A store that failed was opened anew: what still reads from the old one reads nothing.
@@ -105,15 +117,21 @@ internal static class StoreWork
             store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room.Files, room.Time), stop);
         // What was written to a replica at another point went with that point.
         for (var epoch = 2; epoch < serve.Layer.Value; epoch++) room.DeleteLayer(serve.Machine, LayerOf(new Epoch(epoch)));
-        return Exported(served);
+        var console = await room.Machines.RunAsync(serve.Machine, name, ReplicaPurpose.Failover, PlacesOf(store, served), stop);
+        return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console);
     }
 
-    private static async Task<ImmutableArray<DiskExport>> ServeAsync(MasterTargetRoom room, ServeTest test, CancellationToken stop)
+    private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeTest test, CancellationToken stop)
     {
         var (store, folder) = (room.Stores.StoreOf(test.Machine), room.LayerFolderOf(test.Machine, $"test-{test.Test}"));
-        return Exported(await room.Exports.ServeAsync(NameOf(test.Machine, test.Test), (store, test.Point.Id),
-            () => Task.FromResult<IReplicaDisks>(new TestDisks(new ReplicaLayers(store, test.Point, folder, room.Files))), stop));
+        var served = await room.Exports.ServeAsync(NameOf(test.Machine, test.Test), (store, test.Point.Id),
+            () => Task.FromResult<IReplicaDisks>(new TestDisks(new ReplicaLayers(store, test.Point, folder, room.Files))), stop);
+        var console = await room.Machines.RunAsync(test.Machine, MachineOf(test.Machine, test.Test), ReplicaPurpose.Test, PlacesOf(store, served), stop);
+        return new TestServed(test.Machine, IdOf(test), test.Test, Exported(served), console);
     }
+
+    private static Dictionary<string, string> PlacesOf(RetentionStore store, IReadOnlyList<ServedDisk> served) =>
+        served.ToDictionary(s => store.Disks.First(d => d.Index == s.Disk).Name, s => s.Uri);
 
     private static ImmutableArray<DiskExport> Exported(IReadOnlyList<ServedDisk> served) => [.. served.Select(s => new DiskExport(s.Disk, s.Uri))];
 
@@ -121,7 +139,11 @@ internal static class StoreWork
     {
         room.Routes.Set(order.Work.Machine, new DataPlane.ProcessServer.MachineRoute("", order.Work.Policy.Compression, order.Host, order.Port));
         // Served first, in the same epoch; until then the order is told again.
-        if (await ReplicaOf(room, order.Work.Machine, stop) is { } replica && room.Upstreams.Of(order.Work.Machine) is { } target) await replica.ObeyAsync(order.Work, target);
+        if (await ReplicaOf(room, order.Work.Machine, stop) is { } replica && room.Upstreams.Of(order.Work.Machine) is { } target)
+        {
+            await room.Machines.DrainAsync(order.Work.Machine.Value, order.Work.Drain, stop);
+            await replica.ObeyAsync(order.Work, target);
+        }
     }
 
     private static async Task<DataPlaneReport?> VerifyAsync(MasterTargetRoom room, VerifyTarget verify, CancellationToken stop)
@@ -142,7 +164,7 @@ internal static class StoreWork
 
     private static async Task<DataPlaneReport> FenceAsync(MasterTargetRoom room, FenceReplica fence, CancellationToken stop)
     {
-        await room.Exports.StopAsync(fence.Machine.Value, stop);
+        await StopAsync(room, fence.Machine, stop);
         var folder = room.LayerFolderOf(fence.Machine, LayerOf(fence.Layer));
         ReplicaMachine.Fence(folder, fence.Epoch, room.Files);
         return new SourceFenced(fence.Machine, IdOf(fence), fence.Epoch, ReplicaMachine.EndOf(folder, room.Files));
@@ -155,7 +177,7 @@ internal static class StoreWork
         if (!room.Stores.Has(machine)) kept = Begin(room, next);
         else if (room.Stores.StoreOf(machine).CurrentEpoch < next.Epoch)
         {
-            await room.Exports.StopAsync(machine.Value, stop);
+            await StopAsync(room, machine, stop);
             if (from.Fold is { } layer) kept = Fold(room, next, layer);
         }
         await room.Stores.ContinueEpochAsync(machine, next.Epoch, from.After, stop);

@@ -54,7 +54,7 @@ public sealed partial record ProtectedMachine
         return Decision.Accept(new Accepted(Id, command.Id, JobId.Of(Id, command.Id)), command switch
         {
             EnableProtection c => new ProtectionEnabled(
-                now, c.Id, Epoch.Next(), Round + 1, c.Agent, c.SourceSite, c.TargetSite, c.Disks, c.PolicyName, c.Policy, c.TargetNode),
+                now, c.Id, Epoch.Next(), Round + 1, c.Agent, c.SourceSite, c.TargetSite, c.Disks, c.PolicyName, c.Policy, c.TargetNode, c.Definition),
             DisableProtection c => new ProtectionDisabled(now, c.Id),
             PauseReplication c => new ProtectionPaused(now, c.Id),
             ResumeReplication c => new ProtectionResumed(now, c.Id),

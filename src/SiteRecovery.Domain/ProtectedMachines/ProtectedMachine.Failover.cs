@@ -17,6 +17,7 @@ public sealed partial record ProtectedMachine
         SourceStoppedAt = null,
         Continuation = null,
         Exports = [],
+        Console = null,
         Problems = [],
         Jobs = Jobs.CancelRunning(e.At, "an unplanned failover").Start(
             JobId.Of(Id, e.Cause), MachineActions.UnplannedFailover, e.At,
@@ -74,6 +75,7 @@ public sealed partial record ProtectedMachine
             Round = e.Round,
             Fence = null,
             Exports = [],
+            Console = null,
             Problems = [],
             Continuation = new StoreContinuation(SourceEpoch, StoreEpoch > SourceEpoch ? StoreEpoch : null),
             Jobs = jobs.Start(JobId.Of(Id, e.Cause), MachineActions.CancelFailover, e.At, (WorkKind.ContinueStore, true), (StepNames.Resynchronization, true)),

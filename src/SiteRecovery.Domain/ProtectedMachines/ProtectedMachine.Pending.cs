@@ -52,7 +52,7 @@ public sealed partial record ProtectedMachine
 
     private Protection Required => Protection ?? throw new UnreachableException($"{Id} is {Phase.Name} without a protection");
 
-    private HoldStore Hold() => new(Id, StoreEpoch, Required.Disks, Required.TargetSite, Required.Policy, Required.TargetNode);
+    private HoldStore Hold() => new(Id, StoreEpoch, Required.Disks, Required.TargetSite, Required.Policy, Required.TargetNode, Required.Definition);
 
     private OpenEpoch Open(RecoveryPoint point) => new(Id, Epoch, point, Required.TargetSite, Required.TargetNode);
 

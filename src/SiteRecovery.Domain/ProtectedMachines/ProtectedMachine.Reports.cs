@@ -30,8 +30,8 @@ public sealed partial record ProtectedMachine
             ReplicaServed r when r.Epoch == Epoch => Decision.Accept(reply, Served(r.Exports.IsDefault ? r with { Exports = [] } : r, now)),
             SourceFenced r when Fence is { } fence && r.Epoch >= fence.Epoch =>
                 Decision.Accept(reply, new SourceFenceConfirmed(now, r.Id, r.Epoch, r.Newest)),
-            TestServed r when Tests.Any(t => t.Id == r.Test && t.CleanupNotes is null && !t.Exports.AsSpan().SequenceEqual(r.Exports.AsSpan())) =>
-                Decision.Accept(reply, new TestFailoverServed(now, r.Id, r.Test, r.Exports)),
+            TestServed r when Tests.Any(t => t.Id == r.Test && t.CleanupNotes is null && (t.Console != r.Console || !t.Exports.AsSpan().SequenceEqual(r.Exports.AsSpan()))) =>
+                Decision.Accept(reply, new TestFailoverServed(now, r.Id, r.Test, r.Exports, r.Console)),
             TestRemoved r when Tests.Any(t => t.Id == r.Test && t.CleanupNotes is not null) => Decision.Accept(reply, new TestFailoverRemoved(now, r.Id, r.Test)),
             StoreRemoved r when r.Epoch == Epoch && Phase is Phase.Unprotected { StoreRemovalPending: true } =>
                 Decision.Accept(reply, new StoreRemovalConfirmed(now, r.Id)),
@@ -109,11 +109,11 @@ public sealed partial record ProtectedMachine
         {
             // The source of a planned failover is known to take no writes, whether it has heard of the new epoch or not.
             var unsure = Phase is Phase.UnplannedFailoverInProgress && Fence is not null && Problems.All(p => p.Work != WorkKind.FenceSource);
-            var started = new ReplicaStarted(now, r.Id, r.Exports);
+            var started = new ReplicaStarted(now, r.Id, r.Exports, r.Console);
             return unsure ? [new WorkFailureNoted(now, r.Id, WorkKind.FenceSource, "The source has not confirmed that it stopped; it may be dead or cut off.", false), started] : [started];
         }
-        return ReplicaRuns && (!r.Exports.AsSpan().SequenceEqual(Exports.AsSpan()) || Problems.Any(p => p.Work == WorkKind.ServeReplica))
-            ? [new ReplicaMoved(now, r.Id, r.Exports)] : [];
+        return ReplicaRuns && (!r.Exports.AsSpan().SequenceEqual(Exports.AsSpan()) || r.Console != Console || Problems.Any(p => p.Work == WorkKind.ServeReplica))
+            ? [new ReplicaMoved(now, r.Id, r.Exports, r.Console)] : [];
     }
 
     /// <summary>Whether the machine is a replica that was failed over to, committed or not.</summary>

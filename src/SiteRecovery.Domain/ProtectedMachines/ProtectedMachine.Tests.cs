@@ -18,7 +18,7 @@ public sealed partial record ProtectedMachine
 
     private ProtectedMachine TestServed(TestFailoverServed e) => (this with
     {
-        Tests = [.. Tests.Select(t => t.Id == e.Test ? t with { Exports = e.Exports, ServedAt = t.ServedAt ?? e.At } : t)],
+        Tests = [.. Tests.Select(t => t.Id == e.Test ? t with { Exports = e.Exports, Console = e.Console, ServedAt = t.ServedAt ?? e.At } : t)],
         Jobs = Jobs.Complete(WorkKind.ServeTest, e.At, JobId.Of(Id, new CommandId(e.Test))),
     }).Without(WorkKind.ServeTest);
 
@@ -46,6 +46,7 @@ public sealed partial record ProtectedMachine
         Phase = new Phase.UnplannedFailoverInProgress(e.Point, EpochIsOpen: false),
         Epoch = e.Epoch,
         Exports = [],
+        Console = null,
         Problems = Problems.RemoveAll(p => p.Work != WorkKind.FenceSource),
         Jobs = Jobs.Start(JobId.Of(Id, e.Cause), MachineActions.ChangeRecoveryPoint, e.At, (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true)),
     };

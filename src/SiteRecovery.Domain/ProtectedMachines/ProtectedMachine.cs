@@ -43,6 +43,9 @@ public sealed partial record ProtectedMachine(MachineId Id)
     public UnconfirmedFence? Fence { get; init; }
     public ImmutableArray<AgentName> AgentsToRelease { get; init; } = [];
     public ImmutableArray<DiskExport> Exports { get; init; } = [];
+
+    /// <summary>Where the replica machine that runs on them is reached; null where there is none.</summary>
+    public string? Console { get; init; }
     public ImmutableArray<TestRun> Tests { get; init; } = [];
 
     /// <summary>Test failovers that were cleaned up, oldest first.</summary>
@@ -87,9 +90,10 @@ public sealed partial record ProtectedMachine(MachineId Id)
         {
             Phase = new Phase.FailoverCommitPending(StartingReplica ?? throw Broken(e), e.At + Protection?.Policy.CommitAfter),
             Exports = e.Exports,
-            Jobs = Jobs.Complete(WorkKind.ServeReplica, e.At),
+            Console = e.Console,
+            Jobs = Jobs.Complete(WorkKind.ServeReplica, e.At, detail: e.Console is null ? null : $"the replica machine runs; {e.Console}"),
         }).Without(WorkKind.ServeReplica),
-        ReplicaMoved e => (this with { Exports = e.Exports }).Without(WorkKind.ServeReplica),
+        ReplicaMoved e => (this with { Exports = e.Exports, Console = e.Console }).Without(WorkKind.ServeReplica),
         FailoverCommitted e => Carry(e, MachineActions.Commit) with
         {
             Phase = new Phase.FailedOver(Expect<Phase.FailoverCommitPending>(e).Point),
@@ -136,7 +140,8 @@ public sealed partial record ProtectedMachine(MachineId Id)
         Round = e.Round,
         Fence = null,
         Exports = [],
-        Protection = new Protection(e.Agent, e.SourceSite, e.TargetSite, e.Disks, e.PolicyName, e.Policy, e.TargetNode, e.Epoch),
+        Console = null,
+        Protection = new Protection(e.Agent, e.SourceSite, e.TargetSite, e.Disks, e.PolicyName, e.Policy, e.TargetNode, e.Epoch, Definition: e.Definition),
         AgentsToRelease = AgentsToRelease.Remove(e.Agent),
         Problems = [],
         Jobs = Jobs.CancelRunning(e.At, "a new protection").Start(

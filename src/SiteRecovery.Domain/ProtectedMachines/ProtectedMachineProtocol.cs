@@ -30,9 +30,10 @@ public abstract record MachineCommand(MachineId Machine, CommandId Id) : IForMac
 public abstract record OperatorCommand(MachineId Machine, CommandId Id) : MachineCommand(Machine, Id);
 
 /// <param name="TargetNode">The master target that is to hold the store; null: any of the target site.</param>
+/// <param name="Definition">What the machine is besides its disks; null: a replica is its disks alone.</param>
 public sealed record EnableProtection(
     MachineId Machine, CommandId Id, AgentName Agent, SiteName SourceSite, SiteName TargetSite,
-    ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy, string? TargetNode = null) : OperatorCommand(Machine, Id);
+    ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy, string? TargetNode = null, string? Definition = null) : OperatorCommand(Machine, Id);
 
 public sealed record DisableProtection(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
 public sealed record PauseReplication(MachineId Machine, CommandId Id) : OperatorCommand(Machine, Id);
@@ -101,10 +102,13 @@ public sealed record TailMarked(MachineId Machine, CommandId Id, Epoch Epoch, Se
 public sealed record TimePassed(MachineId Machine, CommandId Id) : DataPlaneReport(Machine, Id);
 
 public sealed record EpochOpened(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
-public sealed record ReplicaServed(MachineId Machine, CommandId Id, Epoch Epoch, ImmutableArray<DiskExport> Exports) : DataPlaneReport(Machine, Id);
+
+/// <param name="Console">Where the running replica machine is reached; null where the disks alone are served.</param>
+public sealed record ReplicaServed(MachineId Machine, CommandId Id, Epoch Epoch, ImmutableArray<DiskExport> Exports, string? Console = null) : DataPlaneReport(Machine, Id);
+
 /// <param name="Newest">The last write of the source; null where it is not known.</param>
 public sealed record SourceFenced(MachineId Machine, CommandId Id, Epoch Epoch, Sequence? Newest = null) : DataPlaneReport(Machine, Id);
-public sealed record TestServed(MachineId Machine, CommandId Id, string Test, ImmutableArray<DiskExport> Exports) : DataPlaneReport(Machine, Id);
+public sealed record TestServed(MachineId Machine, CommandId Id, string Test, ImmutableArray<DiskExport> Exports, string? Console = null) : DataPlaneReport(Machine, Id);
 public sealed record TestRemoved(MachineId Machine, CommandId Id, string Test) : DataPlaneReport(Machine, Id);
 public sealed record StoreRemoved(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
 public sealed record AgentReleased(MachineId Machine, CommandId Id, Epoch Epoch, AgentName Agent) : DataPlaneReport(Machine, Id);
@@ -164,7 +168,7 @@ public abstract record MachineEvent(DateTimeOffset At, CommandId Cause);
 
 public sealed record ProtectionEnabled(
     DateTimeOffset At, CommandId Cause, Epoch Epoch, int Round, AgentName Agent, SiteName SourceSite, SiteName TargetSite,
-    ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy, string? TargetNode = null) : MachineEvent(At, Cause);
+    ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy, string? TargetNode = null, string? Definition = null) : MachineEvent(At, Cause);
 
 public sealed record SynchronizationFinished(DateTimeOffset At, CommandId Cause, Sequence Sequence) : MachineEvent(At, Cause);
 public sealed record ProtectionPaused(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
@@ -176,10 +180,10 @@ public sealed record ResynchronizationStarted(DateTimeOffset At, CommandId Cause
 
 public sealed record FailoverStarted(DateTimeOffset At, CommandId Cause, RecoveryPoint Point, Epoch Epoch) : MachineEvent(At, Cause);
 public sealed record FailoverEpochOpened(DateTimeOffset At, CommandId Cause, Epoch Epoch) : MachineEvent(At, Cause);
-public sealed record ReplicaStarted(DateTimeOffset At, CommandId Cause, ImmutableArray<DiskExport> Exports) : MachineEvent(At, Cause);
+public sealed record ReplicaStarted(DateTimeOffset At, CommandId Cause, ImmutableArray<DiskExport> Exports, string? Console = null) : MachineEvent(At, Cause);
 
 /// <summary>The running replica is served at other addresses, for example after a restart of its master target.</summary>
-public sealed record ReplicaMoved(DateTimeOffset At, CommandId Cause, ImmutableArray<DiskExport> Exports) : MachineEvent(At, Cause);
+public sealed record ReplicaMoved(DateTimeOffset At, CommandId Cause, ImmutableArray<DiskExport> Exports, string? Console = null) : MachineEvent(At, Cause);
 
 public sealed record FailoverCommitted(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
 public sealed record SourceFenceConfirmed(DateTimeOffset At, CommandId Cause, Epoch Epoch, Sequence? Newest = null) : MachineEvent(At, Cause);
@@ -193,7 +197,7 @@ public sealed record WorkFailureNoted(DateTimeOffset At, CommandId Cause, string
 public sealed record RecoveryPointChanged(DateTimeOffset At, CommandId Cause, RecoveryPoint Point, Epoch Epoch) : MachineEvent(At, Cause);
 
 public sealed record TestFailoverStarted(DateTimeOffset At, CommandId Cause, RecoveryPoint Point) : MachineEvent(At, Cause);
-public sealed record TestFailoverServed(DateTimeOffset At, CommandId Cause, string Test, ImmutableArray<DiskExport> Exports) : MachineEvent(At, Cause);
+public sealed record TestFailoverServed(DateTimeOffset At, CommandId Cause, string Test, ImmutableArray<DiskExport> Exports, string? Console = null) : MachineEvent(At, Cause);
 public sealed record TestCleanupStarted(DateTimeOffset At, CommandId Cause, ImmutableArray<string> Tests, string Notes) : MachineEvent(At, Cause);
 public sealed record TestFailoverRemoved(DateTimeOffset At, CommandId Cause, string Test) : MachineEvent(At, Cause);
 

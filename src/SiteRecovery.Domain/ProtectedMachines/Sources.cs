@@ -9,10 +9,11 @@ namespace SiteRecovery.Domain.ProtectedMachines;
 /// <param name="Agent">Reaches the disks that were protected; the machine's source for as long as <paramref name="Replica"/> is null.</param>
 /// <param name="Since">The epoch in which the protection began.</param>
 /// <param name="Replica">After a reverse replication: the replica that is the source now.</param>
+/// <param name="Definition">The machine itself, as its hypervisor would need it to build it again (JSON, HYPERVISORS.md); null: only its disks are known.</param>
 /// <param name="Loser">After a reverse replication: the replica that was the source before; null where it was the agent.</param>
 public sealed record Protection(
     AgentName Agent, SiteName SourceSite, SiteName TargetSite, ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy,
-    string? TargetNode = null, Epoch Since = default, ReplicaSource? Replica = null, ReplicaSource? Loser = null);
+    string? TargetNode = null, Epoch Since = default, ReplicaSource? Replica = null, ReplicaSource? Loser = null, string? Definition = null);
 
 /// <summary>A replica that was failed over to and is the machine now, at the master target that serves it.</summary>
 /// <param name="Node">Null: the site's first master target.</param>

@@ -76,7 +76,8 @@ public sealed class RunningNode : IAsyncDisposable
         var bind = IPAddress.TryParse(settings.Address, out var ip) ? ip : IPAddress.Any;
         var rooms = new DataPlaneRooms(
             settings.Is(NodeRoles.ProcessServer) ? new ProcessServerRoom(folder.In("process-server"), new IPEndPoint(bind, ports.Agent), settings.SpoolBytesMax, identity.Peer, folder.Files, time) : null,
-            settings.Is(NodeRoles.MasterTarget) ? new MasterTargetRoom(folder.In("master-target"), new IPEndPoint(bind, ports.Data), identity.Peer, folder.Files, time) : null);
+            settings.Is(NodeRoles.MasterTarget) ? new MasterTargetRoom(folder.In("master-target"), new IPEndPoint(bind, ports.Data), identity.Peer, folder.Files, time,
+                settings.Hypervisor.Open(folder.In("machines"), folder.Files, time)) : null);
         rooms.ProcessServer?.Start();
         rooms.MasterTarget?.Start();
         return rooms;

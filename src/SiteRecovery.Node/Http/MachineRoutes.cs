@@ -1,7 +1,9 @@
 using System.Collections.Immutable;
+using System.Text;
 using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
@@ -15,7 +17,9 @@ public sealed record DiskBody(string Id, string Path, string? Capture = null);
 public sealed record SourceBody(string Agent, IReadOnlyList<DiskBody> Disks);
 
 /// <param name="Target">Name of the master target that is to hold the store; the one with the most room where it is left out.</param>
-public sealed record ProtectBody(string Name, string Vault, string? Policy, SourceBody Source, string? Target = null, IReadOnlyList<string>? ExcludeDisks = null);
+/// <param name="Definition">What the machine is besides its disks, so that a replica of it can be run; its disks' places are the ids of the disks.</param>
+public sealed record ProtectBody(string Name, string Vault, string? Policy, SourceBody Source, string? Target = null, IReadOnlyList<string>? ExcludeDisks = null,
+    MachineDefinition? Definition = null);
 
 public static class MachineRoutes
 {
@@ -51,6 +55,7 @@ public static class MachineRoutes
         var chosen = (body.Source?.Disks ?? []).Where(d => body.ExcludeDisks?.Contains(d.Id) != true).ToArray();
         if (chosen.Length == 0) throw ProblemException.Invalid("source.disks is empty.", "Name at least one disk of the agent with id and path.");
         foreach (var disk in chosen) Check(disk, chosen);
+        Check(body.Definition, chosen, body.ExcludeDisks ?? []);
         var configuration = await control.GetConfigurationAsync(cancel);
         var vault = configuration.Vaults.FirstOrDefault(v => v.Name == body.Vault) ?? throw ProblemException.NotFound("vault", body.Vault ?? "");
         var policyName = body.Policy ?? ClusterConfiguration.DefaultPolicy;
@@ -64,7 +69,8 @@ public static class MachineRoutes
         var before = (await control.GetMachineAsync(machine, cancel)).State;
         var disks = before.Phase is Phase.Unprotected ? await InspectAsync(new AgentName(agent.Name), chosen, control, cancel) : before.Protection!.Disks;
         var target = body.Target ?? (await control.PlaceStoreAsync(vault.TargetSite, cancel)).Name;
-        var order = new EnableProtection(machine, command, new AgentName(agent.Name), vault.SourceSite, vault.TargetSite, disks, policyName, policy, target);
+        var order = new EnableProtection(machine, command, new AgentName(agent.Name), vault.SourceSite, vault.TargetSite, disks, policyName, policy, target,
+            body.Definition is { } definition ? Encoding.UTF8.GetString(definition.ToJson()) : null);
         if (!MachineActionRoutes.IsDryRun(context)) await control.ConfigureAsync(new ListMachine(context.CallerOf().Name, machine, vault.Name), cancel);
         return await MachineActionRoutes.CarryOutAsync(context, control, order, [], cancel);
     }
@@ -75,6 +81,16 @@ public static class MachineRoutes
         if (string.IsNullOrWhiteSpace(disk.Path) || !disk.Path.StartsWith('/')) throw ProblemException.Invalid($"Disk '{disk.Id}' has the path '{disk.Path}'.", "Give the absolute path of the file or block device on the agent's host.");
         if (all.Count(d => d.Id == disk.Id || d.Path == disk.Path) > 1) throw ProblemException.Invalid($"Disk '{disk.Id}' is named twice.", "Name every disk once, with an id of its own.");
         if (disk.Capture is not (null or "nbd")) throw new ProblemException(501, RefusalCode.NotYetSupported, $"This version cannot capture by '{disk.Capture}' yet.", "Use nbd.");
+    }
+
+    private static void Check(MachineDefinition? machine, DiskBody[] disks, IReadOnlyList<string> excluded)
+    {
+        if (machine is null) return;
+        var places = machine.Disks.Where(d => d.Device == DiskDevice.Disk).Select(d => d.Target).ToArray();
+        if (disks.FirstOrDefault(d => !places.Contains(d.Id)) is { } foreign)
+            throw ProblemException.Invalid($"The machine's definition has no disk '{foreign.Id}'.", "Give every disk its place in the definition as its id, for example vda.");
+        if (places.FirstOrDefault(p => disks.All(d => d.Id != p) && !excluded.Contains(p)) is { } open)
+            throw ProblemException.Invalid($"Disk '{open}' of the machine's definition is not protected.", "Protect it too, or name it in excludeDisks: the replica is without it then.");
     }
 
     private static async Task<ImmutableArray<DiskSpec>> InspectAsync(AgentName agent, DiskBody[] disks, ControlPlane control, CancellationToken cancel)

@@ -35,7 +35,8 @@ public sealed record ExportView(int Disk, string Uri, string? Test = null)
         [.. machine.Exports.Select(e => new ExportView(e.Disk, e.Uri)), .. machine.RunningTests.SelectMany(t => t.Exports.Select(e => new ExportView(e.Disk, e.Uri, t.Id)))];
 }
 
-public sealed record TestView(string Id, string PointId, DateTimeOffset StartedAt, bool Served);
+/// <param name="Console">Where the machine that runs on the test's disks is reached; null where there is none.</param>
+public sealed record TestView(string Id, string PointId, DateTimeOffset StartedAt, bool Served, string? Console);
 
 public sealed record StoreView(long Bytes, long FreeBytes, int Points, bool Consistent, string? Error);
 
@@ -44,7 +45,7 @@ public sealed record MachineView(
     string Name, string State, HealthView Health, TimeSpan? Rpo, DateTimeOffset? UnknownSince, string? ActiveSite, string? Direction, int Epoch,
     string? SourceSite, string? TargetSite, string? TargetNode, string? Agent, string? Policy, LagView? Lag, ProgressView? Progress, ImmutableArray<DiskView> Disks,
     PointView? NewestPoint, PointView? OldestPoint, ReplicationView? Replication, StoreView? Store, ImmutableArray<ExportView> Exports, string? FailoverPoint,
-    bool? SourceFenced, ImmutableArray<TestView> Tests, ImmutableArray<Drill> Drills, ImmutableArray<ActionAvailability> AllowedActions)
+    bool? SourceFenced, ImmutableArray<TestView> Tests, ImmutableArray<Drill> Drills, ImmutableArray<ActionAvailability> AllowedActions, string? Console)
 {
     public static TimeSpan AgentSilenceMax { get; } = TimeSpan.FromSeconds(5);
 
@@ -61,7 +62,7 @@ public sealed record MachineView(
             [.. view.Disks.Select(d => DiskOf(d, agent, measured.State))], store?.Newest is { } newest ? PointView.Of(newest) : null, store?.Oldest is { } oldest ? PointView.Of(oldest) : null,
             ReplicationOf(agent), store is null ? null : new StoreView(store.Bytes, store.FreeBytes, store.Points, store.Consistent, store.FailedReason),
             ExportView.Of(measured.State), view.FailoverPoint, view.SourceFenced,
-            [.. measured.State.RunningTests.Select(t => new TestView(t.Id, t.Point.Id, t.StartedAt, t.ServedAt is not null))], measured.State.Drills, view.AllowedActions);
+            [.. measured.State.RunningTests.Select(t => new TestView(t.Id, t.Point.Id, t.StartedAt, t.ServedAt is not null, t.Console))], measured.State.Drills, view.AllowedActions, measured.State.Console);
     }
 
     private static DiskView DiskOf(DiskSpec disk, AgentReport? agent, ProtectedMachine machine)

@@ -1,4 +1,7 @@
 using Akka.Configuration;
+using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.DataPlane.Hypervisors;
+using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.Node.Settings;
 
@@ -13,13 +16,28 @@ public sealed record NodePorts(int Http, int Cluster, int Data, int Agent)
 /// <summary>Where the others reach the node; a port of 0 is the one that is bound.</summary>
 public sealed record AdvertisedAddress(string Address, NodePorts Ports);
 
+/// <summary>Where a master target runs the machines of its replicas.</summary>
+public sealed record HypervisorSettings(string Uri, string FailoverNetwork, string QemuAccelerators)
+{
+    /// <summary>Null: replicas are disks alone.</summary>
+    /// <param name="folder">For what this node keeps of machines that it runs itself.</param>
+    public ReplicaHosting? Open(string folder, IFileSystem files, TimeProvider time) => Uri switch
+    {
+        "" or "none" => null,
+        "qemu" => new(new QemuHypervisor(folder, new QemuOptions { Accelerators = QemuAccelerators }, files, time), Network),
+        _ => new(new LibvirtHypervisor(Uri, time), Network),
+    };
+
+    private string? Network => FailoverNetwork.Length == 0 ? null : FailoverNetwork;
+}
+
 /// <summary>The settings of one node, typed and validated once at start.</summary>
 /// <param name="DataFolder">Everything the node keeps lies below it.</param>
 public sealed record NodeSettings(
     string Name, string Site, IReadOnlyList<string> Roles, string Address, string DataFolder, NodePorts Ports, AdvertisedAddress Advertised,
     long BodyBytesMax, TimeSpan WaitMax, int ListItemsMax, TimeSpan AskTimeout,
     TimeSpan StableAfter, TimeSpan HeartbeatPause, string PersistenceProvider, string ConnectionStringFile,
-    TimeSpan JoinTokenValidity, string LogLevel, long SpoolBytesMax)
+    TimeSpan JoinTokenValidity, string LogLevel, long SpoolBytesMax, HypervisorSettings Hypervisor)
 {
     public bool Is(string role) => Roles.Contains(role);
 
@@ -45,7 +63,8 @@ public sealed record NodeSettings(
             (long)SettingValues.Size(root.GetString("http.body-bytes-max"))!,
             Seconds(root, "http.wait-max"), root.GetInt("http.list-items-max"), Seconds(root, "http.ask-timeout"),
             Seconds(root, "cluster.stable-after"), Seconds(root, "cluster.heartbeat-pause"), provider, connection,
-            Seconds(root, "pki.join-token-validity"), root.GetString("log.level"), (long)SettingValues.Size(root.GetString("process-server.spool-bytes-max"))!);
+            Seconds(root, "pki.join-token-validity"), root.GetString("log.level"), (long)SettingValues.Size(root.GetString("process-server.spool-bytes-max"))!,
+            new HypervisorSettings(root.GetString("hypervisor.uri"), root.GetString("hypervisor.failover-network"), root.GetString("hypervisor.qemu-accelerators")));
     }
 
     private static AdvertisedAddress AdvertisedOf(Config root) => new(

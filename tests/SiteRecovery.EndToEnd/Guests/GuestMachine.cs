@@ -9,9 +9,9 @@ internal sealed record Acknowledgement(long Number, DateTimeOffset HeardAt);
 /// <summary>A real QEMU guest that runs guest.c on disks served over NBD; what it acknowledges is the ledger outside SiteRecovery.</summary>
 internal sealed class GuestMachine : IAsyncDisposable
 {
-    private const int MemoryMiB = 160;
+    internal const int MemoryMiB = 160;
     /// <summary>no_timer_check: on a busy host an emulated timer may miss the kernel's test of it, and the kernel panics.</summary>
-    private const string KernelLine = "console=ttyS0 quiet panic=-1 no_timer_check nowatchdog guest.noise=on";
+    internal const string KernelLine = "console=ttyS0 quiet panic=-1 no_timer_check nowatchdog guest.noise=on";
     private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(30);
     private readonly Process _qemu;
     private readonly Task _reading;

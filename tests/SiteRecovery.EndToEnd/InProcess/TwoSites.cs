@@ -1,8 +1,10 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
 using SiteRecovery.Agent;
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Node.Hosting;
 using SiteRecovery.Node.Settings;
@@ -121,6 +123,7 @@ public sealed class TwoSites : IAsyncLifetime
         var config = SettingsLoader.Installed().Load(null, new Dictionary<string, string>(), new Dictionary<string, string>
         {
             ["siterecovery.node.site"] = site, ["siterecovery.node.roles"] = roles, ["siterecovery.log.level"] = "warning",
+            ["siterecovery.hypervisor.uri"] = "qemu", ["siterecovery.hypervisor.qemu-accelerators"] = "tcg",
             ["siterecovery.ports.http"] = "0", ["siterecovery.ports.cluster"] = "0", ["siterecovery.ports.data"] = "0", ["siterecovery.ports.agent"] = "0",
         });
         return await RunningNode.StartAsync(NodeSettings.Of(config, At(site)), config, join, TimeProvider.System, Stop);
@@ -140,6 +143,9 @@ public sealed class TwoSites : IAsyncLifetime
         if (_primary is not null) await _primary.DisposeAsync();
         if (_secondary is not null) await _secondary.DisposeAsync();
         Http?.Dispose();
+        // Replica machines outlive their node, as they should.
+        foreach (var pid in Directory.GetFiles(_folder.FullName, "qemu.pid", SearchOption.AllDirectories))
+            Posix.Terminate(int.Parse(await File.ReadAllTextAsync(pid), CultureInfo.InvariantCulture));
         _folder.Delete(recursive: true);
     }
 }

@@ -74,8 +74,10 @@ public sealed class MovedGuestTests(ITestOutputHelper output) : IDisposable
 
     private async Task DrillAsync(long held)
     {
-        await _sites.UntilAsync("a point with the records", async () => (await _sites.MachineAsync(Machine))["lag"]!["bytes"]!.GetValue<long>() < 1 << 20);
-        await _sites.ActAsync(Machine, "test-failover", new { point = "latest" });
+        var point = (await _sites.Admin.PostAsync($"/api/v1/machines/{Machine}/recovery-points", new { label = "drill" }, _limit.Token))["id"]!.GetValue<string>();
+        await _sites.UntilAsync("the point to be durable", async () =>
+            (await _sites.Admin.GetAsync($"/api/v1/machines/{Machine}/recovery-points", _limit.Token))["items"]!.AsArray().Any(p => p!["id"]!.GetValue<string>() == point));
+        await _sites.ActAsync(Machine, "test-failover", new { point });
         foreach (var uri in await _sites.ExportsAsync(Machine, test: true))
         {
             var records = await GuestDisk.CheckAsync(uri, _sites.At(""), "drill");

@@ -1,0 +1,88 @@
+using System.Collections.Concurrent;
+using SiteRecovery.DataPlane.Hypervisors;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.Actors.MasterTargets;
+
+/// <summary>Where a master target runs the machines of its replicas.</summary>
+/// <param name="FailoverNetwork">What a failed-over machine's cards are plugged into; null: nothing. A test's are plugged in nowhere.</param>
+public sealed record ReplicaHosting(IHypervisor Hypervisor, string? FailoverNetwork);
+
+/// <summary>
+/// The replica machines of one master target, each on the disks that are served there. What the machine is lies beside its points, so that nothing is asked
+/// of the site it came from.
+/// </summary>
+public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string> folderOf, IFileSystem files, TimeProvider time)
+{
+    private const string DefinitionFile = "machine.json";
+    private static readonly TimeSpan ShutDownPatience = TimeSpan.FromMinutes(5);
+    private readonly ConcurrentDictionary<string, bool> _started = new(StringComparer.Ordinal), _shutDown = new(StringComparer.Ordinal);
+
+    /// <summary>Durable when it returns.</summary>
+    public void Keep(MachineId machine, string? definition)
+    {
+        var path = Path.Combine(folderOf(machine), DefinitionFile);
+        if (definition is null) return;
+        var bytes = System.Text.Encoding.UTF8.GetBytes(definition);
+        if (files.TryReadAll(path) is not { } kept || !kept.AsSpan().SequenceEqual(bytes)) files.Replace(path, bytes);
+    }
+
+    /// <summary>The machine runs on the disks that are served; repeated, it leaves one alone that was shut down from inside.</summary>
+    /// <param name="disks">Place of the disk in the machine → NBD URI.</param>
+    /// <returns>Where it is reached; null where no machine is known, or none is to run here.</returns>
+    /// <exception cref="HypervisorException">The host refuses.</exception>
+    public async Task<string?> RunAsync(MachineId machine, string name, ReplicaPurpose purpose, IReadOnlyDictionary<string, string> disks, CancellationToken stop)
+    {
+        if (hosting is null || files.TryReadAll(Path.Combine(folderOf(machine), DefinitionFile)) is not { } kept) return null;
+        var source = MachineDefinition.FromJson(kept);
+        var found = await hosting.Hypervisor.FindAsync(name, stop);
+        if (found is { State: not MachineState.Stopped } || (found is not null && _started.ContainsKey(name))) return await ConsoleAsync(name, stop);
+        await hosting.Hypervisor.DefineAsync(new ReplicaPlan
+        {
+            Name = name, Purpose = purpose, Disks = disks,
+            DisksLeftOut = [.. source.Disks.Where(d => d.Device == DiskDevice.Disk && !disks.ContainsKey(d.Target)).Select(d => d.Target)],
+            Networks = purpose == ReplicaPurpose.Failover ? new Dictionary<string, string?> { [ReplicaPlan.AnyNetwork] = hosting.FailoverNetwork } : new Dictionary<string, string?>(),
+        }.Make(source), stop);
+        await hosting.Hypervisor.StartAsync(name, stop);
+        _started[name] = true;
+        return await ConsoleAsync(name, stop);
+    }
+
+    /// <summary>The machine is gone from the host, whatever it was doing.</summary>
+    public async Task RemoveAsync(string name, CancellationToken stop)
+    {
+        if (hosting is null || await hosting.Hypervisor.FindAsync(name, stop) is not { Definition.ReplicaOf: not null } found) return;
+        if (found.State != MachineState.Stopped) await hosting.Hypervisor.DestroyAsync(name, stop);
+        await hosting.Hypervisor.UndefineAsync(name, stop);
+        _started.TryRemove(name, out _);
+        _shutDown.TryRemove(name, out _);
+    }
+
+    /// <summary>For a planned failover the machine is asked to shut down; when it is called off, what was shut down is started again.</summary>
+    public async Task DrainAsync(string name, bool drain, CancellationToken stop)
+    {
+        if (hosting is null || await hosting.Hypervisor.FindAsync(name, stop) is not { Definition.ReplicaOf: not null } found) return;
+        if (drain && found.State != MachineState.Stopped && _shutDown.TryAdd(name, true)) _ = ShutDownAsync(hosting.Hypervisor, name, stop);
+        else if (!drain && _shutDown.TryRemove(name, out _) && found.State == MachineState.Stopped) await hosting.Hypervisor.StartAsync(name, stop);
+    }
+
+    private async Task ShutDownAsync(IHypervisor hypervisor, string name, CancellationToken stop)
+    {
+        try
+        {
+            // One that does not stop is left running: the drain waits for its disks to be closed, until its patience ends.
+            if (await hypervisor.ShutDownAsync(name, ShutDownPatience, stop) == StopOutcome.StillRunning) await Task.Delay(TimeSpan.FromSeconds(1), time, stop);
+        }
+        catch (Exception refused) when (refused is HypervisorException or OperationCanceledException)
+        {
+            _shutDown.TryRemove(name, out _);
+        }
+    }
+
+    private async Task<string> ConsoleAsync(string name, CancellationToken stop)
+    {
+        var consoles = await hosting!.Hypervisor.ConsolesAsync(name, stop);
+        return consoles.Count == 0 ? $"machine {name}" : string.Join(", ", consoles.Select(c => $"{c.Kind} {c.Address}"));
+    }
+}
