@@ -26,9 +26,12 @@ public sealed class ReplicaMachine : IReplicaDisks
     private Task _running = Task.CompletedTask;
     private volatile ReplicateFrom? _work;
 
+    /// <summary>In which it writes.</summary>
+    public Epoch Epoch { get; }
+
     private ReplicaMachine(MachineId machine, ReplicaLayers layers, MachineCapture capture, Epoch epoch, Func<ReplicaMachine, int> clients, TimeProvider time)
     {
-        (_machine, _capture, _clients) = (machine, capture, () => clients(this));
+        (_machine, _capture, _clients, Epoch) = (machine, capture, () => clients(this), epoch);
         Disks = [.. layers.Disks.Zip(capture.Disks, (layer, disk) => (layer.Disk, (IBlockDevice)disk))];
         _orders = new CaptureOrders(capture, new CaptureOrder(epoch, 0, capture.Status().Mode == CaptureMode.Paused), _clients, time);
     }

@@ -87,7 +87,7 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> MarkAsync(MasterTargetRoom room, MarkTail tail, CancellationToken stop)
     {
         var replica = await ReplicaOf(room, tail.Machine, stop) ?? throw new IOException($"the replica of {tail.Machine} is not served yet");
-        DiskRange[] all = [.. tail.Ranges, .. room.Stores.StoreOf(tail.Machine).ExtentsAfter(tail.Replica.Point, tail.Replica.Layer).Select(e => new DiskRange(e.Disk, e.Offset, e.Length))];
+        DiskRange[] all = [.. tail.Ranges, .. room.Stores.StoreOf(tail.Machine).ExtentsSinceParting(tail.Replica.Point, tail.Replica.Layer).Select(e => new DiskRange(e.Disk, e.Offset, e.Length))];
         replica.MarkUnsynced(all);
         return new TailMarked(tail.Machine, new CommandId($"{WorkKind.TakeBackTail}:{tail.Epoch}"), tail.Epoch, tail.Newest, all.Length, all.Sum(r => r.Length));
     }
@@ -111,6 +111,9 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeReplica serve, CancellationToken stop)
     {
         var (store, name, folder) = (room.Stores.StoreOf(serve.Machine), serve.Machine.Value, room.LayerFolderOf(serve.Machine, LayerOf(serve.Layer)));
+        // However late an order comes: a replica that the store has left behind is served no more, nor one in the place of its own later life.
+        if (serve.Layer < store.CurrentEpoch) throw new StaleEpochException(store.CurrentEpoch);
+        if (await ReplicaOf(room, serve.Machine, stop) is { } now && now.Epoch > serve.Epoch) throw new StaleEpochException(now.Epoch);
         // A store that failed was opened anew: what still reads from the old one reads nothing.
         var key = (store, serve.Point.Id, serve.Layer, serve.Epoch, serve.Policy);
         var served = await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
@@ -164,7 +167,8 @@ internal static class StoreWork
 
     private static async Task<DataPlaneReport> FenceAsync(MasterTargetRoom room, FenceReplica fence, CancellationToken stop)
     {
-        await StopAsync(room, fence.Machine, stop);
+        // One that serves a later epoch is not meant. A machine may run on disks that are not served, for a while.
+        if (await ReplicaOf(room, fence.Machine, stop) is not { } served || served.Epoch < fence.Epoch) await StopAsync(room, fence.Machine, stop);
         var folder = room.LayerFolderOf(fence.Machine, LayerOf(fence.Layer));
         ReplicaMachine.Fence(folder, fence.Epoch, room.Files);
         return new SourceFenced(fence.Machine, IdOf(fence), fence.Epoch, ReplicaMachine.EndOf(folder, room.Files));
@@ -173,43 +177,47 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> ContinueAsync(MasterTargetRoom room, ContinueStore next, CancellationToken stop)
     {
         var (machine, from) = (next.Machine, next.Continuation);
-        RecoveryPoint? kept = null;
-        if (!room.Stores.Has(machine)) kept = Begin(room, next);
-        else if (room.Stores.StoreOf(machine).CurrentEpoch < next.Epoch)
+        if (!room.Stores.Has(machine)) Begin(room, next);
+        if (room.Stores.StoreOf(machine) is var store && store.CurrentEpoch < next.Epoch)
         {
             await StopAsync(room, machine, stop);
-            if (from.Fold is { } layer) kept = Fold(room, next, layer);
+            if (from.Fold is { } layer) Fold(room, next, layer);
+            else if (from.FromDisks) store.Fold([], next.Newest, room.Time.GetUtcNow(), LabelOf(next));
         }
+        // Also when it was kept by an earlier attempt, which could not tell it any more.
+        var kept = store.Points.LastOrDefault(p => p.Label == LabelOf(next));
         await room.Stores.ContinueEpochAsync(machine, next.Epoch, from.After, stop);
         if (from.Fold is { } folded) room.DeleteLayer(machine, LayerOf(folded));
         return new StoreContinued(machine, IdOf(next), next.Epoch, kept);
     }
 
     /// <summary>The old source's disks become the base of a new store, never to be written again.</summary>
-    private static RecoveryPoint Begin(MasterTargetRoom room, ContinueStore next)
+    private static void Begin(MasterTargetRoom room, ContinueStore next)
     {
-        var bases = next.Disks.Where(d => room.Files.Exists(d.Path)).ToDictionary(d => (ushort)d.Index, d => Path.GetFullPath(d.Path));
+        var (from, bases) = (next.Continuation, new Dictionary<ushort, string>());
+        // Only disks that were the old source say what it had.
+        if (from.FromDisks) bases = next.Disks.Where(d => room.Files.Exists(d.Path)).ToDictionary(d => (ushort)d.Index, d => Path.GetFullPath(d.Path));
         if (bases.Count < next.Disks.Length)
         {
-            if (!next.Continuation.MayStartEmpty)
+            if (!from.MayStartEmpty)
             {
-                throw new IOException($"this master target does not see {next.Disks.First(d => !bases.ContainsKey((ushort)d.Index)).Path}: " +
-                    "it must run where the old source's disks are; if they are gone, reverse the replication with full");
+                throw new IOException(from.FromDisks
+                    ? $"this master target does not see {next.Disks.First(d => !bases.ContainsKey((ushort)d.Index)).Path}: it must run where the old source's disks are; if they are gone, reverse the replication with full"
+                    : $"this master target holds no store of {next.Machine} any more: reverse the replication with full");
             }
-            bases = null;
+            bases.Clear();
         }
-        room.Stores.Hold(next.Machine, GeometryOf(next.Disks), next.Continuation.After, bases);
-        return room.Stores.StoreOf(next.Machine).Fold([], next.Newest, room.Time.GetUtcNow(), LabelOf(next));
+        room.Stores.Hold(next.Machine, GeometryOf(next.Disks), from.After, bases.Count > 0 ? bases : null);
     }
 
     /// <summary>What was written to the replica is kept, as the end of its epoch.</summary>
-    private static RecoveryPoint? Fold(MasterTargetRoom room, ContinueStore next, Epoch layer)
+    private static void Fold(MasterTargetRoom room, ContinueStore next, Epoch layer)
     {
         var (store, folder) = (room.Stores.StoreOf(next.Machine), room.LayerFolderOf(next.Machine, LayerOf(layer)));
-        if (!Directory.Exists(folder) || store.ConsistentUpTo is not { } top) return null;
+        if (!Directory.Exists(folder) || store.ConsistentUpTo is not { } top) return;
         var end = ReplicaMachine.EndOf(folder, room.Files) ?? top.Sequence;
         using var layers = new ReplicaLayers(store, top, folder, room.Files);
-        return store.Fold(layers.Written, end, room.Time.GetUtcNow(), LabelOf(next));
+        store.Fold(layers.Written, end, room.Time.GetUtcNow(), LabelOf(next));
     }
 
     private static string LabelOf(ContinueStore next) => $"kept when epoch {next.Epoch} began";

@@ -43,6 +43,8 @@ public static class AgentReports
         }
         if (wanted.Drain)
         {
+            // Between two drains the source may have taken writes.
+            if (status.Round != wanted.Round) return null;
             if (status.DrainedHash is { } hash)
                 return new SourceDrained(machine, new CommandId($"drained:{epoch}:{wanted.Round}"), epoch, wanted.Round, new DrainedSource(new Sequence(status.NewestSequence), hash));
             return status.DrainWaitsFor is { } waits ? new DrainWaits(machine, new CommandId($"drain:{epoch}:{wanted.Round}"), epoch, wanted.Round, waits) : null;

@@ -186,8 +186,10 @@ public sealed partial class MachineCapture : IAsyncDisposable
     {
         lock (_stateGate)
         {
-            _state = change(_state);
-            _state.Save(_files, _statePath);
+            // What is not on the disk is not so: a fence is confirmed by what this state says.
+            var changed = change(_state);
+            changed.Save(_files, _statePath);
+            _state = changed;
         }
     }
 

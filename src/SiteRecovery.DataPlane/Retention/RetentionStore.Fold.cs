@@ -46,17 +46,28 @@ public sealed partial class RetentionStore
     /// <exception cref="InvalidDataException">The point is not viewable in this store.</exception>
     public IReadOnlyList<(ushort Disk, long Offset, long Length)> ExtentsAfter(RecoveryPoint point, Epoch before)
     {
-        var touched = new TouchedRanges();
-        lock (_gate)
-        {
-            var (from, to, reaches) = _history.From(point.Epoch, point.Sequence, before);
-            foreach (var (i, entry, prefix) in _log.PrefixesOf(_history.Entries, from, to))
-                for (var e = reaches && i == from ? CountUpTo(entry.Header, point.Sequence) : 0; e < entry.Header.ExtentCount; e++)
-                {
-                    var extent = prefix.ExtentAt(e);
-                    touched.Add(extent.Disk, extent.Offset, extent.Length);
-                }
-        }
+        lock (_gate) return Touched(_history.From(point.Epoch, point.Sequence, before), point.Sequence);
+    }
+
+    /// <summary>
+    /// Where a point may differ from the end of the line that the last stream before an epoch wrote: what both wrote since they parted. A replica may begin at a
+    /// point that no stream has come to, such as the end of a replica before it.
+    /// </summary>
+    /// <exception cref="InvalidDataException">The point is not viewable in this store.</exception>
+    public IReadOnlyList<(ushort Disk, long Offset, long Length)> ExtentsSinceParting(RecoveryPoint point, Epoch before)
+    {
+        lock (_gate) return Touched(_history.FromParting(point.Epoch, point.Sequence, before), point.Sequence);
+    }
+
+    private List<(ushort Disk, long Offset, long Length)> Touched((int From, int To, bool Reaches) frames, Sequence position)
+    {
+        var (touched, (from, to, reaches)) = (new TouchedRanges(), frames);
+        foreach (var (i, entry, prefix) in _log.PrefixesOf(_history.Entries, from, to))
+            for (var e = reaches && i == from ? CountUpTo(entry.Header, position) : 0; e < entry.Header.ExtentCount; e++)
+            {
+                var extent = prefix.ExtentAt(e);
+                touched.Add(extent.Disk, extent.Offset, extent.Length);
+            }
         return touched.Merged();
     }
 

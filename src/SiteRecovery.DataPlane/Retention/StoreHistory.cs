@@ -165,6 +165,34 @@ internal sealed class StoreHistory
         return (at < 0 ? _branches[branch].FirstEntry : at, (end < 0 ? EndOf(_branches.Count - 1) : _branches[end].FirstEntry) - 1, at >= 0);
     }
 
+    /// <summary>The frames since a point's line and that of the last stream before <paramref name="before"/> parted, and whatever other epochs wrote in between.</summary>
+    internal (int From, int To, bool Reaches) FromParting(Epoch epoch, Sequence sequence, Epoch before)
+    {
+        var own = From(epoch, sequence, before);
+        var source = _branches.FindLastIndex(b => b.Epoch < before && b.Record.ForkedFromEpoch == 0);
+        // Behind the frame at which each branch of the source's line was left.
+        var left = new Dictionary<int, int>();
+        for (var (branch, at) = (source, int.MaxValue); branch >= 0; (branch, at) = ParentOf(branch)) left[branch] = at;
+        for (var (branch, at) = (IndexOf(epoch), own.Reaches ? own.From : own.From - 1); branch >= 0; (branch, at) = ParentOf(branch))
+            if (left.TryGetValue(branch, out var theirs))
+                return branch == IndexOf(epoch) && at <= theirs ? own : (Math.Max(Math.Min(at, theirs), _branches[branch].FirstEntry), own.To, false);
+        return (0, own.To, false);
+    }
+
+    /// <summary>The branch that one comes from, and the last of its frames that it shows, if only in part; before the branch's first where it shows none.</summary>
+    private (int Branch, int Entry) ParentOf(int branch)
+    {
+        var record = _branches[branch].Record;
+        if (record.ContinuesAfter is { } after)
+        {
+            var parent = IndexOf(new Epoch(after));
+            return (parent, EndOf(parent));
+        }
+        if (record.ForkedFromEpoch == 0) return (-1, -1);
+        var (origin, at) = Locate(new Epoch(record.ForkedFromEpoch), new Sequence(record.ForkedFromSequence));
+        return (origin, at >= 0 ? at : _branches[origin].FirstEntry - 1);
+    }
+
     private List<(int From, int To, long Limit)> WholeLine(int branch) => [.. RangesBelow(branch), (_branches[branch].FirstEntry, EndOf(branch) - 1, long.MaxValue)];
 
     private List<(int From, int To, long Limit)> RangesBelow(int branch)

@@ -40,7 +40,7 @@ public sealed partial record ProtectedMachine
         _ => throw new UnreachableException($"{command.GetType().Name} is no action"),
     };
 
-    [System.Text.Json.Serialization.JsonIgnore] public Circumstances Circumstances => new(TestRuns: Tests.Length > 0, FromReplica: Protection?.Replica is not null);
+    [System.Text.Json.Serialization.JsonIgnore] public Circumstances Circumstances => new(TestRuns: Tests.Length > 0, FromReplica: Protection?.Replica is not null, StoreIsBehind: Continuation is not null);
 
     private Decision DecideAction(OperatorCommand command, DateTimeOffset now)
     {
@@ -87,6 +87,8 @@ public sealed partial record ProtectedMachine
         ChangeRecoveryPoint c when !IsInHistory(c.Point) => ($"The point {c.Point.Id} is not in this machine's history.", "Choose one of its recovery points."),
         PlannedFailover { Patience: { } patience } when patience < PlannedFailover.PatienceMin || patience > PlannedFailover.PatienceMax =>
             ($"A patience of {patience} is out of range.", "Choose 5s to 24h."),
+        ReverseReplicate { Full: false } when Phase is Phase.ReverseReplicating =>
+            ("The reverse replication is under way.", "Wait until it completes; if the old source cannot be asked what it wrote, or its disks are gone, repeat it with full."),
         _ => ProblemOfTest(command),
     };
 

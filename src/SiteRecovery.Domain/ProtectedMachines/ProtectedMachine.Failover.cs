@@ -11,8 +11,8 @@ public sealed partial record ProtectedMachine
     {
         Phase = new Phase.UnplannedFailoverInProgress(e.Point, EpochIsOpen: false),
         Epoch = e.Epoch,
-        // A second attempt forks from what the source wrote, like the first.
-        SourceEpoch = Phase is Phase.UnplannedFailoverInProgress ? SourceEpoch : Epoch,
+        // A second attempt forks from what the source wrote, like the first; and an epoch that the store never came to has no end there to go on from.
+        SourceEpoch = Phase is Phase.UnplannedFailoverInProgress ? SourceEpoch : Continuation?.After ?? Epoch,
         Fence = FenceOf(e.Epoch),
         SourceStoppedAt = null,
         Continuation = null,
@@ -91,6 +91,7 @@ public sealed partial record ProtectedMachine
 
     private ProtectedMachine Reversing(ReverseReplicationStarted e)
     {
+        if (Phase is Phase.ReverseReplicating) return ReversingInFull(e);
         var failedOver = Expect<Phase.FailedOver>(e);
         var before = Protection ?? throw Broken(e);
         var after = before with
@@ -101,18 +102,33 @@ public sealed partial record ProtectedMachine
             Replica = new ReplicaSource(before.TargetNode, Epoch, failedOver.Point),
             Loser = before.Replica,
         };
-        (string, bool)[] fence = Fence is null ? [] : [(WorkKind.FenceSource, true)];
+        (string, bool)[] fence = Fence is null ? [] : [(WorkKind.FenceSource, !e.Full)];
         (string, bool)[] tail = e.Full ? [] : [(WorkKind.TakeBackTail, true)];
         return Carry(e, MachineActions.ReverseReplicate) with
         {
             Phase = new Phase.ReverseReplicating(e.Full, TailIsKnown: e.Full),
             Round = e.Round,
             Protection = after,
-            Continuation = after.Loser is { } loser ? new StoreContinuation(loser.Layer, loser.Layer) : new StoreContinuation(SourceEpoch, FromDisks: true, MayStartEmpty: e.Full),
+            Continuation = after.Loser is { } loser ? new StoreContinuation(loser.Layer, loser.Layer, MayStartEmpty: e.Full) : new StoreContinuation(SourceEpoch, FromDisks: true, MayStartEmpty: e.Full),
             Problems = Problems.RemoveAll(p => p.Work != WorkKind.FenceSource),
             Jobs = Jobs.CancelRunning(e.At, "a reverse replication").Start(
                 JobId.Of(Id, e.Cause), MachineActions.ReverseReplicate, e.At,
                 [.. fence, .. tail, (WorkKind.ContinueStore, true), (StepNames.Resynchronization, true)]),
+        };
+    }
+
+    /// <summary>The same way on, for an old source that turns out not to answer.</summary>
+    private ProtectedMachine ReversingInFull(ReverseReplicationStarted e)
+    {
+        (string, bool)[] store = Continuation is null ? [] : [(WorkKind.ContinueStore, true)];
+        return Carry(e, MachineActions.ReverseReplicate) with
+        {
+            Phase = new Phase.ReverseReplicating(Full: true, TailIsKnown: true),
+            Round = e.Round,
+            Continuation = Continuation is { } next ? next with { MayStartEmpty = true } : null,
+            Problems = Problems.RemoveAll(p => p.Work != WorkKind.FenceSource),
+            Jobs = Jobs.CancelRunning(e.At, "a reverse replication that compares everything").Start(
+                JobId.Of(Id, e.Cause), MachineActions.ReverseReplicate, e.At, [.. store, (StepNames.Resynchronization, true)]),
         };
     }
 

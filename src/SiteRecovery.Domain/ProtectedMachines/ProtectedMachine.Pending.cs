@@ -35,8 +35,8 @@ public sealed partial record ProtectedMachine
         Phase.UnplannedFailoverInProgress p => [Hold(), Serve(p.Point)],
         Phase.FailoverCommitPending p => [Hold(), Serve(p.Point)],
         Phase.FailedOver p => [Hold(), Serve(p.Point)],
-        // Until it is fenced the old source may write on, and its tail grow.
-        Phase.ReverseReplicating when Fence is not null => Source(),
+        // Until it is fenced the old source may write on, and its tail grow. Where everything is compared, that does not matter.
+        Phase.ReverseReplicating { Full: false } when Fence is not null => Source(),
         Phase.ReverseReplicating { TailIsKnown: false } => [.. Source(), TakeBack()],
         Phase.ReverseReplicating when Continuation is not null => [.. Source(), Continue()],
         Phase.ReverseReplicating p => [.. Source(), Hold(), Replicate(synchronize: true, full: p.Full)],
@@ -62,7 +62,8 @@ public sealed partial record ProtectedMachine
     private ImmutableArray<Work> Source() => Required.Replica is { } replica
         ? [new ServeReplica(Id, Epoch, replica.Point, Required.SourceSite, replica.Node, replica.Layer, Required.Policy)] : [];
 
-    private ContinueStore Continue() => new(Id, Epoch, Continuation!, SourceStoppedAt ?? Sequence.None, Required.Disks, Required.TargetSite, Required.TargetNode);
+    /// <summary>Disks that may still be written to are nobody's base.</summary>
+    private ContinueStore Continue() => new(Id, Epoch, Fence is null ? Continuation! : Continuation! with { FromDisks = false }, SourceStoppedAt ?? Sequence.None, Required.Disks, Required.TargetSite, Required.TargetNode);
 
     private TakeBackTail TakeBack() => new(Id, Epoch, Required.Agent, Required.Loser, Required.TargetSite, Required.Replica!, Required.SourceSite);
 

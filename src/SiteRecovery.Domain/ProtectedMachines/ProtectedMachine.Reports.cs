@@ -18,7 +18,8 @@ public sealed partial record ProtectedMachine
             DivergenceReported r when IsCurrent(r.Epoch, r.Round) => Decision.Accept(reply, Divergence(r, now)),
             DrainWaits r when IsDraining(r.Epoch, r.Round) && Problems.All(p => p.Work != StepNames.DrainSource || p.Reason != Bounded(r.Reason)) =>
                 Decision.Accept(reply, new WorkFailureNoted(now, r.Id, StepNames.DrainSource, Bounded(r.Reason), false)),
-            SourceDrained r when IsDraining(r.Epoch, r.Round) => Decision.Accept(reply, new SourceDrainConfirmed(now, r.Id, r.Source)),
+            // A source that died since then stands elsewhere, with the same content.
+            SourceDrained r when IsCurrent(r.Epoch, r.Round) && Phase is Phase.PlannedFailoverInProgress { Point: null } p && p.Drained != r.Source => Decision.Accept(reply, new SourceDrainConfirmed(now, r.Id, r.Source)),
             TargetVerified r when IsVerifying(r.Epoch, r.RootHash) => Decision.Accept(reply, new TargetVerificationConfirmed(now, r.Id, r.Point, Epoch.Next())),
             TargetDiffers r when IsVerifying(r.Epoch, r.RootHash) => Decision.Accept(reply, Differs(r, now)),
             StoreContinued r when r.Epoch == Epoch && Continuation is not null => Decision.Accept(reply, new StoreContinuationConfirmed(now, r.Id, r.Epoch, r.Kept)),

@@ -10,7 +10,8 @@ public sealed record ActionAvailability(string Action, bool Allowed, string? Cod
 /// <summary>What beside the phase decides on what is allowed.</summary>
 /// <param name="TestRuns">A test failover runs beside the phase.</param>
 /// <param name="FromReplica">The machine has been failed over and reversed: its source is a replica.</param>
-public readonly record struct Circumstances(bool TestRuns, bool FromReplica);
+/// <param name="StoreIsBehind">The target's store has not taken in yet what its own side wrote.</param>
+public readonly record struct Circumstances(bool TestRuns, bool FromReplica, bool StoreIsBehind = false);
 
 /// <summary>
 /// THE table: state × action → allowed, or why not and what to do. Refusals, the API, greyed buttons and the CLI's hints
@@ -33,6 +34,9 @@ public static class Transitions
             Act.Pause => Pause(phase),
             Act.Resume => Resume(phase),
             Act.Resynchronize => Resynchronize(phase),
+            // The layer of the replica that was left lies beside that store, in none of its points, and a new replica there would take its place.
+            Act.UnplannedFailover when beside.StoreIsBehind && phase is Phase.ReverseReplicating =>
+                ("The target's store has not taken in yet what its own side wrote.", "Wait for the job's step continue-store; if the source is lost, reverse the replication again, with full."),
             Act.UnplannedFailover => UnplannedFailover(phase),
             Act.Commit => Commit(phase),
             Act.TestFailover => TestFailover(phase),
@@ -128,7 +132,7 @@ public static class Transitions
 
     private static (string, string)? ReverseReplicate(Phase phase) => phase switch
     {
-        Phase.FailedOver => null,
+        Phase.FailedOver or Phase.ReverseReplicating { Full: false } => null,
         Phase.Unprotected => NotProtected,
         Phase.FailoverCommitPending => ("The failover is not committed.", "Commit it first."),
         Phase.ReverseReplicating => ReverseRuns,

@@ -19,6 +19,20 @@ public sealed class FenceStoredTests : CaptureFixture
     }
 
     [Fact]
+    public async Task A_fence_that_is_not_on_the_disk_is_not_told_of()
+    {
+        var capture = await OpenAsync();
+        Directory.Move(StateFolder, StateFolder + ".away");
+        await Assert.ThrowsAnyAsync<IOException>(() => capture.FenceAsync(Epoch.First.Next()));
+        Assert.Equal(Epoch.First, capture.Epoch);
+        await Assert.ThrowsAsync<ReadOnlyDeviceException>(() => WriteAsync(capture, 0, 1));
+        Directory.Move(StateFolder + ".away", StateFolder);
+        await capture.FenceAsync(Epoch.First.Next());
+        Assert.Equal(Epoch.First.Next(), capture.Epoch);
+        await capture.DisposeAsync();
+    }
+
+    [Fact]
     public async Task A_fence_of_an_earlier_epoch_does_not_stop_a_later_protection()
     {
         await (await OpenAsync()).DisposeAsync();

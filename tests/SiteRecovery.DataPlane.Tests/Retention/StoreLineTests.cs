@@ -104,6 +104,35 @@ public sealed class StoreLineTests : IDisposable
     }
 
     [Fact]
+    public void What_a_source_wrote_is_told_also_of_a_point_that_only_a_replica_came_to()
+    {
+        using var store = Create();
+        Write(store, 1, 8);
+        store.OpenEpoch(new Epoch(2), store.ResolvePoint(new PointSelector.ById("e1-s5"))!);
+        Assert.Equal([(0, 6 * 512L, 3 * 512L)], Parted("e1-s5", before: 2));
+        (int, long, long)[] tail = [(0, 5 * 512L, 4 * 512L)]; // with the whole frame of the fork
+        Assert.Equal(tail, Parted("e2-s5", before: 3)); // the point is changed to the replica's own beginning
+
+        // What a cancelled failover left, after the source has gone on.
+        Sync(2, 5, 16384);
+        Mark(store, 2, 5, MarkerKind.CrashConsistentPoint, "kept");
+        store.ContinueEpoch(new Epoch(3), Epoch.First);
+        (_incarnation, _ordinal) = (3, 0);
+        Mark(store, 3, 8, MarkerKind.StreamStart, "gap");
+        Sync(3, 8, 32768);
+        Mark(store, 3, 9, MarkerKind.SyncCompleted);
+        Assert.Equal([(0, 16384L, 512L), (0, 32768L, 512L)], Parted("e1-s8", before: 4));
+        Assert.Empty(Parted("e3-s9", before: 4));
+        Assert.Equal([.. tail, (0, 16384L, 512L), (0, 32768L, 512L)], Parted("e2-s5", before: 4));
+
+        void Sync(int epoch, long at, long offset) =>
+            Assert.True(store.Append(BatchCodec.Encode(Header(BatchKind.Sync, epoch, at), [new Extent(offset, 512, 0, ExtentKind.Zero)], [])));
+
+        (int, long, long)[] Parted(string id, int before) =>
+            [.. store.ExtentsSinceParting(store.ResolvePoint(new PointSelector.ById(id))!, new Epoch(before)).Select(e => ((int)e.Disk, e.Offset, e.Length))];
+    }
+
+    [Fact]
     public void A_base_that_is_not_there_or_of_another_size_is_named()
     {
         var path = Path.Combine(_folder, "base.raw");

@@ -65,6 +65,17 @@ public sealed class PlannedFailoverTests
     }
 
     [Fact]
+    public void A_source_that_dies_after_its_drain_is_verified_where_it_stands_then()
+    {
+        var story = new Story().Protected().PlannedStarted().Drained();
+        var again = Story.Drain with { At = new Sequence(1000) };
+        story.When(new SourceDrained(Story.Vm1, story.NextId(), story.State.Epoch, story.State.Round, again));
+        Assert.Equal(again, story.Pending.OfType<VerifyTarget>().Single().Source);
+        story.When(new SourceDrained(Story.Vm1, story.NextId(), story.State.Epoch, story.State.Round, again));
+        Assert.Empty(story.Last.Events);
+    }
+
+    [Fact]
     public void Different_hashes_roll_back_and_compare_every_block()
     {
         var story = new Story().Protected().PlannedStarted().Drained();

@@ -70,6 +70,48 @@ public sealed class ReverseReplicationTests
     }
 
     [Fact]
+    public void An_old_source_that_never_answers_again_keeps_nobody_from_reversing_in_full_and_its_disks_are_no_base()
+    {
+        var story = FailedOver().Reversed(full: true);
+        Assert.Equal(["serve-replica", "continue-store", "fence-source"], story.PendingKinds);
+        Assert.True(story.Pending.OfType<ContinueStore>().Single().Continuation is { FromDisks: false, MayStartEmpty: true });
+        story.StoreContinued().Synchronized();
+        Assert.Equal("Protected", story.Phase);
+    }
+
+    [Fact]
+    public void A_reverse_replication_that_waits_for_its_old_source_goes_on_in_full()
+    {
+        var story = FailedOver().Fenced().Reversed();
+        story.Reversed();
+        Assert.Contains("full", story.Refusal.Remedy, StringComparison.Ordinal);
+        story.Reversed(full: true);
+        Assert.Equal(["serve-replica", "continue-store"], story.PendingKinds);
+        Assert.True(story.Pending.OfType<ContinueStore>().Single().Continuation is { FromDisks: true, MayStartEmpty: true });
+        story.StoreContinued().Synchronized();
+        Assert.Equal(("Protected", JobStatus.Succeeded), (story.Phase, story.JobOf("reverse-replicate").Status));
+        Assert.True(story.State.Protection is { SourceSite: var at, Loser: null } && at == Story.Target);
+    }
+
+    [Fact]
+    public void No_failover_takes_the_place_of_a_replica_whose_writes_are_not_kept_yet()
+    {
+        var story = new Story().Protected().Turned().PlannedStarted().Drained().Verified().EpochOpened().Served().Fenced().Committed().Reversed();
+        story.FailedOverTo(Story.Point);
+        Assert.Contains("continue-store", story.Refusal.Remedy, StringComparison.Ordinal);
+        story.Reversed(full: true).StoreContinued().FailedOverTo(Story.Point with { Epoch = new Epoch(2) });
+        Assert.Equal("UnplannedFailoverInProgress", story.Phase);
+    }
+
+    [Fact]
+    public void A_failover_before_the_store_went_on_is_cancelled_to_the_end_that_the_store_has()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served().Cancelled();
+        story.FailedOverTo(Story.Point).EpochOpened().Served().Cancelled();
+        Assert.Equal(new StoreContinuation(After: Epoch.First, Fold: new Epoch(4)), story.Pending.OfType<ContinueStore>().Single().Continuation);
+    }
+
+    [Fact]
     public void Failback_is_a_planned_failover_the_other_way_and_the_replica_that_was_left_is_fenced_and_continued()
     {
         var story = new Story().Protected().Turned().PlannedStarted();

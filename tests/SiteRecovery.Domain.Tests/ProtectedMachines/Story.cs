@@ -112,6 +112,7 @@ internal sealed class Story
         ("Resynchronizing (after a cancel)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Cancelled()),
         ("ReverseReplicating", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed().Reversed()),
         ("ReverseReplicating (synchronizing)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Fenced().Committed().Reversed().TailMarked().StoreContinued()),
+        ("ReverseReplicating (full)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Fenced().Committed().Reversed(full: true)),
         ("Protected (from a replica)", () => new Story().Protected().Turned()),
         ("FailedOver (test failover runs)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed().TestStarted()),
         ("FailedOver", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed()),
@@ -131,7 +132,7 @@ internal sealed class Story
         MachineActions.ChangeRecoveryPoint => new ChangeRecoveryPoint(Vm1, id, Point),
         MachineActions.Commit => new CommitFailover(Vm1, id),
         MachineActions.CancelFailover => new CancelFailover(Vm1, id),
-        MachineActions.ReverseReplicate => new ReverseReplicate(Vm1, id),
+        MachineActions.ReverseReplicate => new ReverseReplicate(Vm1, id, Full: true),
         _ => throw new ArgumentOutOfRangeException(nameof(action), action, null),
     };
 }

@@ -1,0 +1,22 @@
+using System.Collections.Immutable;
+using SiteRecovery.Actors.ProcessServers;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Actors.Tests.ProcessServers;
+
+public sealed class AgentReportsTests
+{
+    /// <summary>Cancelled and begun again in between, the source may have taken writes.</summary>
+    [Fact]
+    public void What_an_earlier_drain_found_says_nothing_of_a_later_one()
+    {
+        var wanted = new ReplicateFrom(new MachineId("vm1"), Epoch.First, new("host-a"), ImmutableArray<DiskSpec>.Empty, new("paris"), new("lyon"), ReplicationPolicy.Default, false, false, Round: 7, Drain: true);
+        var status = new MachineStatus { Machine = "vm1", Epoch = 1, Mode = "Streaming", NewestSequence = 5, DrainedHash = "ab", Round = 5 };
+        Assert.Null(AgentReports.Of(wanted, status));
+        Assert.Equal(7, Assert.IsType<SourceDrained>(AgentReports.Of(wanted, status with { Round = 7 })).Round);
+    }
+}
