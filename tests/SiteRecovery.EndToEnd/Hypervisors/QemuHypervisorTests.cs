@@ -49,9 +49,12 @@ public sealed class QemuHypervisorTests : RunningGuestContract
     public async Task A_pid_that_went_to_another_process_is_not_the_machine()
     {
         await using (await RunningAsync()) await Hypervisor.DestroyAsync(ReplicaName, Stop);
-        await File.WriteAllTextAsync(Path.Combine(Machines, ReplicaName, "qemu.pid"), Environment.ProcessId.ToString(CultureInfo.InvariantCulture), Stop);
+        using var another = Process.Start("sleep", "300");
+        await File.WriteAllTextAsync(Path.Combine(Machines, ReplicaName, "qemu.pid"), another.Id.ToString(CultureInfo.InvariantCulture), Stop);
         Assert.Equal(MachineState.Stopped, (await FoundAsync(ReplicaName)).State);
         await Hypervisor.DestroyAsync(ReplicaName, Stop);
+        Assert.False(another.HasExited);
+        another.Kill();
     }
 
     [Fact]
