@@ -73,6 +73,14 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     /// <summary>The same, with the initial replication only begun.</summary>
     internal async Task BeginAsync(int writesPerSecond)
     {
+        await JoinAsync();
+        await ProtectAsync();
+        StartWriter(writesPerSecond);
+    }
+
+    /// <summary>All processes of one cluster, with a vault and no machine.</summary>
+    internal async Task JoinAsync()
+    {
         Start(First);
         await UntilAsync("the first node to be ready", async () =>
         {
@@ -89,8 +97,7 @@ internal sealed class SitesUnderTest : IAsyncDisposable
         await JoinTokenAsync("agents", Primary);
         StartAgent("--join", Admin.Url.ToString(), "--token-file", At("agents.token"));
         await UntilAsync("the agent to connect", async () => (await ItemsAsync("agents")).Any(a => (bool?)a!["connected"] == true));
-        await ProtectAsync();
-        StartWriter(writesPerSecond);
+        await Admin.PutAsync("/api/v1/vaults/vault-1", new { sourceSite = Primary, targetSite = Secondary }, _stop);
     }
 
     internal void Start(string process)
@@ -202,7 +209,6 @@ internal sealed class SitesUnderTest : IAsyncDisposable
                 await file.WriteAsync(block, _stop);
             }
         }
-        await Admin.PutAsync("/api/v1/vaults/vault-1", new { sourceSite = Primary, targetSite = Secondary }, _stop);
         await Admin.PostAsync("/api/v1/machines", new
         {
             name = Machine, vault = "vault-1", policy = "default", source = new { agent = "agent-1", disks = new[] { new { id = "vda", path = disk, capture = "nbd" } } },
