@@ -8,10 +8,12 @@ namespace SiteRecovery.Benchmarks;
 /// <summary>A peer's server process, on a unix socket or ready once it has written the file of that name, with our certificates under the names that GnuTLS programs look for.</summary>
 public sealed class PeerServer : IAsyncDisposable
 {
-    private readonly Process _process;
+    private readonly (string Program, string[] Arguments) _command;
+    private Process _process;
     private string _said = "";
 
-    private PeerServer(Process process, string socket, string certificates) => (_process, Socket, Certificates) = (process, socket, certificates);
+    private PeerServer((string, string[]) command, Process process, string socket, string certificates) =>
+        (_command, _process, Socket, Certificates) = (command, process, socket, certificates);
 
     public string Socket { get; }
     public string Certificates { get; }
@@ -23,13 +25,29 @@ public sealed class PeerServer : IAsyncDisposable
         var (socket, certificates) = (bench.At(name + ".sock"), Export(bench.Workspace));
         File.Delete(socket);
         var (program, arguments) = command(socket, certificates);
-        var process = Tool.Start(program, arguments);
-        await Tool.ListeningAsync(process, socket, stop);
-        process.BeginOutputReadLine();
-        var server = new PeerServer(process, socket, certificates);
-        process.ErrorDataReceived += (_, line) => server._said += line.Data + " ";
-        process.BeginErrorReadLine();
+        var server = new PeerServer((program, arguments), Tool.Start(program, arguments), socket, certificates);
+        await server.ListenAsync(stop);
         return server;
+    }
+
+    /// <summary>A peer that has ended by itself is started again; null where it has not, else what it said.</summary>
+    public async Task<string?> ReviveAsync(CancellationToken stop)
+    {
+        if (!_process.HasExited) return null;
+        var ended = $"{_process.StartInfo.FileName} ended by itself with {_process.ExitCode} ({_said.Trim()}) and was started again";
+        _process.Dispose();
+        File.Delete(Socket);
+        (_process, _said) = (Tool.Start(_command.Program, _command.Arguments), "");
+        await ListenAsync(stop);
+        return ended;
+    }
+
+    private async Task ListenAsync(CancellationToken stop)
+    {
+        await Tool.ListeningAsync(_process, Socket, stop);
+        _process.BeginOutputReadLine();
+        _process.ErrorDataReceived += (_, line) => _said += line.Data + " ";
+        _process.BeginErrorReadLine();
     }
 
     /// <exception cref="InvalidOperationException">It has ended by itself; the message holds what it said.</exception>
