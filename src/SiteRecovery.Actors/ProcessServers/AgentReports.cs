@@ -38,7 +38,7 @@ public static class AgentReports
         if (wanted.Synchronize)
         {
             return status.Synchronized >= wanted.Round
-                ? new SynchronizationCompleted(machine, new CommandId($"synchronized:{epoch}:{wanted.Round}"), epoch, wanted.Round, new Sequence(status.DurableSequence))
+                ? new SynchronizationCompleted(machine, new CommandId($"synchronized:{epoch}:{wanted.Round}"), epoch, wanted.Round, new Sequence(status.DurableSequence), status.BytesTotal, status.BytesDiffering)
                 : null;
         }
         if (wanted.Drain)

@@ -13,7 +13,7 @@ public static class CaptureReports
             Machine = machine, Epoch = status.Epoch.Value, Mode = status.Mode.ToString(), NewestSequence = status.Newest.Value, DurableSequence = status.Durable.Value,
             DirtyBytes = status.DirtyBytes, NeedsResynchronization = status.ResynchronizationReason is not null && status.Mode != CaptureMode.Synchronizing,
             Reason = status.ResynchronizationReason, BytesDone = status.Progress.BytesDone, BytesTotal = status.Progress.BytesTotal,
-            BytesPerSecond = (long)status.Progress.BytesPerSecond, BytesShipped = status.BytesShipped, Synchronized = orders.SynchronizedOf(status),
+            BytesPerSecond = (long)status.Progress.BytesPerSecond, BytesDiffering = status.Progress.BytesSent, BytesShipped = status.BytesShipped, Synchronized = orders.SynchronizedOf(status),
             BytesResent = status.BytesResent, Paused = status.Mode == CaptureMode.Paused, Fenced = capture.IsFenced, Error = status.LastError,
             DrainWaitsFor = drain?.WaitsFor, DrainedHash = drain?.Hash, Clients = clients, Round = orders.Current.Round, Disks = disks,
         };

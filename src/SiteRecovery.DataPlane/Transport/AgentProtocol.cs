@@ -43,6 +43,8 @@ public sealed record MachineStatus
     public long BytesDone { get; init; }
     public long BytesTotal { get; init; }
     public long BytesPerSecond { get; init; }
+    /// <summary>Of <see cref="BytesDone"/>, what differed at the target.</summary>
+    public long BytesDiffering { get; init; }
     public long BytesShipped { get; init; }
     /// <summary>The generation of <see cref="ProtectMachine.Synchronize"/> that the agent has completed.</summary>
     public int Synchronized { get; init; }

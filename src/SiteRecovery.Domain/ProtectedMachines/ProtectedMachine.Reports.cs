@@ -14,7 +14,7 @@ public sealed partial record ProtectedMachine
         return report switch
         {
             SynchronizationCompleted r when IsCurrent(r.Epoch, r.Round) && IsSynchronizing =>
-                Decision.Accept(reply, new SynchronizationFinished(now, r.Id, r.Sequence)),
+                Decision.Accept(reply, new SynchronizationFinished(now, r.Id, r.Sequence, r.BytesCompared, r.BytesSent)),
             DivergenceReported r when IsCurrent(r.Epoch, r.Round) => Decision.Accept(reply, Divergence(r, now)),
             DrainWaits r when IsDraining(r.Epoch, r.Round) && Problems.All(p => p.Work != StepNames.DrainSource || p.Reason != Bounded(r.Reason)) =>
                 Decision.Accept(reply, new WorkFailureNoted(now, r.Id, StepNames.DrainSource, Bounded(r.Reason), false)),

@@ -152,8 +152,10 @@ public sealed partial record ProtectedMachine(MachineId Id)
     {
         // A report that crossed with a pause is still true: what was complete stays complete.
         Phase = Phase is Phase.Paused ? new Phase.Paused(ResumeTo.Protected) : new Phase.Protected(),
-        Jobs = Jobs.Complete(StepNames.InitialReplication, e.At).Complete(StepNames.Resynchronization, e.At),
+        Jobs = Jobs.Complete(StepNames.InitialReplication, e.At, detail: SentOf(e)).Complete(StepNames.Resynchronization, e.At, detail: SentOf(e)),
     }).WithoutReplicationProblems();
+
+    private static string? SentOf(SynchronizationFinished e) => e.BytesCompared == 0 ? null : $"{e.BytesSent} bytes differed and were sent, {e.BytesCompared} were compared";
 
     private ProtectedMachine Resumed(ProtectionResumed e) => (Carry(e, MachineActions.Resume) with
     {

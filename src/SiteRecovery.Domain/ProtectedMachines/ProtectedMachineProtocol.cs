@@ -73,7 +73,8 @@ public sealed record ReverseReplicate(MachineId Machine, CommandId Id, string? T
 public abstract record DataPlaneReport(MachineId Machine, CommandId Id) : MachineCommand(Machine, Id);
 
 /// <param name="Round">Of the <see cref="ReplicateFrom"/> that asked for it.</param>
-public sealed record SynchronizationCompleted(MachineId Machine, CommandId Id, Epoch Epoch, int Round, Sequence Sequence) : DataPlaneReport(Machine, Id);
+/// <param name="BytesCompared">What was looked at; <paramref name="BytesSent"/>: what differed.</param>
+public sealed record SynchronizationCompleted(MachineId Machine, CommandId Id, Epoch Epoch, int Round, Sequence Sequence, long BytesCompared = 0, long BytesSent = 0) : DataPlaneReport(Machine, Id);
 
 /// <summary>The target's prefix and the source's tracking no longer fit together: a delta cannot mend it.</summary>
 /// <param name="Round">Of the <see cref="ReplicateFrom"/> under way; a report of an earlier round is old news.</param>
@@ -170,7 +171,7 @@ public sealed record ProtectionEnabled(
     DateTimeOffset At, CommandId Cause, Epoch Epoch, int Round, AgentName Agent, SiteName SourceSite, SiteName TargetSite,
     ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy, string? TargetNode = null, string? Definition = null) : MachineEvent(At, Cause);
 
-public sealed record SynchronizationFinished(DateTimeOffset At, CommandId Cause, Sequence Sequence) : MachineEvent(At, Cause);
+public sealed record SynchronizationFinished(DateTimeOffset At, CommandId Cause, Sequence Sequence, long BytesCompared = 0, long BytesSent = 0) : MachineEvent(At, Cause);
 public sealed record ProtectionPaused(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
 public sealed record ProtectionResumed(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
 public sealed record DivergenceDetected(DateTimeOffset At, CommandId Cause, string Reason, int Round) : MachineEvent(At, Cause);
