@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Sockets;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Nbd;
@@ -15,6 +16,7 @@ public sealed class AgentService : IAsyncDisposable
     /// <summary>Three for each range, and what one message of the cluster can carry on.</summary>
     private const int TailNumbersMax = 3 * 1000;
     private readonly FileStream _held;
+    private readonly AgentOptions _options;
     private readonly Membership _membership;
     private readonly NbdExports _exports = new();
     private readonly NbdServer _nbd;
@@ -27,7 +29,7 @@ public sealed class AgentService : IAsyncDisposable
 
     private AgentService(AgentOptions options, FileStream held, TimeProvider time)
     {
-        (_held, _membership, _time) = (held, new Membership(options), time);
+        (_options, _held, _membership, _time) = (options, held, new Membership(options), time);
         _machinesFolder = Path.Combine(Path.GetFullPath(options.DataFolder), "machines");
         _socket = UnixSocketPath.Checked(Path.Combine(Path.GetFullPath(options.DataFolder), "nbd.sock"));
         _nbd = new NbdServer(_exports, new NbdServerOptions(), time);
@@ -43,6 +45,7 @@ public sealed class AgentService : IAsyncDisposable
         {
             await agent.ServeAsync();
             await agent.LoadIdentityAsync(stop);
+            agent.ListenOverTls();
             await Console.Out.WriteLineAsync($"agent {agent._membership.Name} of site {agent._membership.Site} serves disks at {agent._socket}");
             return agent;
         }
@@ -78,6 +81,16 @@ public sealed class AgentService : IAsyncDisposable
         }
     }
 
+    /// <summary>Its certificate comes with the identity.</summary>
+    private void ListenOverTls()
+    {
+        if (NbdEndpoint is not null || _options.NbdListen is not { } wanted || _membership.ForServer() is not { } tls) return;
+        NbdEndpoint = (IPEndPoint)_nbd.Listen(wanted, tls);
+    }
+
+    /// <summary>Where disks are served over TLS; null where they are not.</summary>
+    public IPEndPoint? NbdEndpoint { get; private set; }
+
     /// <summary>Two agents on one folder would take the disks from each other.</summary>
     private static FileStream Hold(string folder)
     {
@@ -101,6 +114,7 @@ public sealed class AgentService : IAsyncDisposable
             try
             {
                 await _membership.LoadAsync(stop);
+                ListenOverTls();
                 await using var channel = await ControlChannel.OpenAsync(await _membership.ConnectAsync(stop), null, stop);
                 await ObeyAsync(channel, () => said = null, stop);
             }

@@ -1,3 +1,4 @@
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using SiteRecovery.DataPlane.Transport;
@@ -27,6 +28,9 @@ public sealed class Membership(AgentOptions options) : IDisposable
     {
         if (!IsKnown) (_identity, _home) = await AgentIdentity.LoadOrJoinAsync(options, stop);
     }
+
+    /// <summary>For hypervisors that open the disks from other hosts; null while the agent belongs nowhere.</summary>
+    public SslServerAuthenticationOptions? ForServer() => _identity?.ForServer();
 
     /// <summary>Where the agent belongs may have changed.</summary>
     public async Task RefreshAsync(CancellationToken stop)

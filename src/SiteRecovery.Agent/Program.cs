@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Net;
 using System.Runtime.InteropServices;
 using SiteRecovery.Agent;
 
@@ -6,7 +7,12 @@ var data = new Option<string>("--data") { Description = "Folder for the agent's 
 var join = new Option<string?>("--join") { Description = "URL of a configuration server, needed the first time" };
 var tokenFile = new Option<string?>("--token-file") { Description = "File with an agent join token, needed the first time" };
 var name = new Option<string?>("--name") { Description = "Name of this agent; default: the host's name" };
-var run = new Command("run", "Capture and replicate the disks that the configuration server assigns") { data, join, tokenFile, name };
+var nbdListen = new Option<IPEndPoint?>("--nbd-listen")
+{
+    Description = "ADDRESS:PORT where hypervisors on other hosts open the disks, over TLS; default: the unix socket alone",
+    CustomParser = given => IPEndPoint.TryParse(given.Tokens[0].Value, out var endpoint) ? endpoint : Refused(given),
+};
+var run = new Command("run", "Capture and replicate the disks that the configuration server assigns") { data, join, tokenFile, name, nbdListen };
 run.SetAction(async (arguments, stop) =>
 {
     using var terminated = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -18,7 +24,7 @@ run.SetAction(async (arguments, stop) =>
     try
     {
         var options = new AgentOptions(arguments.GetRequiredValue(data), arguments.GetValue(join), arguments.GetValue(tokenFile),
-            arguments.GetValue(name) ?? Environment.MachineName.ToLowerInvariant());
+            arguments.GetValue(name) ?? Environment.MachineName.ToLowerInvariant(), arguments.GetValue(nbdListen));
         await using var agent = await AgentService.StartAsync(options, TimeProvider.System, terminated.Token);
         await agent.RunAsync(terminated.Token);
         return 0;
@@ -39,3 +45,9 @@ run.SetAction(async (arguments, stop) =>
     }
 });
 return await new RootCommand("SiteRecovery Unified Agent: captures the writes of protected disks") { run }.Parse(args).InvokeAsync();
+
+static IPEndPoint? Refused(System.CommandLine.Parsing.ArgumentResult given)
+{
+    given.AddError($"--nbd-listen is '{given.Tokens[0].Value}': give an address of this host and a port, such as 192.0.2.7:10809");
+    return null;
+}

@@ -21,7 +21,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     private readonly IActorRef _machines;
     private readonly List<object> _waiting = [];
     private readonly CancellationTokenSource _stop = new();
-    private bool _busy, _measuring;
+    private object? _underWay;
+    private bool _measuring;
     private MarkTail? _tail;
     private int _tailParts;
 
@@ -65,23 +66,24 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
 
     private void Enqueue(object work)
     {
-        if (!_waiting.Contains(work)) _waiting.Add(work);
+        // What is under way is told again every few seconds; hashing a large disk takes longer, and must not be done twice.
+        if (!_waiting.Contains(work) && !work.Equals(_underWay)) _waiting.Add(work);
         StartNext();
     }
 
     private void StartNext()
     {
-        if (_busy || _waiting.Count == 0) return;
+        if (_underWay is not null || _waiting.Count == 0) return;
         var next = _waiting[0];
         _waiting.RemoveAt(0);
-        _busy = true;
+        _underWay = next;
         var (room, stop) = (_room, _stop.Token);
         Task.Run(() => StoreWork.PerformAsync(room, next, stop), stop).PipeTo(Self, success: report => new WorkDone(report), failure: error => new WorkDone(Failure(next, error)));
     }
 
     private void Done(WorkDone done)
     {
-        _busy = false;
+        _underWay = null;
         if (done.Result is TailTold told)
             foreach (var part in told.Parts) Context.ActorSelection(told.To).Tell(part);
         else if (done.Result is not null) _machines.Tell(done.Result);

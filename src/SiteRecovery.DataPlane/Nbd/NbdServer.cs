@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using SiteRecovery.DataPlane.Storage;
@@ -21,7 +22,8 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
     public int ConnectionsOf(string exportName) => _connections.Keys.Count(c => c.ExportName == exportName);
 
     /// <summary>Starts to listen, on as many endpoints as wanted; returns the endpoint bound (port 0 becomes the real port).</summary>
-    public EndPoint Listen(EndPoint endpoint)
+    /// <param name="tls">For this endpoint; null: what the server's options say.</param>
+    public EndPoint Listen(EndPoint endpoint, SslServerAuthenticationOptions? tls = null)
     {
         ObjectDisposedException.ThrowIf(_stop.IsCancellationRequested, this);
         var listener = new Socket(endpoint.AddressFamily, SocketType.Stream, endpoint is UnixDomainSocketEndPoint ? ProtocolType.Unspecified : ProtocolType.Tcp);
@@ -37,7 +39,7 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
             throw;
         }
         var bound = listener.LocalEndPoint!;
-        lock (_listeners) _listeners.Add((listener, AcceptAsync(listener)));
+        lock (_listeners) _listeners.Add((listener, AcceptAsync(listener, tls is null ? _options : _options with { Tls = tls })));
         return bound;
     }
 
@@ -73,14 +75,14 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
     internal static bool IsClientGone(Exception exception) =>
         exception is IOException or SocketException or ObjectDisposedException or InvalidDataException or AuthenticationException or InvalidOperationException;
 
-    private async Task AcceptAsync(Socket listener)
+    private async Task AcceptAsync(Socket listener, NbdServerOptions options)
     {
         while (!_stop.IsCancellationRequested)
         {
             try
             {
                 var socket = await listener.AcceptAsync(_stop.Token).ConfigureAwait(false);
-                Take(socket);
+                Take(socket, options);
             }
             catch (Exception stopped) when (stopped is OperationCanceledException or ObjectDisposedException || _stop.IsCancellationRequested)
             {
@@ -94,7 +96,7 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
         }
     }
 
-    private void Take(Socket socket)
+    private void Take(Socket socket, NbdServerOptions options)
     {
         if (Interlocked.Increment(ref _connected) > _options.MaxConnections)
         {
@@ -102,7 +104,7 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
             socket.Dispose();
             return;
         }
-        var connection = new NbdConnection(socket, exports, _options);
+        var connection = new NbdConnection(socket, exports, options);
         try
         {
             if (socket.ProtocolType == ProtocolType.Tcp) Tune(socket);

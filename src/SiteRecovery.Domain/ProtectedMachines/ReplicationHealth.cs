@@ -72,8 +72,9 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
         var reasons = OfPhase(machine).Concat(OfProblems(machine)).Concat(OfTests(machine, now)).Concat(OfOldSource(machine, measured)).ToList();
         if (replicates)
         {
-            if (measured.AgentConnected == false) reasons.Add(new("agentDisconnected", HealthSeverity.Warning,
-                $"Agent '{machine.Protection.Agent}' is not connected; it goes on tracking changes.", "Check the agent's process, its host and the network."));
+            if (measured.AgentConnected == false) reasons.Add(machine.Protection.Replica is null
+                ? new("agentDisconnected", HealthSeverity.Warning, $"Agent '{machine.Protection.Agent}' is not connected; it goes on tracking changes.", "Check the agent's process, its host and the network.")
+                : new("replicaSilent", HealthSeverity.Critical, $"The master target at {machine.Protection.SourceSite} that serves the machine is not heard.", "Check its node: while it is down, so is the machine."));
             if (clocksDisagree) reasons.Add(new("clocksDisagree", HealthSeverity.Critical,
                 measured.ClockOffset is { } offset && offset.Duration() > ClockSkewMax
                     ? $"The source's clock is {offset.Duration():d\\.hh\\:mm\\:ss} {(offset < TimeSpan.Zero ? "ahead of" : "behind")} the target's; the age of a point cannot be told."

@@ -1,6 +1,7 @@
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
 using SiteRecovery.DataPlane.Nbd;
+using SiteRecovery.EndToEnd.Guests;
 using SiteRecovery.Node.Demo;
 
 namespace SiteRecovery.EndToEnd.InProcess;
@@ -63,6 +64,23 @@ public sealed class MachineActionTests(TwoSites sites)
         var refused = await Assert.ThrowsAnyAsync<Exception>(() => WriteAsync("jobs1", 0, 10));
         Assert.True(refused is NbdException { Errno: 1 } or InvalidOperationException, refused.ToString());
         await sites.ActAsync("jobs1", "commit");
+    }
+
+    [Fact]
+    public async Task A_disk_is_opened_from_another_host_over_TLS_and_by_nobody_without_a_certificate()
+    {
+        await ProtectedAsync("tls1", 1 << 20);
+        var pki = sites.At("tls");
+        Directory.CreateDirectory(pki);
+        foreach (var (kept, wanted) in new[] { ("ca.crt", "ca-cert.pem"), ("node.crt", "client-cert.pem"), ("node.key", "client-key.pem") })
+            File.Copy(Directory.GetFiles(sites.At("primary"), kept, SearchOption.AllDirectories).Single(), Path.Combine(pki, wanted));
+        var uri = $"nbds://127.0.0.1:{sites.AgentNbd.Port}/tls1.vda?tls-hostname=host1&tls-certificates=";
+        Assert.Contains("1048576", await HostProgram.RunAsync("nbdinfo", ["--size", uri + pki]), StringComparison.Ordinal);
+
+        File.Delete(Path.Combine(pki, "client-cert.pem"));
+        File.Delete(Path.Combine(pki, "client-key.pem"));
+        await Assert.ThrowsAsync<InvalidOperationException>(() => HostProgram.RunAsync("nbdinfo", ["--size", uri + pki]));
+        await Assert.ThrowsAsync<InvalidOperationException>(() => HostProgram.RunAsync("nbdinfo", ["--size", $"nbd://127.0.0.1:{sites.AgentNbd.Port}/tls1.vda"]));
     }
 
     [Fact]
