@@ -80,6 +80,9 @@ public sealed class MovedMachineTests(TwoSites sites)
         var point = await PointAsync("change1");
         await WriteAsync("change1", (byte[])disk.Clone(), 16, 32, 2);
         await PointAsync("change1");
+        // By then the old source knows no more which writes those were: they are durable at the target, beyond the fork.
+        var forgotten = TimeProvider.System.GetUtcNow().AddSeconds(3);
+        await sites.UntilAsync(async () => (DateTimeOffset?)(await sites.MachineAsync("change1"))["newestPoint"]?["at"] > forgotten);
         await sites.ActAsync("change1", "unplanned-failover", new { point, acknowledge = Acknowledge });
         await sites.ActAsync("change1", "change-recovery-point", new { point = "latest", acknowledge = Acknowledge });
         await EqualAsync("change1", disk);
