@@ -22,8 +22,9 @@ public sealed class ReplicaMachine : IReplicaDisks
     private readonly MachineCapture _capture;
     private readonly CaptureOrders _orders;
     private readonly CancellationTokenSource _stop = new();
-    private readonly Lock _starting = new();
+    private CancellationTokenSource _stopRunning = new();
     private Task _running = Task.CompletedTask;
+    private IStreamTarget? _target;
     private volatile ReplicateFrom? _work;
 
     /// <summary>In which it writes.</summary>
@@ -73,12 +74,16 @@ public sealed class ReplicaMachine : IReplicaDisks
     /// <summary>Where a replica that is not served ended.</summary>
     public static Sequence? EndOf(string folder, IFileSystem files) => MachineCapture.EndStored(Path.Combine(folder, CaptureFolder), files);
 
+    /// <summary>One order at a time.</summary>
     public async Task ObeyAsync(ReplicateFrom work, IStreamTarget target)
     {
         _work = work;
         await _orders.ApplyAsync(AgentReports.OrderOf(work));
-        lock (_starting)
-            if (_running.IsCompleted && !_stop.IsCancellationRequested) _running = _capture.RunAsync(target, _stop.Token);
+        if (_stop.IsCancellationRequested || (_target == target && !_running.IsCompleted)) return;
+        // The way may lead elsewhere now: through another process server, or to a master target that has moved.
+        await StopRunningAsync();
+        (_target, _stopRunning) = (target, CancellationTokenSource.CreateLinkedTokenSource(_stop.Token));
+        _running = _capture.RunAsync(target, _stopRunning.Token);
     }
 
     public Task<Sequence> TakePointAsync(string label, PointKind kind) => _capture.TakePointAsync(label, kind);
@@ -95,8 +100,15 @@ public sealed class ReplicaMachine : IReplicaDisks
     {
         await _orders.DisposeAsync();
         await _stop.CancelAsync();
-        await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await StopRunningAsync();
         await _capture.DisposeAsync(); // with its disks, which are the layers' files
         _stop.Dispose();
+    }
+
+    private async Task StopRunningAsync()
+    {
+        await _stopRunning.CancelAsync();
+        await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _stopRunning.Dispose();
     }
 }

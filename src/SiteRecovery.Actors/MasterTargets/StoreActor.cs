@@ -114,9 +114,19 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     }
 
     // What is wrong with the order itself stays wrong; what is wrong with disk or network may be mended.
-    private static WorkFailed? Failure(object order, Exception error) => (order as Work ?? (order as TellTail)?.Work) is not { } work ? null
-        : new WorkFailed(work.Machine, StoreWork.IdOf(work), work.Epoch, work.Kind, error.Message, 
-            Permanent: error is InvalidDataException or StaleEpochException && work is not (HoldStore or ContinueStore or TakeBackTail));
+    private static WorkFailed? Failure(object order, Exception error)
+    {
+        var work = order switch
+        {
+            Work own => own,
+            TellTail tail => tail.Work,
+            ReplicateReplica replicate => replicate.Work,
+            _ => null,
+        };
+        if (order is MarkTail mark) return new WorkFailed(mark.Machine, new CommandId($"{WorkKind.TakeBackTail}:{mark.Epoch}"), mark.Epoch, WorkKind.TakeBackTail, error.Message, Permanent: false);
+        return work is null ? null : new WorkFailed(work.Machine, StoreWork.IdOf(work), work.Epoch, work.Kind, error.Message,
+            Permanent: error is InvalidDataException or StaleEpochException && work is not (HoldStore or ContinueStore or TakeBackTail or ReplicateFrom));
+    }
 
     private static async Task<object> MeasureStoreAsync(MasterTargetRoom room, MachineId machine, SiteName site)
     {

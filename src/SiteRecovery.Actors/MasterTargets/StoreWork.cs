@@ -214,6 +214,9 @@ internal static class StoreWork
     private static void Fold(MasterTargetRoom room, ContinueStore next, Epoch layer)
     {
         var (store, folder) = (room.Stores.StoreOf(next.Machine), room.LayerFolderOf(next.Machine, LayerOf(layer)));
+        // A source that is left was served out of its layer, and what follows builds on it; a replica that was cancelled may never have been served.
+        if (!Directory.Exists(folder) && next.Continuation is { MayStartEmpty: false, After: var after } && after == layer)
+            throw new IOException($"what the replica of {next.Machine} wrote is gone: reverse the replication with full");
         if (!Directory.Exists(folder) || store.ConsistentUpTo is not { } top) return;
         var end = ReplicaMachine.EndOf(folder, room.Files) ?? top.Sequence;
         using var layers = new ReplicaLayers(store, top, folder, room.Files);

@@ -34,7 +34,8 @@ public sealed partial class MachineCapture : IPositionListener
             catch (StaleEpochException stale)
             {
                 _lastError = stale.Message;
-                await FenceAsync(stale.Current, CancellationToken.None).ConfigureAwait(false);
+                // This epoch is over. Whose the target's is, this side does not know: it may be its own next one, after a failover that was cancelled.
+                await FenceAsync(Epoch, CancellationToken.None).ConfigureAwait(false);
             }
             catch (Exception error) when (!stop.IsCancellationRequested)
             {

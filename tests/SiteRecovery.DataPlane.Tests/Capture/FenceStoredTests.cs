@@ -33,6 +33,23 @@ public sealed class FenceStoredTests : CaptureFixture
     }
 
     [Fact]
+    public async Task A_stream_that_learns_that_its_epoch_is_over_does_not_end_a_later_one_that_is_its_own()
+    {
+        var capture = await OpenAsync();
+        using var stop = new CancellationTokenSource();
+        var run = capture.RunAsync(new MemoryTarget(Bytes) { RefuseWith = new Epoch(3) }, stop.Token);
+        await UntilAsync(() => capture.IsFenced);
+        await stop.CancelAsync();
+        await run;
+        await capture.DisposeAsync();
+
+        await using (var same = await OpenAsync()) Assert.True(same.IsFenced);
+        await using var next = await OpenAsync(epoch: 3);
+        Assert.False(next.IsFenced);
+        await WriteAsync(next, 0, 1);
+    }
+
+    [Fact]
     public async Task A_fence_of_an_earlier_epoch_does_not_stop_a_later_protection()
     {
         await (await OpenAsync()).DisposeAsync();

@@ -147,7 +147,7 @@ public sealed class MachineCaptureTests : IDisposable
         var capture = await OpenAsync();
         using var stop = new CancellationTokenSource();
         var run = capture.RunAsync(new MemoryTarget(Bytes, Bytes) { RefuseWith = new Epoch(2) }, stop.Token);
-        await UntilAsync(() => capture.Status() is { Mode: CaptureMode.Fenced, Epoch.Value: 2 });
+        await UntilAsync(() => capture.Status() is { Mode: CaptureMode.Fenced, Epoch.Value: 1 });
         await Assert.ThrowsAsync<ReadOnlyDeviceException>(async () => await capture.Disks[0].WriteAsync(0, new byte[1], false, default));
         await stop.CancelAsync();
         await run;

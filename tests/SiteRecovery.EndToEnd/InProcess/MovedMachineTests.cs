@@ -70,6 +70,32 @@ public sealed class MovedMachineTests(TwoSites sites)
         await sites.ActAsync("tail1", "test-failover-cleanup");
     }
 
+    /// <summary>The changed point is one of the replica's own epoch, in which the source has never written.</summary>
+    [Fact]
+    public async Task A_tail_is_taken_back_also_after_the_point_was_changed()
+    {
+        var disk = new byte[DiskBytes];
+        await ProtectedAsync("change1");
+        await WriteAsync("change1", disk, 0, 32, 1);
+        var point = await PointAsync("change1");
+        await WriteAsync("change1", (byte[])disk.Clone(), 16, 32, 2);
+        await PointAsync("change1");
+        // By then the old source knows no more which writes those were: they are durable at the target, beyond the fork.
+        var forgotten = TimeProvider.System.GetUtcNow().AddSeconds(3);
+        await sites.UntilAsync(async () => (DateTimeOffset?)(await sites.MachineAsync("change1"))["newestPoint"]?["at"] > forgotten);
+        await sites.ActAsync("change1", "unplanned-failover", new { point, acknowledge = Acknowledge });
+        await sites.ActAsync("change1", "change-recovery-point", new { point = "latest", acknowledge = Acknowledge });
+        await EqualAsync("change1", disk);
+        await sites.UntilAsync(async () => (bool?)(await sites.MachineAsync("change1"))["sourceFenced"] == true);
+        await sites.ActAsync("change1", "commit");
+        await sites.ActAsync("change1", "reverse-replicate");
+
+        var home = await sites.ActAsync("change1", "planned-failover", new { acknowledge = Acknowledge });
+
+        Assert.Equal("succeeded", (string)home["status"]!);
+        await EqualAsync("change1", disk);
+    }
+
     [Fact]
     public async Task A_cancelled_failover_gives_the_machine_back_to_its_source_by_a_delta()
     {
