@@ -61,7 +61,8 @@ public sealed class AgentMachine : IAsyncDisposable
             }, RealFileSystem.Instance, time);
             if (isNew) capture.MarkAllUnsynced();
             var begin = isNew ? wanted with { Synchronize = 0, Paused = false, Drain = false }
-                : kept! with { Epoch = wanted.Epoch, PointEverySeconds = wanted.PointEverySeconds, ResynchronizeAutomatically = wanted.ResynchronizeAutomatically };
+                // A drain ends with its epoch.
+                : kept! with { Epoch = wanted.Epoch, Drain = kept.Drain && kept.Epoch == wanted.Epoch, PointEverySeconds = wanted.PointEverySeconds, ResynchronizeAutomatically = wanted.ResynchronizeAutomatically };
             Save(folder, begin);
             machine = new AgentMachine(begin, capture, locks, exports, nbd, folder, socket, target, time);
             await machine.ApplyAsync(wanted);

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using SiteRecovery.DataPlane.Nbd;
+using SiteRecovery.EndToEnd.Guests;
 using SiteRecovery.Node.Demo;
 using Xunit.Abstractions;
 
@@ -193,20 +194,22 @@ internal sealed class MachineOnTheMove(
     {
         var (step, begun) = (++_steps, TimeProvider.System.GetTimestamp());
         var job = await PostAsync(action, body);
-        var victims = dies ? kills(action, step) : null;
-        var after = 0;
-        if (victims is not null)
+        var died = new List<string>();
+        for (var victims = dies ? kills(action, step) : null; victims is not null; victims = Rounds.Wanted(1) > 1 && random.Next(3) == 0 ? kills(action, random.Next(100)) : null)
         {
-            after = random.Next(4) == 0 ? 0 : random.Next(0, 1500);
+            var after = random.Next(4) == 0 ? 0 : random.Next(0, 1500);
             await Task.Delay(after, stop);
             sites.Kill(victims);
-            await Task.Delay(random.Next(0, 1000), stop);
+            // In a long run also until the split-brain resolver has acted.
+            await Task.Delay(random.Next(0, Rounds.Wanted(1) > 1 && random.Next(4) == 0 ? 13000 : 1000), stop);
             foreach (var victim in victims) sites.Start(victim);
+            died.Add(string.Create(CultureInfo.InvariantCulture, $"{string.Join('+', victims)} after {after} ms"));
         }
         var id = (string)job["id"]!;
         await UntilAsync($"{action} to end", async () => (job = await TryAsync(() => sites.Admin.GetAsync($"/api/v1/jobs/{id}", stop)) ?? job)["status"]!.GetValue<string>() is "succeeded" or "succeededWithWarnings" or "failed" or "cancelled", () => job.ToJsonString());
         output.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{name} {step,2} {action,-20} {(victims is null ? "" : $"{string.Join('+', victims)} after {after} ms"),-38} {(string)job["status"]!,-10} {TimeProvider.System.GetElapsedTime(begun).TotalSeconds:F1} s {(string?)job["error"]}"));
+            $"{name} {step,2} {action,-20} {string.Join(", ", died),-38} {(string)job["status"]!,-10} {TimeProvider.System.GetElapsedTime(begun).TotalSeconds:F1} s {(string?)job["error"]}"));
+        if (TimeProvider.System.GetElapsedTime(begun) > TimeSpan.FromSeconds(20)) output.WriteLine(job.ToJsonString());
         return job;
     }
 
