@@ -1,0 +1,117 @@
+using System.Collections.Immutable;
+using System.Net;
+using Akka.Actor;
+using Akka.TestKit;
+using Akka.TestKit.Xunit2;
+using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
+
+namespace SiteRecovery.Actors.Tests.MasterTargets;
+
+/// <summary>Orders that come late, come again, or find that what they build on is gone.</summary>
+public sealed class StoreActorTests : TestKit
+{
+    private static readonly MachineId Vm = new("vm1");
+    private static readonly SiteName Site = new("lyon");
+    private readonly string _folder = Directory.CreateTempSubdirectory("sr-store").FullName;
+    private readonly MasterTargetRoom _room;
+    private readonly TestProbe _machine;
+    private readonly IActorRef _store;
+    private readonly ImmutableArray<DiskSpec> _disks;
+
+    public StoreActorTests()
+    {
+        using var authority = Authority.LoadOrCreate(Path.Combine(_folder, "pki"), "test", TimeProvider.System);
+        _room = new MasterTargetRoom(_folder, new IPEndPoint(IPAddress.Loopback, 0), authority.IssueInto(Path.Combine(_folder, "node"), "n1", PeerRole.Node), RealFileSystem.Instance, TimeProvider.System);
+        _room.Start();
+        _machine = CreateTestProbe();
+        _store = Sys.ActorOf(StoreActor.Props(Vm, _room, Site, _machine));
+        var disk = Path.Combine(_folder, "vda.raw");
+        File.WriteAllBytes(disk, [.. Enumerable.Repeat((byte)7, 1 << 20)]);
+        _disks = [new DiskSpec(0, "vda", disk, 1 << 20, "nbd")];
+    }
+
+    [Fact]
+    public async Task A_late_order_brings_no_replica_back_and_withdraws_no_later_life_of_one()
+    {
+        var point = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept!;
+        _store.Tell(new OpenEpoch(Vm, new Epoch(3), point, Site));
+        Report<EpochOpened>();
+        _store.Tell(Serve(4, layer: 3));
+        Report<ReplicaServed>();
+        var replica = await _room.Exports.FindAsync(Vm.Value, default);
+
+        _store.Tell(Serve(2, layer: 2));
+        Assert.Equal((WorkKind.ServeReplica, new Epoch(2)), Report<WorkFailed>() is var late ? (late.Work, late.Epoch) : default);
+        _store.Tell(Serve(3, layer: 3));
+        Assert.Equal(new Epoch(3), Report<WorkFailed>().Epoch);
+        _store.Tell(new FenceReplica(Vm, new Epoch(4), new Epoch(3), Site));
+        Report<SourceFenced>();
+        Assert.Same(replica, await _room.Exports.FindAsync(Vm.Value, default));
+        Assert.False(Directory.Exists(_room.LayerFolderOf(Vm, "epoch-2")));
+
+        _store.Tell(new FenceReplica(Vm, new Epoch(5), new Epoch(3), Site));
+        Report<SourceFenced>();
+        Assert.Null(await _room.Exports.FindAsync(Vm.Value, default));
+
+        ServeReplica Serve(int epoch, int layer) => new(Vm, new Epoch(epoch), point, Site, null, new Epoch(layer), ReplicationPolicy.Default);
+    }
+
+    [Fact]
+    public void A_store_that_is_gone_is_not_begun_on_disks_that_were_not_its_own()
+    {
+        var left = new StoreContinuation(new Epoch(2), Fold: new Epoch(2));
+        _store.Tell(Continue(4, left));
+        Assert.Contains("full", Report<WorkFailed>().Reason, StringComparison.Ordinal);
+        Assert.False(_room.Stores.Has(Vm));
+
+        Continued(4, left with { MayStartEmpty = true });
+        Assert.True(_room.Stores.StoreOf(Vm).IsEmpty);
+    }
+
+    [Fact]
+    public void A_layer_that_is_gone_is_nothing_to_go_on_from()
+    {
+        var point = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept!;
+        _store.Tell(new OpenEpoch(Vm, new Epoch(3), point, Site));
+        Report<EpochOpened>();
+        var left = new StoreContinuation(new Epoch(3), Fold: new Epoch(3));
+        _store.Tell(Continue(4, left));
+        Assert.Contains("full", Report<WorkFailed>().Reason, StringComparison.Ordinal);
+        Continued(4, left with { MayStartEmpty = true });
+    }
+
+    [Fact]
+    public void What_was_kept_is_told_however_often_it_is_tried()
+    {
+        // As a master target leaves it that dies in between.
+        _room.Stores.Hold(Vm, [new DiskGeometry(0, "vda", 1 << 20)], Epoch.First, new Dictionary<ushort, string> { [0] = _disks[0].Path });
+        var kept = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept;
+        Assert.Equal("e1-s5", kept?.Id);
+        Assert.Equal(kept, Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept);
+    }
+
+    private StoreContinued Continued(int epoch, StoreContinuation from)
+    {
+        _store.Tell(Continue(epoch, from));
+        return Report<StoreContinued>();
+    }
+
+    private ContinueStore Continue(int epoch, StoreContinuation from) => new(Vm, new Epoch(epoch), from, new Sequence(5), _disks, Site);
+
+    private T Report<T>() => _machine.FishForMessage<DataPlaneReport>(_ => true, TimeSpan.FromSeconds(20)) is T report ? report : throw new InvalidOperationException("another report");
+
+    protected override void AfterAll()
+    {
+        base.AfterAll();
+        _room.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        Directory.Delete(_folder, recursive: true);
+    }
+}
