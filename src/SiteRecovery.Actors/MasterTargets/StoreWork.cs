@@ -74,7 +74,8 @@ internal static class StoreWork
     {
         var (tail, loser) = (order.Work, order.Work.Loser!);
         var folder = room.LayerFolderOf(tail.Machine, LayerOf(loser.Layer));
-        var newest = ReplicaMachine.EndOf(folder, room.Files) ?? Sequence.None;
+        // Opened all the same, it would begin anew, fenced by nobody.
+        var newest = ReplicaMachine.EndOf(folder, room.Files) ?? throw new IOException($"what the replica of {tail.Machine} wrote is gone: reverse the replication with full");
         long[] numbers;
         await using (var replica = await ReplicaMachine.OpenAsync(
             room.Stores.StoreOf(tail.Machine), loser.Point, folder, loser.Layer, Domain.Policies.ReplicationPolicy.Default, _ => 0, room.Files, room.Time))
