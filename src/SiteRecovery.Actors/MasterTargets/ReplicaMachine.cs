@@ -30,6 +30,9 @@ public sealed class ReplicaMachine : IReplicaDisks
     /// <summary>In which it writes.</summary>
     public Epoch Epoch { get; }
 
+    /// <summary>It is being moved away: nobody may write to it.</summary>
+    public bool IsFrozen => _capture.IsFrozen;
+
     private ReplicaMachine(MachineId machine, ReplicaLayers layers, MachineCapture capture, Epoch epoch, Func<ReplicaMachine, int> clients, TimeProvider time)
     {
         (_machine, _capture, _clients, Epoch) = (machine, capture, () => clients(this), epoch);

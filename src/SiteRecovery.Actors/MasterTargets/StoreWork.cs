@@ -121,7 +121,9 @@ internal static class StoreWork
             store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room.Files, room.Time), stop);
         // What was written to a replica at another point went with that point.
         for (var epoch = 2; epoch < serve.Layer.Value; epoch++) room.DeleteLayer(serve.Machine, LayerOf(new Epoch(epoch)));
-        var console = await room.Machines.RunAsync(serve.Machine, name, ReplicaPurpose.Failover, PlacesOf(store, served), stop);
+        // A machine that was shut down for its move stays down, also when this node has started anew meanwhile.
+        var console = await ReplicaOf(room, serve.Machine, stop) is { IsFrozen: true } ? null
+            : await room.Machines.RunAsync(serve.Machine, name, ReplicaPurpose.Failover, PlacesOf(store, served), stop);
         return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console);
     }
 

@@ -35,7 +35,7 @@ public sealed partial class MachineCapture : IPositionListener
             {
                 _lastError = stale.Message;
                 // This epoch is over. Whose the target's is, this side does not know: it may be its own next one, after a failover that was cancelled.
-                await FenceAsync(Epoch, CancellationToken.None).ConfigureAwait(false);
+                if (!await TryFenceAsync().ConfigureAwait(false)) await Task.Delay(_options.ReconnectDelayMax, _time, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
             catch (Exception error) when (!stop.IsCancellationRequested)
             {
@@ -46,6 +46,21 @@ public sealed partial class MachineCapture : IPositionListener
             catch (OperationCanceledException) when (stop.IsCancellationRequested)
             {
             }
+        }
+    }
+
+    /// <summary>A full disk must not end the stream for good: the target says it again at the next try.</summary>
+    private async Task<bool> TryFenceAsync()
+    {
+        try
+        {
+            await FenceAsync(Epoch, CancellationToken.None).ConfigureAwait(false);
+            return true;
+        }
+        catch (IOException unsaved)
+        {
+            _lastError = unsaved.Message;
+            return false;
         }
     }
 

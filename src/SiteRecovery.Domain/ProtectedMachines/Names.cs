@@ -37,7 +37,7 @@ public static class StepNames
     /// <summary>The steps that wait for a kind of work.</summary>
     public static ImmutableArray<string> Of(string work) => work switch
     {
-        WorkKind.Replicate or WorkKind.HoldStore => [InitialReplication, Resynchronization],
+        WorkKind.Replicate or WorkKind.HoldStore => [InitialReplication, Resynchronization, DrainSource],
         _ => [work],
     };
 }

@@ -126,7 +126,7 @@ public sealed partial record ProtectedMachine
     private bool IsNews(WorkFailed r)
     {
         if (!Pending(this).Any(w => w.Kind == r.Work && w.Epoch == r.Epoch)) return false;
-        if (r.Work is WorkKind.Replicate or WorkKind.HoldStore && !r.Permanent && !IsSynchronizing) return false;
+        if (r.Work is WorkKind.Replicate or WorkKind.HoldStore && !r.Permanent && !IsSynchronizing && Phase is not Phase.PlannedFailoverInProgress { Drained: null }) return false;
         return !Problems.Any(p => p.Work == r.Work && p.Permanent == r.Permanent && p.Reason == Bounded(r.Reason));
     }
 

@@ -119,4 +119,14 @@ public sealed class PlannedFailoverTests
 
         Assert.Equal("FailedOver", story.Phase);
     }
+
+    [Fact]
+    public void What_keeps_the_source_from_being_drained_is_said_at_the_step_and_when_it_is_rolled_back()
+    {
+        var story = new Story().Protected().PlannedStarted(TimeSpan.FromSeconds(30)).Failed(WorkKind.Replicate, permanent: false, "the disk cannot be opened");
+
+        Assert.Equal("the disk cannot be opened", story.LastJob.Steps[0].Detail);
+        story.After(TimeSpan.FromSeconds(60));
+        Assert.Contains("the disk cannot be opened", story.LastJob.Error, StringComparison.Ordinal);
+    }
 }
