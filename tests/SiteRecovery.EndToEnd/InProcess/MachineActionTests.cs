@@ -145,18 +145,18 @@ public sealed class MachineActionTests(TwoSites sites)
     [Fact]
     public async Task The_recovery_point_is_changed_before_the_commit()
     {
-        await ProtectedAsync("change1", 1 << 20);
-        await WriteAsync("change1", 0, 1);
-        await WriteAsync("change1", 0, 2);
-        await sites.UntilAsync(async () => (string)(await sites.MachineAsync("change1"))["newestPoint"]!["id"]! == "e1-s2");
+        await ProtectedAsync("repoint1", 1 << 20);
+        await WriteAsync("repoint1", 0, 1);
+        await WriteAsync("repoint1", 0, 2);
+        await sites.UntilAsync(async () => (string)(await sites.MachineAsync("repoint1"))["newestPoint"]!["id"]! == "e1-s2");
         var acknowledge = new[] { "sourceReachable", "sourceUnreachable", "olderPoint", "replicaWritesLost" };
-        await sites.ActAsync("change1", "unplanned-failover", new { point = "latest", acknowledge });
-        Assert.Equal(2, (await ReadReplicaAsync("change1", 0))[0]);
-        await sites.ActAsync("change1", "change-recovery-point", new { point = "e1-s1", acknowledge });
-        Assert.Equal(1, (await ReadReplicaAsync("change1", 0))[0]);
-        await sites.ActAsync("change1", "change-recovery-point", new { point = "e1-s2", acknowledge });
-        Assert.Equal(2, (await ReadReplicaAsync("change1", 0))[0]);
-        await sites.ActAsync("change1", "commit");
+        await sites.ActAsync("repoint1", "unplanned-failover", new { point = "latest", acknowledge });
+        Assert.Equal(2, (await ReadReplicaAsync("repoint1", 0))[0]);
+        await sites.ActAsync("repoint1", "change-recovery-point", new { point = "e1-s1", acknowledge });
+        Assert.Equal(1, (await ReadReplicaAsync("repoint1", 0))[0]);
+        await sites.ActAsync("repoint1", "change-recovery-point", new { point = "e1-s2", acknowledge });
+        Assert.Equal(2, (await ReadReplicaAsync("repoint1", 0))[0]);
+        await sites.ActAsync("repoint1", "commit");
     }
 
     private static async Task<bool> CanWriteAsync(string uri)
