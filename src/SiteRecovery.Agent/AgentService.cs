@@ -81,12 +81,21 @@ public sealed class AgentService : IAsyncDisposable
         }
     }
 
-    /// <summary>Its certificate comes with the identity.</summary>
+    /// <summary>Its certificate comes with the identity. A port that is taken keeps no guest of this host from its disk, nor the writes from the target.</summary>
     private void ListenOverTls()
     {
         if (NbdEndpoint is not null || _options.NbdListen is not { } wanted || _membership.ForServer() is not { } tls) return;
-        NbdEndpoint = (IPEndPoint)_nbd.Listen(wanted, tls);
+        try
+        {
+            NbdEndpoint = (IPEndPoint)_nbd.Listen(wanted, tls);
+        }
+        catch (SocketException taken)
+        {
+            if (_saidOfTls != taken.Message) Console.Error.WriteLine($"disks are not served over TLS at {wanted}: {_saidOfTls = taken.Message}; tried again with the next connection to a process server");
+        }
     }
+
+    private string? _saidOfTls;
 
     /// <summary>Where disks are served over TLS; null where they are not.</summary>
     public IPEndPoint? NbdEndpoint { get; private set; }

@@ -13,7 +13,7 @@ public sealed record ReplicaHosting(IHypervisor Hypervisor, string? FailoverNetw
 /// The replica machines of one master target, each on the disks that are served there. What the machine is lies beside its points, so that nothing is asked
 /// of the site it came from.
 /// </summary>
-public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string> folderOf, IFileSystem files, TimeProvider time)
+public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string> folderOf, IFileSystem files)
 {
     private const string DefinitionFile = "machine.json";
     private static readonly TimeSpan ShutDownPatience = TimeSpan.FromMinutes(5);
@@ -72,7 +72,7 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
         try
         {
             // One that does not stop is left running: the drain waits for its disks to be closed, until its patience ends.
-            if (await hypervisor.ShutDownAsync(name, ShutDownPatience, stop) == StopOutcome.StillRunning) await Task.Delay(TimeSpan.FromSeconds(1), time, stop);
+            await hypervisor.ShutDownAsync(name, ShutDownPatience, stop);
         }
         catch (Exception refused) when (refused is HypervisorException or OperationCanceledException)
         {

@@ -1,4 +1,6 @@
+using System.Net;
 using System.Net.Http.Json;
+using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.EndToEnd.Guests;
@@ -81,6 +83,24 @@ public sealed class MachineActionTests(TwoSites sites)
         File.Delete(Path.Combine(pki, "client-key.pem"));
         await Assert.ThrowsAsync<InvalidOperationException>(() => HostProgram.RunAsync("nbdinfo", ["--size", uri + pki]));
         await Assert.ThrowsAsync<InvalidOperationException>(() => HostProgram.RunAsync("nbdinfo", ["--size", $"nbd://127.0.0.1:{sites.AgentNbd.Port}/tls1.vda"]));
+    }
+
+    [Fact]
+    public async Task An_agent_whose_TLS_port_is_taken_serves_and_replicates_all_the_same()
+    {
+        using var other = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        other.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        other.Listen();
+        using (var answer = await sites.Http.PostAsJsonAsync("/api/v1/agents/join-tokens", new { site = "primary" }, sites.Stop))
+            await File.WriteAllTextAsync(sites.At("host2.token"), (string)JsonNode.Parse(await answer.Content.ReadAsStringAsync(sites.Stop))!["token"]!, sites.Stop);
+        using var stop = new CancellationTokenSource();
+        await using var agent = await SiteRecovery.Agent.AgentService.StartAsync(new SiteRecovery.Agent.AgentOptions(
+            sites.At("agent2"), sites.Http.BaseAddress!.ToString(), sites.At("host2.token"), "host2", (IPEndPoint)other.LocalEndPoint!), TimeProvider.System, sites.Stop);
+        var running = agent.RunAsync(stop.Token);
+        await sites.UntilAsync(async () => (bool)(await sites.GetAsync("/api/v1/agents/host2"))["connected"]!);
+        Assert.Null(agent.NbdEndpoint);
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
     }
 
     [Fact]
