@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace SiteRecovery.DataPlane.Blocks;
 
 /// <summary>
@@ -6,32 +8,51 @@ namespace SiteRecovery.DataPlane.Blocks;
 /// </summary>
 internal sealed class FramePool
 {
-    /// <summary>What capture makes of 1 MiB of data fits.</summary>
-    private const int ArrayBytes = (1 << 20) + BatchCodec.HeaderBytes + 512 * BatchCodec.ExtentBytes;
-    private const int SmallestBytes = 80 << 10, ArraysKept = 32;
-    private readonly Stack<byte[]> _free = new(ArraysKept);
+    /// <summary>What capture makes of 1 MiB of data fits in a large array, and of a quarter of that in a small one.</summary>
+    private const int Overhead = BatchCodec.HeaderBytes + 512 * BatchCodec.ExtentBytes, LargeBytes = (1 << 20) + Overhead, SmallBytes = (256 << 10) + Overhead;
+    private const int SmallestBytes = 80 << 10;
+    private readonly Shelf _large = new(LargeBytes, 24), _small = new(SmallBytes, 32);
 
     public static FramePool Shared { get; } = new();
 
     /// <returns>An array of at least that many bytes, with anything in it.</returns>
-    public byte[] Rent(int bytes)
+    public byte[] Rent(int bytes) => bytes switch
     {
-        if (bytes is < SmallestBytes or > ArrayBytes) return GC.AllocateUninitializedArray<byte>(bytes);
-        lock (_free)
-            if (_free.TryPop(out var array)) return array;
-        return GC.AllocateUninitializedArray<byte>(ArrayBytes);
-    }
+        >= SmallestBytes and <= SmallBytes => _small.Rent(),
+        > SmallBytes and <= LargeBytes => _large.Rent(),
+        _ => GC.AllocateUninitializedArray<byte>(bytes),
+    };
 
     public void Return(byte[] array)
     {
-        if (array.Length != ArrayBytes) return;
-        lock (_free)
-            if (_free.Count < ArraysKept) _free.Push(array);
+        if (array.Length == LargeBytes) _large.Return(array);
+        else if (array.Length == SmallBytes) _small.Return(array);
     }
 
     /// <summary>Gives back the array of a frame that was rented here.</summary>
     public void Return(ReadOnlyMemory<byte> frame)
     {
-        if (System.Runtime.InteropServices.MemoryMarshal.TryGetArray(frame, out var segment) && segment.Array is { } array) Return(array);
+        if (MemoryMarshal.TryGetArray(frame, out var segment) && segment.Array is { } array) Return(array);
+    }
+
+    /// <summary>What a frame keeps in memory, which is more than its length where its array is.</summary>
+    public static int MemoryOf(ReadOnlyMemory<byte> frame) => MemoryMarshal.TryGetArray(frame, out var segment) && segment.Array is { } array ? array.Length : frame.Length;
+
+    private sealed class Shelf(int arrayBytes, int kept)
+    {
+        private readonly Stack<byte[]> _free = new(kept);
+
+        public byte[] Rent()
+        {
+            lock (_free)
+                if (_free.TryPop(out var array)) return array;
+            return GC.AllocateUninitializedArray<byte>(arrayBytes);
+        }
+
+        public void Return(byte[] array)
+        {
+            lock (_free)
+                if (_free.Count < kept) _free.Push(array);
+        }
     }
 }

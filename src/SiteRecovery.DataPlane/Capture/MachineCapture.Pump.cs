@@ -193,7 +193,7 @@ public sealed partial class MachineCapture
     // Under _log.
     private void Forget(Batch received)
     {
-        _unacknowledgedBytes -= received.Frame.Length;
+        _unacknowledgedBytes -= FramePool.MemoryOf(received.Frame);
         if (received.Header.Ordinal >= _reusableFrom) FramePool.Shared.Return(received.Frame);
     }
 
@@ -217,7 +217,7 @@ public sealed partial class MachineCapture
         {
             _ordinal++;
             _unacknowledged.Enqueue(batch);
-            _unacknowledgedBytes += batch.Frame.Length;
+            _unacknowledgedBytes += FramePool.MemoryOf(batch.Frame);
         }
         Interlocked.Add(ref _bytesShipped, batch.Frame.Length);
         return batch;

@@ -12,7 +12,7 @@ public sealed partial class MachineCapture
     private const int PartBytes = 4096;
     private readonly Lock _chunkGate = new();
     private readonly List<SyncChunk> _openChunks = [];
-    private Channel<Task<SyncChunk>>? _walk;
+    private Channel<SyncChunk>? _walk;
     private CancellationTokenSource? _walkStop;
     private Task _walking = Task.CompletedTask;
     private bool _targetEmpty;
@@ -28,6 +28,8 @@ public sealed partial class MachineCapture
         public readonly Memory<byte> Data = Room((int)Math.Min((long)blocks * BitmapFile.BlockBytes, disk.SizeBytes - first * BitmapFile.BlockBytes));
         public readonly bool[] Differs = new bool[blocks * (BitmapFile.BlockBytes / PartBytes)];
         public bool Stale;
+        /// <summary>Of reading and comparing it.</summary>
+        public Task Compared = Task.CompletedTask;
 
         public int Parts => (Data.Length + PartBytes - 1) / PartBytes;
 
@@ -53,9 +55,10 @@ public sealed partial class MachineCapture
         }
         if (_walk.Reader.TryPeek(out var next))
         {
-            if (!next.IsCompleted) return false;
+            if (!next.Compared.IsCompleted) return false;
+            await next.Compared.ConfigureAwait(false);
             _walk.Reader.TryRead(out _);
-            await ShipChunkAsync(session, await next.ConfigureAwait(false), stop).ConfigureAwait(false);
+            await ShipChunkAsync(session, next, stop).ConfigureAwait(false);
             return true;
         }
         if (!_walk.Reader.Completion.IsCompleted) return false;
@@ -91,13 +94,13 @@ public sealed partial class MachineCapture
         (_walkTicket, _walkEnd, _progressDone, _progressSent, _walkStarted) = (-1, -1, 0, 0, _time.GetTimestamp());
         _progressTotal = _disks.Sum(d => Math.Max(0, d.Bitmap.Unsynced.Count - d.Sent.Count) * BitmapFile.BlockBytes);
         _walkStop = CancellationTokenSource.CreateLinkedTokenSource(stop);
-        _walk = Channel.CreateBounded<Task<SyncChunk>>(ChunksAhead);
+        _walk = Channel.CreateBounded<SyncChunk>(ChunksAhead);
         _walking = WalkAsync(session, _walk.Writer, _targetEmpty, _walkStop.Token);
         _targetEmpty = false;
         return true;
     }
 
-    private async Task WalkAsync(IStreamSession session, ChannelWriter<Task<SyncChunk>> chunks, bool targetEmpty, CancellationToken stop)
+    private async Task WalkAsync(IStreamSession session, ChannelWriter<SyncChunk> chunks, bool targetEmpty, CancellationToken stop)
     {
         await Task.Yield();
         try
@@ -108,7 +111,10 @@ public sealed partial class MachineCapture
                     var blocks = 1;
                     while (blocks < ChunkBlocks && first + blocks < disk.Bitmap.Unsynced.Blocks && disk.Bitmap.Unsynced[first + blocks] && !disk.Sent[first + blocks]) blocks++;
                     await chunks.WaitToWriteAsync(stop).ConfigureAwait(false);
-                    await chunks.WriteAsync(CompareAsync(session, new SyncChunk(disk, first, blocks), targetEmpty, stop), stop).ConfigureAwait(false);
+                    var chunk = new SyncChunk(disk, first, blocks);
+                    chunk.Compared = CompareAsync(session, chunk, targetEmpty, stop);
+                    // The only writer, and there is room.
+                    chunks.TryWrite(chunk);
                     first += blocks;
                 }
         }
@@ -119,7 +125,7 @@ public sealed partial class MachineCapture
         }
     }
 
-    private async Task<SyncChunk> CompareAsync(IStreamSession session, SyncChunk chunk, bool targetEmpty, CancellationToken stop)
+    private async Task CompareAsync(IStreamSession session, SyncChunk chunk, bool targetEmpty, CancellationToken stop)
     {
         // Registered before it is read, so that no delta to it goes unnoticed.
         lock (_chunkGate) _openChunks.Add(chunk);
@@ -129,7 +135,6 @@ public sealed partial class MachineCapture
             var theirs = targetEmpty ? null
                 : await session.HashesAsync(chunk.Disk.Geometry.Index, chunk.Offset, PartBytes, chunk.Parts, stop).ConfigureAwait(false);
             for (var i = 0; i < chunk.Parts; i++) chunk.Differs[i] = theirs is null ? !IsZero(chunk.Part(i)) : theirs[i] != HashOf(chunk.Part(i));
-            return chunk;
         }
         finally
         {
@@ -213,7 +218,11 @@ public sealed partial class MachineCapture
         if (_walk is null) return;
         _walkStop!.Cancel();
         await _walking.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        while (_walk.Reader.TryRead(out var chunk)) await ((Task)chunk).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        while (_walk.Reader.TryRead(out var chunk))
+        {
+            await chunk.Compared.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            FramePool.Shared.Return(chunk.Data);
+        }
         lock (_chunkGate) _openChunks.Clear();
         _walkStop.Dispose();
         _walk = null;

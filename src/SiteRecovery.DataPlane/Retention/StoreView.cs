@@ -139,18 +139,20 @@ public sealed class StoreView
         lock (_gate) return _verified.Contains(frame);
     }
 
+    /// <summary>Into an array of the frame pool.</summary>
     private byte[] Load(LogEntry entry)
     {
-        var raw = GC.AllocateUninitializedArray<byte>(entry.Header.RawBytes);
+        var frame = _log.ReadFrame(entry);
+        var raw = FramePool.Shared.Rent(entry.Header.RawBytes);
         try
         {
-            var frame = _log.ReadFrame(entry);
             BatchCodec.Decompress(frame, raw);
             FramePool.Shared.Return(frame.Frame);
             return raw;
         }
         catch (InvalidDataException damage)
         {
+            FramePool.Shared.Return(raw);
             throw new IOException($"segment {entry.Segment} is damaged at offset {entry.Offset}: {damage.Message}", damage);
         }
     }
@@ -160,7 +162,11 @@ public sealed class StoreView
         lock (_gate)
         {
             _verified.Add(frame);
-            if (_cache.ContainsKey(frame)) return;
+            if (_cache.ContainsKey(frame))
+            {
+                FramePool.Shared.Return(raw);
+                return;
+            }
             _cache[frame] = _recent.AddFirst((frame, raw));
             _cacheBytes += raw.Length;
             while (_cacheBytes > CacheBytesMax && _recent.Last is { } oldest)
@@ -168,6 +174,8 @@ public sealed class StoreView
                 _recent.RemoveLast();
                 _cache.Remove(oldest.Value.Frame);
                 _cacheBytes -= oldest.Value.Raw.Length;
+                // Nobody reads it: what lies in the cache is only read with the lock held.
+                FramePool.Shared.Return(oldest.Value.Raw);
             }
         }
     }

@@ -24,7 +24,6 @@ public sealed class ChildProcess : IDisposable
         foreach (var word in command.Skip(1)) start.ArgumentList.Add(word);
         start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, program + ".dll"));
         foreach (var argument in arguments) start.ArgumentList.Add(argument);
-        start.Environment["DOTNET_gcServer"] = "0";
         var log = TextWriter.Synchronized(new StreamWriter(logPath, append: true) { AutoFlush = true });
         var process = Process.Start(start) ?? throw new InvalidOperationException($"{program} did not start");
         process.OutputDataReceived += (_, line) => { if (line.Data is not null) log.WriteLine(line.Data); };
