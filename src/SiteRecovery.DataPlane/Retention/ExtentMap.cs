@@ -1,51 +1,90 @@
+using SiteRecovery.DataPlane.Blocks;
+
 namespace SiteRecovery.DataPlane.Retention;
 
-/// <summary>A run of a region. Frame -1: nothing written, reads as zeroes; raw offset -1: zeroes written.</summary>
-internal readonly record struct Run(int Start, int Length, int Frame, int RawOffset);
-
-/// <summary>Which frame holds each byte of a disk: per 1 MiB region a sorted array of runs that do not overlap.</summary>
-internal sealed class ExtentMap
+/// <summary>
+/// What a few frames have written, in memory: per 1 MiB region of a disk a sorted array of runs that do not overlap. Frames may be added while others look.
+/// </summary>
+internal sealed class ExtentMap : IExtentSource
 {
-    internal const int RegionBytes = 1 << 20;
-    private readonly Dictionary<long, Run[]> _regions = [];
+    /// <summary>A run of a region. Raw offset -1: zeroes written.</summary>
+    private readonly record struct Run(int Start, int Length, int Frame, int RawOffset);
 
-    internal void Set(long offset, int length, int frame, int rawOffset)
+    private const int RegionBytes = 1 << 20;
+    private readonly Lock _gate = new();
+    private readonly Dictionary<(ushort Disk, long Region), Run[]> _regions = [];
+    private readonly List<(int Segment, long Offset)> _frames = [];
+
+    /// <summary>The extents of a frame, over those of the frames before it.</summary>
+    /// <param name="limit">Sequences beyond it are left out.</param>
+    internal void Add(LogEntry entry, Batch prefix, long limit)
     {
-        while (length > 0)
+        var (header, raw) = (entry.Header, 0);
+        lock (_gate)
         {
-            var start = (int)(offset % RegionBytes);
-            var part = Math.Min(length, RegionBytes - start);
-            var region = offset / RegionBytes;
-            _regions[region] = Insert(_regions.GetValueOrDefault(region) ?? [], new Run(start, part, frame, rawOffset));
-            if (rawOffset >= 0) rawOffset += part;
-            (offset, length) = (offset + part, length - part);
+            _frames.Add((entry.Segment, entry.Offset));
+            for (var i = 0; i < header.ExtentCount; i++)
+            {
+                if (header is { Kind: BatchKind.Delta, Coalesced: false } && header.First.Value + i > limit) break;
+                var extent = prefix.ExtentAt(i);
+                var data = extent.Kind == ExtentKind.Data;
+                Set(extent, data ? raw : -1);
+                if (data) raw += extent.Length;
+            }
         }
     }
 
-    /// <summary>Runs that cover the range in order and without gaps, with absolute offsets.</summary>
-    internal List<(long Offset, int Length, int Frame, int RawOffset)> Cover(long offset, long length)
+    public void Find(ushort disk, long from, long to, List<MappedExtent> into)
     {
-        var cover = new List<(long, int, int, int)>();
-        while (length > 0)
+        lock (_gate)
+            for (var region = from / RegionBytes; region * RegionBytes < to; region++)
+            {
+                if (!_regions.TryGetValue((disk, region), out var runs)) continue;
+                var origin = region * RegionBytes;
+                foreach (var run in runs)
+                {
+                    if (origin + run.Start + run.Length <= from) continue;
+                    if (origin + run.Start >= to) break;
+                    into.Add(Mapped(origin, run).Clip(from, to));
+                }
+            }
+    }
+
+    /// <summary>All of it, ascending by disk and offset; neighbours of one frame are one.</summary>
+    internal IEnumerable<(ushort Disk, MappedExtent Extent)> InOrder()
+    {
+        (ushort Disk, MappedExtent Extent)? last = null;
+        foreach (var key in _regions.Keys.Order())
+            foreach (var run in _regions[key])
+            {
+                var next = Mapped(key.Region * RegionBytes, run);
+                if (last is { } before && before.Disk == key.Disk && Continues(before.Extent, next))
+                {
+                    last = (key.Disk, before.Extent with { Length = before.Extent.Length + next.Length });
+                    continue;
+                }
+                if (last is { } whole) yield return whole;
+                last = (key.Disk, next);
+            }
+        if (last is { } end) yield return end;
+    }
+
+    private MappedExtent Mapped(long origin, Run run) => new(origin + run.Start, run.Length, _frames[run.Frame].Segment, _frames[run.Frame].Offset, run.RawOffset);
+
+    private static bool Continues(MappedExtent before, MappedExtent next) => before.End == next.Offset && before.Segment == next.Segment && before.FrameOffset == next.FrameOffset
+        && (before.RawOffset < 0 ? next.RawOffset < 0 : next.RawOffset == before.RawOffset + before.Length);
+
+    private void Set(Extent extent, int rawOffset)
+    {
+        for (var (offset, length) = (extent.Offset, extent.Length); length > 0;)
         {
             var start = (int)(offset % RegionBytes);
-            var part = (int)Math.Min(length, RegionBytes - start);
-            var origin = offset - start;
-            var (at, end) = (start, start + part);
-            foreach (var run in _regions.GetValueOrDefault(offset / RegionBytes) ?? [])
-            {
-                if (run.Start + run.Length <= at) continue;
-                if (run.Start >= end) break;
-                if (run.Start > at) cover.Add((origin + at, run.Start - at, -1, -1));
-                at = Math.Max(at, run.Start);
-                var stop = Math.Min(end, run.Start + run.Length);
-                cover.Add((origin + at, stop - at, run.Frame, run.RawOffset < 0 ? -1 : run.RawOffset + at - run.Start));
-                at = stop;
-            }
-            if (at < end) cover.Add((origin + at, end - at, -1, -1));
+            var part = Math.Min(length, RegionBytes - start);
+            var region = (extent.Disk, offset / RegionBytes);
+            _regions[region] = Insert(_regions.GetValueOrDefault(region) ?? [], new Run(start, part, _frames.Count - 1, rawOffset));
+            if (rawOffset >= 0) rawOffset += part;
             (offset, length) = (offset + part, length - part);
         }
-        return cover;
     }
 
     private static Run[] Insert(Run[] runs, Run added)

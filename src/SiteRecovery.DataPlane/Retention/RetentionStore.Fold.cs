@@ -59,11 +59,11 @@ public sealed partial class RetentionStore
         lock (_gate) return Touched(_history.FromParting(point.Epoch, point.Sequence, before), point.Sequence);
     }
 
-    private List<(ushort Disk, long Offset, long Length)> Touched((int From, int To, bool Reaches) frames, Sequence position)
+    private List<(ushort Disk, long Offset, long Length)> Touched((FramePosition From, FramePosition To, bool Reaches) frames, Sequence position)
     {
         var (touched, (from, to, reaches)) = (new TouchedRanges(), frames);
-        foreach (var (i, entry, prefix) in _log.PrefixesOf(_history.Entries, from, to))
-            for (var e = reaches && i == from ? CountUpTo(entry.Header, position) : 0; e < entry.Header.ExtentCount; e++)
+        foreach (var (at, entry, prefix) in _log.PrefixesOf(from, to))
+            for (var e = reaches && at == from ? CountUpTo(entry.Header, position) : 0; e < entry.Header.ExtentCount; e++)
             {
                 var extent = prefix.ExtentAt(e);
                 touched.Add(extent.Disk, extent.Offset, extent.Length);

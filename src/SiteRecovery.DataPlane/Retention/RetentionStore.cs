@@ -5,7 +5,7 @@ using SiteRecovery.Domain.History;
 namespace SiteRecovery.DataPlane.Retention;
 
 /// <summary>The history of a machine at the target site: an append-only log with views at every consistent position. STORE.md.</summary>
-public sealed partial class RetentionStore : IDisposable
+public sealed partial class RetentionStore : IDisposable, IReplay
 {
     private readonly Lock _gate = new(), _flushing = new(); // taken in the order _flushing, _gate
     private readonly IFileSystem _files;
@@ -13,18 +13,21 @@ public sealed partial class RetentionStore : IDisposable
     private readonly StoreLog _log;
     private readonly StoreHistory _history;
     private readonly BaseImages _bases;
+    private readonly SegmentMaps _maps;
     private StoreManifest _manifest;
     private StoreView? _newest;
 
-    private RetentionStore(string folder, IFileSystem files, TimeProvider time, StoreManifest manifest, bool readOnly)
+    private RetentionStore(string folder, IFileSystem files, TimeProvider time, StoreManifest manifest, bool readOnly, StoreOptions? options)
     {
         (Folder, _files, _time, _manifest) = (folder, files, time, manifest);
-        _history = new StoreHistory(manifest.Epochs[0]);
+        var tag = BatchCodec.TagOf(Machine);
         _bases = new BaseImages(manifest.Disks, files);
-        _log = new StoreLog(folder, files, BatchCodec.TagOf(Machine), readOnly);
+        _log = new StoreLog(folder, files, tag, readOnly, options ?? new StoreOptions()) { Sealing = (segment, bytes) => _history!.EndOf(segment, tag, bytes) };
+        _history = new StoreHistory(manifest.Epochs[0], _log.EntriesOf, entry => TextOf(_log.ReadFrame(entry.Segment, entry.Offset)).ToArray());
+        _maps = new SegmentMaps(folder, files, tag, readOnly, _log.BytesOf, segment => MapOf(new FrameRange(new FramePosition(segment, 0), new FramePosition(segment + 1, 0), long.MaxValue)));
         try
         {
-            _log.Recover(Replay);
+            _log.Recover(this);
             BeginUpTo(new Epoch(manifest.Epochs[^1].Epoch));
         }
         catch
@@ -43,7 +46,7 @@ public sealed partial class RetentionStore : IDisposable
     public StreamPosition Durable { get; private set; }
     public Sequence DurableSequence { get; private set; }
     /// <summary>It reads as zeroes.</summary>
-    public bool IsEmpty { get { lock (_gate) return !_bases.Any && !_history.Entries.Any(e => e.Header.ExtentCount > 0); } }
+    public bool IsEmpty { get { lock (_gate) return !_bases.Any && !_history.HasExtents; } }
     /// <summary>The newest viewable position on the current line; its time is that of the newest batch or tick at it.</summary>
     public RecoveryPoint? ConsistentUpTo { get { lock (_gate) return _history.ConsistentUpTo; } }
     public bool Consistent { get { lock (_gate) return _history.Consistent; } }
@@ -60,7 +63,7 @@ public sealed partial class RetentionStore : IDisposable
     /// <param name="bases">Per disk an absolute path of a raw file, exactly as long as the disk, that holds the state before the log and never changes again.</param>
     /// <exception cref="IOException">There is a store already, or a base is missing or of another size.</exception>
     public static RetentionStore Create(string folder, MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch, IFileSystem files, TimeProvider time,
-        IReadOnlyDictionary<ushort, string>? bases = null)
+        IReadOnlyDictionary<ushort, string>? bases = null, StoreOptions? options = null)
     {
         if (Exists(folder, files)) throw new IOException($"{folder} holds a store already");
         DiskRecord[] records = [.. disks.Select(d => new DiskRecord(d.Index, d.Name, d.SizeBytes, bases?.GetValueOrDefault(d.Index)))];
@@ -71,14 +74,14 @@ public sealed partial class RetentionStore : IDisposable
         files.CreateDirectory(Path.Combine(folder, "log"));
         var manifest = new StoreManifest(StoreManifest.CurrentVersion, machine.Value, records, 4096, [new EpochRecord(epoch.Value, 0, 0, time.GetUtcNow())]).Versioned();
         files.Replace(Path.Combine(folder, StoreManifest.FileName), manifest.ToBytes());
-        return new RetentionStore(folder, files, time, manifest, readOnly: false);
+        return new RetentionStore(folder, files, time, manifest, readOnly: false, options);
     }
 
     /// <param name="readOnly">Changes no byte on disk: a torn tail is passed over instead of cut.</param>
-    public static RetentionStore Open(string folder, IFileSystem files, TimeProvider time, bool readOnly = false)
+    public static RetentionStore Open(string folder, IFileSystem files, TimeProvider time, bool readOnly = false, StoreOptions? options = null)
     {
         var bytes = files.TryReadAll(Path.Combine(folder, StoreManifest.FileName)) ?? throw new InvalidDataException($"{folder} holds no store");
-        return new RetentionStore(folder, files, time, StoreManifest.Parse(bytes), readOnly);
+        return new RetentionStore(folder, files, time, StoreManifest.Parse(bytes), readOnly, options);
     }
 
     /// <summary>Appends a verified batch; durable after <see cref="Flush"/>. False for a duplicate.</summary>
@@ -91,7 +94,7 @@ public sealed partial class RetentionStore : IDisposable
             CheckExtents(batch);
             var entry = _log.Append(batch);
             _history.Apply(entry, TextOf(batch));
-            _newest?.Extend(_history.Entries.Count - 1, entry, batch);
+            Extend(entry, batch);
             return true;
         }
     }
@@ -171,14 +174,14 @@ public sealed partial class RetentionStore : IDisposable
     /// <summary>All disks at a point.</summary>
     public StoreView At(RecoveryPoint point)
     {
-        lock (_gate) return new StoreView(_log, _bases, _history.Entries, _history.RangesOf(point.Epoch, point.Sequence));
+        lock (_gate) return new StoreView(_log, _bases, SourcesOf(_history.RangesOf(point.Epoch, point.Sequence)));
     }
 
     /// <summary>XxHash3 of each block of the newest state, consistent or not; 0 for a block of zeroes.</summary>
     public ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop)
     {
         StoreView view;
-        lock (_gate) view = _newest ??= new StoreView(_log, _bases, _history.Entries, _history.RangesOfNewest());
+        lock (_gate) view = _newest ??= NewestView();
         return view.HashesAsync(disk, offset, blockBytes, blocks, stop);
     }
 
@@ -194,24 +197,33 @@ public sealed partial class RetentionStore : IDisposable
             lock (_gate)
             {
                 _log.Dispose();
+                _maps.Dispose();
                 _bases.Dispose();
             }
     }
 
-    private void Replay(LogEntry entry, Batch prefix)
+    void IReplay.Frame(LogEntry entry, Batch prefix)
     {
         if (entry.Header.Epoch > _history.Current) BeginUpTo(entry.Header.Epoch);
-        _history.Apply(entry, entry.Header.Kind == BatchKind.Marker ? TextOf(_log.ReadFrame(entry)) : default);
+        _history.Apply(entry, entry.Header.Kind == BatchKind.Marker ? TextOf(_log.ReadFrame(entry.Segment, entry.Offset)) : default);
+    }
+
+    void IReplay.Segment(SegmentEnd end)
+    {
+        if (end.Epoch > _history.Current.Value) BeginUpTo(new Epoch(end.Epoch));
+        _history.Restore(end);
     }
 
     private void Begin(EpochRecord epoch)
     {
-        _log.Flush();
+        // Each epoch in segments of its own, so that what is to be known of one needs no frames.
+        _log.Seal();
         var changed = (_manifest with { Epochs = [.. _manifest.Epochs, epoch] }).Versioned();
         _files.Replace(Path.Combine(Folder, StoreManifest.FileName), changed.ToBytes());
         _manifest = changed;
         _history.Begin(epoch);
         (Durable, DurableSequence, _newest) = (_history.Held, _history.Newest, null);
+        _tail = null;
     }
 
     private void BeginUpTo(Epoch epoch)

@@ -7,9 +7,8 @@ using SiteRecovery.DataPlane.Storage;
 namespace SiteRecovery.DataPlane.Retention;
 
 /// <summary>The segments of a store. Appending is not safe for concurrent calls; reading frames is.</summary>
-internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool readOnly) : IDisposable
+internal sealed partial class StoreLog(string folder, IFileSystem files, ulong tag, bool readOnly, StoreOptions options) : IDisposable
 {
-    internal const long SegmentBytesMax = 256 << 20;
     private readonly ConcurrentDictionary<int, Lazy<IBlockFile>> _open = new();
     private readonly List<StoreDamage> _damage = [];
     private readonly List<IBlockFile> _sealed = [];
@@ -17,22 +16,18 @@ internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool
     private IBlockFile? _mark;
     private SegmentIndex _index = new(tag, 1);
     private int _segment;
-    private long _end;
+    private int _frames; // in the last segment, as its extents
+    private long _extents, _end;
     private long _sealedBytes;
-    private bool _unflushed;
+    private bool _unflushed, _lastIsSealed;
 
     internal long Bytes => _sealedBytes + _end;
+    /// <summary>What is to be known of a segment that ends at so many bytes; null: nothing that could be kept.</summary>
+    internal required Func<int, long, SegmentEnd?> Sealing { get; init; }
     internal long CutBytes { get; private set; }
     internal string? FailedReason { get; private set; }
     internal IReadOnlyList<StoreDamage> Damage => _damage;
     private string MarkPath => Path.Combine(folder, "log", "SYNCED");
-
-    internal void Recover(Action<LogEntry, Batch> replay)
-    {
-        var last = LastSegment();
-        for (var segment = 1; segment < last; segment++) ReplaySealed(segment, replay);
-        if (last > 0) RecoverTail(last, replay);
-    }
 
     internal LogEntry Append(Batch batch)
     {
@@ -40,7 +35,7 @@ internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool
         if (readOnly) throw new IOException("the store is open read-only");
         try
         {
-            if (_tail is null || _end >= SegmentBytesMax) StartSegment();
+            if (_tail is null || IsFull()) StartSegment();
             _tail!.Write(_end, batch.Frame.Span);
         }
         catch (IOException failure)
@@ -51,7 +46,7 @@ internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool
         var entry = new LogEntry(_segment, _end, batch.Header);
         _index.Add(_end, batch);
         _end += batch.Frame.Length;
-        _unflushed = true;
+        (_frames, _extents, _unflushed) = (_frames + 1, _extents + batch.Header.ExtentCount, true);
         return entry;
     }
 
@@ -104,40 +99,45 @@ internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool
     }
 
     /// <summary>Reads a frame, into an array of the frame pool, and checks all of it.</summary>
-    internal Batch ReadFrame(LogEntry entry)
+    internal Batch ReadFrame(int segment, long offset)
     {
-        var frame = FramePool.Shared.Rent(entry.Header.FrameBytes).AsMemory(0, entry.Header.FrameBytes);
         try
         {
-            FileOf(entry.Segment).Read(entry.Offset, frame.Span);
+            Span<byte> prefix = stackalloc byte[BatchCodec.HeaderBytes];
+            var file = FileOf(segment);
+            file.Read(offset, prefix);
+            var length = BatchCodec.ReadHeader(prefix).FrameBytes;
+            var frame = FramePool.Shared.Rent(length).AsMemory(0, length);
+            file.Read(offset, frame.Span);
             var batch = BatchCodec.Verify(frame);
-            if (batch.Header == entry.Header) return batch;
-            throw new InvalidDataException("another frame than the index says");
+            return batch.Header.MachineTag == tag ? batch : throw new InvalidDataException("a frame of another machine");
         }
         catch (InvalidDataException damage)
         {
-            throw new IOException($"segment {entry.Segment} is damaged at offset {entry.Offset}: {damage.Message}", damage);
+            throw new IOException($"segment {segment} is damaged at offset {offset}: {damage.Message}", damage);
         }
     }
 
-    internal void ReadRaw(LogEntry entry, int rawOffset, Span<byte> into) => FileOf(entry.Segment).Read(
-        entry.Offset + BatchCodec.HeaderBytes + entry.Header.ExtentCount * BatchCodec.ExtentBytes + rawOffset, into);
+    internal void ReadRaw(int segment, long offset, Span<byte> into) => FileOf(segment).Read(offset, into);
 
+    /// <summary>The frames of a segment without their payloads, in log order.</summary>
     internal List<(long Offset, Batch Prefix)> FramesOf(int segment)
     {
-        var bytes = segment == _segment ? _index.ToBytes() : files.TryReadAll(IndexPath(segment));
+        var bytes = IsTail(segment) ? _index.ToBytes() : files.TryReadAll(IndexPath(segment));
         return SegmentIndex.TryRead(bytes, tag, segment) ?? ScanSealed(segment);
     }
 
-    /// <summary>Those of the entries that have extents, with their prefixes.</summary>
-    internal IEnumerable<(int Index, LogEntry Entry, Batch Prefix)> PrefixesOf(IReadOnlyList<LogEntry> entries, int from, int to)
+    internal IEnumerable<LogEntry> EntriesOf(int segment) => FramesOf(segment).Select(f => new LogEntry(segment, f.Offset, f.Prefix.Header));
+
+    /// <summary>Those of the frames that have extents, with their prefixes.</summary>
+    internal IEnumerable<(FramePosition Position, LogEntry Entry, Batch Prefix)> PrefixesOf(FramePosition from, FramePosition to)
     {
-        var (segment, prefixes) = (0, new Dictionary<long, Batch>());
-        for (var i = from; i <= to; i++)
+        for (var segment = from.Segment; segment <= Math.Min(to.Segment, _segment); segment++)
         {
-            if (entries[i].Header.ExtentCount == 0) continue;
-            if (entries[i].Segment != segment) prefixes = FramesOf(segment = entries[i].Segment).ToDictionary(f => f.Offset, f => f.Prefix);
-            yield return (i, entries[i], prefixes[entries[i].Offset]);
+            if (segment == to.Segment && to.Index == 0 || !Has(segment)) continue;
+            var frames = FramesOf(segment);
+            for (var i = segment == from.Segment ? from.Index : 0; i < (segment == to.Segment ? Math.Min(to.Index, frames.Count) : frames.Count); i++)
+                if (frames[i].Prefix.Header.ExtentCount > 0) yield return (new FramePosition(segment, i), new LogEntry(segment, frames[i].Offset, frames[i].Prefix.Header), frames[i].Prefix);
         }
     }
 
@@ -173,86 +173,44 @@ internal sealed class StoreLog(string folder, IFileSystem files, ulong tag, bool
         .Select(p => p.EndsWith(".seg", StringComparison.Ordinal) && int.TryParse(Path.GetFileNameWithoutExtension(p), out var n) ? n : 0)
         .DefaultIfEmpty(0).Max();
 
+    internal long BytesOf(int segment) => FileOf(segment).LengthBytes;
+
+    internal bool IsTail(int segment) => segment == _segment && !_lastIsSealed;
+
+    internal bool Has(int segment) => files.Exists(SegmentFile.PathOf(folder, segment));
+
+    private string EndPath(int segment) => Path.ChangeExtension(SegmentFile.PathOf(folder, segment), ".end");
+
     private string IndexPath(int segment) => Path.ChangeExtension(SegmentFile.PathOf(folder, segment), ".idx");
 
     private IBlockFile FileOf(int segment) =>
         _open.GetOrAdd(segment, n => new Lazy<IBlockFile>(() => files.Open(SegmentFile.PathOf(folder, n), FileOpening.Read))).Value;
 
+    private bool IsFull() => _end >= options.SegmentBytesMax || _frames >= options.SegmentFramesMax || _extents >= options.SegmentExtentsMax;
+
+    /// <summary>Ends the last segment: what comes is in another. Durable when it returns; no flush may be under way.</summary>
+    internal void Seal()
+    {
+        if (_tail is null) return;
+        Flush();
+        files.Replace(IndexPath(_segment), _index.ToBytes());
+        if (Sealing(_segment, _end) is { } end) files.Replace(EndPath(_segment), end.ToBytes());
+        _sealed.Add(_tail);
+        (_tail, _lastIsSealed) = (null, true);
+        _sealedBytes += _end;
+        _end = 0;
+    }
+
     private void StartSegment()
     {
-        if (_tail is not null)
-        {
-            Flush();
-            files.Replace(IndexPath(_segment), _index.ToBytes());
-            _sealed.Add(_tail);
-            _tail = null;
-            _sealedBytes += _end;
-            _end = 0;
-        }
+        Seal();
         var tail = files.Open(SegmentFile.PathOf(folder, _segment + 1), FileOpening.Create);
         tail.SetLength(0);
         tail.Write(0, SegmentFile.Header(tag, _segment + 1));
         tail.Flush();
         files.FlushFolder(Path.Combine(folder, "log"));
         (_tail, _segment, _end, _index) = (tail, _segment + 1, SegmentFile.HeaderBytes, new SegmentIndex(tag, _segment + 1));
-        WriteMark(_end);
-    }
-
-    private void ReplaySealed(int segment, Action<LogEntry, Batch> replay)
-    {
-        if (!files.Exists(SegmentFile.PathOf(folder, segment)))
-        {
-            NoteDamage(segment, 0, "the segment is missing");
-            return;
-        }
-        if (_damage.Count > 0) return; // what follows damage has no known base
-        _sealedBytes += FileOf(segment).LengthBytes;
-        var frames = SegmentIndex.TryRead(files.TryReadAll(IndexPath(segment)), tag, segment) ?? ScanSealed(segment);
-        foreach (var (offset, prefix) in frames) replay(new LogEntry(segment, offset, prefix.Header), prefix);
-    }
-
-    private List<(long, Batch)> ScanSealed(int segment)
-    {
-        var (frames, index) = (new List<(long, Batch)>(), new SegmentIndex(tag, segment));
-        var (end, reason) = SegmentFile.Scan(FileOf(segment), tag, segment, (offset, batch) => Collect(frames, index, offset, batch));
-        if (reason is not null) NoteDamage(segment, end, reason);
-        else if (!readOnly) files.Replace(IndexPath(segment), index.ToBytes());
-        return frames;
-    }
-
-    private static void Collect(List<(long, Batch)> frames, SegmentIndex index, long offset, Batch batch)
-    {
-        index.Add(offset, batch);
-        var prefix = BatchCodec.HeaderBytes + batch.Header.ExtentCount * BatchCodec.ExtentBytes;
-        frames.Add((offset, new Batch(batch.Header, batch.Frame[..prefix].ToArray())));
-    }
-
-    private void RecoverTail(int segment, Action<LogEntry, Batch> replay)
-    {
-        (_segment, _index) = (segment, new SegmentIndex(tag, segment));
-        if (_damage.Count > 0) return;
-        var file = FileOf(segment);
-        var (end, reason) = SegmentFile.Scan(file, tag, segment, (offset, batch) =>
-        {
-            _index.Add(offset, batch);
-            replay(new LogEntry(segment, offset, batch.Header), batch);
-        });
-        _end = end;
-        if (reason is not null && end < SyncedEnd(segment))
-        {
-            NoteDamage(segment, end, reason);
-            return;
-        }
-        CutBytes = file.LengthBytes - end;
-        if (readOnly) return;
-        _tail = files.Open(SegmentFile.PathOf(folder, segment), FileOpening.ReadWrite);
-        if (end == 0)
-        {
-            _tail.Write(0, SegmentFile.Header(tag, segment));
-            _end = SegmentFile.HeaderBytes;
-        }
-        _tail.SetLength(_end);
-        _tail.Flush();
+        (_frames, _extents, _lastIsSealed) = (0, 0, false);
         WriteMark(_end);
     }
 

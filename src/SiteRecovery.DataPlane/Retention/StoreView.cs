@@ -8,24 +8,21 @@ namespace SiteRecovery.DataPlane.Retention;
 /// <summary>All disks of a machine at one position. Read-only; never returns bytes that it has not checked.</summary>
 public sealed class StoreView
 {
+    private const int BelowTheLog = -1; // a segment's number
     private const long CacheBytesMax = 32 << 20;
-    private const int HashedAtOnceBytes = 64 << 10, RunBytesMax = 64 << 20;
+    private const int HashedAtOnceBytes = 64 << 10, RunBytesMax = 64 << 20, FramesKnownMax = 64 << 10;
     private readonly Lock _gate = new();
     private readonly StoreLog _log;
     private readonly BaseImages _bases;
-    private readonly Dictionary<ushort, ExtentMap> _maps;
-    private readonly Dictionary<int, LogEntry> _frames = [];
-    private readonly Dictionary<int, LinkedListNode<(int Frame, byte[] Raw)>> _cache = [];
-    private readonly LinkedList<(int Frame, byte[] Raw)> _recent = new();
-    private readonly HashSet<int> _verified = [];
+    private readonly IReadOnlyList<IExtentSource> _sources;
+    private readonly Dictionary<(int Segment, long Offset), LinkedListNode<((int Segment, long Offset) Frame, byte[] Raw)>> _cache = [];
+    private readonly LinkedList<((int Segment, long Offset) Frame, byte[] Raw)> _recent = new();
+    // Of frames that were checked once: where their uncompressed payload begins in the segment; -1 where it is compressed.
+    private readonly Dictionary<(int Segment, long Offset), long> _checked = [];
     private long _cacheBytes;
 
-    internal StoreView(StoreLog log, BaseImages bases, IReadOnlyList<LogEntry> entries, List<(int From, int To, long Limit)> ranges)
-    {
-        (_log, _bases, _maps) = (log, bases, bases.Disks.ToDictionary(d => d.Index, _ => new ExtentMap()));
-        foreach (var (from, to, limit) in ranges)
-            foreach (var (i, entry, prefix) in log.PrefixesOf(entries, from, to)) Add(i, entry, prefix, i == to ? limit : long.MaxValue);
-    }
+    /// <param name="sources">In log order: what a later one has hides what is in those before it.</param>
+    internal StoreView(StoreLog log, BaseImages bases, IReadOnlyList<IExtentSource> sources) => (_log, _bases, _sources) = (log, bases, sources);
 
     public IReadOnlyList<DiskRecord> Disks => _bases.Disks;
 
@@ -34,20 +31,13 @@ public sealed class StoreView
 
     public IBlockDevice Disk(ushort index) => new FileDevice(File(index), readOnly: true);
 
-    internal void Extend(int index, LogEntry entry, Batch batch)
-    {
-        lock (_gate) Add(index, entry, batch, long.MaxValue);
-    }
-
     internal void Read(ushort disk, long offset, Span<byte> into)
     {
-        List<(long Offset, int Length, int Frame, int RawOffset)> cover;
-        lock (_gate) cover = _maps[disk].Cover(offset, into.Length);
-        foreach (var run in cover)
+        foreach (var run in Cover(disk, offset, into.Length))
         {
             var part = into.Slice((int)(run.Offset - offset), run.Length);
-            if (run.RawOffset >= 0) ReadFrame(run.Frame, run.RawOffset, part);
-            else if (run.Frame < 0 && _bases.Of(disk) is { } image) image.Read(run.Offset, part);
+            if (run.Segment == BelowTheLog) ReadBase(disk, run.Offset, part);
+            else if (run.RawOffset >= 0) ReadFrame((run.Segment, run.FrameOffset), run.RawOffset, part);
             else part.Clear();
         }
     }
@@ -58,21 +48,48 @@ public sealed class StoreView
         var (at, end) = (offset, offset + Math.Min(length, RunBytesMax));
         bool? kind = null;
         while (at < end)
-        {
-            List<(long Offset, int Length, int Frame, int RawOffset)> cover;
-            lock (_gate) cover = _maps[disk].Cover(at, Math.Min(end - at, ExtentMap.RegionBytes - at % ExtentMap.RegionBytes));
-            foreach (var run in cover)
-            {
-                for (var runEnd = run.Offset + run.Length; at < runEnd;)
+            foreach (var run in Cover(disk, at, (int)Math.Min(end - at, 1 << 20)))
+                while (at < run.End)
                 {
-                    var (part, hole) = (runEnd - at, run.RawOffset < 0);
-                    if (run.Frame < 0 && _bases.Of(disk) is { } image) (part, hole) = image.RunAt(at);
+                    var (part, hole) = (run.End - at, run.RawOffset < 0);
+                    if (run.Segment == BelowTheLog && _bases.Of(disk) is { } image) (part, hole) = image.RunAt(at);
                     if ((kind ??= hole) != hole) return (at - offset, kind.Value);
-                    at += Math.Clamp(part, 1, runEnd - at);
+                    at += Math.Clamp(part, 1, run.End - at);
                 }
-            }
-        }
         return (at - offset, kind ?? true);
+    }
+
+    /// <summary>Runs that cover the range in order and without gaps.</summary>
+    private List<MappedExtent> Cover(ushort disk, long offset, int length)
+    {
+        var (cover, found) = (new List<MappedExtent>(), new List<MappedExtent>());
+        Fill(_sources.Count - 1, disk, offset, offset + length, cover, found);
+        return cover;
+    }
+
+    /// <param name="found">What the levels above have found and not used yet; it is left as it was.</param>
+    private void Fill(int level, ushort disk, long from, long to, List<MappedExtent> cover, List<MappedExtent> found)
+    {
+        var first = found.Count;
+        for (; level >= 0 && found.Count == first; level--) _sources[level].Find(disk, from, to, found);
+        var count = found.Count;
+        for (var i = first; i < count; i++)
+        {
+            var extent = found[i];
+            if (extent.Offset > from) Fill(level, disk, from, extent.Offset, cover, found);
+            cover.Add(extent);
+            from = extent.End;
+        }
+        found.RemoveRange(first, count - first);
+        if (from == to) return;
+        if (count > first) Fill(level, disk, from, to, cover, found);
+        else cover.Add(new MappedExtent(from, (int)(to - from), BelowTheLog, 0, -1));
+    }
+
+    private void ReadBase(ushort disk, long offset, Span<byte> into)
+    {
+        if (_bases.Of(disk) is { } image) image.Read(offset, into);
+        else into.Clear();
     }
 
     internal ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop)
@@ -96,26 +113,11 @@ public sealed class StoreView
         return ValueTask.FromResult(hashes);
     }
 
-    private void Add(int index, LogEntry entry, Batch batch, long limit)
+    private void ReadFrame((int Segment, long Offset) frame, int rawOffset, Span<byte> into)
     {
-        var (header, raw) = (entry.Header, 0);
-        for (var i = 0; i < header.ExtentCount; i++)
-        {
-            if (header is { Kind: BatchKind.Delta, Coalesced: false } && header.First.Value + i > limit) break;
-            var extent = batch.ExtentAt(i);
-            var data = extent.Kind == ExtentKind.Data;
-            _maps[extent.Disk].Set(extent.Offset, extent.Length, index, data ? raw : -1);
-            if (data) raw += extent.Length;
-        }
-        _frames[index] = entry;
-    }
-
-    private void ReadFrame(int frame, int rawOffset, Span<byte> into)
-    {
-        LogEntry entry;
+        long plainAt;
         lock (_gate)
         {
-            entry = _frames[frame];
             if (_cache.TryGetValue(frame, out var node))
             {
                 _recent.Remove(node);
@@ -123,45 +125,42 @@ public sealed class StoreView
                 node.Value.Raw.AsSpan(rawOffset, into.Length).CopyTo(into);
                 return;
             }
+            plainAt = _checked.GetValueOrDefault(frame, -1);
         }
-        if (entry.Header.Compression == PayloadCompression.None && IsVerified(frame))
+        if (plainAt >= 0)
         {
-            _log.ReadRaw(entry, rawOffset, into);
+            _log.ReadRaw(frame.Segment, plainAt + rawOffset, into);
             return;
         }
-        var raw = Load(entry);
+        var (header, raw) = Load(frame.Segment, frame.Offset);
         raw.AsSpan(rawOffset, into.Length).CopyTo(into);
-        Keep(frame, raw);
-    }
-
-    private bool IsVerified(int frame)
-    {
-        lock (_gate) return _verified.Contains(frame);
+        Keep(frame, raw, header.Compression != PayloadCompression.None ? -1 : frame.Offset + BatchCodec.HeaderBytes + header.ExtentCount * BatchCodec.ExtentBytes);
     }
 
     /// <summary>Into an array of the frame pool.</summary>
-    private byte[] Load(LogEntry entry)
+    private (BatchHeader Header, byte[] Raw) Load(int segment, long offset)
     {
-        var frame = _log.ReadFrame(entry);
-        var raw = FramePool.Shared.Rent(entry.Header.RawBytes);
+        var frame = _log.ReadFrame(segment, offset);
+        var raw = FramePool.Shared.Rent(frame.Header.RawBytes);
         try
         {
             BatchCodec.Decompress(frame, raw);
             FramePool.Shared.Return(frame.Frame);
-            return raw;
+            return (frame.Header, raw);
         }
         catch (InvalidDataException damage)
         {
             FramePool.Shared.Return(raw);
-            throw new IOException($"segment {entry.Segment} is damaged at offset {entry.Offset}: {damage.Message}", damage);
+            throw new IOException($"segment {segment} is damaged at offset {offset}: {damage.Message}", damage);
         }
     }
 
-    private void Keep(int frame, byte[] raw)
+    private void Keep((int Segment, long Offset) frame, byte[] raw, long plainAt)
     {
         lock (_gate)
         {
-            _verified.Add(frame);
+            if (_checked.Count >= FramesKnownMax) _checked.Clear();
+            _checked[frame] = plainAt;
             if (_cache.ContainsKey(frame))
             {
                 FramePool.Shared.Return(raw);

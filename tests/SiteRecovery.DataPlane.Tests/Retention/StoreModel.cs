@@ -17,6 +17,7 @@ internal sealed class StoreModel : IDisposable
     // Per position: the disks, and how many of its epoch's writes lie before it.
     private readonly Dictionary<string, (byte[][] Disks, int Writes)> _positions = [];
     private readonly Dictionary<int, Branch> _branches = [];
+    private readonly StoreOptions _options;
     private byte[][] _now;
     private Branch _branch;
     private bool _gap;
@@ -33,6 +34,7 @@ internal sealed class StoreModel : IDisposable
     internal StoreModel(int seed, bool based)
     {
         _random = new Random(seed);
+        _options = new StoreOptions { SegmentFramesMax = seed % 4 == 0 ? 1 << 10 : _random.Next(1, 12) };
         _now = [new byte[DiskBytes], new byte[OtherBytes]];
         if (based)
         {
@@ -43,7 +45,7 @@ internal sealed class StoreModel : IDisposable
         }
         _branches[1] = _branch = new Branch(1);
         Store = RetentionStore.Create(Path.Combine(_folder, "store"), Machine, [new DiskGeometry(0, "vda", DiskBytes), new DiskGeometry(1, "vdb", OtherBytes)],
-            Epoch.First, RealFileSystem.Instance, TimeProvider.System, based ? new Dictionary<ushort, string> { [0] = BasePath } : null);
+            Epoch.First, RealFileSystem.Instance, TimeProvider.System, based ? new Dictionary<ushort, string> { [0] = BasePath } : null, _options);
         if (based) Store.Fold([], new Sequence(_newest = 7), At(++_seconds), "as it was");
         else Start("continue");
         Reached();
@@ -72,8 +74,25 @@ internal sealed class StoreModel : IDisposable
         var before = (Store.CurrentEpoch, Store.Held, Store.ConsistentUpTo, Store.Consistent, Store.IsEmpty, Store.CurrentAsOf, string.Join(',', Store.Points));
         if (kill) _killed.Add(Store); // a killed process closes and flushes nothing
         else Store.Dispose();
-        Store = RetentionStore.Open(Store.Folder, RealFileSystem.Instance, TimeProvider.System);
+        if (_random.Next(3) == 0) Rot();
+        Store = RetentionStore.Open(Store.Folder, RealFileSystem.Instance, TimeProvider.System, options: _options);
         Assert.Equal(before, (Store.CurrentEpoch, Store.Held, Store.ConsistentUpTo, Store.Consistent, Store.IsEmpty, Store.CurrentAsOf, string.Join(',', Store.Points)));
+    }
+
+    /// <summary>Everything but the segments and the manifest can be made again from them.</summary>
+    private void Rot()
+    {
+        string[] derived = [.. Directory.GetFiles(Path.Combine(Store.Folder, "log")).Where(f => Path.GetExtension(f) is ".idx" or ".end" or ".map").Order(StringComparer.Ordinal)];
+        if (derived.Length == 0) return;
+        var file = derived[_random.Next(derived.Length)];
+        if (_random.Next(3) == 0)
+        {
+            File.Delete(file);
+            return;
+        }
+        var bytes = File.ReadAllBytes(file);
+        bytes[_random.Next(bytes.Length)] ^= (byte)(1 << _random.Next(8));
+        File.WriteAllBytes(file, bytes);
     }
 
     internal void Fork()

@@ -1,0 +1,79 @@
+using System.Collections.Concurrent;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <summary>The maps of sealed segments: opened when first needed, and made from the segment's index where they are missing or damaged. Safe for concurrent calls.</summary>
+internal sealed class SegmentMaps(string folder, IFileSystem files, ulong tag, bool readOnly, Func<int, long> bytesOf, Func<int, ExtentMap> make) : IDisposable
+{
+    private readonly ConcurrentDictionary<int, Lazy<Source>> _open = new();
+
+    internal IExtentSource Of(int segment) => _open.GetOrAdd(segment, n => new Lazy<Source>(() => new Source(this, n))).Value;
+
+    internal bool Has(int segment) => files.Exists(PathOf(segment));
+
+    /// <summary>The files of a segment that is gone are closed; who still reads them fails.</summary>
+    internal void Forget(int segment)
+    {
+        if (_open.TryRemove(segment, out var source) && source.IsValueCreated) source.Value.Dispose();
+    }
+
+    internal string PathOf(int segment) => Path.ChangeExtension(SegmentFile.PathOf(folder, segment), ".map");
+
+    public void Dispose()
+    {
+        foreach (var source in _open.Values)
+            if (source.IsValueCreated) source.Value.Dispose();
+        _open.Clear();
+    }
+
+    private IExtentSource Open(int segment) => MapFile.TryOpen(PathOf(segment), files, tag, segment, segment, bytesOf(segment)) is { } file ? file : Make(segment);
+
+    private IExtentSource Make(int segment)
+    {
+        var map = make(segment);
+        if (readOnly) return map;
+        try
+        {
+            MapFile.Write(PathOf(segment), files, tag, segment, segment, bytesOf(segment), map.InOrder());
+        }
+        catch (IOException)
+        {
+            return map; // no room for it, say: then it is made again next time
+        }
+        return MapFile.TryOpen(PathOf(segment), files, tag, segment, segment, bytesOf(segment)) is { } file ? file : map;
+    }
+
+    /// <summary>A segment's map, as it is now.</summary>
+    private sealed class Source(SegmentMaps maps, int segment) : IExtentSource, IDisposable
+    {
+        private readonly Lock _gate = new();
+        private volatile IExtentSource _now = maps.Open(segment);
+
+        public void Find(ushort disk, long from, long to, List<MappedExtent> into)
+        {
+            var (found, asked) = (into.Count, _now);
+            try
+            {
+                asked.Find(disk, from, to, into);
+            }
+            catch (InvalidDataException)
+            {
+                into.RemoveRange(found, into.Count - found);
+                Replace(asked).Find(disk, from, to, into);
+            }
+        }
+
+        public void Dispose() => (_now as IDisposable)?.Dispose();
+
+        private IExtentSource Replace(IExtentSource damaged)
+        {
+            lock (_gate)
+            {
+                if (_now != damaged) return _now;
+                // Others may be reading the damaged one: it is closed by the collector.
+                return _now = maps.Make(segment);
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <summary>Frames of the log that belong together; of the last one only sequences up to the limit.</summary>
+/// <param name="To">Behind the last one.</param>
+internal readonly record struct FrameRange(FramePosition From, FramePosition To, long Limit);
+
+/// <content>Positions: where they are reached, and which frames lie below them.</content>
+internal sealed partial class StoreHistory
+{
+    internal RecoveryPoint? Choose(PointSelector selector) => selector switch
+    {
+        PointSelector.Latest => ConsistentUpTo,
+        PointSelector.ById byId => RecoveryPoint.TryParseId(byId.Id, out var epoch, out var sequence) ? Resolve(epoch, sequence) : null,
+        PointSelector.AtTime at => NewestAt(at.Time),
+        _ => selector.Choose(PointsOnLine()),
+    };
+
+    internal RecoveryPoint? Resolve(Epoch epoch, Sequence sequence)
+    {
+        if (_points.FindLast(p => p.Epoch == epoch && p.Sequence == sequence) is { } marked) return marked;
+        var branch = IndexOf(epoch);
+        if (branch < 0) return null;
+        if (Find(branch, sequence) is { } at) return new RecoveryPoint(epoch, sequence, FrameAt(at).Header.Time, PointKind.CrashConsistent);
+        return _branches[branch].Forks(sequence) && Resolve(new Epoch(_branches[branch].Record.ForkedFromEpoch), sequence) is { } parent ? parent with { Epoch = epoch } : null;
+    }
+
+    /// <summary>The frames of a view in log order.</summary>
+    internal List<FrameRange> RangesOf(Epoch epoch, Sequence sequence)
+    {
+        var (branch, at) = Locate(epoch, sequence);
+        return at is { } frame ? [.. RangesBelow(branch), new FrameRange(_branches[branch].First, Behind(frame), sequence.Value)] : RangesBelow(branch);
+    }
+
+    /// <summary>All frames of the current epoch's line, consistent or not.</summary>
+    internal List<FrameRange> RangesOfNewest() => WholeLine(_branches.Count - 1);
+
+    /// <summary>
+    /// The frames from the one on that reaches a point, or from the first of its epoch if that forks there, up to where <paramref name="before"/> begins: what other
+    /// epochs wrote in between is among them.
+    /// </summary>
+    internal (FramePosition From, FramePosition To, bool Reaches) From(Epoch epoch, Sequence sequence, Epoch before)
+    {
+        var (branch, at) = Locate(epoch, sequence);
+        var end = _branches.FindIndex(b => b.Epoch >= before);
+        return (at ?? _branches[branch].First, end < 0 ? End : _branches[end].First, at is not null);
+    }
+
+    /// <summary>The frames since a point's line and that of the last stream before <paramref name="before"/> parted, and whatever other epochs wrote in between.</summary>
+    internal (FramePosition From, FramePosition To, bool Reaches) FromParting(Epoch epoch, Sequence sequence, Epoch before)
+    {
+        var own = From(epoch, sequence, before);
+        var source = _branches.FindLastIndex(b => b.Epoch < before && b.Record.ForkedFromEpoch == 0);
+        // Behind the frame at which each branch of the source's line was left.
+        var left = new Dictionary<int, FramePosition>();
+        for (var (branch, at) = (source, new FramePosition(int.MaxValue, 0)); branch >= 0; (branch, at) = ParentOf(branch)) left[branch] = at;
+        for (var (branch, at) = (IndexOf(epoch), own.Reaches ? own.From : InFrontOf(own.From)); branch >= 0; (branch, at) = ParentOf(branch))
+        {
+            if (!left.TryGetValue(branch, out var theirs)) continue;
+            if (branch == IndexOf(epoch) && at <= theirs) return own;
+            var (parted, first) = (at < theirs ? at : theirs, _branches[branch].First);
+            return (parted > first ? parted : first, own.To, false);
+        }
+        return (default, own.To, false);
+    }
+
+    /// <summary>The branch that one comes from, and the last of its frames that it shows, if only in part; before the branch's first where it shows none.</summary>
+    private (int Branch, FramePosition Frame) ParentOf(int branch)
+    {
+        var record = _branches[branch].Record;
+        if (record.ContinuesAfter is { } after)
+        {
+            var parent = IndexOf(new Epoch(after));
+            return (parent, EndOf(parent));
+        }
+        if (record.ForkedFromEpoch == 0) return (-1, default);
+        var (origin, at) = Locate(new Epoch(record.ForkedFromEpoch), new Sequence(record.ForkedFromSequence));
+        return (origin, at ?? InFrontOf(_branches[origin].First));
+    }
+
+    private static FramePosition Behind(FramePosition frame) => frame with { Index = frame.Index + 1 };
+
+    private static FramePosition InFrontOf(FramePosition frame) => frame with { Index = frame.Index - 1 };
+
+    private List<FrameRange> WholeLine(int branch) => [.. RangesBelow(branch), new FrameRange(_branches[branch].First, EndOf(branch), long.MaxValue)];
+
+    private List<FrameRange> RangesBelow(int branch)
+    {
+        var epoch = _branches[branch].Record;
+        if (epoch.ContinuesAfter is { } after) return WholeLine(IndexOf(new Epoch(after)));
+        return epoch.ForkedFromEpoch == 0 ? [] : RangesOf(new Epoch(epoch.ForkedFromEpoch), new Sequence(epoch.ForkedFromSequence));
+    }
+
+    private int IndexOf(Epoch epoch) => _branches.FindIndex(b => b.Epoch == epoch);
+
+    private FramePosition EndOf(int branch) => branch + 1 < _branches.Count ? _branches[branch + 1].First : End;
+
+    /// <summary>The frame at which a position is reached; null where that is the fork itself.</summary>
+    private (int Branch, FramePosition? Frame) Locate(Epoch epoch, Sequence sequence)
+    {
+        var branch = IndexOf(epoch);
+        if (branch < 0) throw new InvalidDataException($"no epoch {epoch} in this store");
+        var at = Find(branch, sequence);
+        return at is not null || _branches[branch].Forks(sequence) ? (branch, at) : throw new InvalidDataException($"{RecoveryPoint.IdOf(epoch, sequence)} is not viewable in this store");
+    }
+
+    private FramePosition? Find(int branch, Sequence sequence)
+    {
+        var (first, end) = (_branches[branch].First, EndOf(branch));
+        for (var s = _segments.Count - 1; s >= 0 && _segments[s].Number >= first.Segment; s--)
+        {
+            var segment = _segments[s];
+            if (segment.Number > end.Segment || !segment.MayShow(sequence)) continue;
+            var (frames, from) = (FramesOf(segment), segment.Number == first.Segment ? first.Index : 0);
+            for (var i = (segment.Number == end.Segment ? end.Index : frames.Count) - 1; i >= from; i--)
+                if (frames[i].Viewable && Reaches(frames[i].Entry.Header, sequence)) return new FramePosition(segment.Number, i);
+        }
+        return null;
+    }
+
+    private static bool Reaches(BatchHeader header, Sequence sequence) => header.Last == sequence
+        || (header is { Kind: BatchKind.Delta, Coalesced: false } && header.First <= sequence && sequence < header.Last);
+
+    private LogEntry FrameAt(FramePosition frame) => FramesOf(_segments[_segments.FindLastIndex(s => s.Number == frame.Segment)])[frame.Index].Entry;
+
+    private RecoveryPoint? NewestAt(DateTimeOffset time)
+    {
+        var line = Line();
+        for (var s = _segments.Count - 1; s >= 0; s--)
+        {
+            if (_segments[s].FirstTime > time) continue;
+            var frames = FramesOf(_segments[s]);
+            for (var i = frames.Count - 1; i >= 0; i--)
+                if (frames[i].Viewable && frames[i].Entry.Header is var header && header.Time <= time && IsOn(line, header.Epoch, header.Last))
+                    return Resolve(header.Epoch, header.Last);
+        }
+        return null;
+    }
+
+    private List<RecoveryPoint> PointsOnLine()
+    {
+        var line = Line();
+        return _points.FindAll(p => IsOn(line, p.Epoch, p.Sequence));
+    }
+
+    private static bool IsOn(List<(Epoch Epoch, long Limit)> line, Epoch epoch, Sequence sequence) => line.Exists(l => l.Epoch == epoch && sequence.Value <= l.Limit);
+
+    /// <summary>The current epoch and those that it comes from, each up to where the next leaves it.</summary>
+    private List<(Epoch Epoch, long Limit)> Line()
+    {
+        var (line, limit) = (new List<(Epoch, long)>(), long.MaxValue);
+        for (var branch = _branches.Count - 1; branch >= 0;)
+        {
+            line.Add((_branches[branch].Epoch, limit));
+            var epoch = _branches[branch].Record;
+            limit = epoch.ContinuesAfter is null ? epoch.ForkedFromSequence : long.MaxValue;
+            branch = IndexOf(new Epoch(epoch.ContinuesAfter ?? epoch.ForkedFromEpoch));
+        }
+        return line;
+    }
+}

@@ -1,0 +1,107 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <summary>Takes what a log holds, in its order, while it is opened.</summary>
+internal interface IReplay
+{
+    void Frame(LogEntry entry, Batch prefix);
+
+    /// <summary>All frames of a sealed segment.</summary>
+    void Segment(SegmentEnd end);
+}
+
+/// <content>Opening: sealed segments by what their ends say, the last one frame by frame.</content>
+internal sealed partial class StoreLog
+{
+    internal void Recover(IReplay replay)
+    {
+        var last = LastSegment();
+        for (var segment = 1; segment < last; segment++) ReplaySealed(segment, replay);
+        if (last > 0) RecoverTail(last, replay);
+    }
+
+    private SegmentEnd? EndOf(int segment) => SegmentEnd.TryRead(files.TryReadAll(EndPath(segment)), tag, segment);
+
+    private void Restore(SegmentEnd end, IReplay replay)
+    {
+        _sealedBytes += end.Bytes;
+        replay.Segment(end);
+    }
+
+    private void ReplaySealed(int segment, IReplay replay)
+    {
+        if (!files.Exists(SegmentFile.PathOf(folder, segment)))
+        {
+            NoteDamage(segment, 0, "the segment is missing");
+            return;
+        }
+        if (_damage.Count > 0) return; // what follows damage has no known base
+        if (EndOf(segment) is { } end)
+        {
+            Restore(end, replay);
+            return;
+        }
+        _sealedBytes += FileOf(segment).LengthBytes;
+        var frames = SegmentIndex.TryRead(files.TryReadAll(IndexPath(segment)), tag, segment) ?? ScanSealed(segment);
+        foreach (var (offset, prefix) in frames) replay.Frame(new LogEntry(segment, offset, prefix.Header), prefix);
+        // Of a store of before there were ends.
+        if (_damage.Count == 0 && !readOnly && Sealing(segment, FileOf(segment).LengthBytes) is { } found) files.Replace(EndPath(segment), found.ToBytes());
+    }
+
+    private List<(long, Batch)> ScanSealed(int segment)
+    {
+        var (frames, index) = (new List<(long, Batch)>(), new SegmentIndex(tag, segment));
+        var (end, reason) = SegmentFile.Scan(FileOf(segment), tag, segment, (offset, batch) => Collect(frames, index, offset, batch));
+        if (reason is not null) NoteDamage(segment, end, reason);
+        else if (!readOnly) files.Replace(IndexPath(segment), index.ToBytes());
+        return frames;
+    }
+
+    private static void Collect(List<(long, Batch)> frames, SegmentIndex index, long offset, Batch batch)
+    {
+        index.Add(offset, batch);
+        var prefix = BatchCodec.HeaderBytes + batch.Header.ExtentCount * BatchCodec.ExtentBytes;
+        frames.Add((offset, new Batch(batch.Header, batch.Frame[..prefix].ToArray())));
+    }
+
+    private void RecoverTail(int segment, IReplay replay)
+    {
+        (_segment, _index) = (segment, new SegmentIndex(tag, segment));
+        if (_damage.Count > 0) return;
+        // One that has grown since was not sealed for good: its end had been lost, and came back with a folder that was not flushed.
+        if (EndOf(segment) is { } sealedEnd && FileOf(segment).LengthBytes == sealedEnd.Bytes)
+        {
+            Restore(sealedEnd, replay);
+            _lastIsSealed = true;
+            return;
+        }
+        var file = FileOf(segment);
+        var (end, reason) = SegmentFile.Scan(file, tag, segment, (offset, batch) =>
+        {
+            _index.Add(offset, batch);
+            (_frames, _extents) = (_frames + 1, _extents + batch.Header.ExtentCount);
+            replay.Frame(new LogEntry(segment, offset, batch.Header), batch);
+        });
+        _end = end;
+        if (reason is not null && end < SyncedEnd(segment))
+        {
+            NoteDamage(segment, end, reason);
+            return;
+        }
+        CutBytes = file.LengthBytes - end;
+        if (readOnly) return;
+        foreach (var stale in (string[])[EndPath(segment), IndexPath(segment), Path.ChangeExtension(IndexPath(segment), ".map")])
+            if (files.Exists(stale)) files.Delete(stale);
+        _tail = files.Open(SegmentFile.PathOf(folder, segment), FileOpening.ReadWrite);
+        if (end == 0)
+        {
+            _tail.Write(0, SegmentFile.Header(tag, segment));
+            _end = SegmentFile.HeaderBytes;
+        }
+        _tail.SetLength(_end);
+        _tail.Flush();
+        WriteMark(_end);
+    }
+}
