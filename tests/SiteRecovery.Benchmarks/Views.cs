@@ -48,7 +48,7 @@ public static class Views
         store.Flush();
         bench.Results.Add("append of a batch (1 MiB raw, 256 extents), mean", "µs", name, appending.TotalMicroseconds / frames);
         var mapping = TimeProvider.System.GetTimestamp();
-        store.Maintain(CancellationToken.None);
+        store.Maintain(null, CancellationToken.None);
         bench.Results.Add("maps of all segments, in the background", "s", name, TimeProvider.System.GetElapsedTime(mapping).TotalSeconds);
         bench.Results.Add("indexes and maps on disk", "MiB", name, Directory.GetFiles(Path.Combine(folder, "log")).Where(f => !f.EndsWith(".seg", StringComparison.Ordinal)).Sum(f => new FileInfo(f).Length) / 1048576.0);
     }

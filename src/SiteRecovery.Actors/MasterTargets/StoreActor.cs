@@ -1,9 +1,11 @@
 using System.Collections.Immutable;
 using Akka.Actor;
+using Akka.Event;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
@@ -14,7 +16,7 @@ namespace SiteRecovery.Actors.MasterTargets;
 /// <summary>One machine's store: does its work one piece at a time, says what came of it, and measures the store twice a second.</summary>
 public sealed class StoreActor : ReceiveActor, IWithTimers
 {
-    private static readonly TimeSpan MeasureEvery = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan MeasureEvery = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10), MaintainEvery = TimeSpan.FromSeconds(10);
     private readonly MachineId _machine;
     private readonly MasterTargetRoom _room;
     private readonly SiteName _site;
@@ -25,6 +27,9 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     private bool _measuring;
     private MarkTail? _tail;
     private int _tailParts;
+    private RetentionLimits? _limits;
+    private bool _maintaining;
+    private string? _unmaintained;
 
     public StoreActor(MachineId machine, MasterTargetRoom room, SiteName site, IActorRef machines)
     {
@@ -53,6 +58,12 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
                 if (report is not null) _machines.Tell(report);
         });
         Receive<Unmeasured>(_ => _measuring = false);
+        Receive<Maintain>(_ => StartMaintaining());
+        Receive<Maintained>(maintained =>
+        {
+            if (maintained.Failure is { } failure && failure != _unmaintained) Context.GetLogger().Warning("The store of {0} keeps more than its policy asks: {1}", _machine, failure);
+            (_maintaining, _unmaintained) = (false, maintained.Failure);
+        });
     }
 
     public ITimerScheduler Timers { get; set; } = null!;
@@ -60,12 +71,17 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     public static Props Props(MachineId machine, MasterTargetRoom room, SiteName site, IActorRef machines) =>
         Akka.Actor.Props.Create(() => new StoreActor(machine, room, site, machines));
 
-    protected override void PreStart() => Timers.StartPeriodicTimer(nameof(Measure), Measure.Instance, TimeSpan.Zero, MeasureEvery);
+    protected override void PreStart()
+    {
+        Timers.StartPeriodicTimer(nameof(Measure), Measure.Instance, TimeSpan.Zero, MeasureEvery);
+        Timers.StartPeriodicTimer(nameof(Maintain), Maintain.Instance, MaintainEvery, MaintainEvery);
+    }
 
     protected override void PostStop() => _stop.Cancel();
 
     private void Enqueue(object work)
     {
+        if (work is HoldStore hold) _limits = hold.MayForget ? new RetentionLimits(hold.Policy.RetentionWindow, hold.Policy.RetentionBytesMax) : null;
         // What is under way is told again every few seconds; hashing a large disk takes longer, and must not be done twice.
         if (!_waiting.Contains(work) && !work.Equals(_underWay)) _waiting.Add(work);
         StartNext();
@@ -128,13 +144,25 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             Permanent: error is InvalidDataException or StaleEpochException && work is not (HoldStore or ContinueStore or TakeBackTail or ReplicateFrom));
     }
 
+    private void StartMaintaining()
+    {
+        if (_maintaining) return;
+        _maintaining = true;
+        var (room, machine, limits, stop) = (_room, _machine, _limits, _stop.Token);
+        Task.Run(() =>
+        {
+            if (room.Stores.Has(machine)) room.Stores.StoreOf(machine).Maintain(limits, stop);
+            return new Maintained(null);
+        }, stop).PipeTo(Self, failure: error => new Maintained(error.Message));
+    }
+
     private static async Task<object> MeasureStoreAsync(MasterTargetRoom room, MachineId machine, SiteName site)
     {
         if (!room.Stores.Has(machine)) return Unmeasured.Instance;
         var store = room.Stores.StoreOf(machine);
-        var (points, newest) = (store.Points, store.ConsistentUpTo);
-        var report = new StoreReport(machine, store.CurrentEpoch, store.DurableSequence, store.Consistent, newest, points.Count > 0 ? points[0] : newest,
-            points.Count, store.Bytes, room.FreeBytes, store.FailedReason, site);
+        var newest = store.ConsistentUpTo;
+        var report = new StoreReport(machine, store.CurrentEpoch, store.DurableSequence, store.Consistent, newest, store.OldestPoint ?? newest,
+            store.PointCount, store.Bytes, room.FreeBytes, store.FailedReason, site);
         if (await StoreWork.ReplicaOf(room, machine, CancellationToken.None) is not { Work: { } work } replica) return new Measured(report, null, null);
         var status = replica.Status([]);
         return new Measured(report, AgentReports.MeasurementOf(status with { Machine = machine.Value }, null, source: null), AgentReports.Of(work, status));
@@ -168,6 +196,13 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     {
         public static Measure Instance { get; } = new();
     }
+
+    private sealed class Maintain
+    {
+        public static Maintain Instance { get; } = new();
+    }
+
+    private sealed record Maintained(string? Failure);
 
     private sealed class Unmeasured
     {

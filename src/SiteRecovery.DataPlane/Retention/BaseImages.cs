@@ -2,45 +2,74 @@ using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.DataPlane.Retention;
 
-/// <summary>The raw files below the log of a store. Opened when first read, never written. Safe for concurrent calls.</summary>
-internal sealed class BaseImages(IReadOnlyList<DiskRecord> disks, IFileSystem files) : IDisposable
+/// <summary>
+/// What lies below the log of a store: per disk the blocks that promotion has written, below them the raw file that the store was made over, else zeroes.
+/// Files are opened when first read. Safe for concurrent calls.
+/// </summary>
+internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks, IFileSystem files, bool readOnly) : IDisposable
 {
+    /// <summary>Whether the block of a disk at an offset may be half written; null: none is.</summary>
+    internal Func<ushort, long, bool>? MayBeTorn { get; set; }
+
     private readonly Lock _gate = new();
-    private readonly Dictionary<ushort, IBlockFile> _open = [];
-    private readonly Dictionary<ushort, DiskRecord> _based = disks.Where(d => d.Base is not null).ToDictionary(d => d.Index);
+    private readonly Dictionary<ushort, (IBlockFile? File, PromotedImage? Promoted)> _open = [];
     private bool _disposed;
 
     internal IReadOnlyList<DiskRecord> Disks => disks;
-    internal bool Any => _based.Count > 0;
+    internal bool Any => disks.Any(d => d.Base is not null || PromotedImage.Exists(folder, d.Index, files));
 
-    /// <summary>The file below a disk, or null: zeroes.</summary>
-    /// <exception cref="IOException">It cannot be opened, or is of another size than the disk.</exception>
-    internal IBlockFile? Of(ushort disk)
+    /// <summary>Opens the files below a disk.</summary>
+    /// <exception cref="IOException">One cannot be opened, or is of another size than the disk.</exception>
+    internal void Open(ushort disk) => Of(disk);
+
+    internal void Read(ushort disk, long offset, Span<byte> into)
     {
-        if (!_based.TryGetValue(disk, out var record)) return null;
+        var (file, promoted) = Of(disk);
+        if (promoted is not null) promoted.Read(offset, into);
+        else if (file is not null) file.Read(offset, into);
+        else into.Clear();
+    }
+
+    /// <summary>The first run at that offset; null where there is nothing but zeroes.</summary>
+    internal (long Length, bool Hole)? RunAt(ushort disk, long offset)
+    {
+        var (file, promoted) = Of(disk);
+        return promoted?.RunAt(offset) ?? file?.RunAt(offset);
+    }
+
+    /// <summary>Where promotion writes; it is made where there was none.</summary>
+    internal PromotedImage ToWrite(ushort disk)
+    {
+        var (file, promoted) = Of(disk);
+        if (promoted is not null) return promoted;
         lock (_gate)
         {
-            ObjectDisposedException.ThrowIf(_disposed, this);
-            if (_open.TryGetValue(disk, out var file)) return file;
-            return _open[disk] = Open(record);
+            files.CreateDirectory(Path.Combine(folder, "base"));
+            promoted = new PromotedImage(folder, disks.First(d => d.Index == disk), file, files, readOnly: false, IsTorn);
+            files.FlushFolder(Path.Combine(folder, "base"));
+            files.FlushFolder(folder);
+            _open[disk] = (file, promoted);
+            return promoted;
         }
     }
 
-    /// <summary>Looks at each file anew, whether it was opened before or not.</summary>
+    /// <summary>Looks at each file anew, whether it was opened before or not, and reads what has checksums.</summary>
     internal IEnumerable<StoreDamage> Verify()
     {
-        foreach (var record in _based.Values)
+        foreach (var record in disks)
         {
             string? reason = null;
             try
             {
-                Open(record).Dispose();
+                if (record.Base is not null) OpenFile(record).Dispose();
             }
             catch (IOException failure)
             {
                 reason = failure.Message;
             }
             if (reason is not null) yield return new StoreDamage(record.Base!, 0, reason);
+            else
+                foreach (var damage in Of(record.Index).Promoted?.Verify() ?? []) yield return damage;
         }
     }
 
@@ -49,12 +78,30 @@ internal sealed class BaseImages(IReadOnlyList<DiskRecord> disks, IFileSystem fi
         lock (_gate)
         {
             _disposed = true;
-            foreach (var file in _open.Values) file.Dispose();
+            foreach (var (file, promoted) in _open.Values)
+            {
+                promoted?.Dispose();
+                file?.Dispose();
+            }
             _open.Clear();
         }
     }
 
-    private IBlockFile Open(DiskRecord record)
+    private (IBlockFile? File, PromotedImage? Promoted) Of(ushort disk)
+    {
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            if (_open.TryGetValue(disk, out var open)) return open;
+            var record = disks.First(d => d.Index == disk);
+            var file = record.Base is null ? null : OpenFile(record);
+            return _open[disk] = (file, PromotedImage.Exists(folder, disk, files) ? new PromotedImage(folder, record, file, files, readOnly, IsTorn) : null);
+        }
+    }
+
+    private bool IsTorn(ushort disk, long offset) => MayBeTorn?.Invoke(disk, offset) ?? false;
+
+    private IBlockFile OpenFile(DiskRecord record)
     {
         IBlockFile file;
         try

@@ -8,22 +8,10 @@ public sealed partial class RetentionStore
     // The last segment's, and it grows with it; only where somebody looks at the newest state.
     private (int Segment, ExtentMap Map)? _tail;
 
-    /// <summary>Does what makes later looks fast, a piece at a time, and nothing that appending waits for: the maps of segments that have none yet. May be ended at any moment.</summary>
-    public void Maintain(CancellationToken stop)
-    {
-        int[] sealedSegments;
-        lock (_gate) sealedSegments = [.. _history.Segments.Where(s => !_log.IsTail(s))];
-        foreach (var segment in sealedSegments)
-        {
-            if (stop.IsCancellationRequested) return;
-            if (!_maps.Has(segment)) _maps.Of(segment);
-        }
-    }
-
     /// <summary>In log order.</summary>
-    private List<IExtentSource> SourcesOf(List<FrameRange> ranges)
+    private List<(int Segment, IExtentSource Source)> SourcesOf(List<FrameRange> ranges)
     {
-        var sources = new List<IExtentSource>();
+        var sources = new List<(int, IExtentSource)>();
         foreach (var range in ranges)
             for (var segment = range.From.Segment; segment <= range.To.Segment; segment++)
             {
@@ -32,7 +20,7 @@ public sealed partial class RetentionStore
                 var to = segment == range.To.Segment ? range.To.Index : frames;
                 if (from >= to) continue;
                 var part = new FrameRange(new FramePosition(segment, from), new FramePosition(segment, to), segment == range.To.Segment ? range.Limit : long.MaxValue);
-                sources.Add(from == 0 && to == frames && part.Limit == long.MaxValue && !_log.IsTail(segment) ? _maps.Of(segment) : MapOf(part));
+                sources.Add((segment, from == 0 && to == frames && part.Limit == long.MaxValue && !_log.IsTail(segment) ? _maps.Of(segment) : MapOf(part)));
             }
         return sources;
     }
@@ -54,9 +42,9 @@ public sealed partial class RetentionStore
         if (_history.End is { Index: > 0 } end && _log.IsTail(end.Segment) && ranges[^1].To == end)
         {
             // What SourcesOf has just made of the last segment grows from here on.
-            if (ranges[^1].From < end) _tail = (end.Segment, (ExtentMap)sources[^1]);
+            if (ranges[^1].From < end) _tail = (end.Segment, (ExtentMap)sources[^1].Source);
         }
-        return new StoreView(_log, _bases, sources);
+        return new StoreView(_log, _bases, [.. _below, .. sources]);
     }
 
     /// <summary>The newest view sees the frame too, or is made anew at the next look.</summary>

@@ -21,14 +21,19 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     {
         (Folder, _files, _time, _manifest) = (folder, files, time, manifest);
         var tag = BatchCodec.TagOf(Machine);
-        _bases = new BaseImages(manifest.Disks, files);
+        _bases = new BaseImages(folder, manifest.Disks, files, readOnly);
         _log = new StoreLog(folder, files, tag, readOnly, options ?? new StoreOptions()) { Sealing = (segment, bytes) => _history!.EndOf(segment, tag, bytes) };
-        _history = new StoreHistory(manifest.Epochs[0], _log.EntriesOf, entry => TextOf(_log.ReadFrame(entry.Segment, entry.Offset)).ToArray());
+        _history = new StoreHistory(manifest.Promoted is { } kept ? manifest.Epochs.First(e => e.Epoch == kept.Epoch) : manifest.Epochs[0], manifest.Promoted, _log.EntriesOf, entry => TextOf(_log.ReadFrame(entry.Segment, entry.Offset)).ToArray());
         _maps = new SegmentMaps(folder, files, tag, readOnly, _log.BytesOf, segment => MapOf(new FrameRange(new FramePosition(segment, 0), new FramePosition(segment + 1, 0), long.MaxValue)));
         try
         {
-            _log.Recover(this);
+            _log.Recover(this, (manifest.Promoted?.Segment ?? 0) + 1);
             BeginUpTo(new Epoch(manifest.Epochs[^1].Epoch));
+            if (manifest.Promoting is { } interrupted && _log.FailedReason is null)
+            {
+                Plan(interrupted);
+                CutShort();
+            }
         }
         catch
         {
@@ -46,11 +51,13 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     public StreamPosition Durable { get; private set; }
     public Sequence DurableSequence { get; private set; }
     /// <summary>It reads as zeroes.</summary>
-    public bool IsEmpty { get { lock (_gate) return !_bases.Any && !_history.HasExtents; } }
+    public bool IsEmpty { get { lock (_gate) return !_bases.Any && !_history.HasExtents && _below.Count == 0; } }
     /// <summary>The newest viewable position on the current line; its time is that of the newest batch or tick at it.</summary>
     public RecoveryPoint? ConsistentUpTo { get { lock (_gate) return _history.ConsistentUpTo; } }
     public bool Consistent { get { lock (_gate) return _history.Consistent; } }
     public DateTimeOffset CurrentAsOf { get { lock (_gate) return _history.CurrentAsOf; } }
+    public int PointCount { get { lock (_gate) return _history.PointCount; } }
+    public RecoveryPoint? OldestPoint { get { lock (_gate) return _history.OldestPoint; } }
     public IReadOnlyList<RecoveryPoint> Points { get { lock (_gate) return [.. _history.Points]; } }
     public long Bytes { get { lock (_gate) return _log.Bytes; } }
     /// <summary>Bytes of an unsynced, torn tail that opening cut off.</summary>
@@ -69,8 +76,8 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         DiskRecord[] records = [.. disks.Select(d => new DiskRecord(d.Index, d.Name, d.SizeBytes, bases?.GetValueOrDefault(d.Index)))];
         if (bases?.Keys.Except(disks.Select(d => d.Index)).Any() == true) throw new ArgumentException("a base of a disk that the store does not have", nameof(bases));
         if (Array.Find(records, r => r.Base is { } path && !Path.IsPathFullyQualified(path)) is { } relative) throw new ArgumentException($"{relative.Base} is no absolute path", nameof(bases));
-        using (var images = new BaseImages(records, files))
-            foreach (var disk in disks) images.Of(disk.Index);
+        using (var images = new BaseImages(folder, records, files, readOnly: true))
+            foreach (var disk in disks) images.Open(disk.Index);
         files.CreateDirectory(Path.Combine(folder, "log"));
         var manifest = new StoreManifest(StoreManifest.CurrentVersion, machine.Value, records, 4096, [new EpochRecord(epoch.Value, 0, 0, time.GetUtcNow())]).Versioned();
         files.Replace(Path.Combine(folder, StoreManifest.FileName), manifest.ToBytes());
@@ -166,6 +173,11 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         }
     }
 
+    internal bool Knows(Epoch epoch)
+    {
+        lock (_gate) return _history.Knows(epoch);
+    }
+
     public RecoveryPoint? ResolvePoint(PointSelector selector)
     {
         lock (_gate) return _history.Choose(selector);
@@ -174,7 +186,11 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     /// <summary>All disks at a point.</summary>
     public StoreView At(RecoveryPoint point)
     {
-        lock (_gate) return new StoreView(_log, _bases, SourcesOf(_history.RangesOf(point.Epoch, point.Sequence)));
+        lock (_gate)
+        {
+            var ranges = _history.RangesOf(point.Epoch, point.Sequence);
+            return InUse(new StoreView(_log, _bases, [.. _below, .. SourcesOf(ranges)]), ranges);
+        }
     }
 
     /// <summary>XxHash3 of each block of the newest state, consistent or not; 0 for a block of zeroes.</summary>
@@ -188,18 +204,20 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     /// <summary>Reads and checks every frame of the log. Of a base only that it is there and as long as its disk: it has no checksums.</summary>
     public IReadOnlyList<StoreDamage> Verify()
     {
-        lock (_gate) return [.. _log.Verify(), .. _bases.Verify()];
+        lock (_gate) return [.. _log.Verify((_manifest.Promoted?.Segment ?? 0) + 1), .. _bases.Verify()];
     }
 
     public void Dispose()
     {
-        lock (_flushing)
-            lock (_gate)
-            {
-                _log.Dispose();
-                _maps.Dispose();
-                _bases.Dispose();
-            }
+        _ended.Cancel();
+        lock (_maintaining)
+            lock (_flushing)
+                lock (_gate)
+                {
+                    _log.Dispose();
+                    _maps.Dispose();
+                    _bases.Dispose();
+                }
     }
 
     void IReplay.Frame(LogEntry entry, Batch prefix)
@@ -218,9 +236,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     {
         // Each epoch in segments of its own, so that what is to be known of one needs no frames.
         _log.Seal();
-        var changed = (_manifest with { Epochs = [.. _manifest.Epochs, epoch] }).Versioned();
-        _files.Replace(Path.Combine(Folder, StoreManifest.FileName), changed.ToBytes());
-        _manifest = changed;
+        Save(_manifest with { Epochs = [.. _manifest.Epochs, epoch] });
         _history.Begin(epoch);
         (Durable, DurableSequence, _newest) = (_history.Held, _history.Newest, null);
         _tail = null;

@@ -7,21 +7,24 @@ namespace SiteRecovery.DataPlane.Retention;
 internal sealed class SegmentMaps(string folder, IFileSystem files, ulong tag, bool readOnly, Func<int, long> bytesOf, Func<int, ExtentMap> make) : IDisposable
 {
     private readonly ConcurrentDictionary<int, Lazy<Source>> _open = new();
+    private volatile bool _disposed;
 
-    internal IExtentSource Of(int segment) => _open.GetOrAdd(segment, n => new Lazy<Source>(() => new Source(this, n))).Value;
+    internal IExtentSource Of(int segment) => _disposed ? throw new ObjectDisposedException(folder) : _open.GetOrAdd(segment, n => new Lazy<Source>(() => new Source(this, n))).Value;
 
     internal bool Has(int segment) => files.Exists(PathOf(segment));
 
-    /// <summary>The files of a segment that is gone are closed; who still reads them fails.</summary>
-    internal void Forget(int segment)
+    /// <summary>The files of segments that are gone are closed; who still reads them fails.</summary>
+    internal void Forget(int upTo)
     {
-        if (_open.TryRemove(segment, out var source) && source.IsValueCreated) source.Value.Dispose();
+        foreach (var segment in _open.Keys.Where(s => s <= upTo).ToArray())
+            if (_open.TryRemove(segment, out var source) && source.IsValueCreated) source.Value.Dispose();
     }
 
     internal string PathOf(int segment) => Path.ChangeExtension(SegmentFile.PathOf(folder, segment), ".map");
 
     public void Dispose()
     {
+        _disposed = true;
         foreach (var source in _open.Values)
             if (source.IsValueCreated) source.Value.Dispose();
         _open.Clear();

@@ -20,7 +20,7 @@ internal sealed partial class StoreHistory
 
     internal RecoveryPoint? Resolve(Epoch epoch, Sequence sequence)
     {
-        if (_points.FindLast(p => p.Epoch == epoch && p.Sequence == sequence) is { } marked) return marked;
+        if (_points.FindLast(p => p.Point.Epoch == epoch && p.Point.Sequence == sequence).Point is { } marked) return marked;
         var branch = IndexOf(epoch);
         if (branch < 0) return null;
         if (Find(branch, sequence) is { } at) return new RecoveryPoint(epoch, sequence, FrameAt(at).Header.Time, PointKind.CrashConsistent);
@@ -31,7 +31,9 @@ internal sealed partial class StoreHistory
     internal List<FrameRange> RangesOf(Epoch epoch, Sequence sequence)
     {
         var (branch, at) = Locate(epoch, sequence);
-        return at is { } frame ? [.. RangesBelow(branch), new FrameRange(_branches[branch].First, Behind(frame), sequence.Value)] : RangesBelow(branch);
+        if (at is not { } frame) return RangesBelow(branch);
+        var limit = FrameAt(frame).Header.Last == sequence ? long.MaxValue : sequence.Value;
+        return [.. RangesBelow(branch), new FrameRange(_branches[branch].First, Behind(frame), limit)];
     }
 
     /// <summary>All frames of the current epoch's line, consistent or not.</summary>
@@ -63,6 +65,7 @@ internal sealed partial class StoreHistory
             var (parted, first) = (at < theirs ? at : theirs, _branches[branch].First);
             return (parted > first ? parted : first, own.To, false);
         }
+        if (_branches[0].Floor is { } floor) throw new InvalidDataException($"the two sides parted before {floor.Id}, the oldest position that is kept: only a comparison of everything tells where they differ");
         return (default, own.To, false);
     }
 
@@ -70,6 +73,7 @@ internal sealed partial class StoreHistory
     private (int Branch, FramePosition Frame) ParentOf(int branch)
     {
         var record = _branches[branch].Record;
+        if (_branches[branch].Floor is not null) return (-1, default);
         if (record.ContinuesAfter is { } after)
         {
             var parent = IndexOf(new Epoch(after));
@@ -89,6 +93,7 @@ internal sealed partial class StoreHistory
     private List<FrameRange> RangesBelow(int branch)
     {
         var epoch = _branches[branch].Record;
+        if (_branches[branch].Floor is not null) return [];
         if (epoch.ContinuesAfter is { } after) return WholeLine(IndexOf(new Epoch(after)));
         return epoch.ForkedFromEpoch == 0 ? [] : RangesOf(new Epoch(epoch.ForkedFromEpoch), new Sequence(epoch.ForkedFromSequence));
     }
@@ -103,7 +108,7 @@ internal sealed partial class StoreHistory
         var branch = IndexOf(epoch);
         if (branch < 0) throw new InvalidDataException($"no epoch {epoch} in this store");
         var at = Find(branch, sequence);
-        return at is not null || _branches[branch].Forks(sequence) ? (branch, at) : throw new InvalidDataException($"{RecoveryPoint.IdOf(epoch, sequence)} is not viewable in this store");
+        return at is not null || _branches[branch].BeginsAt(sequence) ? (branch, at) : throw new InvalidDataException($"{RecoveryPoint.IdOf(epoch, sequence)} is not viewable in this store");
     }
 
     private FramePosition? Find(int branch, Sequence sequence)
@@ -136,13 +141,13 @@ internal sealed partial class StoreHistory
                 if (frames[i].Viewable && frames[i].Entry.Header is var header && header.Time <= time && IsOn(line, header.Epoch, header.Last))
                     return Resolve(header.Epoch, header.Last);
         }
-        return null;
+        return _branches[0].Floor is { } floor && floor.At <= time ? floor : null;
     }
 
     private List<RecoveryPoint> PointsOnLine()
     {
         var line = Line();
-        return _points.FindAll(p => IsOn(line, p.Epoch, p.Sequence));
+        return [.. Points.Where(p => IsOn(line, p.Epoch, p.Sequence))];
     }
 
     private static bool IsOn(List<(Epoch Epoch, long Limit)> line, Epoch epoch, Sequence sequence) => line.Exists(l => l.Epoch == epoch && sequence.Value <= l.Limit);
@@ -154,6 +159,7 @@ internal sealed partial class StoreHistory
         for (var branch = _branches.Count - 1; branch >= 0;)
         {
             line.Add((_branches[branch].Epoch, limit));
+            if (_branches[branch].Floor is not null) break;
             var epoch = _branches[branch].Record;
             limit = epoch.ContinuesAfter is null ? epoch.ForkedFromSequence : long.MaxValue;
             branch = IndexOf(new Epoch(epoch.ContinuesAfter ?? epoch.ForkedFromEpoch));

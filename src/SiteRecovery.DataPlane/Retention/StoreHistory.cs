@@ -13,7 +13,11 @@ internal sealed partial class StoreHistory
     private sealed record Branch(EpochRecord Record, FramePosition First)
     {
         internal Epoch Epoch => new(Record.Epoch);
-        internal bool Forks(Sequence at) => Record.ForkedFromEpoch > 0 && Record.ForkedFromSequence == at.Value;
+        /// <summary>Where it begins in the base; null: it has all its frames, and what it comes from is there too.</summary>
+        internal RecoveryPoint? Floor { get; init; }
+        internal bool Forks(Sequence at) => Floor is null && Record.ForkedFromEpoch > 0 && Record.ForkedFromSequence == at.Value;
+        /// <summary>It shows the position without any frame of its own.</summary>
+        internal bool BeginsAt(Sequence at) => Floor is { } floor ? floor.Sequence == at : Forks(at);
         /// <summary>Where it stood when the next branch began.</summary>
         internal (RecoveryPoint? ConsistentUpTo, DateTimeOffset CurrentAsOf) End { get; set; }
     }
@@ -23,7 +27,7 @@ internal sealed partial class StoreHistory
     private readonly Func<LogEntry, byte[]> _textOf;
     private readonly List<SegmentHistory> _segments = []; // ascending; numbers may be missing at the beginning
     private readonly List<Branch> _branches = [];
-    private readonly List<RecoveryPoint> _points = [];
+    private readonly List<(RecoveryPoint Point, int Segment)> _points = [];
     private readonly Dictionary<int, List<HistoryFrame>> _remembered = [];
     private readonly Queue<int> _rememberedInTurn = new();
     private HistoryState _state = new();
@@ -32,13 +36,18 @@ internal sealed partial class StoreHistory
 
     /// <param name="framesOf">The frames of a segment that is not the last, in log order.</param>
     /// <param name="textOf">The text of a marker.</param>
-    internal StoreHistory(EpochRecord first, Func<int, IEnumerable<LogEntry>> framesOf, Func<LogEntry, byte[]> textOf)
+    internal StoreHistory(EpochRecord first, PromotedRecord? promoted, Func<int, IEnumerable<LogEntry>> framesOf, Func<LogEntry, byte[]> textOf)
     {
         (_framesOf, _textOf) = (framesOf, textOf);
-        _branches.Add(new Branch(first, default));
+        _branches.Add(new Branch(first, promoted is null ? default : new FramePosition(promoted.Segment + 1, 0)) { Floor = promoted?.Point });
+        if (promoted is null) return;
+        _points.Add((promoted.Point, promoted.Segment));
+        _state = new HistoryState { Held = promoted.Held, Newest = new Sequence(promoted.Sequence), CurrentAsOf = promoted.CurrentAsOf, ConsistentUpTo = promoted.Point with { Kind = PointKind.CrashConsistent, Label = null } };
     }
 
-    internal IReadOnlyList<RecoveryPoint> Points => _points;
+    internal IEnumerable<RecoveryPoint> Points => _points.Select(p => p.Point);
+    internal int PointCount => _points.Count;
+    internal RecoveryPoint? OldestPoint => _points.Count > 0 ? _points[0].Point : null;
     internal Epoch Current => _branches[^1].Epoch;
     internal StreamPosition Held => _state.Held;
     internal Sequence Newest => _state.Newest;
@@ -89,18 +98,18 @@ internal sealed partial class StoreHistory
         (_state, var viewable) = _state.After(header, text);
         _segments[^1].Add(entry, viewable);
         if (_state.Gap || !viewable || header.Marker is not (MarkerKind.CrashConsistentPoint or MarkerKind.ApplicationConsistentPoint)) return;
-        _points.Add(ConsistentUpTo! with
+        _points.Add((ConsistentUpTo! with
         {
             Kind = header.Marker == MarkerKind.ApplicationConsistentPoint ? PointKind.ApplicationConsistent : PointKind.CrashConsistent,
             Label = text.IsEmpty ? null : System.Text.Encoding.UTF8.GetString(text),
-        });
+        }, entry.Segment));
     }
 
     /// <summary>What is to be known of the last segment, which ends here; null where it cannot be told apart from epochs that began in it or behind it.</summary>
     internal SegmentEnd? EndOf(int segment, ulong tag, long bytes)
     {
         if (_begun || _segments.Count == 0 || _segments[^1].Number != segment || _segments[^1].HasSeveralEpochs) return null;
-        return SegmentEnd.Of(tag, bytes, Current, _segments[^1], _state, _points.Skip(_pointsOfSealed));
+        return SegmentEnd.Of(tag, bytes, Current, _segments[^1], _state, _points.Skip(_pointsOfSealed).Select(p => p.Point));
     }
 
     /// <summary>A sealed segment of the current epoch, by what its end says.</summary>
@@ -108,7 +117,7 @@ internal sealed partial class StoreHistory
     {
         Start(end.Segment);
         _segments[^1].Restore(end);
-        _points.AddRange(end.Points.Select(p => p.ToPoint()));
+        _points.AddRange(end.Points.Select(p => (p.ToPoint(), end.Segment)));
         _state = end.State;
     }
 

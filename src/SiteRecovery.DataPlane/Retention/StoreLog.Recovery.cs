@@ -15,18 +15,42 @@ internal interface IReplay
 /// <content>Opening: sealed segments by what their ends say, the last one frame by frame.</content>
 internal sealed partial class StoreLog
 {
-    internal void Recover(IReplay replay)
+    /// <param name="first">What is before it is in the base.</param>
+    internal void Recover(IReplay replay, int first)
     {
         var last = LastSegment();
-        for (var segment = 1; segment < last; segment++) ReplaySealed(segment, replay);
-        if (last > 0) RecoverTail(last, replay);
+        if (!readOnly) Remove(first - 1);
+        if (last < first)
+        {
+            (_segment, _lastIsSealed) = (first - 1, true);
+            return;
+        }
+        for (var segment = first; segment < last; segment++) ReplaySealed(segment, replay);
+        RecoverTail(last, replay);
+    }
+
+    /// <summary>Deletes all segments up to one, which no view needs any more.</summary>
+    internal void Remove(int upTo)
+    {
+        foreach (var file in files.List(Path.Combine(folder, "log")))
+            if (int.TryParse(Path.GetFileName(file).Split('.')[0], out var segment) && segment <= upTo) files.Delete(file);
+        foreach (var segment in _open.Keys.Where(s => s <= upTo).ToArray())
+            if (_open.TryRemove(segment, out var file)) file.Value.Dispose();
+    }
+
+    /// <summary>Sealed segments that are in the base count no more.</summary>
+    internal void Uncount(int upTo)
+    {
+        lock (_lengths)
+            foreach (var segment in _lengths.Keys.Where(s => s <= upTo).ToArray())
+                if (_lengths.Remove(segment, out var bytes)) _sealedBytes -= bytes;
     }
 
     private SegmentEnd? EndOf(int segment) => SegmentEnd.TryRead(files.TryReadAll(EndPath(segment)), tag, segment);
 
     private void Restore(SegmentEnd end, IReplay replay)
     {
-        _sealedBytes += end.Bytes;
+        Count(end.Segment, end.Bytes);
         replay.Segment(end);
     }
 
@@ -43,7 +67,7 @@ internal sealed partial class StoreLog
             Restore(end, replay);
             return;
         }
-        _sealedBytes += FileOf(segment).LengthBytes;
+        Count(segment, FileOf(segment).LengthBytes);
         var frames = SegmentIndex.TryRead(files.TryReadAll(IndexPath(segment)), tag, segment) ?? ScanSealed(segment);
         foreach (var (offset, prefix) in frames) replay.Frame(new LogEntry(segment, offset, prefix.Header), prefix);
         // Of a store of before there were ends.

@@ -18,6 +18,7 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     private int _segment;
     private int _frames; // in the last segment, as its extents
     private long _extents, _end;
+    private readonly Dictionary<int, long> _lengths = []; // of sealed segments
     private long _sealedBytes;
     private bool _unflushed, _lastIsSealed;
 
@@ -141,10 +142,10 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
         }
     }
 
-    internal IReadOnlyList<StoreDamage> Verify()
+    internal IReadOnlyList<StoreDamage> Verify(int first)
     {
         var found = new List<StoreDamage>();
-        for (var segment = 1; segment <= LastSegment(); segment++)
+        for (var segment = first; segment <= LastSegment(); segment++)
         {
             if (!files.Exists(SegmentFile.PathOf(folder, segment)))
             {
@@ -173,7 +174,18 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
         .Select(p => p.EndsWith(".seg", StringComparison.Ordinal) && int.TryParse(Path.GetFileNameWithoutExtension(p), out var n) ? n : 0)
         .DefaultIfEmpty(0).Max();
 
-    internal long BytesOf(int segment) => FileOf(segment).LengthBytes;
+    internal long BytesOf(int segment)
+    {
+        lock (_lengths)
+            if (_lengths.TryGetValue(segment, out var bytes)) return bytes;
+        return FileOf(segment).LengthBytes;
+    }
+
+    private void Count(int segment, long bytes)
+    {
+        lock (_lengths) _lengths[segment] = bytes;
+        _sealedBytes += bytes;
+    }
 
     internal bool IsTail(int segment) => segment == _segment && !_lastIsSealed;
 
@@ -197,7 +209,7 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
         if (Sealing(_segment, _end) is { } end) files.Replace(EndPath(_segment), end.ToBytes());
         _sealed.Add(_tail);
         (_tail, _lastIsSealed) = (null, true);
-        _sealedBytes += _end;
+        Count(_segment, _end);
         _end = 0;
     }
 

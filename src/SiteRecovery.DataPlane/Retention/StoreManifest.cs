@@ -1,5 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Retention;
 
@@ -9,18 +11,30 @@ public sealed record EpochRecord(int Epoch, int ForkedFromEpoch, long ForkedFrom
 /// <param name="Base">Absolute path of a raw file with the disk's state before the log; null: zeroes.</param>
 public sealed record DiskRecord(ushort Index, string Name, long SizeBytes, string? Base = null);
 
+/// <summary>The oldest position that the store keeps: what was logged up to the end of a segment is in the base.</summary>
+/// <param name="Epoch">That of the frames behind it.</param>
+public sealed record PromotedRecord(int Segment, int Epoch, long Sequence, DateTimeOffset At, PointKind Kind, string? Label, StreamPosition Held, DateTimeOffset CurrentAsOf)
+{
+    internal RecoveryPoint Point => new(new Epoch(Epoch), new Sequence(Sequence), At, Kind, Label);
+}
+
 /// <summary>MANIFEST.json; the current epoch is the last one.</summary>
-public sealed record StoreManifest(int Version, string Machine, IReadOnlyList<DiskRecord> Disks, int BlockSize, IReadOnlyList<EpochRecord> Epochs)
+/// <param name="Promoting">Segments up to it are on their way into the base: no position in them is viewable any more.</param>
+public sealed record StoreManifest(
+    int Version, string Machine, IReadOnlyList<DiskRecord> Disks, int BlockSize, IReadOnlyList<EpochRecord> Epochs, PromotedRecord? Promoted = null, int? Promoting = null)
 {
     public const string FileName = "MANIFEST.json";
-    /// <summary>1: the first. 2: bases and continued epochs, which a reader of version 1 would pass over and show wrong bytes.</summary>
-    public const int FirstVersion = 1, CurrentVersion = 2;
+    /// <summary>1: the first. 2: bases and continued epochs, which a reader of version 1 would pass over and show wrong bytes. 3: promotion, likewise.</summary>
+    public const int FirstVersion = 1, CurrentVersion = 3;
 
     public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, StoreManifestJson.Default.StoreManifest);
 
     /// <summary>With the lowest version that says all of it.</summary>
     internal StoreManifest Versioned() =>
-        this with { Version = Disks.Any(d => d.Base is not null) || Epochs.Any(e => e.ContinuesAfter is not null) ? CurrentVersion : FirstVersion };
+        this with
+        {
+            Version = Promoted is not null || Promoting is not null ? CurrentVersion : Disks.Any(d => d.Base is not null) || Epochs.Any(e => e.ContinuesAfter is not null) ? 2 : FirstVersion,
+        };
 
     public static StoreManifest Parse(ReadOnlySpan<byte> bytes)
     {

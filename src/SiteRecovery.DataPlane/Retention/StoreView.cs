@@ -8,13 +8,13 @@ namespace SiteRecovery.DataPlane.Retention;
 /// <summary>All disks of a machine at one position. Read-only; never returns bytes that it has not checked.</summary>
 public sealed class StoreView
 {
-    private const int BelowTheLog = -1; // a segment's number
+    internal const int BelowTheLog = -1; // a segment's number
     private const long CacheBytesMax = 32 << 20;
     private const int HashedAtOnceBytes = 64 << 10, RunBytesMax = 64 << 20, FramesKnownMax = 64 << 10;
     private readonly Lock _gate = new();
     private readonly StoreLog _log;
     private readonly BaseImages _bases;
-    private readonly IReadOnlyList<IExtentSource> _sources;
+    private volatile IReadOnlyList<(int Segment, IExtentSource Source)> _sources;
     private readonly Dictionary<(int Segment, long Offset), LinkedListNode<((int Segment, long Offset) Frame, byte[] Raw)>> _cache = [];
     private readonly LinkedList<((int Segment, long Offset) Frame, byte[] Raw)> _recent = new();
     // Of frames that were checked once: where their uncompressed payload begins in the segment; -1 where it is compressed.
@@ -22,7 +22,10 @@ public sealed class StoreView
     private long _cacheBytes;
 
     /// <param name="sources">In log order: what a later one has hides what is in those before it.</param>
-    internal StoreView(StoreLog log, BaseImages bases, IReadOnlyList<IExtentSource> sources) => (_log, _bases, _sources) = (log, bases, sources);
+    internal StoreView(StoreLog log, BaseImages bases, IReadOnlyList<(int Segment, IExtentSource Source)> sources) => (_log, _bases, _sources) = (log, bases, sources);
+
+    /// <summary>The segments up to one are in the base: reads that have begun may still look into them, or fail and look again.</summary>
+    internal void WithoutUpTo(int segment) => _sources = [.. _sources.Where(s => s.Segment > segment)];
 
     public IReadOnlyList<DiskRecord> Disks => _bases.Disks;
 
@@ -33,10 +36,27 @@ public sealed class StoreView
 
     internal void Read(ushort disk, long offset, Span<byte> into)
     {
-        foreach (var run in Cover(disk, offset, into.Length))
+        while (true)
+        {
+            var sources = _sources;
+            try
+            {
+                Read(sources, disk, offset, into);
+                return;
+            }
+            catch (Exception gone) when (gone is IOException or ObjectDisposedException && sources != _sources)
+            {
+                // Promoted meanwhile: the base has it now.
+            }
+        }
+    }
+
+    private void Read(IReadOnlyList<(int Segment, IExtentSource Source)> sources, ushort disk, long offset, Span<byte> into)
+    {
+        foreach (var run in Cover(sources, disk, offset, into.Length))
         {
             var part = into.Slice((int)(run.Offset - offset), run.Length);
-            if (run.Segment == BelowTheLog) ReadBase(disk, run.Offset, part);
+            if (run.Segment == BelowTheLog) _bases.Read(disk, run.Offset, part);
             else if (run.RawOffset >= 0) ReadFrame((run.Segment, run.FrameOffset), run.RawOffset, part);
             else part.Clear();
         }
@@ -48,11 +68,11 @@ public sealed class StoreView
         var (at, end) = (offset, offset + Math.Min(length, RunBytesMax));
         bool? kind = null;
         while (at < end)
-            foreach (var run in Cover(disk, at, (int)Math.Min(end - at, 1 << 20)))
+            foreach (var run in Cover(_sources, disk, at, (int)Math.Min(end - at, 1 << 20)))
                 while (at < run.End)
                 {
                     var (part, hole) = (run.End - at, run.RawOffset < 0);
-                    if (run.Segment == BelowTheLog && _bases.Of(disk) is { } image) (part, hole) = image.RunAt(at);
+                    if (run.Segment == BelowTheLog && _bases.RunAt(disk, at) is { } below) (part, hole) = below;
                     if ((kind ??= hole) != hole) return (at - offset, kind.Value);
                     at += Math.Clamp(part, 1, run.End - at);
                 }
@@ -60,36 +80,32 @@ public sealed class StoreView
     }
 
     /// <summary>Runs that cover the range in order and without gaps.</summary>
-    private List<MappedExtent> Cover(ushort disk, long offset, int length)
+    internal List<MappedExtent> Cover(ushort disk, long offset, int length) => Cover(_sources, disk, offset, length);
+
+    private static List<MappedExtent> Cover(IReadOnlyList<(int Segment, IExtentSource Source)> sources, ushort disk, long offset, int length)
     {
         var (cover, found) = (new List<MappedExtent>(), new List<MappedExtent>());
-        Fill(_sources.Count - 1, disk, offset, offset + length, cover, found);
+        Fill(sources, sources.Count - 1, disk, offset, offset + length, cover, found);
         return cover;
     }
 
     /// <param name="found">What the levels above have found and not used yet; it is left as it was.</param>
-    private void Fill(int level, ushort disk, long from, long to, List<MappedExtent> cover, List<MappedExtent> found)
+    private static void Fill(IReadOnlyList<(int Segment, IExtentSource Source)> sources, int level, ushort disk, long from, long to, List<MappedExtent> cover, List<MappedExtent> found)
     {
         var first = found.Count;
-        for (; level >= 0 && found.Count == first; level--) _sources[level].Find(disk, from, to, found);
+        for (; level >= 0 && found.Count == first; level--) sources[level].Source.Find(disk, from, to, found);
         var count = found.Count;
         for (var i = first; i < count; i++)
         {
             var extent = found[i];
-            if (extent.Offset > from) Fill(level, disk, from, extent.Offset, cover, found);
+            if (extent.Offset > from) Fill(sources, level, disk, from, extent.Offset, cover, found);
             cover.Add(extent);
             from = extent.End;
         }
         found.RemoveRange(first, count - first);
         if (from == to) return;
-        if (count > first) Fill(level, disk, from, to, cover, found);
+        if (count > first) Fill(sources, level, disk, from, to, cover, found);
         else cover.Add(new MappedExtent(from, (int)(to - from), BelowTheLog, 0, -1));
-    }
-
-    private void ReadBase(ushort disk, long offset, Span<byte> into)
-    {
-        if (_bases.Of(disk) is { } image) image.Read(offset, into);
-        else into.Clear();
     }
 
     internal ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop)

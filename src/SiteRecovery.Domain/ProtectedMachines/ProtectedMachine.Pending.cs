@@ -52,7 +52,8 @@ public sealed partial record ProtectedMachine
 
     private Protection Required => Protection ?? throw new UnreachableException($"{Id} is {Phase.Name} without a protection");
 
-    private HoldStore Hold() => new(Id, StoreEpoch, Required.Disks, Required.TargetSite, Required.Policy, Required.TargetNode, Required.Definition);
+    private HoldStore Hold() => new(Id, StoreEpoch, Required.Disks, Required.TargetSite, Required.Policy, Required.TargetNode, Required.Definition, MayForget:
+        Phase is Phase.InitialReplication or Phase.Protected or Phase.Resynchronizing or Phase.Paused or Phase.ReverseReplicating && Tests.IsEmpty);
 
     private OpenEpoch Open(RecoveryPoint point) => new(Id, Epoch, point, Required.TargetSite, Required.TargetNode);
 

@@ -86,15 +86,16 @@ public sealed record ReplicateFrom(
 
 /// <summary>The target's retention store exists and takes writes of <paramref name="Epoch"/>, the epoch it is known to be in.</summary>
 /// <param name="Definition">Kept beside the points, so that the target needs nothing of the source to build the machine.</param>
+/// <param name="MayForget">Points outside of the policy's retention may go. Never while a failover or a test may need one.</param>
 public sealed record HoldStore(
     MachineId Machine, Epoch Epoch, ImmutableArray<DiskSpec> Disks, SiteName TargetSite, ReplicationPolicy Policy, string? TargetNode = null,
-    string? Definition = null) : Work(Machine, Epoch), IAtMasterTarget
+    string? Definition = null, bool MayForget = false) : Work(Machine, Epoch), IAtMasterTarget
 {
     public override string Kind => WorkKind.HoldStore;
 
     public bool Equals(HoldStore? other) =>
         other is not null && Machine == other.Machine && Epoch == other.Epoch && TargetSite == other.TargetSite
-        && Policy == other.Policy && TargetNode == other.TargetNode && Definition == other.Definition && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
+        && Policy == other.Policy && TargetNode == other.TargetNode && Definition == other.Definition && MayForget == other.MayForget && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
 
     public override int GetHashCode() => HashCode.Combine(Machine, Epoch, TargetSite, Disks.Length);
 }

@@ -15,7 +15,8 @@ internal sealed class StoreModel : IDisposable
     private readonly Random _random;
     private readonly List<RetentionStore> _killed = [];
     // Per position: the disks, and how many of its epoch's writes lie before it.
-    private readonly Dictionary<string, (byte[][] Disks, int Writes)> _positions = [];
+    private readonly Dictionary<string, (byte[][] Disks, int Writes, long Second)> _positions = [];
+    private readonly FullBaseFiles _files = new();
     private readonly Dictionary<int, Branch> _branches = [];
     private readonly StoreOptions _options;
     private byte[][] _now;
@@ -45,7 +46,7 @@ internal sealed class StoreModel : IDisposable
         }
         _branches[1] = _branch = new Branch(1);
         Store = RetentionStore.Create(Path.Combine(_folder, "store"), Machine, [new DiskGeometry(0, "vda", DiskBytes), new DiskGeometry(1, "vdb", OtherBytes)],
-            Epoch.First, RealFileSystem.Instance, TimeProvider.System, based ? new Dictionary<ushort, string> { [0] = BasePath } : null, _options);
+            Epoch.First, _files, TimeProvider.System, based ? new Dictionary<ushort, string> { [0] = BasePath } : null, _options);
         if (based) Store.Fold([], new Sequence(_newest = 7), At(++_seconds), "as it was");
         else Start("continue");
         Reached();
@@ -57,8 +58,9 @@ internal sealed class StoreModel : IDisposable
     /// <summary>One thing that may happen to a store.</summary>
     internal void Step()
     {
-        switch (_random.Next(_gap ? 7 : 12))
+        switch (_random.Next(_gap ? 8 : 14))
         {
+            case 7: Promote(); break;
             case 0: Reopen(kill: _random.Next(2) == 0); break;
             case 1: Fork(); break;
             case 2: Continue(); break;
@@ -75,7 +77,7 @@ internal sealed class StoreModel : IDisposable
         if (kill) _killed.Add(Store); // a killed process closes and flushes nothing
         else Store.Dispose();
         if (_random.Next(3) == 0) Rot();
-        Store = RetentionStore.Open(Store.Folder, RealFileSystem.Instance, TimeProvider.System, options: _options);
+        Store = RetentionStore.Open(Store.Folder, _files, TimeProvider.System, options: _options);
         Assert.Equal(before, (Store.CurrentEpoch, Store.Held, Store.ConsistentUpTo, Store.Consistent, Store.IsEmpty, Store.CurrentAsOf, string.Join(',', Store.Points)));
     }
 
@@ -110,6 +112,7 @@ internal sealed class StoreModel : IDisposable
     internal void Continue(int? epoch = null)
     {
         var after = epoch ?? _random.Next(1, _branch.Epoch + 1);
+        if (!Store.Knows(new Epoch(after))) return; // all of it is promoted
         Begin();
         Assert.Throws<StaleEpochException>(() => Store.ContinueEpoch(Store.CurrentEpoch, Store.CurrentEpoch));
         Assert.Throws<InvalidDataException>(() => Store.ContinueEpoch(new Epoch(_branch.Epoch), new Epoch(_branch.Epoch)));
@@ -124,6 +127,30 @@ internal sealed class StoreModel : IDisposable
         Assert.Throws<InvalidDataException>(() => Store.Fold([], Sequence.None, default, ""));
         _ordinal = 0;
     }
+
+    /// <summary>Old positions are given up, at times only at the second or third try; those within the window stay.</summary>
+    internal void Promote()
+    {
+        var (window, bytes) = (_random.Next(1, 60), _random.Next(4) == 0 ? 100_000L : (long?)null);
+        _files.Room = _random.Next(2) == 0 ? int.MaxValue : _random.Next(60);
+        try
+        {
+            Store.Maintain(new RetentionLimits(TimeSpan.FromSeconds(window), bytes), CancellationToken.None);
+        }
+        catch (IOException full) when (full.Message.Contains("no space", StringComparison.Ordinal) && _files.Room < 0)
+        {
+            // It is tried again another time.
+        }
+        _files.Room = int.MaxValue;
+        var cutoff = Store.CurrentAsOf - TimeSpan.FromSeconds(window);
+        foreach (var (id, position) in _positions.ToArray())
+        {
+            if (Store.ResolvePoint(new PointSelector.ById(id)) is not null) continue;
+            Assert.True(bytes is not null || At(position.Second) <= cutoff, $"{id} was given up, though it lies in the window");
+            _positions.Remove(id);
+        }
+    }
+
 
     internal void Resynchronize()
     {
@@ -182,7 +209,7 @@ internal sealed class StoreModel : IDisposable
     internal async Task AssertAsync()
     {
         AssertLatest();
-        foreach (var (id, (disks, writes)) in _positions)
+        foreach (var (id, (disks, writes, _)) in _positions)
         {
             var point = Store.ResolvePoint(new PointSelector.ById(id));
             Assert.Equal(id, point?.Id);
@@ -297,7 +324,7 @@ internal sealed class StoreModel : IDisposable
     private void Reached()
     {
         var id = RecoveryPoint.IdOf(new Epoch(_branch.Epoch), new Sequence(_newest));
-        _positions[_branch.Latest = id] = (Copy(_now), _branch.Writes.Count);
+        _positions[_branch.Latest = id] = (Copy(_now), _branch.Writes.Count, _seconds);
     }
 
     private static byte[][] Copy(byte[][] disks) => [.. disks.Select(d => d.ToArray())];

@@ -1,0 +1,173 @@
+using System.Buffers.Binary;
+using System.IO.Hashing;
+using System.Runtime.InteropServices;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <summary>
+/// The blocks of a disk that promotion has written, each with its checksum, over what lies below the log: STORE.md, `base`. Reads and one writer go on beside each other.
+/// A checksum is written only when its block is durable: whatever ends a promotion, a block is where its checksum says, and what it keeps of before is right.
+/// </summary>
+/// <param name="mayBeTorn">Whether the block at an offset may be half written, by a promotion that was cut short and covers what differs.</param>
+internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? below, IFileSystem files, bool readOnly, Func<ushort, long, bool> mayBeTorn) : IDisposable
+{
+    internal const int BlockBytes = 4096;
+    private const int HashBytes = 8, BlocksAtOnce = 256;
+    private static readonly ulong ZeroBlock = HashOf(new byte[BlockBytes]);
+    private readonly ReaderWriterLockSlim _gate = new();
+    private readonly Dictionary<long, ulong> _unflushed = []; // checksums of blocks that are written and not durable
+    private readonly IBlockFile _data = files.Open(PathOf(folder, disk.Index, "raw"), readOnly ? FileOpening.Read : FileOpening.Create);
+    private readonly IBlockFile _hashes = files.Open(PathOf(folder, disk.Index, "sum"), readOnly ? FileOpening.Read : FileOpening.Create);
+
+    internal static bool Exists(string folder, ushort disk, IFileSystem files) => files.Exists(PathOf(folder, disk, "raw")) && files.Exists(PathOf(folder, disk, "sum"));
+
+    /// <exception cref="IOException">A block is not what was written.</exception>
+    internal void Read(long offset, Span<byte> into)
+    {
+        _gate.EnterReadLock();
+        try
+        {
+            ReadInside(offset, into);
+        }
+        finally
+        {
+            _gate.ExitReadLock();
+        }
+    }
+
+    /// <summary>The first run at that offset: blocks of zeroes are holes, and what is not here is as it is below.</summary>
+    internal (long Length, bool Hole) RunAt(long offset)
+    {
+        var first = offset / BlockBytes;
+        Span<ulong> hashes = stackalloc ulong[BlocksAtOnce];
+        _gate.EnterReadLock();
+        try
+        {
+            ReadHashes(first, hashes);
+        }
+        finally
+        {
+            _gate.ExitReadLock();
+        }
+        var kind = KindOf(hashes[0]);
+        var same = 1;
+        while (same < hashes.Length && KindOf(hashes[same]) == kind) same++;
+        var length = Math.Min((first + same) * BlockBytes, disk.SizeBytes) - offset;
+        if (kind != BlockKind.Below) return (length, kind == BlockKind.Zero);
+        if (below is null) return (length, true);
+        var run = below.RunAt(offset);
+        return (Math.Min(length, run.Length), run.Hole);
+    }
+
+    /// <summary>Takes bytes in; durable after <see cref="Flush"/>.</summary>
+    internal void Write(long offset, ReadOnlySpan<byte> from)
+    {
+        Span<byte> blocks = new byte[(int)((offset + from.Length + BlockBytes - 1) / BlockBytes - offset / BlockBytes) * BlockBytes];
+        var start = offset / BlockBytes * BlockBytes;
+        _gate.EnterWriteLock();
+        try
+        {
+            if (offset != start) ReadInside(start, blocks[..BlockBytes]);
+            if ((offset + from.Length) % BlockBytes != 0) ReadInside(start + blocks.Length - BlockBytes, blocks[^BlockBytes..]);
+            from.CopyTo(blocks[(int)(offset - start)..]);
+            if (blocks.ContainsAnyExcept((byte)0)) _data.Write(start, blocks);
+            else _data.Zero(start, blocks.Length);
+            for (var at = 0; at < blocks.Length; at += BlockBytes) _unflushed[(start + at) / BlockBytes] = HashOf(blocks.Slice(at, BlockBytes));
+        }
+        finally
+        {
+            _gate.ExitWriteLock();
+        }
+    }
+
+    /// <summary>By the one that writes.</summary>
+    internal void Flush()
+    {
+        _data.Flush();
+        Span<byte> hash = stackalloc byte[HashBytes];
+        foreach (var block in _unflushed.Keys.Order())
+        {
+            BinaryPrimitives.WriteUInt64LittleEndian(hash, _unflushed[block]);
+            _hashes.Write(block * HashBytes, hash);
+        }
+        _hashes.Flush();
+        _gate.EnterWriteLock();
+        _unflushed.Clear();
+        _gate.ExitWriteLock();
+    }
+
+    /// <summary>Reads every block back, a piece at a time.</summary>
+    internal IEnumerable<StoreDamage> Verify()
+    {
+        var buffer = new byte[BlocksAtOnce * BlockBytes];
+        for (long at = 0; at < disk.SizeBytes; at += buffer.Length)
+        {
+            StoreDamage? found = null;
+            try
+            {
+                Read(at, buffer.AsSpan(0, (int)Math.Min(buffer.Length, disk.SizeBytes - at)));
+            }
+            catch (IOException damage)
+            {
+                found = new StoreDamage(PathOf(folder, disk.Index, "raw"), at, damage.Message);
+            }
+            if (found is not null) yield return found;
+        }
+    }
+
+    public void Dispose()
+    {
+        _data.Dispose();
+        _hashes.Dispose();
+        _gate.Dispose();
+    }
+
+    private enum BlockKind { Below, Zero, Here }
+
+    private static BlockKind KindOf(ulong hash) => hash == 0 ? BlockKind.Below : hash == ZeroBlock ? BlockKind.Zero : BlockKind.Here;
+
+    private static string PathOf(string folder, ushort disk, string kind) => Path.Combine(folder, "base", $"disk-{disk}.{kind}");
+
+    // Zero says that the block is not here.
+    private static ulong HashOf(ReadOnlySpan<byte> block) => XxHash3.HashToUInt64(block) is not 0 and var hash ? hash : 1;
+
+    private void ReadHashes(long first, Span<ulong> into)
+    {
+        _hashes.Read(first * HashBytes, MemoryMarshal.AsBytes(into));
+        if (_unflushed.Count == 0) return;
+        for (var i = 0; i < into.Length; i++)
+            if (_unflushed.TryGetValue(first + i, out var newer)) into[i] = newer;
+    }
+
+    /// <summary>Under the lock. What lies beyond the disk reads as zeroes.</summary>
+    private void ReadInside(long offset, Span<byte> into)
+    {
+        Span<ulong> hashes = stackalloc ulong[BlocksAtOnce];
+        Span<byte> block = stackalloc byte[BlockBytes];
+        while (into.Length > 0)
+        {
+            var first = offset / BlockBytes;
+            var count = (int)Math.Min(BlocksAtOnce, (offset + into.Length + BlockBytes - 1) / BlockBytes - first);
+            ReadHashes(first, hashes[..count]);
+            for (var i = 0; i < count; i++)
+            {
+                var (start, within) = ((first + i) * BlockBytes, (int)(offset % BlockBytes));
+                var part = into[..Math.Min(into.Length, BlockBytes - within)];
+                if (hashes[i] == 0)
+                {
+                    if (below is null) part.Clear();
+                    else below.Read(offset, part);
+                }
+                else
+                {
+                    _data.Read(start, block);
+                    if (HashOf(block) != hashes[i] && !mayBeTorn(disk.Index, start)) throw new IOException($"the base of disk {disk.Index} is damaged at offset {start}");
+                    block.Slice(within, part.Length).CopyTo(part);
+                }
+                offset += part.Length;
+                into = into[part.Length..];
+            }
+        }
+    }
+}

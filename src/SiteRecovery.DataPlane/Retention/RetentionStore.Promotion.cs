@@ -1,0 +1,167 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <summary>How much history a store keeps.</summary>
+/// <param name="Window">Every position that is younger, counted back from the newest one: a store that hears nothing forgets nothing.</param>
+/// <param name="BytesMax">Of the log, also where that shortens the window; null: the window alone decides.</param>
+public sealed record RetentionLimits(TimeSpan Window, long? BytesMax);
+
+/// <content>Promotion: the oldest segments go into the base, and their positions are gone.</content>
+public sealed partial class RetentionStore
+{
+    private const int SegmentsAtOnce = 4, PieceBytes = 1 << 20;
+    private static readonly byte[] Zeroes = new byte[PieceBytes];
+    private readonly List<(int Segment, WeakReference<StoreView> View)> _views = [];
+    private readonly Lock _maintaining = new(); // taken before _flushing and _gate
+    private readonly CancellationTokenSource _ended = new();
+    // Of the current line, while they are on their way into the base.
+    private List<(int Segment, IExtentSource Source)> _below = [];
+    private (PromotedRecord To, List<FrameRange> Frames)? _promotion;
+
+    /// <summary>
+    /// Makes maps of the segments that have none yet, and promotes what lies outside of the limits. Appending and looking go on meanwhile. Whatever ends it, the next call goes on.
+    /// </summary>
+    /// <param name="limits">Null: everything is kept.</param>
+    /// <exception cref="IOException">The disk is full, say: nothing is lost, and the next call tries again.</exception>
+    public void Maintain(RetentionLimits? limits, CancellationToken stop)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, _ended.Token);
+        stop = either.Token;
+        lock (_maintaining)
+        {
+            int[] sealedSegments;
+            lock (_gate) sealedSegments = [.. _history.Segments.Where(s => !_log.IsTail(s))];
+            foreach (var segment in sealedSegments)
+            {
+                if (stop.IsCancellationRequested) return;
+                if (!_maps.Has(segment)) _maps.Of(segment);
+            }
+            while (!stop.IsCancellationRequested && TryBeginPromotion(limits) && TryCopy(stop)) EndPromotion();
+        }
+    }
+
+    private bool TryBeginPromotion(RetentionLimits? limits)
+    {
+        lock (_gate)
+        {
+            if (_promotion is not null) return true;
+            if (limits is null || _log.FailedReason is not null) return false;
+            var inUse = _views.Where(v => v.View.TryGetTarget(out _)).Select(v => v.Segment).DefaultIfEmpty(int.MaxValue).Min();
+            // A window longer than time itself keeps everything.
+            var cutoff = limits.Window < CurrentAsOf - DateTimeOffset.MinValue ? CurrentAsOf - limits.Window : DateTimeOffset.MinValue;
+            if (_history.PromotableUpTo(cutoff, limits.BytesMax is { } most ? _log.Bytes - most : 0, inUse, SegmentsAtOnce, _log.BytesOf) is not { } segment) return false;
+            // Before the first byte of the base changes: no position below shows any more what it showed.
+            Save(_manifest with { Promoting = segment });
+            Plan(segment);
+            return true;
+        }
+    }
+
+    private void Plan(int segment)
+    {
+        var (to, frames) = (_history.PromotedAt(segment), _history.LineUpTo(segment));
+        _below = SourcesOf(frames);
+        _promotion = (to, frames);
+        _history.Forget(to);
+        (_newest, _tail) = (null, null);
+    }
+
+    private bool TryCopy(CancellationToken stop)
+    {
+        var whole = false;
+        try
+        {
+            whole = Copy(stop) && FlushBase();
+            return whole;
+        }
+        finally
+        {
+            if (!whole) CutShort();
+        }
+    }
+
+    private bool FlushBase()
+    {
+        foreach (var disk in _manifest.Disks) _bases.ToWrite(disk.Index).Flush();
+        return true;
+    }
+
+    /// <summary>What it has written may be torn until it has been written again.</summary>
+    private void CutShort()
+    {
+        var written = new StoreView(_log, _bases, _below);
+        _bases.MayBeTorn = (disk, offset) => written.Cover(disk, offset, PromotedImage.BlockBytes).Exists(e => e.Segment != StoreView.BelowTheLog);
+    }
+
+    /// <summary>Each frame is read once, and only what nothing of the promoted hides is written. False: stopped.</summary>
+    private bool Copy(CancellationToken stop)
+    {
+        var (view, raw) = (new StoreView(_log, _bases, _below), new byte[BatchCodec.PayloadBytesMax]);
+        foreach (var range in _promotion!.Value.Frames)
+            foreach (var (_, entry, prefix) in _log.PrefixesOf(range.From, range.To))
+            {
+                if (stop.IsCancellationRequested) return false;
+                List<(ushort Disk, MappedExtent Extent)> live = [];
+                for (var i = 0; i < entry.Header.ExtentCount; i++)
+                {
+                    var extent = prefix.ExtentAt(i);
+                    foreach (var part in view.Cover(extent.Disk, extent.Offset, extent.Length))
+                        if (part.Segment == entry.Segment && part.FrameOffset == entry.Offset) live.Add((extent.Disk, part));
+                }
+                if (live.Count == 0) continue;
+                var frame = _log.ReadFrame(entry.Segment, entry.Offset);
+                try
+                {
+                    BatchCodec.Decompress(frame, raw);
+                }
+                catch (InvalidDataException damage)
+                {
+                    throw new IOException($"segment {entry.Segment} is damaged at offset {entry.Offset}: {damage.Message}", damage);
+                }
+                FramePool.Shared.Return(frame.Frame);
+                foreach (var (disk, part) in live) Write(_bases.ToWrite(disk), part, raw);
+            }
+        return true;
+    }
+
+    private static void Write(PromotedImage image, MappedExtent part, byte[] raw)
+    {
+        if (part.RawOffset >= 0) image.Write(part.Offset, raw.AsSpan(part.RawOffset, part.Length));
+        else
+            for (long at = 0; at < part.Length; at += PieceBytes) image.Write(part.Offset + at, Zeroes.AsSpan(0, (int)Math.Min(PieceBytes, part.Length - at)));
+    }
+
+    private void EndPromotion()
+    {
+        lock (_gate)
+        {
+            var to = _promotion!.Value.To;
+            Save(_manifest with { Promoted = to, Promoting = null });
+            (_promotion, _below, _newest, _tail, _bases.MayBeTorn) = (null, [], null, null, null);
+            foreach (var (_, reference) in _views)
+                if (reference.TryGetTarget(out var view)) view.WithoutUpTo(to.Segment);
+            _log.Uncount(to.Segment);
+        }
+        _maps.Forget(_manifest.Promoted!.Segment);
+        _log.Remove(_manifest.Promoted.Segment);
+    }
+
+    private void Save(StoreManifest changed)
+    {
+        changed = changed.Versioned();
+        _files.Replace(Path.Combine(Folder, StoreManifest.FileName), changed.ToBytes());
+        _manifest = changed;
+    }
+
+    /// <summary>What a view stands on is not promoted while somebody holds it.</summary>
+    private StoreView InUse(StoreView view, List<FrameRange> ranges)
+    {
+        var at = ranges.Count == 0 || ranges[^1].To.Index == 0 ? (_promotion?.To ?? _manifest.Promoted)?.Segment ?? 0 : ranges[^1].To.Segment;
+        _views.RemoveAll(v => !v.View.TryGetTarget(out _));
+        _views.Add((at, new WeakReference<StoreView>(view)));
+        return view;
+    }
+}

@@ -1,0 +1,171 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Tests.Retention;
+
+/// <summary>What lies outside of the retention goes into the base; everything else stays as it was. StoreModel has the random histories.</summary>
+public sealed class PromotionTests : IDisposable
+{
+    private const int DiskBytes = 1 << 20, FramesPerSegment = 10;
+    private static readonly MachineId Machine = new("db1");
+    private readonly string _folder = Directory.CreateTempSubdirectory("promotion").FullName;
+    private readonly byte[] _now = new byte[DiskBytes];
+    private readonly Dictionary<long, byte[]> _at = [];
+    private readonly Random _random = new(1);
+    private long _ordinal, _sequence;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void Positions_within_the_window_stay_and_older_ones_go_with_their_segments()
+    {
+        using var store = Filled(frames: 55);
+        var log = Bytes("log");
+        store.Maintain(new RetentionLimits(TimeSpan.FromSeconds(24), null), CancellationToken.None);
+        var oldest = store.OldestPoint!;
+        // Segments go as a whole: less than one of them more than the window asks is kept.
+        Assert.InRange((store.CurrentAsOf - oldest.At).TotalSeconds, 24, 24 + FramesPerSegment);
+        foreach (var (sequence, content) in _at)
+        {
+            var point = store.ResolvePoint(new PointSelector.ById($"e1-s{sequence}"));
+            Assert.Equal(sequence >= oldest.Sequence.Value, point is not null);
+            if (point is not null) Assert.Equal(content, ReadAll(store, point));
+        }
+        Assert.Null(store.ResolvePoint(new PointSelector.AtTime(oldest.At.AddSeconds(-1))));
+        Assert.Equal(oldest.Sequence, store.ResolvePoint(new PointSelector.AtTime(oldest.At))!.Sequence);
+        Assert.True(Bytes("log") < log * 6 / 10);
+        Assert.Empty(store.Verify());
+    }
+
+    [Fact]
+    public void The_newest_position_stays_however_short_the_window_and_a_silent_store_forgets_nothing()
+    {
+        using var store = Filled(frames: 35);
+        for (var i = 0; i < 3; i++) store.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
+        Assert.Equal(_at[_sequence], ReadAll(store, store.ConsistentUpTo!));
+        var before = (store.OldestPoint, store.Bytes);
+        store.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
+        Assert.Equal(before, (store.OldestPoint, store.Bytes));
+    }
+
+    [Fact]
+    public void Too_many_bytes_shorten_the_window()
+    {
+        using var store = Filled(frames: 55);
+        var before = store.Bytes;
+        store.Maintain(new RetentionLimits(TimeSpan.FromDays(1), before / 2), CancellationToken.None);
+        Assert.InRange(store.Bytes, 1, before / 2);
+        Assert.Equal(_at[_sequence], ReadAll(store, store.ConsistentUpTo!));
+    }
+
+    [Fact]
+    public void A_view_that_somebody_holds_stays_what_it_is()
+    {
+        using var store = Filled(frames: 55);
+        var (held, young) = (store.ResolvePoint(new PointSelector.ById("e1-s25"))!, store.ResolvePoint(new PointSelector.ById($"e1-s{_sequence - 1}"))!);
+        var (view, other) = (store.At(held), store.At(young));
+        store.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
+        Assert.True(store.OldestPoint!.Sequence < held.Sequence);
+        Assert.Equal(_at[25], ReadAll(view));
+        Assert.NotNull(store.ResolvePoint(new PointSelector.ById("e1-s25")));
+        Assert.Equal(_at[_sequence - 1], ReadAll(other));
+        GC.KeepAlive(view);
+    }
+
+    [Fact]
+    public void What_was_promoted_is_written_once_however_often_it_was_overwritten()
+    {
+        using var store = Create();
+        for (var i = 0; i < 200; i++) Write(store, offset: i % 4 * 65536, length: 65536);
+        store.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
+        using var image = RealFileSystem.Instance.Open(Path.Combine(_folder, "store", "base", "disk-0.raw"), FileOpening.Read);
+        Assert.Equal(4 * 65536, image.LengthBytes);
+        Assert.Equal(_at[_sequence], ReadAll(store, store.ConsistentUpTo!));
+    }
+
+    [Fact]
+    public void A_flipped_bit_in_the_base_is_found_by_verify_and_by_views()
+    {
+        using (var store = Filled(frames: 55)) store.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
+        foreach (var file in Directory.GetFiles(Path.Combine(_folder, "store", "base")))
+        {
+            var whole = File.ReadAllBytes(file);
+            var flipped = whole.ToArray();
+            flipped[Array.FindIndex(flipped, b => b != 0)] ^= 16;
+            File.WriteAllBytes(file, flipped);
+            using var damaged = Open();
+            Assert.NotEmpty(damaged.Verify());
+            Assert.Contains("damaged", Assert.Throws<IOException>(() => ReadAll(damaged, damaged.ConsistentUpTo!)).Message, StringComparison.Ordinal);
+            File.WriteAllBytes(file, whole);
+        }
+        using var again = Open();
+        Assert.Equal(_at[_sequence], ReadAll(again, again.ConsistentUpTo!));
+    }
+
+    [Fact]
+    public async Task Readers_and_the_writer_go_on_while_segments_are_promoted()
+    {
+        using var store = Filled(frames: 155);
+        var (point, content) = (store.ConsistentUpTo!, _at[_sequence]);
+        var view = store.At(point);
+        using var stop = new CancellationTokenSource();
+        var reading = Task.Run(() =>
+        {
+            var reads = 0;
+            for (; !stop.IsCancellationRequested || reads == 0; reads++) Assert.Equal(content, ReadAll(view));
+            return reads;
+        });
+        for (var i = 0; i < 20; i++)
+        {
+            for (var w = 0; w < FramesPerSegment; w++) Write(store, _random.Next(DiskBytes / 512 - 16) * 512, _random.Next(1, 16) * 512);
+            store.Maintain(new RetentionLimits(TimeSpan.FromSeconds(40), null), CancellationToken.None);
+        }
+        await stop.CancelAsync();
+        Assert.True(await reading > 0);
+        Assert.Equal(_at[_sequence], ReadAll(store, store.ConsistentUpTo!));
+    }
+
+    private RetentionStore Filled(int frames)
+    {
+        var store = Create();
+        for (var i = 0; i < frames; i++) Write(store, _random.Next(DiskBytes / 512 - 64) * 512, _random.Next(1, 64) * 512);
+        return store;
+    }
+
+    private RetentionStore Create()
+    {
+        var store = RetentionStore.Create(Path.Combine(_folder, "store"), Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, RealFileSystem.Instance, TimeProvider.System,
+            options: new StoreOptions { SegmentFramesMax = FramesPerSegment });
+        store.Append(BatchCodec.Encode(Header(BatchKind.Marker, 0, 0) with { Marker = MarkerKind.StreamStart }, [], "continue"u8));
+        return store;
+    }
+
+    private RetentionStore Open() => RetentionStore.Open(Path.Combine(_folder, "store"), RealFileSystem.Instance, TimeProvider.System);
+
+    private void Write(RetentionStore store, int offset, int length)
+    {
+        _random.NextBytes(_now.AsSpan(offset, length));
+        _sequence++;
+        Assert.True(store.Append(BatchCodec.Encode(Header(BatchKind.Delta, _sequence, _sequence), [new Extent(offset, length, 0, ExtentKind.Data)], _now.AsSpan(offset, length))));
+        _at[_sequence] = [.. _now];
+    }
+
+    private BatchHeader Header(BatchKind kind, long first, long last) => new()
+    {
+        Kind = kind, MachineTag = BatchCodec.TagOf(Machine), Epoch = Epoch.First, Incarnation = 1, Ordinal = ++_ordinal,
+        First = new Sequence(first), Last = new Sequence(last), Time = DateTimeOffset.UnixEpoch.AddSeconds(_ordinal),
+    };
+
+    private long Bytes(string folder) => Directory.GetFiles(Path.Combine(_folder, "store", folder), "*.seg").Sum(f => new FileInfo(f).Length);
+
+    private static byte[] ReadAll(RetentionStore store, RecoveryPoint point) => ReadAll(store.At(point));
+
+    private static byte[] ReadAll(StoreView view)
+    {
+        var bytes = new byte[DiskBytes];
+        view.File(0).Read(0, bytes);
+        return bytes;
+    }
+}
