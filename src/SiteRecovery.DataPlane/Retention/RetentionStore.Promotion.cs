@@ -12,7 +12,8 @@ public sealed record RetentionLimits(TimeSpan Window, long? BytesMax);
 /// <content>Promotion: the oldest segments go into the base, and their positions are gone.</content>
 public sealed partial class RetentionStore
 {
-    private const int SegmentsAtOnce = 4, PieceBytes = 1 << 20;
+    private const int SegmentsAtOnce = 4, PieceBytes = 1 << 20, SegmentsPerWindow = 16;
+    private static readonly TimeSpan SegmentAgeLeast = TimeSpan.FromSeconds(10);
     private static readonly byte[] Zeroes = new byte[PieceBytes];
     private readonly List<(int Segment, WeakReference<StoreView> View)> _views = [];
     private readonly Lock _maintaining = new(); // taken before _flushing and _gate
@@ -32,6 +33,7 @@ public sealed partial class RetentionStore
         stop = either.Token;
         lock (_maintaining)
         {
+            if (limits is not null) EndOldSegment(limits.Window);
             int[] sealedSegments;
             lock (_gate) sealedSegments = [.. _history.Segments.Where(s => !_log.IsTail(s))];
             foreach (var segment in sealedSegments)
@@ -41,6 +43,14 @@ public sealed partial class RetentionStore
             }
             while (!stop.IsCancellationRequested && TryBeginPromotion(limits) && TryCopy(stop)) EndPromotion();
         }
+    }
+
+    /// <summary>Segments go as a whole: that of a machine which writes little must not hold its window open.</summary>
+    private void EndOldSegment(TimeSpan window)
+    {
+        var age = window / SegmentsPerWindow > SegmentAgeLeast ? window / SegmentsPerWindow : SegmentAgeLeast;
+        lock (_gate)
+            if (_log.FailedReason is null && _history.OldestInLast is { } oldest && CurrentAsOf - oldest > age) _log.Seal();
     }
 
     private bool TryBeginPromotion(RetentionLimits? limits)

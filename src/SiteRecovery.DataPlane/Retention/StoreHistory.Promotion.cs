@@ -5,6 +5,9 @@ namespace SiteRecovery.DataPlane.Retention;
 /// <content>Which segments may go into the base, and a history that begins behind them.</content>
 internal sealed partial class StoreHistory
 {
+    /// <summary>When the first viewable position of the last segment was; null where it has none.</summary>
+    internal DateTimeOffset? OldestInLast => _segments.Count > 0 && _segments[^1].LastSequence >= 0 ? _segments[^1].FirstTime : null;
+
     /// <summary>The last segment of those that may be promoted now; null: none.</summary>
     /// <param name="cutoff">Segments that show anything newer stay, unless there are bytes too many.</param>
     /// <param name="bytesOver">Of the oldest segments so many may go, however young they are.</param>

@@ -51,6 +51,19 @@ public sealed class PromotionTests : IDisposable
     }
 
     [Fact]
+    public void The_segments_of_a_machine_that_writes_little_end_by_time()
+    {
+        using var store = Create(framesPerSegment: 1 << 15);
+        for (var i = 0; i < 200; i++)
+        {
+            Write(store, _random.Next(DiskBytes / 512) * 512, 512);
+            store.Maintain(new RetentionLimits(TimeSpan.FromSeconds(48), null), CancellationToken.None);
+        }
+        Assert.InRange((store.CurrentAsOf - store.OldestPoint!.At).TotalSeconds, 48, 48 + 12);
+        Assert.Equal(_at[_sequence], ReadAll(store, store.ConsistentUpTo!));
+    }
+
+    [Fact]
     public void Too_many_bytes_shorten_the_window()
     {
         using var store = Filled(frames: 55);
@@ -134,10 +147,10 @@ public sealed class PromotionTests : IDisposable
         return store;
     }
 
-    private RetentionStore Create()
+    private RetentionStore Create(int framesPerSegment = FramesPerSegment)
     {
         var store = RetentionStore.Create(Path.Combine(_folder, "store"), Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, RealFileSystem.Instance, TimeProvider.System,
-            options: new StoreOptions { SegmentFramesMax = FramesPerSegment });
+            options: new StoreOptions { SegmentFramesMax = framesPerSegment });
         store.Append(BatchCodec.Encode(Header(BatchKind.Marker, 0, 0) with { Marker = MarkerKind.StreamStart }, [], "continue"u8));
         return store;
     }

@@ -33,6 +33,21 @@ public sealed class FailoverTests
     }
 
     [Fact]
+    public void Points_may_go_only_while_no_failover_and_no_test_may_need_one()
+    {
+        static bool MayForget(Story story) => story.Pending.OfType<HoldStore>().Single().MayForget;
+        Assert.True(MayForget(new Story().Protected()));
+        Assert.True(MayForget(new Story().Protected().Paused()));
+        Assert.False(MayForget(new Story().Protected().TestStarted().TestServed()));
+        Assert.True(MayForget(new Story().Protected().TestStarted().TestServed().TestCleanedUp().TestGone()));
+        var story = new Story().Protected().FailedOverTo(Story.Point);
+        Assert.False(MayForget(story));
+        Assert.False(MayForget(story.EpochOpened().Served()));
+        Assert.False(MayForget(story.Committed()));
+        Assert.False(MayForget(new Story().Protected().PlannedStarted()));
+    }
+
+    [Fact]
     public void A_failover_with_a_dead_source_succeeds_with_a_warning_and_goes_on_fencing_after_the_commit()
     {
         var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served();
