@@ -59,7 +59,7 @@ public sealed partial class RetentionStore
         {
             if (_promotion is not null) return true;
             if (limits is null || _log.FailedReason is not null) return false;
-            var inUse = _views.Where(v => v.View.TryGetTarget(out _)).Select(v => v.Segment).DefaultIfEmpty(int.MaxValue).Min();
+            var inUse = _views.Where(v => v.View.TryGetTarget(out _)).Select(v => v.Segment).Append(FirstProtected()).Min();
             // A window longer than time itself keeps everything.
             var cutoff = limits.Window < CurrentAsOf - DateTimeOffset.MinValue ? CurrentAsOf - limits.Window : DateTimeOffset.MinValue;
             if (_history.PromotableUpTo(cutoff, limits.BytesMax is { } most ? _log.Bytes - most : 0, inUse, SegmentsAtOnce, _log.BytesOf) is not { } segment) return false;
