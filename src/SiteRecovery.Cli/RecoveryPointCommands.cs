@@ -9,7 +9,7 @@ internal static class RecoveryPointCommands
     public static IReadOnlyList<Column> Columns { get; } =
     [
         Column.Of("ID", "id"), new("AT", p => Forms.ExactTime(p.At("at"))), Column.Of("KIND", "kind"), Column.Of("LABEL", "label"),
-        new("KEPT", p => p.At("protected").Text() == "true" ? "protected" : null), Column.Of("CHECKED", "verification"),
+        new("KEPT", p => p.At("protected").Text() == "true" ? "protected" : "-"), Column.Of("CHECKED", "verification"),
         Column.Of("EPOCH", "epoch", wide: true), Column.Of("SEQUENCE", "sequence", wide: true),
     ];
 

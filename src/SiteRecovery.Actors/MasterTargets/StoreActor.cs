@@ -161,7 +161,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             {
                 await turn.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 return store.Verify(point, stop);
-            }, stop)).PipeTo(Self, success: _ => new Verified(point.Id), failure: _ => new Verified(point.Id));
+            }, stop)).PipeTo(Self, success: () => new Verified(point.Id), failure: _ => new Verified(point.Id));
         _verifying = _verifying.Add(point.Id);
         Sender.Tell(Noted(store, point, _verifying));
     }
