@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Text.Json.Serialization;
 
 namespace SiteRecovery.Domain.Networks;
 
@@ -27,10 +28,13 @@ public sealed record NetworkPair(string Source, string? Failover = null, string?
 public sealed record SubnetRule(string Source, SubnetTarget Failover, SubnetTarget? Test = null);
 
 /// <param name="Gateway">Null: the source's gateway, moved as well.</param>
-/// <param name="Dns">Empty: the source's servers; those in a mapped subnet are moved as well.</param>
-public sealed record SubnetTarget(string Subnet, string? Gateway = null, ImmutableArray<string> Dns = default)
+[method: JsonConstructor]
+public sealed record SubnetTarget(string Subnet, string? Gateway = null)
 {
-    public ImmutableArray<string> Dns { get; init; } = Dns.IsDefault ? [] : Dns;
+    public SubnetTarget(string subnet, string? gateway, ImmutableArray<string> dns) : this(subnet, gateway) => Dns = dns;
+
+    /// <summary>Empty: the source's servers; those in a mapped subnet are moved as well.</summary>
+    public ImmutableArray<string> Dns { get; init; } = [];
 }
 
 /// <summary>What one card of one machine has and gets; goes before the subnets' rules.</summary>
@@ -41,16 +45,22 @@ public sealed record SubnetTarget(string Subnet, string? Gateway = null, Immutab
 /// <param name="Interface">The guest's name of the card, "ens3": needed by guests that configure by ifupdown, which know no MACs.</param>
 public sealed record NicRule(string Machine, string Nic, CardConfiguration? Failover = null, CardConfiguration? Test = null, CardConfiguration? Source = null, string? Interface = null);
 
-/// <param name="Addresses">Each with the length of its prefix.</param>
-/// <param name="Gateways">One of each family at most.</param>
-/// <param name="Search">Domains that short names are looked up in.</param>
-public sealed record CardConfiguration(
-    ImmutableArray<string> Addresses = default, ImmutableArray<string> Gateways = default, ImmutableArray<string> Dns = default, ImmutableArray<string> Search = default)
+/// <summary>What a network card has, or is to have.</summary>
+public sealed record CardConfiguration
 {
-    public ImmutableArray<string> Addresses { get; init; } = Addresses.IsDefault ? [] : Addresses;
-    public ImmutableArray<string> Gateways { get; init; } = Gateways.IsDefault ? [] : Gateways;
-    public ImmutableArray<string> Dns { get; init; } = Dns.IsDefault ? [] : Dns;
-    public ImmutableArray<string> Search { get; init; } = Search.IsDefault ? [] : Search;
+    [JsonConstructor]
+    public CardConfiguration() { }
+
+    public CardConfiguration(ImmutableArray<string> addresses, ImmutableArray<string>? gateways = null, ImmutableArray<string>? dns = null, ImmutableArray<string>? search = null) =>
+        (Addresses, Gateways, Dns, Search) = (addresses, gateways ?? [], dns ?? [], search ?? []);
+
+    /// <summary>Each with the length of its prefix.</summary>
+    public ImmutableArray<string> Addresses { get; init; } = [];
+    /// <summary>One of each family at most.</summary>
+    public ImmutableArray<string> Gateways { get; init; } = [];
+    public ImmutableArray<string> Dns { get; init; } = [];
+    /// <summary>Domains that short names are looked up in.</summary>
+    public ImmutableArray<string> Search { get; init; } = [];
 
     /// <param name="where">The property that it is.</param>
     public IEnumerable<NetworkProblem> Problems(string where)

@@ -121,9 +121,8 @@ public sealed class CloudInitSeedTests : IDisposable
             dhcp4: false
             dhcp6: false
             addresses: ["10.9.0.5/24", "fd00:9::5/64"]
-            routes:
-              - {to: "0.0.0.0/0", via: "10.9.0.1"}
-              - {to: "::/0", via: "fe80::1"}
+            gateway4: "10.9.0.1"
+            gateway6: "fe80::1"
             nameservers: {addresses: ["fd00:9::53"], search: []}
           "ens4":
             match: {macaddress: "52:54:00:6d:90:03"}

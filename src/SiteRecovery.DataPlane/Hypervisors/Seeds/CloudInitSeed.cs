@@ -61,9 +61,9 @@ public static class CloudInitSeed
                 continue;
             }
             text.Append(CultureInfo.InvariantCulture, $"    dhcp4: false\n    dhcp6: false\n    addresses: {List(card.Addresses)}\n");
-            if (card.Gateways.Length > 0) text.Append("    routes:\n");
+            // As routes to ::/0 cloud-init 22.4 makes ::/64 of them, for all but netplan.
             foreach (var gateway in card.Gateways)
-                text.Append(CultureInfo.InvariantCulture, $"      - {{to: {Quoted(Address.Parse(gateway) is { IsV6: true } ? "::/0" : "0.0.0.0/0")}, via: {Quoted(gateway)}}}\n");
+                text.Append(CultureInfo.InvariantCulture, $"    {(Address.Parse(gateway) is { IsV6: true } ? "gateway6" : "gateway4")}: {Quoted(gateway)}\n");
             if (card.Dns.Length + card.Search.Length > 0)
                 text.Append(CultureInfo.InvariantCulture, $"    nameservers: {{addresses: {List(card.Dns)}, search: {List(card.Search)}}}\n");
         }
