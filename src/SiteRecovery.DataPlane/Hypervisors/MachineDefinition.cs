@@ -46,9 +46,12 @@ public sealed record MachineDefinition
             if (Seed is null) return null;
             var bus = Disks.FirstOrDefault(d => d.Device == DiskDevice.Disk)?.Bus ?? "virtio";
             var places = bus switch { "virtio" => "vd", "ide" => "hd", _ => "sd" };
-            var target = Enumerable.Range('a', 26).Select(letter => places + (char)letter).FirstOrDefault(place => Disks.All(d => d.Target != place))
+            // Libvirt makes the place on a bus of the last letter alone.
+            var target = Enumerable.Range('a', 26).Where(letter => Disks.All(d => !d.Target.EndsWith((char)letter))).Select(letter => places + (char)letter).FirstOrDefault()
                 ?? throw new HypervisorException(HypervisorProblem.Refused, $"{Name} has no place left for a disk on the bus {bus}");
-            return new MachineDisk { Target = target, Bus = bus, Source = Seed, IsReadOnly = true, Serial = SeedSerial };
+            // QEMU has no read-only hard disk there.
+            var device = bus is "ide" or "sata" ? DiskDevice.CdRom : DiskDevice.Disk;
+            return new MachineDisk { Target = target, Bus = bus, Device = device, Source = Seed, IsReadOnly = true, Serial = SeedSerial };
         }
     }
 
