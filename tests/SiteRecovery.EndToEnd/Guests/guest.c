@@ -140,11 +140,11 @@ static int is_seed(const char *device) {
     return read && memcmp(id, "CD001", sizeof id) == 0;
 }
 
-/* What cloud-init would read of it. */
+/* What cloud-init would read of it: by Rock Ridge alone, so that Joliet does not hide what is wrong with it. */
 static void say_seed(const char *device) {
     char line[1024];
     mkdir("/seed", 0700);
-    if (mount(device, "/seed", "iso9660", MS_RDONLY, NULL) < 0) fail(device);
+    if (mount(device, "/seed", "iso9660", MS_RDONLY, "nojoliet") < 0) fail(device);
     FILE *file = fopen("/seed/network-config", "re");
     if (!file) fail("/seed/network-config");
     while (fgets(line, sizeof line, file)) printf("SEED %s", line);
