@@ -62,6 +62,10 @@ public sealed class CloudInitSeedTests : IDisposable
         Assert.Equal(0, Seed(ReplicaPurpose.Failover)!.Length % 2048);
     }
 
+    /// <summary>Readers at hand are lenient about it; SUSP 5.3 is not.</summary>
+    [Fact]
+    public void The_root_folder_says_that_it_has_system_use_entries() => Assert.Equal("SP\u0007\u0001\u00BE\u00EF\0", System.Text.Encoding.Latin1.GetString(Seed(ReplicaPurpose.Failover)!, 23 * 2048 + 34, 7));
+
     [Fact]
     public void Where_no_rule_is_for_a_card_there_is_no_seed() => Assert.Null(CloudInitSeed.Of(Source, Source, NetworkPlan.Of(Mapping with { Subnets = [], Nics = [] }, new MachineId("db1"), false, false)));
 
