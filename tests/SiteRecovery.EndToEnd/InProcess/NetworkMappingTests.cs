@@ -30,7 +30,6 @@ public sealed class NetworkMappingTests(TwoSites sites)
         await sites.ActAsync("net1", "test-failover-cleanup");
         Assert.Empty(Seeds("secondary"));
 
-        // What is changed now holds for the next replica.
         await sites.ActAsync("net1", "unplanned-failover", new { point = "latest", acknowledge = Acknowledge });
         heard = await HearAsync((string)(await sites.MachineAsync("net1"))["console"]!);
         Assert.Equal("user", (string)Definition("secondary", "net1")["nics"]![0]!["network"]!);
