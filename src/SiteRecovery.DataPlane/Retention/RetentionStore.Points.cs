@@ -41,6 +41,10 @@ public sealed partial class RetentionStore
         {
             damage = found.Message;
         }
+        finally
+        {
+            view.Release();
+        }
         lock (_gate)
         {
             var note = _notes.Of(point.Id) with { VerifiedAt = _time.GetUtcNow(), Damage = damage };
