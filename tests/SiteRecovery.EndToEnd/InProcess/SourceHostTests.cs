@@ -37,6 +37,9 @@ public sealed class SourceHostTests : IAsyncLifetime
         Assert.Contains("power button", job.ToJsonString(), StringComparison.Ordinal);
         await _sites.UntilStateAsync("host-deaf", "Protected");
         Assert.Equal(MachineState.Running, await StateAsync("host-deaf"));
+        // The agent would start it again: it watches for a guest that obeys late.
+        using (var disabled = await _sites.Http.DeleteAsync("/api/v1/machines/host-deaf?acknowledge=pointsRemoved", _sites.Stop)) disabled.EnsureSuccessStatusCode();
+        await _sites.UntilAsync(() => Task.FromResult(!Directory.Exists(_sites.At("agent/machines/host-deaf"))));
     }
 
     [Theory]
