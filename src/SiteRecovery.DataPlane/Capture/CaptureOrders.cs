@@ -1,3 +1,4 @@
+using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Capture;
@@ -19,14 +20,20 @@ public sealed record DrainStatus(string? WaitsFor, Sequence? At, string? Hash);
 /// <summary>Makes a capture what it was last ordered to be. One order at a time.</summary>
 /// <param name="order">What it has been already.</param>
 /// <param name="clients">How many have the machine's disks open: a machine that still runs is not drained.</param>
-public sealed class CaptureOrders(MachineCapture capture, CaptureOrder order, Func<int> clients, TimeProvider time) : IAsyncDisposable
+/// <param name="machine">Stopped for a drain and started again after it; null where this host's hypervisor is not known.</param>
+public sealed class CaptureOrders(MachineCapture capture, CaptureOrder order, Func<int> clients, TimeProvider time, SourceMachine? machine = null) : IAsyncDisposable
 {
     private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(50);
     private CancellationTokenSource? _stopDraining;
     private Task _draining = Task.CompletedTask;
+    private CancellationTokenSource? _stopStarting;
+    private Task _starting = Task.CompletedTask;
     private volatile DrainStatus? _drain;
 
     public CaptureOrder Current { get; private set; } = order;
+
+    /// <summary>Why a machine that was stopped for a drain does not run again yet.</summary>
+    public string? MachineProblem => machine?.Problem;
 
     /// <summary>Null while nothing is drained.</summary>
     public DrainStatus? Drain => _drain is { Hash: not null } done && capture.DrainedAt() != done.At ? done with { At = null, Hash = null } : _drain;
@@ -43,8 +50,12 @@ public sealed class CaptureOrders(MachineCapture capture, CaptureOrder order, Fu
             if (wanted.Full) capture.MarkAllUnsynced("every block is compared, as asked");
             await capture.StartSynchronizationAsync();
         }
-        if (!wanted.Drain) await StopDrainingAsync();
-        else if (_stopDraining is null) StartDraining();
+        if (!wanted.Drain)
+        {
+            await StopDrainingAsync();
+            StartAgain();
+        }
+        else if (_stopDraining is null) await StartDrainingAsync();
         var changed = wanted != Current with { Full = wanted.Full };
         Current = wanted;
         return changed;
@@ -55,25 +66,47 @@ public sealed class CaptureOrders(MachineCapture capture, CaptureOrder order, Fu
 
     public async ValueTask DisposeAsync()
     {
+        await StopStartingAsync();
+        await EndDrainAsync();
+    }
+
+    private async Task EndDrainAsync()
+    {
         if (_stopDraining is null) return;
         await _stopDraining.CancelAsync();
         await _draining.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _stopDraining.Dispose();
+        (_stopDraining, _drain) = (null, null);
     }
 
-    private void StartDraining()
+    /// <summary>In the background: the machine needs its disks served, which may come only after this order.</summary>
+    private void StartAgain()
     {
+        if (machine is not { WasStoppedByUs: true } || !_starting.IsCompleted) return;
+        _stopStarting?.Dispose();
+        _stopStarting = new CancellationTokenSource();
+        _starting = machine.StartAgainAsync(() => !capture.IsFenced, _stopStarting.Token);
+    }
+
+    private async Task StopStartingAsync()
+    {
+        if (_stopStarting is null) return;
+        await _stopStarting.CancelAsync();
+        await _starting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _stopStarting.Dispose();
+        _stopStarting = null;
+    }
+
+    private async Task StartDrainingAsync()
+    {
+        await StopStartingAsync();
         _stopDraining = new CancellationTokenSource();
         _draining = DrainAsync(_stopDraining.Token);
     }
 
     private async Task StopDrainingAsync()
     {
-        if (_stopDraining is not null)
-        {
-            await DisposeAsync();
-            (_stopDraining, _drain) = (null, null);
-        }
+        await EndDrainAsync();
         if (capture.IsFrozen) capture.Unfreeze();
     }
 
@@ -83,9 +116,9 @@ public sealed class CaptureOrders(MachineCapture capture, CaptureOrder order, Fu
         try
         {
             // Frozen under a running machine its file systems would break; and what it has not written yet would be lost to it.
-            while (!capture.IsFrozen && clients() > 0)
+            while (!capture.IsFrozen && await RunningAsync(stop) is { } running)
             {
-                _drain = new DrainStatus("the machine still has its disks open: shut it down", null, null);
+                _drain = new DrainStatus(running, null, null);
                 await timer.WaitForNextTickAsync(stop);
             }
             await capture.FreezeAsync(stop);
@@ -96,9 +129,24 @@ public sealed class CaptureOrders(MachineCapture capture, CaptureOrder order, Fu
             var hash = await Task.Run(() => capture.RootHashAsync(stop), stop);
             _drain = new DrainStatus(null, at, hash);
         }
-        catch (IOException broken)
+        catch (Exception broken) when (broken is IOException or UnauthorizedAccessException)
         {
             _drain = new DrainStatus($"the source cannot be drained: {broken.Message}", null, null);
         }
+    }
+
+    /// <summary>What keeps the machine's disks open; null: nothing does.</summary>
+    private async Task<string?> RunningAsync(CancellationToken stop)
+    {
+        string? unknown = null;
+        try
+        {
+            if (machine is not null && await machine.TryStopAsync(says => _drain = new DrainStatus(says, null, null), stop) is { } running) return running;
+        }
+        catch (HypervisorException silent)
+        {
+            unknown = $" (its hypervisor does not do it: {silent.Message})";
+        }
+        return clients() > 0 ? $"the machine still has its disks open: shut it down{unknown}" : null;
     }
 }

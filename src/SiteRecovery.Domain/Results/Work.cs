@@ -118,7 +118,7 @@ public sealed record ServeReplica(
 }
 
 /// <summary>Tell the source that its epoch ended with the start of <paramref name="Epoch"/>. Reports <see cref="SourceFenced"/>.</summary>
-public sealed record FenceSource(MachineId Machine, Epoch Epoch, AgentName Agent, SiteName SourceSite) : Work(Machine, Epoch)
+public sealed record FenceSource(MachineId Machine, Epoch Epoch, AgentName Agent, SiteName SourceSite, bool StopMachine = false) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.FenceSource;
 }
