@@ -12,6 +12,8 @@ public sealed class ChildProcess : IDisposable
 
     public int Id => _process.Id;
     public bool HasExited => _process.HasExited;
+    /// <summary>Once it has exited.</summary>
+    public int ExitCode => _process.ExitCode;
 
     /// <param name="program">Assembly name without ending, in this program's folder.</param>
     public static ChildProcess Start(string program, string logPath, params string[] arguments) => StartUnder([], program, logPath, arguments);

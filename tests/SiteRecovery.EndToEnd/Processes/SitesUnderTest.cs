@@ -113,12 +113,13 @@ internal sealed class SitesUnderTest : IAsyncDisposable
             if (_running.Remove(name, out var process)) process.Dispose();
     }
 
-    /// <summary>SIGTERM, and the end of it.</summary>
+    /// <summary>SIGTERM, and the end of it: a good one.</summary>
     internal async Task StopAsync(string name)
     {
         _running.Remove(name, out var process);
         await HostProgram.RunAsync("kill", ["-TERM", $"{process!.Id}"]);
         await process.WaitAsync(_stop);
+        Assert.Equal(0, process.ExitCode);
         process.Dispose();
     }
 
