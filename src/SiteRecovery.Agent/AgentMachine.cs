@@ -123,13 +123,13 @@ public sealed class AgentMachine : IAsyncDisposable
         if (IsLate(wanted)) return;
         // What is told again bears other ids, and a synchronization that was begun stays begun.
         wanted = wanted with { Id = _assignment.Id, Synchronize = Math.Max(wanted.Synchronize, _assignment.Synchronize) };
-        var changed = wanted.Paused != _assignment.Paused || wanted.Synchronize != _assignment.Synchronize || wanted.Drain != _assignment.Drain || wanted.Round != _assignment.Round;
+        var changed = wanted.Paused != _assignment.Paused || wanted.Synchronize != _assignment.Synchronize || wanted.Drain != _assignment.Drain || wanted.Hold != _assignment.Hold || wanted.Round != _assignment.Round;
         await _orders.ApplyAsync(OrderOf(wanted));
         _assignment = wanted;
         if (changed) Save(_folder, wanted);
     }
 
-    private static CaptureOrder OrderOf(ProtectMachine wanted) => new(new Epoch(wanted.Epoch), wanted.Round, wanted.Paused, wanted.Synchronize, wanted.Full, wanted.Drain);
+    private static CaptureOrder OrderOf(ProtectMachine wanted) => new(new Epoch(wanted.Epoch), wanted.Round, wanted.Paused, wanted.Synchronize, wanted.Full, wanted.Drain, wanted.Hold);
 
     private static int ProtectionOf(ProtectMachine wanted) => wanted.Protection == 0 ? wanted.Epoch : wanted.Protection;
 
