@@ -109,6 +109,8 @@ public sealed record ProtectMachine : AgentMessage
     public bool Drain { get; init; }
     /// <summary>Take no write even when nothing is heard any more, until a later order.</summary>
     public bool Hold { get; init; }
+    /// <summary>The configuration server says it now; false: a process server remembers it.</summary>
+    public bool Fresh { get; init; }
     /// <summary>The epoch in which this protection began: under another one the bitmaps say nothing. 0: <see cref="Epoch"/>.</summary>
     public int Protection { get; init; }
 }
