@@ -16,7 +16,7 @@ public sealed class ReturnedPrimaryTests(ITestOutputHelper output) : IDisposable
     private const int WritesPerSecond = 400;
     private const string Settings = "siterecovery.cluster { stable-after = 4s, heartbeat-pause = 3s }";
     private static readonly string[] Folders = ["agent-data", SitesUnderTest.Primary];
-    private static readonly TimeSpan Watched = TimeSpan.FromSeconds(4);
+    private static readonly TimeSpan Watched = TimeSpan.FromSeconds(3);
     private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(4) * Rounds.Wanted(1));
 
     [Fact]
