@@ -57,7 +57,7 @@ public sealed class BrokenMoveTests(ITestOutputHelper output) : IDisposable
         await disk.FillAsync(secondary);
         await sites.UntilAsync("the full disk to be a reason", async () => (await sites.LookAsync())?.Reasons.Contains("storeFailed") == true);
         sites.Kill(SitesUnderTest.Writer);
-        var job = await EndAsync(sites, await StartAsync(sites, "8s"));
+        var job = await EndAsync(sites, await StartAsync(sites, "5s"));
         Assert.Equal("failed", (string?)job["status"]);
         await WritesAgainAsync(sites, source);
         Say("a full target disk", job);
