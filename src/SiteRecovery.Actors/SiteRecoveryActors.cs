@@ -37,9 +37,9 @@ public static class SiteRecoveryActors
 
     /// <summary>The machines' shards and the configuration singleton.</summary>
     private static AkkaConfigurationBuilder AddConfigurationServer(this AkkaConfigurationBuilder builder, TimeProvider clock) => builder
-        .WithActors((system, registry) => registry.Register<WorkRouterActor>(system.ActorOf(WorkRouterActor.Props(registry.Get<SiteActor>()), "work-router")))
         .WithSingleton<ConfigurationActor>(
             ConfigurationName, (_, _, _) => ConfigurationActor.Props(clock), new ClusterSingletonOptions { Role = NodeRoles.ConfigurationServer })
+        .WithActors((system, registry) => registry.Register<WorkRouterActor>(system.ActorOf(WorkRouterActor.Props(registry.Get<SiteActor>(), registry.Get<ConfigurationActor>()), "work-router")))
         .WithShardRegion<ProtectedMachineActor>(
             MachinesName,
             (_, registry, _) => id => ProtectedMachineActor.Props(new MachineId(id), registry.Get<WorkRouterActor>(), clock),

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
@@ -14,7 +15,8 @@ namespace SiteRecovery.Agent;
 /// </summary>
 public sealed class AgentMachine : IAsyncDisposable
 {
-    private const string AssignmentFile = "assignment.json";
+    private const string AssignmentFile = "assignment.json", StoppedFile = "machine-stopped", StopFencedFile = "stop-fenced";
+    private static readonly TimeSpan FencedLook = TimeSpan.FromSeconds(1);
     private readonly MachineCapture _capture;
     private readonly CaptureOrders _orders;
     private readonly NbdExports _exports;
@@ -22,17 +24,21 @@ public sealed class AgentMachine : IAsyncDisposable
     private readonly IReadOnlyList<DiskLock> _locks;
     private readonly string _folder, _socket;
     private readonly CancellationTokenSource _stop = new();
-    private readonly Task _running;
+    private readonly SourceMachine? _source;
+    private readonly Task _running, _keepingDown;
     private ProtectMachine _assignment;
 
     private AgentMachine(
         ProtectMachine assignment, MachineCapture capture, IReadOnlyList<DiskLock> locks, NbdExports exports, NbdServer nbd, string folder, string socket, IStreamTarget target,
-        TimeProvider time)
+        TimeProvider time, IHypervisor? hypervisor)
     {
         (_assignment, _capture, _locks, _exports, _nbd, _folder, _socket) = (assignment, capture, locks, exports, nbd, folder, socket);
         foreach (var disk in capture.Disks) exports.Add(new NbdExport(ExportName(disk.Geometry.Name), disk, $"disk {disk.Geometry.Name} of machine {assignment.Machine}"));
-        _orders = new CaptureOrders(capture, OrderOf(assignment), () => Clients, time);
+        _source = hypervisor is null ? null
+            : new SourceMachine(hypervisor, socket, [.. assignment.Disks.Select(d => ExportName(d.Name))], Path.Combine(folder, StoppedFile), RealFileSystem.Instance, time);
+        _orders = new CaptureOrders(capture, OrderOf(assignment), () => Clients, time, _source);
         _running = capture.RunAsync(target, _stop.Token);
+        _keepingDown = KeepDownAsync(time, _stop.Token);
     }
 
     public string Name => _assignment.Machine;
@@ -42,7 +48,7 @@ public sealed class AgentMachine : IAsyncDisposable
 
     /// <exception cref="AgentProblem">A disk cannot be opened, is in use, or its size is not what was assigned.</exception>
     public static async Task<AgentMachine> OpenAsync(
-        ProtectMachine wanted, string folder, string socket, NbdExports exports, NbdServer nbd, IStreamTarget target, TimeProvider time)
+        ProtectMachine wanted, string folder, string socket, NbdExports exports, NbdServer nbd, IStreamTarget target, TimeProvider time, IHypervisor? hypervisor = null)
     {
         foreach (var disk in wanted.Disks) CheckSize(disk);
         var locks = new List<DiskLock>();
@@ -59,12 +65,16 @@ public sealed class AgentMachine : IAsyncDisposable
                 Disks = [.. wanted.Disks.Select(d => new CaptureDisk(new DiskGeometry((ushort)d.Index, d.Name, SizeOf(d.Path)), d.Path))],
                 PointInterval = TimeSpan.FromSeconds(Math.Max(1, wanted.PointEverySeconds)), ResynchronizeAutomatically = wanted.ResynchronizeAutomatically, AsksAfterBoot = true,
             }, RealFileSystem.Instance, time);
-            if (isNew) capture.MarkAllUnsynced();
+            if (isNew)
+            {
+                capture.MarkAllUnsynced();
+                foreach (var stale in (string[])[StoppedFile, StopFencedFile]) RealFileSystem.Instance.Delete(Path.Combine(folder, stale));
+            }
             var begin = isNew ? wanted with { Synchronize = 0, Paused = false, Drain = false }
                 // A drain ends with its epoch.
                 : kept! with { Epoch = wanted.Epoch, Drain = kept.Drain && kept.Epoch == wanted.Epoch, PointEverySeconds = wanted.PointEverySeconds, ResynchronizeAutomatically = wanted.ResynchronizeAutomatically };
             Save(folder, begin);
-            machine = new AgentMachine(begin, capture, locks, exports, nbd, folder, socket, target, time);
+            machine = new AgentMachine(begin, capture, locks, exports, nbd, folder, socket, target, time, hypervisor);
             await machine.ApplyAsync(wanted);
             return machine;
         }
@@ -143,7 +153,35 @@ public sealed class AgentMachine : IAsyncDisposable
     public (long Newest, IReadOnlyList<DiskRange> Ranges) Tail() => _capture.IsFenced
         ? (_capture.Status().Newest.Value, _capture.NotKnownDurable()) : throw new AgentProblem($"machine {Name} is not fenced here");
 
-    public Task FenceAsync(int epoch, CancellationToken stop) => _capture.FenceAsync(new Epoch(epoch), stop);
+    /// <param name="stopMachine">The machine is stopped by force whenever it has its disks open while the fence stands; the fence does not wait for it.</param>
+    public async Task FenceAsync(int epoch, bool stopMachine, CancellationToken stop)
+    {
+        await _capture.FenceAsync(new Epoch(epoch), stop);
+        if (!stopMachine) RealFileSystem.Instance.Delete(StopFencedPath);
+        else if (!File.Exists(StopFencedPath)) RealFileSystem.Instance.Replace(StopFencedPath, []);
+    }
+
+    private string StopFencedPath => Path.Combine(_folder, StopFencedFile);
+
+    /// <summary>A host that comes back may start its machine at any time after the fence.</summary>
+    private async Task KeepDownAsync(TimeProvider time, CancellationToken stop)
+    {
+        if (_source is null) return;
+        using var timer = new PeriodicTimer(FencedLook, time);
+        string? said = null;
+        while (await timer.WaitForNextTickAsync(stop))
+        {
+            if (!_capture.IsFenced || Clients == 0 || !File.Exists(StopFencedPath)) continue;
+            try
+            {
+                await _source.DestroyAsync(stop);
+            }
+            catch (HypervisorException refused)
+            {
+                if (said != refused.Message) await Console.Error.WriteLineAsync($"machine {Name} is fenced and cannot be stopped: {said = refused.Message}; its writes are refused");
+            }
+        }
+    }
 
     /// <summary>The point, marked at the newest write; durable at the target a moment later.</summary>
     public async Task<RecoveryPoint> TakePointAsync(string? label, string kind)
@@ -192,6 +230,7 @@ public sealed class AgentMachine : IAsyncDisposable
         await _orders.DisposeAsync();
         await _stop.CancelAsync();
         await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _keepingDown.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _capture.DisposeAsync();
         foreach (var held in _locks) held.Dispose();
         _stop.Dispose();

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
@@ -20,6 +21,7 @@ public sealed class AgentService : IAsyncDisposable
     private readonly Membership _membership;
     private readonly NbdExports _exports = new();
     private readonly NbdServer _nbd;
+    private readonly IHypervisor? _hypervisor;
     private readonly ReleasedDisks _released;
     private readonly ChannelClient _target;
     private readonly string _machinesFolder, _socket;
@@ -32,6 +34,7 @@ public sealed class AgentService : IAsyncDisposable
         (_options, _held, _membership, _time) = (options, held, new Membership(options), time);
         _machinesFolder = Path.Combine(Path.GetFullPath(options.DataFolder), "machines");
         _socket = UnixSocketPath.Checked(Path.Combine(Path.GetFullPath(options.DataFolder), "nbd.sock"));
+        _hypervisor = options.OpenHypervisor(time);
         _nbd = new NbdServer(_exports, new NbdServerOptions(), time);
         _released = new ReleasedDisks(Path.Combine(Path.GetFullPath(options.DataFolder), "released.json"), _exports, _nbd, time);
         _target = new ChannelClient(_membership.ConnectDataAsync, new ChannelOptions { Time = time });
@@ -314,14 +317,14 @@ public sealed class AgentService : IAsyncDisposable
         }
         foreach (var disk in wanted.Disks) await _released.LetGoAsync(disk.Path);
         var folder = Path.Combine(_machinesFolder, wanted.Machine);
-        _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _socket, _exports, _nbd, _target, _time);
+        _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _socket, _exports, _nbd, _target, _time, _hypervisor);
         if (wanted.Fresh || _askedLongEnough) _machines[wanted.Machine].Answer();
     }
 
     /// <summary>A machine that could not be opened is fenced in its folder, for the day when it can; one that is not known at all will not be served.</summary>
     private Task FenceAsync(FenceMachine fence, CancellationToken stop)
     {
-        if (_machines.TryGetValue(fence.Machine, out var machine)) return machine.FenceAsync(fence.Epoch, stop);
+        if (_machines.TryGetValue(fence.Machine, out var machine)) return machine.FenceAsync(fence.Epoch, fence.StopMachine, stop);
         AgentMachine.FenceClosed(Path.Combine(_machinesFolder, fence.Machine), fence.Epoch);
         return Task.CompletedTask;
     }
@@ -386,6 +389,7 @@ public sealed class AgentService : IAsyncDisposable
         foreach (var machine in _machines.Values) await machine.DisposeAsync();
         await _released.DisposeAsync();
         await _target.DisposeAsync();
+        if (_hypervisor is not null) await _hypervisor.DisposeAsync();
         _held.Dispose();
         _membership.Dispose();
     }

@@ -18,7 +18,17 @@ var askAfterBoot = new Option<TimeSpan>("--ask-after-boot")
     DefaultValueFactory = _ => AgentOptions.AskAfterBootDefault,
     CustomParser = AskedFor,
 };
-var run = new Command("run", "Capture and replicate the disks that the configuration server assigns") { data, join, tokenFile, name, nbdListen, askAfterBoot };
+var hypervisor = new Option<string?>("--hypervisor")
+{
+    Description = "This host's hypervisor, which stops the machine for a planned failover: a libvirt URI such as qemu:///system, or the full path of a folder of machines that QEMU runs directly; default: none",
+};
+hypervisor.Validators.Add(given =>
+{
+    if (given.Tokens is [var token] && token.Value is not "none" && !token.Value.StartsWith('/') && !token.Value.Contains(":/", StringComparison.Ordinal))
+        given.AddError($"--hypervisor is '{token.Value}': give a URI of libvirt's such as qemu:///system, the full path of a folder, or none");
+});
+var accelerators = new Option<string?>("--qemu-accelerators") { Description = "For machines that QEMU runs directly; default: kvm:tcg" };
+var run = new Command("run", "Capture and replicate the disks that the configuration server assigns") { data, join, tokenFile, name, nbdListen, hypervisor, accelerators, askAfterBoot };
 run.SetAction(async (arguments, stop) =>
 {
     using var terminated = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -30,7 +40,8 @@ run.SetAction(async (arguments, stop) =>
     try
     {
         var options = new AgentOptions(arguments.GetRequiredValue(data), arguments.GetValue(join), arguments.GetValue(tokenFile),
-            arguments.GetValue(name) ?? Environment.MachineName.ToLowerInvariant(), arguments.GetValue(nbdListen), arguments.GetValue(askAfterBoot));
+            arguments.GetValue(name) ?? Environment.MachineName.ToLowerInvariant(), arguments.GetValue(nbdListen), arguments.GetValue(hypervisor), arguments.GetValue(accelerators),
+            arguments.GetValue(askAfterBoot));
         await using var agent = await AgentService.StartAsync(options, TimeProvider.System, terminated.Token);
         await agent.RunAsync(terminated.Token);
         return 0;

@@ -9,7 +9,7 @@ var root = new RootCommand("srctl drives a SiteRecovery cluster over HTTP, and r
 {
     StatusCommands.CreateStatus(), StatusCommands.CreateOverview(),
     SiteCommands.Create(), NodeCommands.Create(), AgentCommands.Create(),
-    VaultCommands.Create(), PolicyCommands.Create(), CloudCommands.Create(), TokenCommands.Create(),
+    VaultCommands.Create(), PolicyCommands.Create(), CloudCommands.Create(), NetworkMappingCommands.Create(), TokenCommands.Create(),
     MachineCommands.Create(), RecoveryPointCommands.Create(), JobCommands.Create(), AuditCommands.Create(),
     StoreCommands.Create(), ContextCommands.Create(), CompletionCommand.Create(),
 };

@@ -9,12 +9,13 @@ internal static class RecoveryPointCommands
     public static IReadOnlyList<Column> Columns { get; } =
     [
         Column.Of("ID", "id"), new("AT", p => Forms.ExactTime(p.At("at"))), Column.Of("KIND", "kind"), Column.Of("LABEL", "label"),
+        new("KEPT", p => p.At("protected").Text() == "true" ? "protected" : "-"), Column.Of("CHECKED", "verification"),
         Column.Of("EPOCH", "epoch", wide: true), Column.Of("SEQUENCE", "sequence", wide: true),
     ];
 
     public static Command Create() => new("recovery-point", "Recovery points of a machine")
     {
-        List(), Take(), Verb("protect", "Keep a point beyond the retention window"), Verb("verify", "Read a point back and check it"),
+        List(), Take(), Protect(), Verb("verify", "Read all that a point shows and check it; 'list' says what came of it"),
     };
 
     private static Command List()
@@ -54,14 +55,21 @@ internal static class RecoveryPointCommands
         return command;
     }
 
-    private static Command Verb(string verb, string description)
+    private static Command Protect()
+    {
+        var release = new Option<bool>("--release") { Description = "Let the retention decide again" };
+        return Verb("protect", "Keep a point, and all that follows it, beyond the retention", release, arguments => new JsonObject { ["keep"] = !arguments.GetValue(release) });
+    }
+
+    private static Command Verb(string verb, string description, Option? option = null, Func<ParseResult, JsonObject>? body = null)
     {
         var machine = MachineCommands.Machines.Name();
         var point = new Argument<string>("point") { Description = "The point's id" };
         var command = new Command(verb, description) { machine, point };
+        if (option is not null) command.Add(option);
         ActionRun.AddTo(command);
         command.SetAction(Session.With((session, cancel) => ActionRun.CarryOutAsync(session, HttpMethod.Post,
-            $"{PathOf(session.Arguments.GetRequiredValue(machine))}/{Uri.EscapeDataString(session.Arguments.GetRequiredValue(point))}/{verb}", null, cancel)));
+            $"{PathOf(session.Arguments.GetRequiredValue(machine))}/{Uri.EscapeDataString(session.Arguments.GetRequiredValue(point))}/{verb}", body?.Invoke(session.Arguments), cancel)));
         return command;
     }
 

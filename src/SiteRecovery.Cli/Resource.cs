@@ -8,9 +8,24 @@ namespace SiteRecovery.Cli;
 
 /// <summary>A flag of <c>put</c> and the property that it sets.</summary>
 /// <param name="Path">Names joined by dots.</param>
-internal sealed record Setting(Option<string?> Option, string Path, bool IsBytes = false)
+/// <param name="Value">Null where the flag is not given.</param>
+internal sealed record Setting(Option Option, string Path, Func<ParseResult, JsonNode?> Value)
 {
-    public static Setting Of(string flag, string path, string description, bool isBytes = false) => new(new Option<string?>(flag) { Description = description }, path, isBytes);
+    public static Setting Of(string flag, string path, string description, bool isBytes = false)
+    {
+        var option = new Option<string?>(flag) { Description = description };
+        return new(option, path, arguments => arguments.GetValue(option) is not { } value ? null : !isBytes ? JsonValue.Create(value)
+            : JsonValue.Create(Forms.ParseBytes(value) ?? throw CommandProblem.Usage($"{flag} is '{value}'", "Give bytes, or a number with K, M, G or T.")));
+    }
+
+    /// <summary>A flag that may be repeated, and the list that it makes.</summary>
+    /// <param name="item">Null: the value is none.</param>
+    public static Setting Each(string flag, string path, string description, string form, Func<string, JsonNode?> item)
+    {
+        var option = new Option<string[]>(flag) { Description = $"{description}: {form}; repeatable" };
+        return new(option, path, arguments => arguments.GetValue(option) is not { Length: > 0 } values ? null
+            : new JsonArray([.. values.Select(v => item(v) ?? throw CommandProblem.Usage($"{flag} is '{v}'", $"Give {form}."))]));
+    }
 }
 
 /// <summary>A noun of the API that has the usual verbs.</summary>
@@ -78,7 +93,7 @@ internal sealed record Resource(string Noun, string Path, IReadOnlyList<Column> 
             var wanted = session.Arguments.GetRequiredValue(name);
             var body = await ReadBodyAsync(session.Arguments.GetValue(file), wanted, cancel);
             foreach (var setting in settings)
-                if (session.Arguments.GetValue(setting.Option) is { } value) Set(body, setting.Path, ValueOf(setting, value));
+                if (setting.Value(session.Arguments) is { } value) Set(body, setting.Path, value);
             var answer = await session.Api.SendAsync(HttpMethod.Put, PathOf(wanted), body, cancel, session.Arguments.GetValue(IfMatch));
             Write(session.Data, answer, null);
             Session.Say($"{Noun} '{wanted}' is stored");
@@ -144,9 +159,6 @@ internal sealed record Resource(string Noun, string Path, IReadOnlyList<Column> 
             throw new CommandProblem(ExitCode.Usage, $"{file} cannot be read", e.Message, $"Give a file with JSON; 'srctl {Noun} show NAME -o json' prints one.", e);
         }
     }
-
-    private static JsonNode ValueOf(Setting setting, string value) => !setting.IsBytes ? JsonValue.Create(value)!
-        : JsonValue.Create(Forms.ParseBytes(value) ?? throw CommandProblem.Usage($"{setting.Option.Name} is '{value}'", "Give bytes, or a number with K, M, G or T."));
 
     private static void Set(JsonObject body, string path, JsonNode value)
     {

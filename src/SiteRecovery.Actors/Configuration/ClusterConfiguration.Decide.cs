@@ -1,4 +1,8 @@
 using System.Diagnostics;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Networks;
+using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
 
 namespace SiteRecovery.Actors.Configuration;
 
@@ -13,6 +17,7 @@ public sealed partial record ClusterConfiguration
         SaveVault c => Accept(new VaultSaved(now, c.By, c.Vault)),
         RemoveVault c when !Vaults.ContainsKey(c.Name) => Unknown("vault", c.Name),
         RemoveVault c when Machines.ContainsValue(c.Name) => Refuse("inUse", $"Vault '{c.Name}' has machines.", "Disable their protection first."),
+        RemoveVault c when MappingOf(c.Name) is { } mapping => Refuse("inUse", $"Vault '{c.Name}' has the network mapping '{mapping.Name}'.", "Remove that first."),
         RemoveVault c => Accept(new VaultRemoved(now, c.By, c.Name)),
         SavePolicy { Name: "" } => Refuse("invalid", "A policy needs a name.", "Name it."),
         SavePolicy c when c.Policy.Problems().FirstOrDefault() is { } p => Refuse("invalid", $"{p.Setting}: {p.Problem}", p.Remedy),
@@ -25,6 +30,12 @@ public sealed partial record ClusterConfiguration
         SaveCloud c => Accept(new CloudSaved(now, c.By, c.Cloud)),
         RemoveCloud c when !Clouds.ContainsKey(c.Name) => Unknown("cloud", c.Name),
         RemoveCloud c => Accept(new CloudRemoved(now, c.By, c.Name)),
+        SaveNetworkMapping c => Save(c, now),
+        RemoveNetworkMapping c when !NetworkMappings.ContainsKey(c.Name) => Unknown("network mapping", c.Name),
+        // Without it their next replicas would go where the master target's settings say: nobody should come to that by a deletion.
+        RemoveNetworkMapping c when Machines.ContainsValue(NetworkMappings[c.Name].Vault) => Refuse("inUse", $"Vault '{NetworkMappings[c.Name].Vault}' has machines, and this mapping is for them.",
+            "Put a mapping without networks in its place, so that their replicas join none; or disable their protection first."),
+        RemoveNetworkMapping c => Accept(new NetworkMappingRemoved(now, c.By, c.Name)),
         ListMachine c when !Vaults.ContainsKey(c.Vault) => Unknown("vault", c.Vault),
         ListMachine c when Machines.TryGetValue(c.Machine.Value, out var vault) && vault != c.Vault =>
             Refuse("inUse", $"'{c.Machine}' is in vault '{vault}'.", "Choose another name, or unlist it there first."),
@@ -44,6 +55,33 @@ public sealed partial record ClusterConfiguration
         RecordAudit c => Accept(new Audited(now, c.By, c.Action, c.Subject, c.Outcome)),
         _ => throw new UnreachableException($"{nameof(Decide)} has no case for {command.GetType().Name}"),
     };
+
+    /// <summary>Orders to serve a replica get the networks it is to have. A machine that is in no vault, or in one without a mapping, gets none.</summary>
+    public Work Plan(Work work) => work switch
+    {
+        ServeReplica w => w with { Networks = PlanOf(w.Machine, w.TargetSite, test: false) },
+        ServeTest w => w with { Networks = PlanOf(w.Machine, w.TargetSite, test: true) },
+        _ => work,
+    };
+
+    private string? PlanOf(MachineId machine, SiteName at, bool test) =>
+        Machines.TryGetValue(machine.Value, out var vault) && MappingOf(vault) is { } mapping && Vaults.GetValueOrDefault(vault) is { } pair
+            ? NetworkPlan.Of(mapping, machine, home: at == pair.SourceSite, test).ToJson() : null;
+
+    private NetworkMapping? MappingOf(string vault) => NetworkMappings.Values.FirstOrDefault(m => m.Vault == vault);
+
+    private ConfigurationDecision Save(SaveNetworkMapping c, DateTimeOffset now)
+    {
+        var mapping = c.Mapping;
+        if (!Vaults.ContainsKey(mapping.Vault)) return Unknown("vault", mapping.Vault);
+        if (MappingOf(mapping.Vault) is { } other && other.Name != mapping.Name) return Refuse("inUse", $"Vault '{mapping.Vault}' has the network mapping '{other.Name}' already.", "Change that one: a vault has one.");
+        if (NetworkMappings.TryGetValue(mapping.Name, out var before) && before.Vault != mapping.Vault && Machines.ContainsValue(before.Vault))
+            return Refuse("inUse", $"Vault '{before.Vault}' has machines, and this mapping is for them.", "Give the other vault a mapping of its own.");
+        if (mapping.Problems().FirstOrDefault() is { } problem) return Refuse("invalid", $"{problem.Where}: {problem.Reason}", problem.Remedy);
+        if (mapping.Nics.FirstOrDefault(n => Machines.TryGetValue(n.Machine, out var vault) && vault != mapping.Vault) is { } foreign)
+            return Refuse("invalid", $"nics: the machine '{foreign.Machine}' is in vault '{Machines[foreign.Machine]}'.", "Give its cards rules in the mapping of that vault.");
+        return Accept(new NetworkMappingSaved(now, c.By, mapping));
+    }
 
     public TokenChecked Check(string hash) => new(Tokens.Values.FirstOrDefault(t => t.Hash == hash));
 

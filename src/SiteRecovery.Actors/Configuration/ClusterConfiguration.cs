@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
 using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Networks;
 using SiteRecovery.Domain.Policies;
 using SiteRecovery.Domain.Vaults;
 
@@ -17,6 +18,7 @@ public sealed partial record ClusterConfiguration
     public ImmutableSortedDictionary<string, Vault> Vaults { get; init; } = ByName<Vault>();
     public ImmutableSortedDictionary<string, ReplicationPolicy> Policies { get; init; } = ByName<ReplicationPolicy>().Add(DefaultPolicy, ReplicationPolicy.Default);
     public ImmutableSortedDictionary<string, Cloud> Clouds { get; init; } = ByName<Cloud>();
+    public ImmutableSortedDictionary<string, NetworkMapping> NetworkMappings { get; init; } = ByName<NetworkMapping>();
     public ImmutableSortedDictionary<string, string> Machines { get; init; } = ByName<string>();
     public ImmutableSortedDictionary<string, AccessToken> Tokens { get; init; } = ByName<AccessToken>();
     /// <summary>A token was added once, even if none is left.</summary>
@@ -34,6 +36,8 @@ public sealed partial record ClusterConfiguration
         PolicyRemoved e => Noted(e, "remove-policy", e.Name) with { Policies = Policies.Remove(e.Name) },
         CloudSaved e => Noted(e, "save-cloud", e.Cloud.Name) with { Clouds = Clouds.SetItem(e.Cloud.Name, e.Cloud) },
         CloudRemoved e => Noted(e, "remove-cloud", e.Name) with { Clouds = Clouds.Remove(e.Name) },
+        NetworkMappingSaved e => Noted(e, "save-network-mapping", e.Mapping.Name) with { NetworkMappings = NetworkMappings.SetItem(e.Mapping.Name, e.Mapping) },
+        NetworkMappingRemoved e => Noted(e, "remove-network-mapping", e.Name) with { NetworkMappings = NetworkMappings.Remove(e.Name) },
         MachineListed e => Noted(e, "list-machine", e.Machine.Value) with { Machines = Machines.SetItem(e.Machine.Value, e.Vault) },
         MachineUnlisted e => Noted(e, "unlist-machine", e.Machine.Value) with { Machines = Machines.Remove(e.Machine.Value) },
         TokenAdded e => Noted(e, "add-token", e.Token.Name) with { Tokens = Tokens.SetItem(e.Token.Name, e.Token), TokensSeeded = true },
@@ -55,7 +59,7 @@ public sealed partial record ClusterConfiguration
     public ConfigurationView View() => new(
         [.. Vaults.Values], [.. Policies.Select(p => new NamedPolicy(p.Key, p.Value))], [.. Clouds.Values],
         [.. Machines.Select(m => new ListedMachine(new MachineId(m.Key), m.Value))], [.. Peers.Values],
-        [.. Tokens.Values.Select(t => new NamedToken(t.Name, t.Role))]);
+        [.. Tokens.Values.Select(t => new NamedToken(t.Name, t.Role))], [.. NetworkMappings.Values]);
 
     private ClusterConfiguration Noted(ConfigurationEvent e, string action, string subject, string outcome = "accepted")
     {

@@ -3,7 +3,7 @@ using Akka.Persistence;
 
 namespace SiteRecovery.Actors.Configuration;
 
-/// <summary>The cluster's one keeper of vaults, policies, clouds, tokens and peers: a singleton on the configuration servers.</summary>
+/// <summary>The cluster's one keeper of vaults, policies, clouds, network mappings, tokens and peers: a singleton on the configuration servers.</summary>
 public sealed class ConfigurationActor : ReceivePersistentActor
 {
     private ClusterConfiguration _configuration = ClusterConfiguration.Empty;
@@ -14,6 +14,7 @@ public sealed class ConfigurationActor : ReceivePersistentActor
 
         Command<ConfigurationCommand>(c => Carry(_configuration.Decide(c, clock.GetUtcNow())));
         Command<GetConfiguration>(_ => Sender.Tell(_configuration.View()));
+        Command<PlanNetworks>(q => Sender.Tell(new NetworksPlanned(_configuration.Plan(q.Work), q.Ended)));
         Command<CheckToken>(q => Sender.Tell(_configuration.Check(q.Hash)));
         Command<GetAudit>(q => Sender.Tell(new AuditEntries([.. _configuration.Audit.Reverse().Take(q.Limit)])));
     }

@@ -1,6 +1,8 @@
 using System.Collections.Immutable;
 using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Networks;
 using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.Results;
 using SiteRecovery.Domain.Vaults;
 
 namespace SiteRecovery.Actors.Configuration;
@@ -27,6 +29,8 @@ public sealed record SavePolicy(string By, string Name, ReplicationPolicy Policy
 public sealed record RemovePolicy(string By, string Name) : ConfigurationCommand(By);
 public sealed record SaveCloud(string By, Cloud Cloud) : ConfigurationCommand(By);
 public sealed record RemoveCloud(string By, string Name) : ConfigurationCommand(By);
+public sealed record SaveNetworkMapping(string By, NetworkMapping Mapping) : ConfigurationCommand(By);
+public sealed record RemoveNetworkMapping(string By, string Name) : ConfigurationCommand(By);
 public sealed record ListMachine(string By, MachineId Machine, string Vault) : ConfigurationCommand(By);
 public sealed record UnlistMachine(string By, MachineId Machine) : ConfigurationCommand(By);
 public sealed record AddToken(string By, AccessToken Token) : ConfigurationCommand(By);
@@ -54,9 +58,15 @@ public sealed record ConfigurationRefused(string Code, string Reason, string Rem
 public sealed record GetConfiguration : IClusterMessage;
 public sealed record ConfigurationView(
     ImmutableArray<Vault> Vaults, ImmutableArray<NamedPolicy> Policies, ImmutableArray<Cloud> Clouds,
-    ImmutableArray<ListedMachine> Machines, ImmutableArray<Peer> Peers, ImmutableArray<NamedToken> Tokens) : IClusterMessage;
+    ImmutableArray<ListedMachine> Machines, ImmutableArray<Peer> Peers, ImmutableArray<NamedToken> Tokens,
+    ImmutableArray<NetworkMapping> NetworkMappings) : IClusterMessage;
 
 public sealed record NamedToken(string Name, TokenRole Role);
+
+/// <summary>Answered with <see cref="NetworksPlanned"/>: the same order, with the networks of the replica where it serves one.</summary>
+/// <param name="Ended">It is no longer wanted. It comes this way too, so that it does not overtake the order itself.</param>
+public sealed record PlanNetworks(Work Work, bool Ended) : IClusterMessage;
+public sealed record NetworksPlanned(Work Work, bool Ended) : IClusterMessage;
 
 /// <summary>Answered with <see cref="TokenChecked"/>.</summary>
 public sealed record CheckToken(string Hash) : IClusterMessage;
@@ -77,6 +87,8 @@ public sealed record PolicySaved(DateTimeOffset At, string By, string Name, Repl
 public sealed record PolicyRemoved(DateTimeOffset At, string By, string Name) : ConfigurationEvent(At, By);
 public sealed record CloudSaved(DateTimeOffset At, string By, Cloud Cloud) : ConfigurationEvent(At, By);
 public sealed record CloudRemoved(DateTimeOffset At, string By, string Name) : ConfigurationEvent(At, By);
+public sealed record NetworkMappingSaved(DateTimeOffset At, string By, NetworkMapping Mapping) : ConfigurationEvent(At, By);
+public sealed record NetworkMappingRemoved(DateTimeOffset At, string By, string Name) : ConfigurationEvent(At, By);
 public sealed record MachineListed(DateTimeOffset At, string By, MachineId Machine, string Vault) : ConfigurationEvent(At, By);
 public sealed record MachineUnlisted(DateTimeOffset At, string By, MachineId Machine) : ConfigurationEvent(At, By);
 public sealed record TokenAdded(DateTimeOffset At, string By, AccessToken Token) : ConfigurationEvent(At, By);

@@ -1,7 +1,9 @@
 using System.Collections.Concurrent;
 using SiteRecovery.DataPlane.Hypervisors;
+using SiteRecovery.DataPlane.Hypervisors.Seeds;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Networks;
 
 namespace SiteRecovery.Actors.MasterTargets;
 
@@ -13,7 +15,8 @@ public sealed record ReplicaHosting(IHypervisor Hypervisor, string? FailoverNetw
 /// The replica machines of one master target, each on the disks that are served there. What the machine is lies beside its points, so that nothing is asked
 /// of the site it came from.
 /// </summary>
-public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string> folderOf, IFileSystem files)
+/// <param name="seeds">Folder of the images that tell guests their addresses.</param>
+public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string> folderOf, string seeds, IFileSystem files)
 {
     private const string DefinitionFile = "machine.json";
     private static readonly TimeSpan ShutDownPatience = TimeSpan.FromMinutes(5);
@@ -30,20 +33,24 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
 
     /// <summary>The machine runs on the disks that are served; repeated, it leaves one alone that was shut down from inside.</summary>
     /// <param name="disks">Place of the disk in the machine → NBD URI.</param>
+    /// <param name="networks">A <see cref="NetworkPlan"/> as JSON. Null: a failed-over machine goes into the network of the settings, a test into none, and addresses stay.</param>
     /// <returns>Where it is reached; null where no machine is known, or none is to run here.</returns>
     /// <exception cref="HypervisorException">The host refuses.</exception>
-    public async Task<string?> RunAsync(MachineId machine, string name, ReplicaPurpose purpose, IReadOnlyDictionary<string, string> disks, CancellationToken stop)
+    public async Task<string?> RunAsync(MachineId machine, string name, ReplicaPurpose purpose, IReadOnlyDictionary<string, string> disks, string? networks, CancellationToken stop)
     {
         if (hosting is null || files.TryReadAll(Path.Combine(folderOf(machine), DefinitionFile)) is not { } kept) return null;
         var source = MachineDefinition.FromJson(kept);
         var found = await hosting.Hypervisor.FindAsync(name, stop);
         if (found is { State: not MachineState.Stopped } || (found is not null && _started.ContainsKey(name))) return await ConsoleAsync(name, stop);
-        await hosting.Hypervisor.DefineAsync(new ReplicaPlan
+        var plan = networks is null ? null : NetworkPlan.FromJson(networks);
+        var replica = new ReplicaPlan
         {
             Name = name, Purpose = purpose, Disks = disks,
             DisksLeftOut = [.. source.Disks.Where(d => d.Device == DiskDevice.Disk && !disks.ContainsKey(d.Target)).Select(d => d.Target)],
-            Networks = purpose == ReplicaPurpose.Failover ? new Dictionary<string, string?> { [ReplicaPlan.AnyNetwork] = hosting.FailoverNetwork } : new Dictionary<string, string?>(),
-        }.Make(source), stop);
+            Networks = plan is not null ? source.Nics.Select(n => n.Network).OfType<string>().Distinct().ToDictionary(n => n, plan.NetworkOf)
+                : purpose == ReplicaPurpose.Failover ? new Dictionary<string, string?> { [ReplicaPlan.AnyNetwork] = hosting.FailoverNetwork } : new Dictionary<string, string?>(),
+        }.Make(source);
+        await hosting.Hypervisor.DefineAsync(plan is null ? replica : WithSeed(source, replica, plan), stop);
         await hosting.Hypervisor.StartAsync(name, stop);
         _started[name] = true;
         return await ConsoleAsync(name, stop);
@@ -52,9 +59,13 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
     /// <summary>The machine is gone from the host, whatever it was doing.</summary>
     public async Task RemoveAsync(string name, CancellationToken stop)
     {
-        if (hosting is null || await hosting.Hypervisor.FindAsync(name, stop) is not { Definition.ReplicaOf: not null } found) return;
-        if (found.State != MachineState.Stopped) await hosting.Hypervisor.DestroyAsync(name, stop);
-        await hosting.Hypervisor.UndefineAsync(name, stop);
+        if (hosting is null) return;
+        if (await hosting.Hypervisor.FindAsync(name, stop) is { Definition.ReplicaOf: not null } found)
+        {
+            if (found.State != MachineState.Stopped) await hosting.Hypervisor.DestroyAsync(name, stop);
+            await hosting.Hypervisor.UndefineAsync(name, stop);
+        }
+        if (files.Exists(SeedOf(name))) files.Delete(SeedOf(name));
         _started.TryRemove(name, out _);
         _shutDown.TryRemove(name, out _);
     }
@@ -66,6 +77,16 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
         if (drain && found.State != MachineState.Stopped && _shutDown.TryAdd(name, true)) _ = ShutDownAsync(hosting.Hypervisor, name, stop);
         else if (!drain && _shutDown.TryRemove(name, out _) && found.State == MachineState.Stopped) await hosting.Hypervisor.StartAsync(name, stop);
     }
+
+    private MachineDefinition WithSeed(MachineDefinition source, MachineDefinition replica, NetworkPlan plan)
+    {
+        if (CloudInitSeed.Of(source, replica, plan) is not { } seed) return replica;
+        files.CreateDirectory(seeds);
+        files.Replace(SeedOf(replica.Name), seed);
+        return replica with { Seed = SeedOf(replica.Name) };
+    }
+
+    private string SeedOf(string name) => Path.GetFullPath(Path.Combine(seeds, name + ".iso"));
 
     private async Task ShutDownAsync(IHypervisor hypervisor, string name, CancellationToken stop)
     {

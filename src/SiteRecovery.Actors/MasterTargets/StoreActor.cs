@@ -29,6 +29,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     private int _tailParts;
     private RetentionLimits? _limits;
     private bool _maintaining;
+    private ImmutableHashSet<string> _verifying = []; // ids of points
+    private Task _verification = Task.CompletedTask; // one after the other
     private string? _unmaintained;
 
     public StoreActor(MachineId machine, MasterTargetRoom room, SiteName site, IActorRef machines)
@@ -44,10 +46,12 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             if (ended.Work is ServeReplica) Enqueue(ended);
         });
         Receive<WorkDone>(Done);
+        Receive<VerifyPoint>(StartVerifying);
+        Receive<Verified>(verified => _verifying = _verifying.Remove(verified.Point));
         Receive<IForStore>(question =>
         {
-            var (asker, room) = (Sender, _room);
-            Task.Run(() => AnswerAsync(room, question)).PipeTo(asker, failure: error => new StoreUnavailable(error.Message));
+            var (asker, room, verifying) = (Sender, _room, _verifying);
+            Task.Run(() => AnswerAsync(room, question, verifying)).PipeTo(asker, failure: error => new StoreUnavailable(error.Message));
         });
         Receive<Measure>(_ => StartMeasuring());
         Receive<Measured>(measured =>
@@ -144,6 +148,30 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             Permanent: error is InvalidDataException or StaleEpochException && work is not (HoldStore or ContinueStore or TakeBackTail or ReplicateFrom));
     }
 
+    private void StartVerifying(VerifyPoint order)
+    {
+        if (!_room.Stores.Has(_machine))
+        {
+            Sender.Tell(new StoreUnavailable($"this master target holds no store of {_machine}"));
+            return;
+        }
+        var (store, point, turn, stop) = (_room.Stores.StoreOf(_machine), order.Point, _verification, _stop.Token);
+        if (!_verifying.Contains(point.Id))
+            (_verification = Task.Run(async () =>
+            {
+                await turn.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                return store.Verify(point, stop);
+            }, stop)).PipeTo(Self, success: () => new Verified(point.Id), failure: _ => new Verified(point.Id));
+        _verifying = _verifying.Add(point.Id);
+        Sender.Tell(Noted(store, point, _verifying));
+    }
+
+    private static NotedPoint Noted(RetentionStore store, RecoveryPoint point, ImmutableHashSet<string> verifying)
+    {
+        var note = store.NoteOf(point);
+        return new NotedPoint(point, note.Protected, verifying.Contains(point.Id), note.VerifiedAt, note.Damage);
+    }
+
     private void StartMaintaining()
     {
         if (_maintaining) return;
@@ -168,7 +196,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         return new Measured(report, AgentReports.MeasurementOf(status with { Machine = machine.Value }, null, source: null), AgentReports.Of(work, status));
     }
 
-    private static async Task<object> AnswerAsync(MasterTargetRoom room, IForStore question)
+    private static async Task<object> AnswerAsync(MasterTargetRoom room, IForStore question, ImmutableHashSet<string> verifying)
     {
         if (!room.Stores.Has(question.Machine)) return new StoreUnavailable($"this master target holds no store of {question.Machine}");
         var store = room.Stores.StoreOf(question.Machine);
@@ -177,8 +205,11 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             case ResolvePoint resolve: return new PointResolved(store.ResolvePoint(resolve.Selector));
             case GetRecoveryPoints get:
                 var found = store.Points.Reverse().Where(p => (get.Kind is null || p.Kind == get.Kind) && !(p.At < get.From) && !(p.At > get.To))
-                    .Skip(get.Skip).Take(get.Limit + 1).ToImmutableArray();
+                    .Skip(get.Skip).Take(get.Limit + 1).Select(p => Noted(store, p, verifying)).ToImmutableArray();
                 return found.Length > get.Limit ? new RecoveryPoints(found[..get.Limit], true) : new RecoveryPoints(found, false);
+            case ProtectPoint protect:
+                store.Protect(protect.Point, protect.Keep);
+                return Noted(store, protect.Point, verifying);
             case TakeReplicaPoint take when await StoreWork.ReplicaOf(room, take.Machine, CancellationToken.None) is { } replica:
                 var taken = await replica.TakePointAsync(take.Label ?? "", take.Kind).WaitAsync(PointPatience, room.Time);
                 return new ReplicaPointTaken(RecoveryPoint.IdOf(replica.Work?.Epoch ?? store.CurrentEpoch, taken));
@@ -203,6 +234,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     }
 
     private sealed record Maintained(string? Failure);
+
+    private sealed record Verified(string Point);
 
     private sealed class Unmeasured
     {

@@ -15,7 +15,18 @@ public interface IForStore
 public sealed record GetRecoveryPoints(MachineId Machine, DateTimeOffset? From, DateTimeOffset? To, PointKind? Kind, int Skip, int Limit) : IForStore, IClusterMessage;
 
 /// <param name="More">There are older ones.</param>
-public sealed record RecoveryPoints(ImmutableArray<RecoveryPoint> Items, bool More) : IClusterMessage;
+public sealed record RecoveryPoints(ImmutableArray<NotedPoint> Items, bool More) : IClusterMessage;
+
+/// <summary>A point and what an operator or a verification has said of it.</summary>
+/// <param name="Verifying">All of its bytes are being read now.</param>
+/// <param name="Damage">What the last verification found; null: nothing, or there was none.</param>
+public sealed record NotedPoint(RecoveryPoint Point, bool Protected, bool Verifying, DateTimeOffset? VerifiedAt, string? Damage) : IClusterMessage;
+
+/// <summary>Keeps a point beyond the retention, or gives it up again. Answered with <see cref="NotedPoint"/> or <see cref="StoreUnavailable"/>.</summary>
+public sealed record ProtectPoint(MachineId Machine, RecoveryPoint Point, bool Keep) : IForStore, IClusterMessage;
+
+/// <summary>Begins to read and check all that a point shows, one at a time per machine. Answered at once, with <see cref="NotedPoint"/> or <see cref="StoreUnavailable"/>.</summary>
+public sealed record VerifyPoint(MachineId Machine, RecoveryPoint Point) : IForStore, IClusterMessage;
 
 /// <summary>Answered with <see cref="PointResolved"/> or <see cref="StoreUnavailable"/>.</summary>
 public sealed record ResolvePoint(MachineId Machine, PointSelector Selector) : IForStore, IClusterMessage;

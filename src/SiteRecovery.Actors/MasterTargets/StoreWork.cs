@@ -123,7 +123,7 @@ internal static class StoreWork
         for (var epoch = 2; epoch < serve.Layer.Value; epoch++) room.DeleteLayer(serve.Machine, LayerOf(new Epoch(epoch)));
         // A machine that was shut down for its move stays down, also when this node has started anew meanwhile.
         var console = await ReplicaOf(room, serve.Machine, stop) is { IsFrozen: true } ? null
-            : await room.Machines.RunAsync(serve.Machine, name, ReplicaPurpose.Failover, PlacesOf(store, served), stop);
+            : await room.Machines.RunAsync(serve.Machine, name, ReplicaPurpose.Failover, PlacesOf(store, served), serve.Networks, stop);
         return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console);
     }
 
@@ -132,7 +132,7 @@ internal static class StoreWork
         var (store, folder) = (room.Stores.StoreOf(test.Machine), room.LayerFolderOf(test.Machine, $"test-{test.Test}"));
         var served = await room.Exports.ServeAsync(NameOf(test.Machine, test.Test), (store, test.Point.Id),
             () => Task.FromResult<IReplicaDisks>(new TestDisks(new ReplicaLayers(store, test.Point, folder, room.Files))), stop);
-        var console = await room.Machines.RunAsync(test.Machine, MachineOf(test.Machine, test.Test), ReplicaPurpose.Test, PlacesOf(store, served), stop);
+        var console = await room.Machines.RunAsync(test.Machine, MachineOf(test.Machine, test.Test), ReplicaPurpose.Test, PlacesOf(store, served), test.Networks, stop);
         return new TestServed(test.Machine, IdOf(test), test.Test, Exported(served), console);
     }
 

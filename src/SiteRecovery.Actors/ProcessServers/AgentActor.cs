@@ -82,7 +82,7 @@ public sealed class AgentActor : ReceiveActor
         _room.Sessions.TrySend(_agent.Value, work switch
         {
             ReplicateFrom w => AgentReports.OrderOf(w, id) with { Fresh = fresh },
-            FenceSource w => new FenceMachine(id, w.Machine.Value, w.Epoch.Value),
+            FenceSource w => new FenceMachine(id, w.Machine.Value, w.Epoch.Value, w.StopMachine),
             ReleaseAgent w => new ReleaseMachine(id, w.Machine.Value, w.Epoch.Value),
             TakeBackTail w => new ReportTail(id, w.Machine.Value),
             _ => throw new InvalidOperationException($"an agent cannot do {work.Kind}"),

@@ -54,6 +54,8 @@ public sealed class EventSerializer(ExtendedActorSystem system) : SerializerWith
         ["configuration.policy-removed.v1"] = typeof(PolicyRemoved),
         ["configuration.cloud-saved.v1"] = typeof(CloudSaved),
         ["configuration.cloud-removed.v1"] = typeof(CloudRemoved),
+        ["configuration.network-mapping-saved.v1"] = typeof(NetworkMappingSaved),
+        ["configuration.network-mapping-removed.v1"] = typeof(NetworkMappingRemoved),
         ["configuration.machine-listed.v1"] = typeof(MachineListed),
         ["configuration.machine-unlisted.v1"] = typeof(MachineUnlisted),
         ["configuration.token-added.v1"] = typeof(TokenAdded),

@@ -1,4 +1,5 @@
 using Akka.Actor;
+using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Domain.Results;
 using SiteRecovery.Domain.Vaults;
@@ -13,15 +14,22 @@ public sealed class WorkRouterActor : ReceiveActor
 {
     private Nodes _nodes = Nodes.None;
 
-    public WorkRouterActor(IActorRef site)
+    /// <param name="configuration">Knows the networks of replicas.</param>
+    public WorkRouterActor(IActorRef site, IActorRef configuration)
     {
         Receive<Nodes>(nodes => _nodes = nodes);
+        Receive<Work>(IsOfReplicaMachine, w => configuration.Tell(new PlanNetworks(w, Ended: false)));
+        Receive<WorkEnded>(ended => IsOfReplicaMachine(ended.Work), ended => configuration.Tell(new PlanNetworks(ended.Work, Ended: true)));
+        Receive<NetworksPlanned>(planned => Route(planned.Work, planned.Ended ? new WorkEnded(planned.Work) : planned.Work));
         Receive<Work>(w => Route(w, w));
         Receive<WorkEnded>(ended => Route(ended.Work, ended));
         site.Tell(new SubscribeNodes());
     }
 
-    public static Props Props(IActorRef site) => Akka.Actor.Props.Create(() => new WorkRouterActor(site));
+    public static Props Props(IActorRef site, IActorRef configuration) => Akka.Actor.Props.Create(() => new WorkRouterActor(site, configuration));
+
+    /// <summary>All that starts and ends a replica machine goes by the configuration, in the order in which it was told: an end that overtook its beginning would leave the machine running.</summary>
+    private static bool IsOfReplicaMachine(Work work) => work is ServeReplica or ServeTest or RemoveTest;
 
     private void Route(Work work, object message)
     {

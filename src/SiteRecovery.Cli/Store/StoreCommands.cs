@@ -50,7 +50,7 @@ internal static class StoreCommands
             if (store.ConsistentUpTo is { } newest && !points.Exists(p => p.Id == newest.Id)) points.Add(newest with { Label = "(newest position)" });
             var (earliest, latest) = (arguments.GetValue(from) ?? DateTimeOffset.MinValue, arguments.GetValue(to) ?? DateTimeOffset.MaxValue);
             var shown = points.Where(p => p.At >= earliest && p.At <= latest).TakeLast(arguments.GetValue(limit) ?? int.MaxValue).Reverse();
-            Session.DataOf(arguments).List([.. shown.Select(Describe)], RecoveryPointCommands.Columns);
+            Session.DataOf(arguments).List([.. shown.Select(p => Describe(p, store.NoteOf(p)))], RecoveryPointCommands.Columns);
             if (store.FailedReason is { } damage) Session.Say($"The store is damaged, and points after the damage are missing: {damage}. See: srctl store verify {store.Folder}");
             return ExitCode.Done;
         });
@@ -62,6 +62,14 @@ internal static class StoreCommands
         ["id"] = point.Id, ["at"] = point.At, ["kind"] = point.Kind == PointKind.ApplicationConsistent ? "applicationConsistent" : "crashConsistent",
         ["label"] = point.Label, ["epoch"] = point.Epoch.Value, ["sequence"] = point.Sequence.Value,
     };
+
+    private static JsonNode Describe(RecoveryPoint point, PointNote note)
+    {
+        var described = Describe(point);
+        (described["protected"], described["verifiedAt"], described["damage"]) = (note.Protected, note.VerifiedAt, note.Damage);
+        described["verification"] = note.Damage is not null ? "damaged" : note.VerifiedAt is not null ? "verified" : "unverified";
+        return described;
+    }
 
     public static JsonNode Describe(StoreDamage damage) => new JsonObject { ["file"] = damage.File, ["offset"] = damage.Offset, ["reason"] = damage.Reason };
 

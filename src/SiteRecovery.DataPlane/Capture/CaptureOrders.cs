@@ -1,3 +1,4 @@
+using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Capture;
@@ -18,13 +19,18 @@ public sealed class CaptureOrders : IAsyncDisposable
 {
     private readonly MachineCapture _capture;
     private readonly Drain _drain;
+    private readonly SourceMachine? _machine;
 
     /// <param name="order">What it has been already.</param>
     /// <param name="clients">How many have the machine's disks open: a machine that still runs is not drained.</param>
-    public CaptureOrders(MachineCapture capture, CaptureOrder order, Func<int> clients, TimeProvider time) =>
-        (_capture, Current, _drain) = (capture, order, new Drain(capture, clients, time));
+    /// <param name="machine">Stopped for a drain and started again after it; null where this host's hypervisor is not known.</param>
+    public CaptureOrders(MachineCapture capture, CaptureOrder order, Func<int> clients, TimeProvider time, SourceMachine? machine = null) =>
+        (_capture, Current, _drain, _machine) = (capture, order, new Drain(capture, clients, machine, time), machine);
 
     public CaptureOrder Current { get; private set; }
+
+    /// <summary>Why a machine that was stopped for a drain does not run again yet.</summary>
+    public string? MachineProblem => _machine?.Problem;
 
     /// <summary>Null while nothing is drained.</summary>
     public DrainStatus? Drain => _drain.Status;

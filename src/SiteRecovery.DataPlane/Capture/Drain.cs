@@ -1,3 +1,4 @@
+using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Capture;
@@ -13,15 +14,16 @@ public sealed record DrainStatus(string? WaitsFor, Sequence? At, string? Hash, b
 /// repeated, for nobody may be left who would tell it to; what is held does not, for the other side may have taken over. The two exclude each other
 /// here, at the source, so that it depends on no clock whether both sides write.
 /// </summary>
-internal sealed class Drain(MachineCapture capture, Func<int> clients, TimeProvider time) : IAsyncDisposable
+/// <param name="machine">Stopped for the drain and started again after it; null where this host's hypervisor is not known.</param>
+internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMachine? machine, TimeProvider time) : IAsyncDisposable
 {
     /// <summary>Four times the interval in which the order is repeated: one that is late or lost ends nothing.</summary>
     internal static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(50);
     private static readonly string LapsedReason = $"The source heard nothing for {SilenceMax.TotalSeconds} s and took up its writes again.";
     private readonly SemaphoreSlim _deciding = new(1, 1);
-    private CancellationTokenSource? _stop, _stopSteps;
-    private Task _steps = Task.CompletedTask, _listening = Task.CompletedTask;
+    private CancellationTokenSource? _stop, _stopSteps, _stopStarting;
+    private Task _steps = Task.CompletedTask, _listening = Task.CompletedTask, _starting = Task.CompletedTask;
     private long _heardAt;
     private int _round;
     private volatile DrainStatus? _status;
@@ -46,8 +48,8 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, TimeProvi
         try
         {
             Interlocked.Exchange(ref _heardAt, time.GetTimestamp());
-            if (round <= capture.LapsedRound) _status = new DrainStatus(null, null, null, Lapsed: LapsedReason);
-            else if (_stop is null) Start(round);
+            if (round <= capture.LapsedRound) Lapsed();
+            else if (_stop is null) await StartAsync(round);
             else if (hold && !capture.IsHeld && Status is { Hash: not null }) capture.Hold();
         }
         finally
@@ -62,16 +64,19 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, TimeProvi
         await StopAsync();
         _status = null;
         if (capture.IsFrozen) capture.Unfreeze();
+        StartAgain();
     }
 
     public async ValueTask DisposeAsync()
     {
         await StopAsync();
+        await StopStartingAsync();
         _deciding.Dispose();
     }
 
-    private void Start(int round)
+    private async Task StartAsync(int round)
     {
+        await StopStartingAsync();
         (_round, _stop) = (round, new CancellationTokenSource());
         _stopSteps = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
         _steps = StepAsync(_stopSteps.Token);
@@ -95,9 +100,9 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, TimeProvi
         try
         {
             // Frozen under a running machine its file systems would break; and what it has not written yet would be lost to it.
-            while (!capture.IsFrozen && (clients() > 0 || IsSilent))
+            while (!capture.IsFrozen && await RunningAsync(stop) is { } running)
             {
-                _status = new DrainStatus("the machine still has its disks open: shut it down", null, null);
+                _status = new DrainStatus(running, null, null);
                 await timer.WaitForNextTickAsync(stop);
             }
             await capture.FreezeAsync(stop);
@@ -108,17 +113,60 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, TimeProvi
             var hash = await Task.Run(() => capture.RootHashAsync(stop), stop);
             _status = new DrainStatus(null, at, hash);
         }
-        catch (IOException broken)
+        catch (Exception broken) when (broken is IOException or UnauthorizedAccessException)
         {
             _status = new DrainStatus($"the source cannot be drained: {broken.Message}", null, null);
         }
+    }
+
+    /// <summary>What keeps the machine's disks open; null: nothing does.</summary>
+    private async Task<string?> RunningAsync(CancellationToken stop)
+    {
+        if (IsSilent) return "nothing is heard of the order to drain";
+        string? unknown = null;
+        try
+        {
+            if (machine is not null && await machine.TryStopAsync(says => _status = new DrainStatus(says, null, null), stop) is { } running) return running;
+        }
+        catch (HypervisorException silent)
+        {
+            unknown = $" (its hypervisor does not do it: {silent.Message})";
+        }
+        return clients() > 0 ? $"the machine still has its disks open: shut it down{unknown}" : null;
+    }
+
+    /// <summary>In the background: the machine needs its disks served, which may come only after this.</summary>
+    private void StartAgain()
+    {
+        if (machine is not { WasStoppedByUs: true } || !_starting.IsCompleted) return;
+        _stopStarting?.Dispose();
+        _stopStarting = new CancellationTokenSource();
+        _starting = machine.StartAgainAsync(() => !capture.IsFenced, _stopStarting.Token);
+    }
+
+    private async Task StopStartingAsync()
+    {
+        if (_stopStarting is null) return;
+        await _stopStarting.CancelAsync();
+        await _starting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _stopStarting.Dispose();
+        _stopStarting = null;
     }
 
     private async Task ListenAsync(CancellationToken stop)
     {
         using var timer = new PeriodicTimer(LookEvery, time);
         while (await timer.WaitForNextTickAsync(stop))
-            if (capture.IsFrozen && IsSilent) await LapseAsync(stop);
+            if (HasStopped && IsSilent) await LapseAsync(stop);
+    }
+
+    /// <summary>The machine does not run any more, or cannot write, because of this drain.</summary>
+    private bool HasStopped => capture.IsFrozen || (machine is { WasStoppedByUs: true } && capture.LapsedRound < _round);
+
+    private void Lapsed()
+    {
+        _status = new DrainStatus(null, null, null, Lapsed: LapsedReason);
+        StartAgain();
     }
 
     private async Task LapseAsync(CancellationToken stop)
@@ -126,11 +174,11 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, TimeProvi
         await _deciding.WaitAsync(stop);
         try
         {
-            if (!capture.IsFrozen || capture.IsHeld || !IsSilent) return;
+            if (!HasStopped || capture.IsHeld || !IsSilent) return;
             await _stopSteps!.CancelAsync();
             await _steps.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             capture.Unfreeze(_round);
-            _status = new DrainStatus(null, null, null, Lapsed: LapsedReason);
+            Lapsed();
         }
         catch (IOException unsaved)
         {

@@ -9,13 +9,14 @@ namespace SiteRecovery.DataPlane.Export;
 public sealed class ReplicaLayers : IDisposable
 {
     private readonly List<(DiskRecord Disk, OverlayFile File)> _disks = [];
+    private readonly StoreView _view;
 
     /// <param name="folder">Where the layers lie, or will; it is made.</param>
     /// <exception cref="InvalidDataException">The point is not viewable, or a layer is damaged.</exception>
     public ReplicaLayers(RetentionStore store, RecoveryPoint point, string folder, IFileSystem files)
     {
         files.CreateDirectory(folder);
-        var view = store.At(point);
+        var view = _view = store.At(point);
         try
         {
             foreach (var disk in view.Disks)
@@ -47,6 +48,7 @@ public sealed class ReplicaLayers : IDisposable
                 failed ??= failure; // the other disks' layers are let go all the same
             }
         }
+        _view.Release();
         if (failed is not null) throw new IOException("a layer could not be flushed: " + failed.Message, failed);
     }
 }

@@ -29,7 +29,7 @@ internal static partial class DomainXml
                 machine.Disks.Any(d => d.Bus == "scsi")
                     ? new XElement("controller", new XAttribute("type", "scsi"), new XAttribute("index", 0), new XAttribute("model", machine.ScsiController ?? "virtio-scsi"))
                     : null,
-                machine.Disks.Select(Disk),
+                machine.Disks.Concat(machine.SeedDisk is { } seed ? [seed] : []).Select(Disk),
                 machine.Nics.Select(Nic),
                 new XElement("serial", new XAttribute("type", "pty")),
                 // On a socket of libvirt's own folder: no port that anybody can reach.

@@ -13,6 +13,7 @@ internal static partial class DomainXml
         var domain = XElement.Parse(xml);
         var os = domain.Element("os");
         var devices = domain.Element("devices");
+        var disks = (devices?.Elements("disk") ?? []).Select(DiskOf).ToArray();
         return new MachineDefinition
         {
             Name = (string?)domain.Element("name") ?? "",
@@ -28,7 +29,8 @@ internal static partial class DomainXml
             MemoryBytes = BytesOf(domain.Element("memory")),
             ClockIsLocalTime = (string?)domain.Element("clock")?.Attribute("offset") == "localtime",
             ScsiController = devices?.Elements("controller").Where(c => (string?)c.Attribute("type") == "scsi").Select(c => (string?)c.Attribute("model")).FirstOrDefault(),
-            Disks = [.. (devices?.Elements("disk") ?? []).Select(DiskOf)],
+            Disks = [.. disks.Where(d => d.Serial != MachineDefinition.SeedSerial)],
+            Seed = disks.FirstOrDefault(d => d.Serial == MachineDefinition.SeedSerial)?.Source,
             Nics = [.. (devices?.Elements("interface") ?? []).Select(NicOf)],
         };
     }

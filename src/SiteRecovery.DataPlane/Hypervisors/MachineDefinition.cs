@@ -34,6 +34,29 @@ public sealed record MachineDefinition
     public string? ScsiController { get; init; }
     public IReadOnlyList<MachineDisk> Disks { get; init; } = [];
     public IReadOnlyList<MachineNic> Nics { get; init; } = [];
+    /// <summary>Path on this host of an image that tells the guest of a replica its addresses; null for none.</summary>
+    public string? Seed { get; init; }
+
+    /// <summary>The seed as a disk: read-only, in the first free place of the bus that the guest boots from, so that it surely has its driver.</summary>
+    [JsonIgnore]
+    internal MachineDisk? SeedDisk
+    {
+        get
+        {
+            if (Seed is null) return null;
+            var bus = Disks.FirstOrDefault(d => d.Device == DiskDevice.Disk)?.Bus ?? "virtio";
+            var places = bus switch { "virtio" => "vd", "ide" => "hd", _ => "sd" };
+            // Libvirt makes the place on a bus of the last letter alone.
+            var target = Enumerable.Range('a', 26).Where(letter => Disks.All(d => !d.Target.EndsWith((char)letter))).Select(letter => places + (char)letter).FirstOrDefault()
+                ?? throw new HypervisorException(HypervisorProblem.Refused, $"{Name} has no place left for a disk on the bus {bus}");
+            // QEMU has no read-only hard disk there.
+            var device = bus is "ide" or "sata" ? DiskDevice.CdRom : DiskDevice.Disk;
+            return new MachineDisk { Target = target, Bus = bus, Device = device, Source = Seed, IsReadOnly = true, Serial = SeedSerial };
+        }
+    }
+
+    /// <summary>By which the seed is known among the disks.</summary>
+    internal const string SeedSerial = "siterecovery-seed";
 
     public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, MachineJson.Default.MachineDefinition);
 
@@ -103,6 +126,12 @@ public sealed record MachineNic
     public string? Network { get; init; }
     /// <summary>"virtio", "e1000e", …; null for the hypervisor's default.</summary>
     public string? Model { get; init; }
+    /// <summary>What the guest has on it, "10.0.0.5/24"; nobody asks the guest: null where nobody said.</summary>
+    public IReadOnlyList<string>? Addresses { get; init; }
+    public IReadOnlyList<string>? Gateways { get; init; }
+    public IReadOnlyList<string>? Dns { get; init; }
+    /// <summary>Domains that short names are looked up in.</summary>
+    public IReadOnlyList<string>? Search { get; init; }
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,

@@ -6,6 +6,7 @@ namespace SiteRecovery.DataPlane.Hypervisors;
 /// <summary>A machine as QEMU's command line. Pure; the golden texts of its tests show what comes out.</summary>
 internal static class QemuArguments
 {
+    private const int IdePlaces = 4;
     private const string AhciId = "ahci0", ScsiId = "scsi0", UsbId = "usb0";
 
     /// <param name="machineType">One that this QEMU has.</param>
@@ -30,6 +31,8 @@ internal static class QemuArguments
         AddControllers(Add, machine);
         AddDisks(Add, machine, options);
         AddNics(Add, machine);
+        // Behind the cards: before them it would take a slot of the bus, and their names in the guest would change with their slots.
+        if (machine.SeedDisk is { } seed) AddDisk(Add, seed, machine.Disks.Count, machine.Disks.Count(d => d.Bus == seed.Bus), null, options);
         Add("-serial", $"unix:{Escaped(files.Serial)},server=on,wait=off");
         Add("-display", "none");
         Add("-vga", "std");
@@ -84,19 +87,25 @@ internal static class QemuArguments
         var places = new Dictionary<string, int>(StringComparer.Ordinal);
         foreach (var (index, disk) in machine.Disks.Index())
         {
-            var node = string.Create(CultureInfo.InvariantCulture, $"disk{index}");
-            if (disk.Source is { } source) add("-blockdev", BlockNode(disk, source, node, options).ToJsonString());
-            else if (disk.Device == DiskDevice.Disk) throw new HypervisorException(HypervisorProblem.Refused, $"the disk {disk.Target} of {machine.Name} has no source");
+            if (disk.Source is null && disk.Device == DiskDevice.Disk) throw new HypervisorException(HypervisorProblem.Refused, $"the disk {disk.Target} of {machine.Name} has no source");
             var place = places[disk.Bus] = places.GetValueOrDefault(disk.Bus, -1) + 1;
-            var boot = anyOrder ? disk.BootOrder : index + 1;
-            add("-device", string.Join(',', ((string?[])
-            [
-                DeviceOf(disk, place),
-                disk.Source is null ? null : $"drive={node}",
-                boot is { } order ? string.Create(CultureInfo.InvariantCulture, $"bootindex={order}") : null,
-                disk.Serial is { } serial ? $"serial={Escaped(serial)}" : null,
-            ]).OfType<string>()));
+            AddDisk(add, disk, index, place, anyOrder ? disk.BootOrder : index + 1, options);
         }
+    }
+
+    /// <param name="place">On its bus, from 0.</param>
+    private static void AddDisk(Action<string, string> add, MachineDisk disk, int index, int place, int? boot, QemuOptions options)
+    {
+        if (disk.Bus == "ide" && place >= IdePlaces) throw new HypervisorException(HypervisorProblem.Refused, $"there are {IdePlaces} places on the bus ide, and {disk.Target} is one too many");
+        var node = string.Create(CultureInfo.InvariantCulture, $"disk{index}");
+        if (disk.Source is { } source) add("-blockdev", BlockNode(disk, source, node, options).ToJsonString());
+        add("-device", string.Join(',', ((string?[])
+        [
+            DeviceOf(disk, place),
+            disk.Source is null ? null : $"drive={node}",
+            boot is { } order ? string.Create(CultureInfo.InvariantCulture, $"bootindex={order}") : null,
+            disk.Serial is { } serial ? $"serial={Escaped(serial)}" : null,
+        ]).OfType<string>()));
     }
 
     private static string DeviceOf(MachineDisk disk, int place) => string.Create(CultureInfo.InvariantCulture, $"{(disk.Bus, disk.Device) switch

@@ -31,6 +31,7 @@ public sealed record ReplicaPlan
         {
             Name = Name,
             ReplicaOf = source.Name,
+            Seed = null,
             Id = Derived("id", 16, bytes =>
             {
                 bytes[6] = (byte)(bytes[6] & 0x0F | 0x80); // version 8: derived in a way of our own

@@ -59,7 +59,7 @@ public sealed partial class RetentionStore
         {
             if (_promotion is not null) return true;
             if (limits is null || _log.FailedReason is not null) return false;
-            var inUse = _views.Where(v => v.View.TryGetTarget(out _)).Select(v => v.Segment).DefaultIfEmpty(int.MaxValue).Min();
+            var inUse = _views.Where(v => IsHeld(v.View)).Select(v => v.Segment).Append(FirstProtected()).Min();
             // A window longer than time itself keeps everything.
             var cutoff = limits.Window < CurrentAsOf - DateTimeOffset.MinValue ? CurrentAsOf - limits.Window : DateTimeOffset.MinValue;
             if (_history.PromotableUpTo(cutoff, limits.BytesMax is { } most ? _log.Bytes - most : 0, inUse, SegmentsAtOnce, _log.BytesOf) is not { } segment) return false;
@@ -159,6 +159,8 @@ public sealed partial class RetentionStore
         _log.Remove(_manifest.Promoted.Segment);
     }
 
+    private static bool IsHeld(WeakReference<StoreView> reference) => reference.TryGetTarget(out var view) && !view.IsReleased;
+
     private void Save(StoreManifest changed)
     {
         changed = changed.Versioned();
@@ -170,7 +172,7 @@ public sealed partial class RetentionStore
     private StoreView InUse(StoreView view, List<FrameRange> ranges)
     {
         var at = ranges.Count == 0 || ranges[^1].To.Index == 0 ? (_promotion?.To ?? _manifest.Promoted)?.Segment ?? 0 : ranges[^1].To.Segment;
-        _views.RemoveAll(v => !v.View.TryGetTarget(out _));
+        _views.RemoveAll(v => !IsHeld(v.View));
         _views.Add((at, new WeakReference<StoreView>(view)));
         return view;
     }

@@ -19,7 +19,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
 
     private RetentionStore(string folder, IFileSystem files, TimeProvider time, StoreManifest manifest, bool readOnly, StoreOptions? options)
     {
-        (Folder, _files, _time, _manifest) = (folder, files, time, manifest);
+        (Folder, _files, _time, _manifest, _notes) = (folder, files, time, manifest, new PointNotes(folder, files));
         var tag = BatchCodec.TagOf(Machine);
         _bases = new BaseImages(folder, manifest.Disks, files, readOnly);
         _log = new StoreLog(folder, files, tag, readOnly, options ?? new StoreOptions()) { Sealing = (segment, bytes) => _history!.EndOf(segment, tag, bytes) };
@@ -204,7 +204,8 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     /// <summary>Reads and checks every frame of the log. Of a base only that it is there and as long as its disk: it has no checksums.</summary>
     public IReadOnlyList<StoreDamage> Verify()
     {
-        lock (_gate) return [.. _log.Verify((_manifest.Promoted?.Segment ?? 0) + 1), .. _bases.Verify()];
+        lock (_gate) return [.. _log.Verify((_manifest.Promoted?.Segment ?? 0) + 1), .. _bases.Verify(),
+            .. _notes.IsDamaged ? (IEnumerable<StoreDamage>)[new StoreDamage(Path.Combine(Folder, PointNotes.FileName), 0, "which points are protected is not known, so all are kept: protect one of them anew")] : []];
     }
 
     public void Dispose()

@@ -8,6 +8,16 @@ internal sealed partial class StoreHistory
     /// <summary>When the first viewable position of the last segment was; null where it has none.</summary>
     internal DateTimeOffset? OldestInLast => _segments.Count > 0 && _segments[^1].LastSequence >= 0 ? _segments[^1].FirstTime : null;
 
+    /// <summary>The segment in which a position is reached, or in front of which it lies; null where it is not viewable.</summary>
+    internal int? SegmentOf(Epoch epoch, Sequence sequence)
+    {
+        if (IndexOf(epoch) < 0) return null;
+        if (Find(IndexOf(epoch), sequence) is { } frame) return frame.Segment;
+        var branch = _branches[IndexOf(epoch)];
+        if (branch.Floor is { } floor) return floor.Sequence == sequence ? 0 : null;
+        return branch.Forks(sequence) ? SegmentOf(new Epoch(branch.Record.ForkedFromEpoch), sequence) : null;
+    }
+
     /// <summary>The last segment of those that may be promoted now; null: none.</summary>
     /// <param name="cutoff">Segments that show anything newer stay, unless there are bytes too many.</param>
     /// <param name="bytesOver">Of the oldest segments so many may go, however young they are.</param>

@@ -29,6 +29,11 @@ public sealed class StoreView
 
     public IReadOnlyList<DiskRecord> Disks => _bases.Disks;
 
+    internal bool IsReleased { get; private set; }
+
+    /// <summary>Nobody reads from it any more: what it stands on may be promoted. A view that is only forgotten is released with its memory.</summary>
+    public void Release() => IsReleased = true;
+
     /// <summary>A disk as a file that refuses writes. Disposing it does nothing.</summary>
     public IBlockFile File(ushort index) => new StoreViewFile(this, Disks.First(d => d.Index == index));
 

@@ -115,7 +115,8 @@ public sealed record ProtectMachine : AgentMessage
     public int Protection { get; init; }
 }
 
-public sealed record FenceMachine(string Id, string Machine, int Epoch) : AgentMessage;
+/// <param name="StopMachine">Its machine is stopped by force, where the agent knows the hypervisor, instead of only having its writes refused.</param>
+public sealed record FenceMachine(string Id, string Machine, int Epoch, bool StopMachine = false) : AgentMessage;
 
 /// <param name="Epoch">Of the protection that ended; a later one is not touched.</param>
 public sealed record ReleaseMachine(string Id, string Machine, int Epoch) : AgentMessage;

@@ -18,6 +18,7 @@ public sealed record PolicyProblem(string Setting, string Problem, string Remedy
 /// <param name="ApplicationConsistentEvery">Null: none are made.</param>
 /// <param name="RetentionBytesMax">Null: the window alone decides.</param>
 /// <param name="CommitAfter">How long after the replica has started a failover commits itself; null: an operator commits.</param>
+/// <param name="StopFencedMachine">An old primary that returns has its machine stopped by force, instead of only having its writes refused.</param>
 /// <param name="Compression">"zstd", "lz4" or "none".</param>
 public sealed record ReplicationPolicy(
     TimeSpan RpoThreshold,
@@ -28,7 +29,8 @@ public sealed record ReplicationPolicy(
     long? RetentionBytesMax,
     string Compression,
     ResynchronizationWindow ResynchronizationWindow,
-    TimeSpan? CommitAfter = null)
+    TimeSpan? CommitAfter = null,
+    bool StopFencedMachine = false)
 {
     public static ReplicationPolicy Default { get; } = new(
         RpoThreshold: TimeSpan.FromSeconds(30),

@@ -47,7 +47,7 @@ public sealed partial record ProtectedMachine
     private IEnumerable<Work> PendingBesidePhase()
     {
         if (Fence is { Replica: { } replica } lost) yield return new FenceReplica(Id, lost.Epoch, replica.Layer, lost.SourceSite, replica.Node);
-        else if (Fence is { } fence) yield return new FenceSource(Id, fence.Epoch, fence.Agent, fence.SourceSite);
+        else if (Fence is { } fence) yield return new FenceSource(Id, fence.Epoch, fence.Agent, fence.SourceSite, Protection?.Policy.StopFencedMachine ?? false);
         foreach (var agent in AgentsToRelease) yield return new ReleaseAgent(Id, Epoch, agent);
     }
 

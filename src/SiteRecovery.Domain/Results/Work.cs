@@ -110,14 +110,16 @@ public sealed record OpenEpoch(MachineId Machine, Epoch Epoch, RecoveryPoint Poi
 
 /// <summary>Serve the machine's disks as of <paramref name="Point"/>, writable into <paramref name="Epoch"/>. Reports <see cref="ReplicaServed"/>, also when addresses change.</summary>
 /// <param name="Layer">Names the layer that its writes are in: the epoch in which it was first served.</param>
-public sealed record ServeReplica(MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite, string? TargetNode, Epoch Layer, ReplicationPolicy Policy)
+/// <param name="Networks">A <see cref="Domain.Networks.NetworkPlan"/> as JSON, given to the order on its way; null: the vault has no mapping.</param>
+public sealed record ServeReplica(
+    MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite, string? TargetNode, Epoch Layer, ReplicationPolicy Policy, string? Networks = null)
     : Work(Machine, Epoch), IAtMasterTarget
 {
     public override string Kind => WorkKind.ServeReplica;
 }
 
 /// <summary>Tell the source that its epoch ended with the start of <paramref name="Epoch"/>. Reports <see cref="SourceFenced"/>.</summary>
-public sealed record FenceSource(MachineId Machine, Epoch Epoch, AgentName Agent, SiteName SourceSite) : Work(Machine, Epoch)
+public sealed record FenceSource(MachineId Machine, Epoch Epoch, AgentName Agent, SiteName SourceSite, bool StopMachine = false) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.FenceSource;
 }
@@ -138,7 +140,8 @@ public sealed record RemoveStore(MachineId Machine, Epoch Epoch, SiteName Target
 /// Serve the machine's disks as of <paramref name="Point"/> with a layer that is thrown away. Its epoch is the point's, so that the
 /// test does not notice what becomes of the machine. Reports <see cref="TestServed"/>.
 /// </summary>
-public sealed record ServeTest(MachineId Machine, string Test, RecoveryPoint Point, SiteName TargetSite, string? TargetNode = null)
+/// <param name="Networks">As in <see cref="ServeReplica"/>.</param>
+public sealed record ServeTest(MachineId Machine, string Test, RecoveryPoint Point, SiteName TargetSite, string? TargetNode = null, string? Networks = null)
     : Work(Machine, Point.Epoch), IAtMasterTarget
 {
     public override string Kind => WorkKind.ServeTest;

@@ -18,8 +18,8 @@ internal sealed class HeldShutdown
     private const int TlsHandshakeFailure = 79;
     private readonly TaskCompletionSource _real = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>The first phase may wait; 1000 days stand for as long as it takes.</summary>
-    public const string Hocon = $"coordinated-shutdown.phases.{Phase}.timeout = 1000d";
+    /// <summary>The first phase may wait; 20 days stand for as long as it takes: the phases together must not exceed what a wait of the runtime takes, 24 days.</summary>
+    public const string Hocon = $"coordinated-shutdown.phases.{Phase}.timeout = 20d";
 
     /// <summary>Before everything else that starts with the system.</summary>
     public void AddTo(AkkaConfigurationBuilder builder) => builder.WithActors((system, _) =>

@@ -16,6 +16,7 @@ public static class AdminEndpoint
         VaultRoutes.Map(api);
         PolicyRoutes.Map(api);
         CloudRoutes.Map(api);
+        NetworkMappingRoutes.Map(api);
         MachineRoutes.Map(api);
         RecoveryPointRoutes.Map(api);
         JobRoutes.Map(api);

@@ -17,14 +17,15 @@ public sealed record ResynchronizationBody(ResynchronizationWindow? Window = nul
 /// <summary>What is left out takes the default.</summary>
 public sealed record PolicyBody(
     string? Name = null, TimeSpan? RpoThreshold = null, string? CopyFrequency = null, RecoveryPointSchedule? RecoveryPoints = null,
-    RetentionBody? Retention = null, string? Compression = null, ResynchronizationBody? Resynchronization = null, TimeSpan? CommitAfter = null)
+    RetentionBody? Retention = null, string? Compression = null, ResynchronizationBody? Resynchronization = null, TimeSpan? CommitAfter = null,
+    bool? StopFencedMachine = null)
 {
     public static PolicyBody Of(NamedPolicy named)
     {
         var policy = named.Policy;
         return new(named.Name, policy.RpoThreshold, policy.CopyFrequency is { } every ? JsonForms.Text(every) : "continuous",
             new RecoveryPointSchedule(policy.CrashConsistentEvery, policy.ApplicationConsistentEvery),
-            new RetentionBody(policy.RetentionWindow, policy.RetentionBytesMax), policy.Compression, new ResynchronizationBody(policy.ResynchronizationWindow), policy.CommitAfter);
+            new RetentionBody(policy.RetentionWindow, policy.RetentionBytesMax), policy.Compression, new ResynchronizationBody(policy.ResynchronizationWindow), policy.CommitAfter, policy.StopFencedMachine);
     }
 
     public ReplicationPolicy ToPolicy()
@@ -37,7 +38,7 @@ public sealed record PolicyBody(
             RecoveryPoints?.CrashConsistentEvery ?? standard.CrashConsistentEvery,
             RecoveryPoints?.ApplicationConsistentEvery,
             Retention?.Window ?? standard.RetentionWindow, Retention?.MaxBytes,
-            Compression ?? standard.Compression, Resynchronization?.Window ?? standard.ResynchronizationWindow, CommitAfter);
+            Compression ?? standard.Compression, Resynchronization?.Window ?? standard.ResynchronizationWindow, CommitAfter, StopFencedMachine ?? standard.StopFencedMachine);
     }
 }
 

@@ -60,6 +60,8 @@ public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings)
     public Task<RecoveryPoints> GetPointsAsync(ProtectedMachine machine, GetRecoveryPoints question, CancellationToken cancel) =>
         AskStoreAsync<RecoveryPoints>(machine, question, cancel);
 
+    public Task<NotedPoint> AskPointAsync(ProtectedMachine machine, IForStore question, CancellationToken cancel) => AskStoreAsync<NotedPoint>(machine, question, cancel);
+
     /// <exception cref="ProblemException">The agent is not connected anywhere, or says why it cannot.</exception>
     public async Task<AgentAnswer> AskAgentAsync(IForAgent question, CancellationToken cancel)
     {

@@ -4,6 +4,7 @@ using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.DataPlane.Hypervisors;
+using SiteRecovery.DataPlane.Hypervisors.Seeds;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
@@ -91,6 +92,9 @@ public static class MachineRoutes
             throw ProblemException.Invalid($"The machine's definition has no disk '{foreign.Id}'.", "Give every disk its place in the definition as its id, for example vda.");
         if (places.FirstOrDefault(p => disks.All(d => d.Id != p) && !excluded.Contains(p)) is { } open)
             throw ProblemException.Invalid($"Disk '{open}' of the machine's definition is not protected.", "Protect it too, or name it in excludeDisks: the replica is without it then.");
+        foreach (var (place, nic) in machine.Nics.Index())
+            if (CloudInitSeed.ConfigurationOf(nic) is var card && (card.Addresses.Length > 0 || card.Gateways.Length > 0) && card.Problems($"definition.nics[{place}]").FirstOrDefault() is { } problem)
+                throw ProblemException.Invalid($"{problem.Where}: {problem.Reason}", problem.Remedy);
     }
 
     private static async Task<ImmutableArray<DiskSpec>> InspectAsync(AgentName agent, DiskBody[] disks, ControlPlane control, CancellationToken cancel)

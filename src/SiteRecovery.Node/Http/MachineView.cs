@@ -1,3 +1,4 @@
+using SiteRecovery.Actors.MasterTargets;
 using System.Collections.Immutable;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Domain.History;
@@ -20,6 +21,22 @@ public sealed record ProgressView(long BytesDone, long BytesTotal, long BytesPer
 public sealed record PointView(string Id, DateTimeOffset At, PointKind Kind, string? Label, int Epoch, long Sequence)
 {
     public static PointView Of(RecoveryPoint point) => new(point.Id, point.At, point.Kind, point.Label, point.Epoch.Value, point.Sequence.Value);
+}
+
+/// <param name="Protected">Kept beyond the retention, with all that follows it.</param>
+/// <param name="Verification">"unverified", "running", "verified" or "damaged".</param>
+/// <param name="Damage">What the last verification found.</param>
+public sealed record NotedPointView(string Id, DateTimeOffset At, PointKind Kind, string? Label, int Epoch, long Sequence,
+    bool Protected, string Verification, DateTimeOffset? VerifiedAt, string? Damage)
+{
+    public static NotedPointView Of(NotedPoint noted) => new(noted.Point.Id, noted.Point.At, noted.Point.Kind, noted.Point.Label, noted.Point.Epoch.Value, noted.Point.Sequence.Value,
+        noted.Protected, noted switch
+        {
+            { Verifying: true } => "running",
+            { Damage: not null } => "damaged",
+            { VerifiedAt: not null } => "verified",
+            _ => "unverified",
+        }, noted.VerifiedAt, noted.Damage);
 }
 
 /// <param name="BytesResent">Sent again after a cut, since the agent started.</param>

@@ -11,7 +11,11 @@ namespace SiteRecovery.Node.Http;
 /// <param name="Save">Caller, name and body to command; throws a <see cref="ProblemException"/> for a body that cannot be.</param>
 public sealed record NamedKind<TBody>(
     string Noun, string Plural, Func<ConfigurationView, IEnumerable<KeyValuePair<string, TBody>>> All,
-    Func<string, string, TBody, ConfigurationCommand> Save, Func<string, string, ConfigurationCommand> Remove) where TBody : class;
+    Func<string, string, TBody, ConfigurationCommand> Save, Func<string, string, ConfigurationCommand> Remove) where TBody : class
+{
+    /// <summary>In the names of operations.</summary>
+    public string Id => Noun.Replace(' ', '-');
+}
 
 /// <summary>GET, PUT and DELETE of a <see cref="NamedKind{TBody}"/>, with ETags.</summary>
 public static class NamedResources
@@ -21,20 +25,20 @@ public static class NamedResources
         api.MapGet($"/{kind.Plural}", async (HttpContext context, ControlPlane control, CancellationToken cancel) =>
             Page<TBody>.Of([.. kind.All(await control.GetConfigurationAsync(cancel)).Select(b => b.Value)], context)).Needs(AccessRole.Viewer).WithName($"list-{kind.Plural}");
         api.MapGet($"/{kind.Plural}/{{name}}", async (string name, HttpContext context, ControlPlane control, CancellationToken cancel) =>
-            Show(context, await FindAsync(kind, name, control, cancel) ?? throw ProblemException.NotFound(kind.Noun, name))).Needs(AccessRole.Viewer).WithName($"get-{kind.Noun}");
+            Show(context, await FindAsync(kind, name, control, cancel) ?? throw ProblemException.NotFound(kind.Noun, name))).Needs(AccessRole.Viewer).WithName($"get-{kind.Id}");
         api.MapPut($"/{kind.Plural}/{{name}}", async (string name, TBody body, HttpContext context, ControlPlane control, CancellationToken cancel) =>
         {
             if (!MachineId.IsValid(name)) throw ProblemException.Invalid($"'{name}' is no name.", "Use 1 to 63 of a-z, 0-9, '-' and '.', starting with a letter or digit.");
             RequireMatch(context, await FindAsync(kind, name, control, cancel));
             await control.ConfigureAsync(kind.Save(context.CallerOf().Name, name, body), cancel);
             return Show(context, (await FindAsync(kind, name, control, cancel))!);
-        }).Needs(AccessRole.Administrator).WithName($"put-{kind.Noun}");
+        }).Needs(AccessRole.Administrator).WithName($"put-{kind.Id}");
         api.MapDelete($"/{kind.Plural}/{{name}}", async (string name, HttpContext context, ControlPlane control, CancellationToken cancel) =>
         {
             RequireMatch(context, await FindAsync(kind, name, control, cancel) ?? throw ProblemException.NotFound(kind.Noun, name));
             await control.ConfigureAsync(kind.Remove(context.CallerOf().Name, name), cancel);
             return Results.NoContent();
-        }).Needs(AccessRole.Administrator).WithName($"delete-{kind.Noun}");
+        }).Needs(AccessRole.Administrator).WithName($"delete-{kind.Id}");
     }
 
     private static async Task<TBody?> FindAsync<TBody>(NamedKind<TBody> kind, string name, ControlPlane control, CancellationToken cancel) where TBody : class =>

@@ -8,6 +8,9 @@ namespace SiteRecovery.Node.Http;
 
 public sealed record TakePointBody(string? Label = null, PointKind Kind = PointKind.CrashConsistent);
 
+/// <param name="Keep">False: the retention decides again.</param>
+public sealed record ProtectPointBody(bool Keep = true);
+
 /// <param name="Id">Listed among the recovery points once it is durable at the target.</param>
 public sealed record PointTaken(string Id);
 
@@ -18,13 +21,25 @@ public static class RecoveryPointRoutes
         var points = api.MapGroup("/machines/{machine}/recovery-points");
         points.MapGet("", ListAsync).Needs(AccessRole.Viewer).WithName("list-recovery-points");
         points.MapPost("", TakeAsync).Needs(AccessRole.Operator).WithName("take-recovery-point");
-        foreach (var action in (string[])["protect", "verify"])
-            points.MapPost($"/{{point}}/{action}", (string machine, string point) => Results.Problem(Problems.Result(new ProblemException(
-                501, RefusalCode.NotYetSupported, $"This version cannot {action} a recovery point yet.", "Use 'srctl store verify' on the store's directory to verify all of it.")).ProblemDetails))
-                .Needs(AccessRole.Operator).WithName($"{action}-recovery-point");
+        points.MapPost("/{point}/protect", ProtectAsync).Needs(AccessRole.Operator).WithName("protect-recovery-point");
+        points.MapPost("/{point}/verify", VerifyAsync).Needs(AccessRole.Operator).WithName("verify-recovery-point");
     }
 
-    private static async Task<Page<PointView>> ListAsync(
+    private static async Task<NotedPointView> ProtectAsync(string machine, string point, ProtectPointBody? body, ControlPlane control, CancellationToken cancel)
+    {
+        var state = (await MachineRoutes.KnownAsync(machine, control, cancel)).State;
+        var found = await control.ResolvePointAsync(state, point, cancel);
+        return NotedPointView.Of(await control.AskPointAsync(state, new ProtectPoint(state.Id, found, body?.Keep ?? true), cancel));
+    }
+
+    private static async Task<IResult> VerifyAsync(string machine, string point, ControlPlane control, CancellationToken cancel)
+    {
+        var state = (await MachineRoutes.KnownAsync(machine, control, cancel)).State;
+        var found = await control.ResolvePointAsync(state, point, cancel);
+        return Results.Accepted($"/api/v1/machines/{machine}/recovery-points", NotedPointView.Of(await control.AskPointAsync(state, new VerifyPoint(state.Id, found), cancel)));
+    }
+
+    private static async Task<Page<NotedPointView>> ListAsync(
         string machine, DateTimeOffset? from, DateTimeOffset? to, string? kind, HttpContext context, ControlPlane control, CancellationToken cancel)
     {
         var state = (await MachineRoutes.KnownAsync(machine, control, cancel)).State;
@@ -37,7 +52,7 @@ public static class RecoveryPointRoutes
             _ => throw ProblemException.Invalid($"kind is '{kind}'.", "Give crash-consistent or application-consistent."),
         };
         var found = await control.GetPointsAsync(state, new GetRecoveryPoints(state.Id, from, to, wanted, skip, limit), cancel);
-        return new Page<PointView>([.. found.Items.Select(PointView.Of)], found.More ? (skip + found.Items.Length).ToString(CultureInfo.InvariantCulture) : null);
+        return new Page<NotedPointView>([.. found.Items.Select(NotedPointView.Of)], found.More ? (skip + found.Items.Length).ToString(CultureInfo.InvariantCulture) : null);
     }
 
     private static async Task<PointTaken> TakeAsync(string machine, TakePointBody? body, ControlPlane control, CancellationToken cancel)

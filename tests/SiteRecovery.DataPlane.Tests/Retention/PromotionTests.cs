@@ -88,6 +88,59 @@ public sealed class PromotionTests : IDisposable
     }
 
     [Fact]
+    public void A_protected_point_stays_with_all_that_follows_it_until_it_is_given_up()
+    {
+        using (var store = Filled(frames: 55)) Assert.True(store.Protect(store.ResolvePoint(new PointSelector.ById("e1-s25"))!, keep: true).Protected);
+        using var again = Open();
+        again.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
+        var kept = again.ResolvePoint(new PointSelector.ById("e1-s25"))!;
+        Assert.True(again.NoteOf(kept).Protected);
+        Assert.Equal(_at[25], ReadAll(again, kept));
+        Assert.NotNull(again.ResolvePoint(new PointSelector.ById("e1-s26")));
+        Assert.True(again.OldestPoint!.Sequence > new Sequence(10));
+        again.Protect(kept, keep: false);
+        again.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
+        Assert.Null(again.ResolvePoint(new PointSelector.ById("e1-s25")));
+        Assert.Throws<InvalidDataException>(() => again.Protect(kept, keep: true));
+    }
+
+    [Fact]
+    public void Nothing_goes_while_it_is_not_known_what_is_protected()
+    {
+        using (var store = Filled(frames: 55)) store.Protect(store.ConsistentUpTo!, keep: true);
+        File.WriteAllText(Path.Combine(_folder, "store", "NOTES.json"), "[{");
+        using var damaged = Open();
+        damaged.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
+        Assert.NotNull(damaged.ResolvePoint(new PointSelector.ById("e1-s1")));
+        Assert.Contains(damaged.Verify(), d => d.File.EndsWith("NOTES.json", StringComparison.Ordinal));
+        damaged.Protect(damaged.ConsistentUpTo!, keep: true);
+        damaged.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
+        Assert.Null(damaged.ResolvePoint(new PointSelector.ById("e1-s1")));
+        Assert.Empty(damaged.Verify());
+    }
+
+    [Fact]
+    public void A_verification_says_of_a_point_what_it_found_and_keeps_it()
+    {
+        using (var store = Filled(frames: 25))
+        {
+            store.Flush();
+            var good = store.Verify(store.ConsistentUpTo!, CancellationToken.None);
+            Assert.NotNull(good.VerifiedAt);
+            Assert.Null(good.Damage);
+        }
+        var segment = Path.Combine(_folder, "store", "log", "0000000002.seg");
+        var bytes = File.ReadAllBytes(segment);
+        bytes[^1] ^= 1;
+        File.WriteAllBytes(segment, bytes);
+        using var again = Open();
+        Assert.NotNull(again.NoteOf(again.ConsistentUpTo!).VerifiedAt);
+        var early = again.ResolvePoint(new PointSelector.ById("e1-s5"))!;
+        Assert.Null(again.Verify(early, CancellationToken.None).Damage);
+        Assert.Contains("segment 2 is damaged", again.Verify(again.ResolvePoint(new PointSelector.ById("e1-s19"))!, CancellationToken.None).Damage, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void What_was_promoted_is_written_once_however_often_it_was_overwritten()
     {
         using var store = Create();
@@ -173,7 +226,13 @@ public sealed class PromotionTests : IDisposable
 
     private long Bytes(string folder) => Directory.GetFiles(Path.Combine(_folder, "store", folder), "*.seg").Sum(f => new FileInfo(f).Length);
 
-    private static byte[] ReadAll(RetentionStore store, RecoveryPoint point) => ReadAll(store.At(point));
+    private static byte[] ReadAll(RetentionStore store, RecoveryPoint point)
+    {
+        var view = store.At(point);
+        var bytes = ReadAll(view);
+        view.Release();
+        return bytes;
+    }
 
     private static byte[] ReadAll(StoreView view)
     {

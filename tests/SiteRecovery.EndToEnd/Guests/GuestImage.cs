@@ -11,7 +11,7 @@ internal sealed record GuestImage(string Kernel, string InitialRamDisk)
 {
     private const string KernelPackage = "linux-image-cloud-amd64";
     /// <summary>In the order in which they depend on each other; ext4 and the serial port are built into the kernel.</summary>
-    private static readonly string[] Modules = ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"];
+    private static readonly string[] Modules = ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "cdrom", "isofs"];
     private static readonly Lazy<Task<GuestImage>> Built = new(BuildAsync);
 
     internal static Task<GuestImage> BuiltAsync() => Built.Value;

@@ -7,6 +7,7 @@
    Says    READY k [k …]   the disks are mounted (their journals replayed), every record in them is right, and they hold 1..k
            ACK n           record n is on all disks
            BAD …           a record is damaged or out of order
+           SEED <line>     each line of network-config on a disk that is an ISO 9660 file system, which holds no records
            FAILED …        a system call failed: an I/O error, for one
    Reads no input: whoever has enough of it kills QEMU. guest.noise=on on the kernel's command line adds writes that are no records. */
 #include <errno.h>
@@ -130,6 +131,26 @@ static void append_for_ever(int disks, const long *held) {
     }
 }
 
+static int is_seed(const char *device) {
+    char id[5] = "";
+    int file = open(device, O_RDONLY | O_CLOEXEC);
+    if (file < 0) fail(device);
+    int read = pread(file, id, sizeof id, 16 * 2048 + 1) == sizeof id;
+    close(file);
+    return read && memcmp(id, "CD001", sizeof id) == 0;
+}
+
+/* What cloud-init would read of it: by Rock Ridge alone, so that Joliet does not hide what is wrong with it. */
+static void say_seed(const char *device) {
+    char line[1024];
+    mkdir("/seed", 0700);
+    if (mount(device, "/seed", "iso9660", MS_RDONLY, "nojoliet") < 0) fail(device);
+    FILE *file = fopen("/seed/network-config", "re");
+    if (!file) fail("/seed/network-config");
+    while (fgets(line, sizeof line, file)) printf("SEED %s", line);
+    fclose(file);
+}
+
 static int mount_disks(void) {
     int disks = 0;
     for (; disks < DISKS_MAX; disks++) {
@@ -137,6 +158,10 @@ static int mount_disks(void) {
         sprintf(device, "/dev/vd%c", 'a' + disks);
         sprintf(folder, "/d%d", disks);
         if (access(device, F_OK) < 0) break;
+        if (is_seed(device)) { /* the last one */
+            say_seed(device);
+            break;
+        }
         mkdir(folder, 0700);
         if (mount(device, folder, "ext4", MS_NOATIME, "errors=remount-ro") < 0) fail(device);
     }

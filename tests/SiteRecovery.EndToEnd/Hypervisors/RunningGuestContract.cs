@@ -42,6 +42,31 @@ public abstract class RunningGuestContract : HypervisorContract
     }
 
     [Theory]
+    [InlineData("virtio", "vda")]
+    [InlineData("scsi", "vda")]
+    [InlineData("sata", "vda")]
+    [InlineData("ide", "hda")]
+    [InlineData("usb", "sda")]
+    public async Task A_seed_is_read_beside_the_disks_on_whatever_bus_they_are_and_stays_when_the_replica_goes(string bus, string place)
+    {
+        var before = await TracesAsync();
+        var seed = Path.Combine(Folder, "seed.iso");
+        await File.WriteAllBytesAsync(seed, new byte[64 << 10]);
+        await using (var disk = BootDisk.Serve(Folder, "replica", hearsButton: true))
+        {
+            var source = Source with { Disks = [Source.Disks[0] with { Target = place, Bus = bus }] };
+            await Hypervisor.DefineAsync((PlanOn(disk) with { Disks = new Dictionary<string, string> { [place] = disk.Uri } }).Make(source) with { Seed = seed }, Stop);
+            await StartAsync(disk);
+            var definition = (await FoundAsync(ReplicaName)).Definition;
+            Assert.Equal((seed, 1), (definition.Seed, definition.Disks.Count));
+            await Hypervisor.DestroyAsync(ReplicaName, Stop);
+            await Hypervisor.UndefineAsync(ReplicaName, Stop);
+        }
+        Assert.True(File.Exists(seed));
+        Assert.Equal(before, await TracesAsync());
+    }
+
+    [Theory]
     [InlineData(false)]
     [InlineData(true)]
     public async Task The_variables_of_a_UEFI_replica_are_its_own_and_go_with_it(bool secureBoot)

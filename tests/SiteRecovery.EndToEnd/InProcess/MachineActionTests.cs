@@ -48,6 +48,31 @@ public sealed class MachineActionTests(TwoSites sites)
     }
 
     [Fact]
+    public async Task A_point_is_protected_given_up_and_verified_on_request()
+    {
+        await ProtectedAsync("points1", 1 << 20);
+        await WriteAsync("points1", 0, 3);
+        await sites.UntilAsync(async () => await NotedAsync("points1", "e1-s1") is not null);
+        var newest = (await NotedAsync("points1", "e1-s1"))!;
+        Assert.False((bool)newest["protected"]!);
+        Assert.Equal("unverified", (string)newest["verification"]!);
+
+        const string path = "/api/v1/machines/points1/recovery-points/";
+        Assert.Equal(HttpStatusCode.OK, (await sites.Http.PostAsync(path + "e1-s1/protect", null)).StatusCode);
+        Assert.True((bool)(await NotedAsync("points1", "e1-s1"))!["protected"]!);
+        (await sites.Http.PostAsJsonAsync(path + "latest/protect", new { keep = false })).EnsureSuccessStatusCode();
+        Assert.False((bool)(await NotedAsync("points1", "e1-s1"))!["protected"]!);
+
+        Assert.Equal(HttpStatusCode.Accepted, (await sites.Http.PostAsync(path + "e1-s1/verify", null)).StatusCode);
+        await sites.UntilAsync(async () => (string)(await NotedAsync("points1", "e1-s1"))!["verification"]! == "verified");
+        foreach (var verb in (string[])["protect", "verify"])
+            await TwoSites.ProblemAsync(await sites.Http.PostAsync($"{path}e1-s9999/{verb}", null), 404, "unknownPoint");
+    }
+
+    private async Task<JsonNode?> NotedAsync(string machine, string point) =>
+        (await sites.GetAsync($"/api/v1/machines/{machine}/recovery-points?limit=500"))["items"]!.AsArray().FirstOrDefault(p => (string)p!["id"]! == point);
+
+    [Fact]
     public async Task A_job_goes_on_over_a_restart_of_the_configuration_server_and_a_repeated_key_finds_it()
     {
         await ProtectedAsync("jobs1", 1 << 20);

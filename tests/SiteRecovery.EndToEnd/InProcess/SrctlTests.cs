@@ -68,6 +68,23 @@ public sealed class SrctlTests(NodeForSrctl node) : IClassFixture<NodeForSrctl>
     }
 
     [Fact]
+    public async Task A_network_mapping_is_put_by_flags_that_repeat()
+    {
+        await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
+        await _srctl.DoneAsync("vault", "put", "nets", "--source-site", "lab", "--target-site", "far");
+        await _srctl.DoneAsync("network-mapping", "put", "nets", "--vault", "nets", "--network", "bridge:lan=bridge:dr,bridge:bubble", "--network", "*=none",
+            "--subnet", "10.0.0.0/24=10.9.0.0/24,10.99.0.0/24", "--subnet", "fd00:1::/64=fd00:9::/64");
+        Assert.Matches(@"nets +nets +bridge:lan->bridge:dr \*->none +bridge:bubble none +10.0.0.0/24->10.9.0.0/24 fd00:1::/64->fd00:9::/64 +0\n", (await _srctl.DoneAsync("network-mapping", "list")).Out);
+        var shown = (await _srctl.DoneAsync("network-mapping", "show", "nets", "-o", "json")).Json;
+        Assert.Equal("10.99.0.0/24", (string)shown["subnets"]![0]!["test"]!["subnet"]!);
+        await File.WriteAllTextAsync(node.In("nets.json"), shown.ToJsonString(), node.Stop);
+        await _srctl.DoneAsync("network-mapping", "put", "nets", "--file", node.In("nets.json"), "--network", "user=user");
+        Assert.Single((await _srctl.DoneAsync("network-mapping", "show", "nets", "-o", "json")).Json["networks"]!.AsArray());
+        await _srctl.RefusedAsync(2, "network-mapping", "put", "nets", "--vault", "nets", "--subnet", "10.0.0.0/24");
+        await _srctl.DoneAsync("network-mapping", "delete", "nets", "--yes");
+    }
+
+    [Fact]
     public async Task A_put_with_an_old_etag_is_refused_and_changes_nothing()
     {
         await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);

@@ -36,7 +36,7 @@ public sealed class TwoSites : IAsyncLifetime
         _primary = await StartAsync("primary", "process-server,master-target", new JoinOrder(_secondary!.Endpoints.HttpUrl, At("node.token")));
         await UntilAsync(async () => (await GetAsync("/api/v1/nodes"))["items"]!.AsArray().Count(n => n!["name"] is not null) == 2);
         await File.WriteAllTextAsync(At("agent.token"), await TokenAsync("agents"), Stop);
-        _agent = await AgentService.StartAsync(new AgentOptions(At("agent"), _secondary.Endpoints.HttpUrl, At("agent.token"), "host1", new IPEndPoint(IPAddress.Loopback, 0)), AgentClock, Stop);
+        _agent = await AgentService.StartAsync(new AgentOptions(At("agent"), _secondary.Endpoints.HttpUrl, At("agent.token"), "host1", new IPEndPoint(IPAddress.Loopback, 0), At("host1"), "tcg"), AgentClock, Stop);
         _agentRuns = _agent.RunAsync(_stopAgent.Token);
         await UntilAsync(async () => (bool)(await GetAsync("/api/v1/agents/host1"))["connected"]!);
         using var vault = await Http.PutAsJsonAsync("/api/v1/vaults/main", new { sourceSite = "primary", targetSite = "secondary" }, Stop);

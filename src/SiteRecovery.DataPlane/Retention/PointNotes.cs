@@ -1,0 +1,50 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <summary>What an operator or a verification has said of a point.</summary>
+/// <param name="Point">Its id.</param>
+/// <param name="Protected">It is kept beyond the retention, and with it all that follows it.</param>
+/// <param name="VerifiedAt">When all of its bytes were last read and checked; null: never.</param>
+/// <param name="Damage">What that found; null: nothing, or it was never done.</param>
+public sealed record PointNote(string Point, bool Protected = false, DateTimeOffset? VerifiedAt = null, string? Damage = null);
+
+/// <summary>NOTES.json of a store: STORE.md. Not safe for concurrent calls.</summary>
+internal sealed class PointNotes(string folder, IFileSystem files)
+{
+    internal const string FileName = "NOTES.json";
+    private Dictionary<string, PointNote>? _notes = Read(files.TryReadAll(Path.Combine(folder, FileName)));
+
+    internal IEnumerable<PointNote> All => _notes is null ? [] : _notes.Values;
+    /// <summary>Nobody knows what was protected: until the next note is made, nothing may go.</summary>
+    internal bool IsDamaged => _notes is null;
+
+    internal PointNote Of(string point) => _notes?.GetValueOrDefault(point) ?? new PointNote(point);
+
+    /// <summary>Durable when it returns. Notes of points that are gone go with it.</summary>
+    internal void Set(PointNote note, Func<string, bool> exists)
+    {
+        var changed = All.Where(n => n.Point != note.Point && exists(n.Point)).Append(note).ToDictionary(n => n.Point);
+        files.Replace(Path.Combine(folder, FileName), JsonSerializer.SerializeToUtf8Bytes([.. changed.Values], PointNotesJson.Default.PointNoteArray));
+        _notes = changed;
+    }
+
+    private static Dictionary<string, PointNote>? Read(byte[]? bytes)
+    {
+        if (bytes is null) return [];
+        try
+        {
+            return JsonSerializer.Deserialize(bytes, PointNotesJson.Default.PointNoteArray)?.ToDictionary(n => n.Point);
+        }
+        catch (Exception damage) when (damage is JsonException or ArgumentException)
+        {
+            return null;
+        }
+    }
+}
+
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(PointNote[]))]
+internal sealed partial class PointNotesJson : JsonSerializerContext;
