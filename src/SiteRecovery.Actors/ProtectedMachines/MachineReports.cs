@@ -12,9 +12,10 @@ namespace SiteRecovery.Actors.ProtectedMachines;
 /// <param name="Newest">Newest consistent position; its time is the source's clock. Null while there is none.</param>
 /// <param name="Site">Where the store is.</param>
 /// <param name="FailedReason">Why the store takes no writes; null while it does.</param>
+/// <param name="Rot">What the scrub has found damaged; null: nothing.</param>
 public sealed record StoreReport(
     MachineId Machine, Epoch Epoch, Sequence Durable, bool Consistent, RecoveryPoint? Newest, RecoveryPoint? Oldest, int Points, long Bytes,
-    long FreeBytes, string? FailedReason, SiteName Site) : IForMachine;
+    long FreeBytes, string? FailedReason, SiteName Site, string? Rot = null) : IForMachine;
 
 /// <summary>A disk as the agent serves it to the hypervisor.</summary>
 public sealed record CapturedDisk(int Index, string? CaptureUri, string? Error);

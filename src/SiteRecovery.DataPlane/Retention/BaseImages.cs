@@ -73,6 +73,13 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
         }
     }
 
+    /// <summary>Reads and checks what lies at an offset of a disk, as far as it is one run. What is not here counts as read.</summary>
+    internal (long Bytes, StoreDamage? Damage) Scrub(ushort disk, long offset, long bytes)
+    {
+        var (record, promoted) = (disks.First(d => d.Index == disk), Of(disk).Promoted);
+        return promoted is null ? (record.SizeBytes - offset, null) : promoted.Scrub(offset, Math.Min(bytes, record.SizeBytes - offset));
+    }
+
     public void Dispose()
     {
         lock (_gate)

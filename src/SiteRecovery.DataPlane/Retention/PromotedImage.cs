@@ -14,6 +14,8 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
 {
     internal const int BlockBytes = 4096;
     private const int HashBytes = 8, BlocksAtOnce = 256;
+    /// <summary>In place of a checksum: what the block should hold was damaged before it came here.</summary>
+    private const ulong Lost = 2;
     private static readonly ulong ZeroBlock = HashOf(new byte[BlockBytes]);
     private readonly ReaderWriterLockSlim _gate = new();
     private readonly Dictionary<long, ulong> _unflushed = []; // checksums of blocks that are written and not durable
@@ -68,17 +70,30 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
         _gate.EnterWriteLock();
         try
         {
-            if (offset != start) ReadInside(start, blocks[..BlockBytes]);
-            if ((offset + from.Length) % BlockBytes != 0) ReadInside(start + blocks.Length - BlockBytes, blocks[^BlockBytes..]);
+            // Of a block that is lost a part is no block.
+            var last = blocks.Length - BlockBytes;
+            var (head, tail) = (offset != start, (offset + from.Length) % BlockBytes != 0);
+            var (headLost, tailLost) = (head && HashAt(start / BlockBytes) == Lost, tail && HashAt((start + last) / BlockBytes) == Lost);
+            if (head && !headLost) ReadInside(start, blocks[..BlockBytes]);
+            if (tail && !tailLost) ReadInside(start + last, blocks[last..]);
             from.CopyTo(blocks[(int)(offset - start)..]);
             if (blocks.ContainsAnyExcept((byte)0)) _data.Write(start, blocks);
             else _data.Zero(start, blocks.Length);
-            for (var at = 0; at < blocks.Length; at += BlockBytes) _unflushed[(start + at) / BlockBytes] = HashOf(blocks.Slice(at, BlockBytes));
+            for (var at = 0; at <= last; at += BlockBytes)
+                _unflushed[(start + at) / BlockBytes] = (at == 0 && headLost) || (at == last && tailLost) ? Lost : HashOf(blocks.Slice(at, BlockBytes));
         }
         finally
         {
             _gate.ExitWriteLock();
         }
+    }
+
+    /// <summary>Bytes that should come here are damaged where they lie: who reads the blocks is told so, until they are written as a whole.</summary>
+    internal void Lose(long offset, long length)
+    {
+        _gate.EnterWriteLock();
+        for (var block = offset / BlockBytes; block * BlockBytes < offset + length; block++) _unflushed[block] = Lost;
+        _gate.ExitWriteLock();
     }
 
     /// <summary>By the one that writes.</summary>
@@ -100,19 +115,28 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     /// <summary>Reads every block back, a piece at a time.</summary>
     internal IEnumerable<StoreDamage> Verify()
     {
-        var buffer = new byte[BlocksAtOnce * BlockBytes];
-        for (long at = 0; at < disk.SizeBytes; at += buffer.Length)
+        for (long at = 0; at < disk.SizeBytes;)
         {
-            StoreDamage? found = null;
-            try
-            {
-                Read(at, buffer.AsSpan(0, (int)Math.Min(buffer.Length, disk.SizeBytes - at)));
-            }
-            catch (IOException damage)
-            {
-                found = new StoreDamage(PathOf(folder, disk.Index, "raw"), at, damage.Message);
-            }
-            if (found is not null) yield return found;
+            var (bytes, damage) = Scrub(at, disk.SizeBytes - at);
+            if (damage is not null) yield return damage;
+            at += bytes;
+        }
+    }
+
+    /// <summary>Reads and checks the blocks that are here from an offset on, at most 1 MiB; what is not here is passed over.</summary>
+    internal (long Bytes, StoreDamage? Damage) Scrub(long offset, long bytes)
+    {
+        var (run, hole) = RunAt(offset);
+        var part = (int)Math.Min(Math.Min(run, bytes), BlocksAtOnce * BlockBytes);
+        if (hole) return (run, null);
+        try
+        {
+            Read(offset, new byte[part]);
+            return (part, null);
+        }
+        catch (IOException damage)
+        {
+            return (part, new StoreDamage(PathOf(folder, disk.Index, "raw"), offset, damage.Message));
         }
     }
 
@@ -130,7 +154,14 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     private static string PathOf(string folder, ushort disk, string kind) => Path.Combine(folder, "base", $"disk-{disk}.{kind}");
 
     // Zero says that the block is not here.
-    private static ulong HashOf(ReadOnlySpan<byte> block) => XxHash3.HashToUInt64(block) is not 0 and var hash ? hash : 1;
+    private static ulong HashOf(ReadOnlySpan<byte> block) => XxHash3.HashToUInt64(block) switch { 0 => 1, Lost => 3, var hash => hash };
+
+    private ulong HashAt(long block)
+    {
+        Span<ulong> hash = stackalloc ulong[1];
+        ReadHashes(block, hash);
+        return hash[0];
+    }
 
     private void ReadHashes(long first, Span<ulong> into)
     {
@@ -162,7 +193,7 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
                 else
                 {
                     _data.Read(start, block);
-                    if (HashOf(block) != hashes[i] && !mayBeTorn(disk.Index, start)) throw new IOException($"the base of disk {disk.Index} is damaged at offset {start}");
+                    if (HashOf(block) != hashes[i] && (hashes[i] == Lost || !mayBeTorn(disk.Index, start))) throw new IOException($"the base of disk {disk.Index} is damaged at offset {start}");
                     block.Slice(within, part.Length).CopyTo(part);
                 }
                 offset += part.Length;

@@ -122,19 +122,29 @@ public sealed partial class RetentionStore
                         if (part.Segment == entry.Segment && part.FrameOffset == entry.Offset) live.Add((extent.Disk, part));
                 }
                 if (live.Count == 0) continue;
-                var frame = _log.ReadFrame(entry.Segment, entry.Offset);
-                try
-                {
-                    BatchCodec.Decompress(frame, raw);
-                }
-                catch (InvalidDataException damage)
-                {
-                    throw new IOException($"segment {entry.Segment} is damaged at offset {entry.Offset}: {damage.Message}", damage);
-                }
-                FramePool.Shared.Return(frame.Frame);
-                foreach (var (disk, part) in live) Write(_bases.ToWrite(disk), part, raw);
+                if (TryReadRaw(entry, raw))
+                    foreach (var (disk, part) in live) Write(_bases.ToWrite(disk), part, raw);
+                // It shows the damage as the segment does; that the history goes on behind it must not depend on it.
+                else
+                    foreach (var (disk, part) in live) _bases.ToWrite(disk).Lose(part.Offset, part.Length);
             }
         return true;
+    }
+
+    /// <summary>False: the frame is damaged.</summary>
+    private bool TryReadRaw(LogEntry entry, byte[] raw)
+    {
+        try
+        {
+            var frame = _log.ReadFrame(entry.Segment, entry.Offset);
+            BatchCodec.Decompress(frame, raw);
+            FramePool.Shared.Return(frame.Frame);
+            return true;
+        }
+        catch (Exception damage) when (damage is InvalidDataException || (damage is IOException && damage.InnerException is InvalidDataException))
+        {
+            return false;
+        }
     }
 
     private static void Write(PromotedImage image, MappedExtent part, byte[] raw)

@@ -8,6 +8,8 @@ namespace SiteRecovery.DataPlane.Retention;
 /// <summary>All disks of a machine at one position. Read-only; never returns bytes that it has not checked.</summary>
 public sealed class StoreView
 {
+    // A real block has it once in 2^64.
+    private const ulong Unreadable = 0xDEAD_B10C_0000_0001;
     internal const int BelowTheLog = -1; // a segment's number
     private const long CacheBytesMax = 32 << 20;
     private const int HashedAtOnceBytes = 64 << 10, RunBytesMax = 64 << 20, FramesKnownMax = 64 << 10;
@@ -113,25 +115,40 @@ public sealed class StoreView
         else cover.Add(new MappedExtent(from, (int)(to - from), BelowTheLog, 0, -1));
     }
 
+    /// <remarks>A block that cannot be read has a hash that no block has, so that its source sends it again.</remarks>
     internal ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop)
     {
-        var size = Disks.First(d => d.Index == disk).SizeBytes;
         var atOnce = Math.Max(1, HashedAtOnceBytes / blockBytes);
         var (hashes, buffer) = (new ulong[blocks], new byte[Math.Min(atOnce, Math.Max(1, blocks)) * blockBytes]);
         for (var first = 0; first < blocks; first += atOnce)
         {
             stop.ThrowIfCancellationRequested();
-            var at = offset + (long)first * blockBytes;
-            var read = buffer.AsSpan(0, (int)Math.Clamp(size - at, 0, (long)Math.Min(atOnce, blocks - first) * blockBytes));
-            Read(disk, at, read);
-            for (var i = first; i < Math.Min(first + atOnce, blocks); i++)
-            {
-                var from = Math.Min(read.Length, (i - first) * blockBytes);
-                var block = read[from..Math.Min(read.Length, from + blockBytes)];
-                hashes[i] = block.ContainsAnyExcept((byte)0) ? XxHash3.HashToUInt64(block) : 0;
-            }
+            var some = hashes.AsSpan(first, Math.Min(atOnce, blocks - first));
+            if (TryHash(disk, offset + (long)first * blockBytes, blockBytes, some, buffer)) continue;
+            for (var i = 0; i < some.Length; i++)
+                if (!TryHash(disk, offset + (long)(first + i) * blockBytes, blockBytes, some.Slice(i, 1), buffer)) some[i] = Unreadable;
         }
         return ValueTask.FromResult(hashes);
+    }
+
+    private bool TryHash(ushort disk, long offset, int blockBytes, Span<ulong> hashes, byte[] buffer)
+    {
+        var read = buffer.AsSpan(0, (int)Math.Clamp(Disks.First(d => d.Index == disk).SizeBytes - offset, 0, (long)hashes.Length * blockBytes));
+        try
+        {
+            Read(disk, offset, read);
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+        for (var i = 0; i < hashes.Length; i++)
+        {
+            var from = Math.Min(read.Length, i * blockBytes);
+            var block = read[from..Math.Min(read.Length, from + blockBytes)];
+            hashes[i] = block.ContainsAnyExcept((byte)0) ? XxHash3.HashToUInt64(block) : 0;
+        }
+        return true;
     }
 
     private void ReadFrame((int Segment, long Offset) frame, int rawOffset, Span<byte> into)

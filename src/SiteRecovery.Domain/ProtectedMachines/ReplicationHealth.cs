@@ -12,9 +12,10 @@ namespace SiteRecovery.Domain.ProtectedMachines;
 /// <param name="OldSourceClients">How many have the disks of the fenced source open.</param>
 /// <param name="ClockOffset">The target's clock minus the source's; null when not known.</param>
 /// <param name="StoreFailure">Why the target's store takes no writes; null while it does.</param>
+/// <param name="StoreRot">What the scrub has found damaged in the target's store; null: nothing.</param>
 public sealed record ReplicationMeasurement(
     DateTimeOffset? NewestConsistentAt, DateTimeOffset? MeasuredAt, bool? AgentConnected, string? StoreFailure = null, string? SourceFailure = null,
-    int OldSourceClients = 0, TimeSpan? ClockOffset = null)
+    int OldSourceClients = 0, TimeSpan? ClockOffset = null, string? StoreRot = null)
 {
     public static ReplicationMeasurement None { get; } = new(null, null, null);
 }
@@ -83,6 +84,8 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
                 $"Agent '{machine.Protection.Agent}' cannot capture the machine: {broken}", "Mend what it names; the agent tries again by itself."));
             if (fresh && measured.StoreFailure is { } failure) reasons.Add(new("storeFailed", HealthSeverity.Critical,
                 $"The retention store takes no writes: {failure}", "Mend its disk, or make room on it; replication goes on by itself."));
+            if (measured.StoreRot is { } rot) reasons.Add(new("storeDamaged", HealthSeverity.Critical, $"The retention store does not read back as it was written: {rot}",
+                "Check its disk, then resynchronize: the source mends the newest state. Older points stay unreadable in those places; 'verify' tells of which."));
             reasons.AddRange(OfRpo(machine, measured, fresh, rpo));
         }
         var unknownSince = replicates && rpo is null ? UnknownSince(machine, measured) : null;

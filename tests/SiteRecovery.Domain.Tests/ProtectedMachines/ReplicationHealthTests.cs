@@ -75,12 +75,12 @@ public sealed class ReplicationHealthTests
     }
 
     [Fact]
-    public void A_source_that_cannot_be_captured_and_a_store_that_takes_no_writes_are_critical()
+    public void A_source_that_cannot_be_captured_and_a_store_that_takes_no_writes_or_rots_are_critical()
     {
-        var measured = new ReplicationMeasurement(Now, Now, true, StoreFailure: "no space left", SourceFailure: "the disk has another size");
+        var measured = new ReplicationMeasurement(Now, Now, true, StoreFailure: "no space left", SourceFailure: "the disk has another size", StoreRot: "1 damaged place");
         var health = ReplicationHealth.Of(new Story().Protected().State, measured, Now);
         Assert.Equal(HealthStatus.Critical, health.Status);
-        Assert.Equal(["sourceFailed", "storeFailed"], health.Reasons.Select(r => r.Code));
+        Assert.Equal(["sourceFailed", "storeFailed", "storeDamaged"], health.Reasons.Select(r => r.Code));
     }
 
     [Fact]

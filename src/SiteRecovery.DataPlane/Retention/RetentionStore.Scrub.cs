@@ -1,0 +1,77 @@
+using SiteRecovery.DataPlane.Blocks;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <content>The scrub: what nobody looks at is read again from time to time, so that rot is found while there is still a source to mend it from.</content>
+public sealed partial class RetentionStore
+{
+    // Where the next piece begins: in a sealed segment, or behind all of them in the base of a disk.
+    private (int Segment, int Frame, int Disk, long Offset) _scrubAt;
+    private Dictionary<(string File, long Offset), StoreDamage> _rot = [], _rotOfRound = [];
+
+    /// <summary>When the last round over everything ended.</summary>
+    public DateTimeOffset? ScrubbedAt { get; private set; }
+
+    /// <summary>What the scrub has found and not found mended since.</summary>
+    public IReadOnlyList<StoreDamage> Rot { get { lock (_gate) return [.. _rot.Values]; } }
+
+    /// <summary>Reads and checks about so many bytes of sealed segments and base, on from where the last call ended.</summary>
+    public void Scrub(long bytes, CancellationToken stop)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, _ended.Token);
+        lock (_maintaining)
+            while (bytes > 0 && !either.IsCancellationRequested)
+            {
+                int? segment;
+                lock (_gate) segment = _scrubAt.Disk > 0 || _scrubAt.Offset > 0 ? null : _history.Segments.Where(s => s >= _scrubAt.Segment && !_log.IsTail(s)).Select(s => (int?)s).FirstOrDefault();
+                if (segment is { } next) bytes -= ScrubSegment(next, bytes);
+                else if (_scrubAt.Disk < _manifest.Disks.Count) bytes -= ScrubBase(bytes);
+                else
+                {
+                    EndRound();
+                    return;
+                }
+            }
+    }
+
+    private long ScrubSegment(int segment, long bytes)
+    {
+        if (_scrubAt.Segment != segment) _scrubAt = (segment, 0, 0, 0);
+        var (frames, read) = (_log.FramesOf(segment), 0L);
+        for (; _scrubAt.Frame < frames.Count && read < bytes; _scrubAt.Frame++)
+        {
+            var (offset, prefix) = frames[_scrubAt.Frame];
+            read += prefix.Header.FrameBytes;
+            try
+            {
+                FramePool.Shared.Return(_log.ReadFrame(segment, offset).Frame);
+            }
+            catch (IOException damage)
+            {
+                Note(new StoreDamage(SegmentFile.PathOf(Folder, segment), offset, damage.Message));
+            }
+        }
+        if (_scrubAt.Frame >= frames.Count) _scrubAt = (segment + 1, 0, 0, 0);
+        return Math.Max(1, read);
+    }
+
+    private long ScrubBase(long bytes)
+    {
+        var disk = _manifest.Disks[_scrubAt.Disk];
+        var (read, damage) = _bases.Scrub(disk.Index, _scrubAt.Offset, Math.Min(bytes, PieceBytes));
+        if (damage is not null) Note(damage);
+        _scrubAt = _scrubAt.Offset + read < disk.SizeBytes ? _scrubAt with { Offset = _scrubAt.Offset + read } : (int.MaxValue, 0, _scrubAt.Disk + 1, 0);
+        return Math.Max(1, read);
+    }
+
+    private void Note(StoreDamage damage)
+    {
+        lock (_gate) _rot[(damage.File, damage.Offset)] = _rotOfRound[(damage.File, damage.Offset)] = damage;
+    }
+
+    private void EndRound()
+    {
+        lock (_gate) (_rot, _rotOfRound) = (_rotOfRound, []);
+        (_scrubAt, ScrubbedAt) = (default, _time.GetUtcNow());
+    }
+}
