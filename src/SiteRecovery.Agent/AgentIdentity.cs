@@ -101,6 +101,8 @@ public static class AgentIdentity
             {
                 var home = await http.GetFromJsonAsync(new Uri(new Uri(url), "/api/v1/agents/home"), AgentIdentityJson.Default.AgentHome, stop);
                 if (home is null) continue;
+                // A cluster that does not see this site's process servers is no reason to forget them: they may be up, and only the link down.
+                if (home.ProcessServers is not { Count: > 0 } && home.Site == known.Site) home = home with { ProcessServers = known.ProcessServers };
                 Keep(dataFolder, home);
                 return home;
             }

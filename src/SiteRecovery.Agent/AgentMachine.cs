@@ -63,7 +63,7 @@ public sealed class AgentMachine : IAsyncDisposable
             {
                 Machine = new MachineId(wanted.Machine), Epoch = new Epoch(wanted.Epoch), StateFolder = folder,
                 Disks = [.. wanted.Disks.Select(d => new CaptureDisk(new DiskGeometry((ushort)d.Index, d.Name, SizeOf(d.Path)), d.Path))],
-                PointInterval = TimeSpan.FromSeconds(Math.Max(1, wanted.PointEverySeconds)), ResynchronizeAutomatically = wanted.ResynchronizeAutomatically,
+                PointInterval = TimeSpan.FromSeconds(Math.Max(1, wanted.PointEverySeconds)), ResynchronizeAutomatically = wanted.ResynchronizeAutomatically, AsksAfterBoot = true,
             }, RealFileSystem.Instance, time);
             if (isNew)
             {
@@ -93,7 +93,7 @@ public sealed class AgentMachine : IAsyncDisposable
     /// <summary>What the machine of this folder was told last; null where nothing is kept.</summary>
     /// <exception cref="InvalidDataException">What is kept is damaged; the cluster's next word replaces it.</exception>
     public static ProtectMachine? KeptIn(string folder) =>
-        RealFileSystem.Instance.TryReadAll(Path.Combine(folder, AssignmentFile)) is { } bytes ? AgentProtocol.Decode(bytes) as ProtectMachine : null;
+        RealFileSystem.Instance.TryReadAll(Path.Combine(folder, AssignmentFile)) is { } bytes && AgentProtocol.Decode(bytes) is ProtectMachine kept ? kept with { Fresh = false } : null;
 
     /// <summary>Fences a machine that is not open: durable when it returns.</summary>
     /// <exception cref="AgentProblem">Another program holds one of its disks, and no fence stops that.</exception>
@@ -133,13 +133,18 @@ public sealed class AgentMachine : IAsyncDisposable
         if (IsLate(wanted)) return;
         // What is told again bears other ids, and a synchronization that was begun stays begun.
         wanted = wanted with { Id = _assignment.Id, Synchronize = Math.Max(wanted.Synchronize, _assignment.Synchronize) };
-        var changed = wanted.Paused != _assignment.Paused || wanted.Synchronize != _assignment.Synchronize || wanted.Drain != _assignment.Drain || wanted.Round != _assignment.Round;
+        var changed = wanted.Paused != _assignment.Paused || wanted.Synchronize != _assignment.Synchronize || wanted.Drain != _assignment.Drain || wanted.Hold != _assignment.Hold || wanted.Round != _assignment.Round;
         await _orders.ApplyAsync(OrderOf(wanted));
         _assignment = wanted;
         if (changed) Save(_folder, wanted);
     }
 
-    private static CaptureOrder OrderOf(ProtectMachine wanted) => new(new Epoch(wanted.Epoch), wanted.Round, wanted.Paused, wanted.Synchronize, wanted.Full, wanted.Drain);
+    /// <summary>This host has booted, and nobody has said yet that the machine is still at home here.</summary>
+    public bool IsAsking => _capture.IsAsking;
+
+    public void Answer() => _capture.Answer();
+
+    private static CaptureOrder OrderOf(ProtectMachine wanted) => new(new Epoch(wanted.Epoch), wanted.Round, wanted.Paused, wanted.Synchronize, wanted.Full, wanted.Drain, wanted.Hold);
 
     private static int ProtectionOf(ProtectMachine wanted) => wanted.Protection == 0 ? wanted.Epoch : wanted.Protection;
 

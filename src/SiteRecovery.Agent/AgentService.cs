@@ -67,9 +67,38 @@ public sealed class AgentService : IAsyncDisposable
             var problem = await TryAsync(() => AgentMachine.KeptIn(folder) is { } kept ? ProtectAsync(kept) : Task.CompletedTask);
             if (problem is not null) await Console.Error.WriteLineAsync($"machine {Path.GetFileName(folder)} is not served: {problem}");
         }
+        if (_machines.Values.Any(m => m.IsAsking)) Ask();
         if (_released.Resume() is { } damage) await Console.Error.WriteLineAsync(damage);
         _nbd.Listen(new UnixDomainSocketEndPoint(_socket));
     }
+
+    /// <summary>The host was down: a replica of its machines may run elsewhere. A process server says so, or that none does.</summary>
+    private void Ask()
+    {
+        var patience = _options.AskAfterBoot ?? AgentOptions.AskAfterBootDefault;
+        var limit = patience == Timeout.InfiniteTimeSpan ? "" : $", {patience.TotalSeconds:0} s at most";
+        Console.Error.WriteLine($"this host has booted since its machines were last known to be at home here: their writes wait until a process server says that no replica runs elsewhere{limit}");
+        _asking = GiveUpAskingAsync(patience, _asked.Token);
+    }
+
+    private async Task GiveUpAskingAsync(TimeSpan patience, CancellationToken stop)
+    {
+        await Task.Delay(patience, _time, stop);
+        var problem = await TryAsync(async () =>
+        {
+            _askedLongEnough = true;
+            foreach (var machine in _machines.Values.Where(m => m.IsAsking))
+            {
+                machine.Answer();
+                await Console.Error.WriteLineAsync($"machine {machine.Name}: nobody has said whether a replica of it runs elsewhere; it takes writes now");
+            }
+        });
+        if (problem is not null) await Console.Error.WriteLineAsync(problem);
+    }
+
+    private readonly CancellationTokenSource _asked = new();
+    private Task _asking = Task.CompletedTask;
+    private volatile bool _askedLongEnough;
 
     /// <summary>What is wrong with the identity keeps no guest from its disk.</summary>
     private async Task LoadIdentityAsync(CancellationToken stop)
@@ -280,6 +309,7 @@ public sealed class AgentService : IAsyncDisposable
             if (!machine.NeedsReopening(wanted))
             {
                 await machine.ApplyAsync(wanted);
+                if (wanted.Fresh) machine.Answer();
                 return;
             }
             _machines.Remove(wanted.Machine);
@@ -288,6 +318,7 @@ public sealed class AgentService : IAsyncDisposable
         foreach (var disk in wanted.Disks) await _released.LetGoAsync(disk.Path);
         var folder = Path.Combine(_machinesFolder, wanted.Machine);
         _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _socket, _exports, _nbd, _target, _time, _hypervisor);
+        if (wanted.Fresh || _askedLongEnough) _machines[wanted.Machine].Answer();
     }
 
     /// <summary>A machine that could not be opened is fenced in its folder, for the day when it can; one that is not known at all will not be served.</summary>
@@ -351,6 +382,9 @@ public sealed class AgentService : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        await _asked.CancelAsync();
+        await _asking.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _asked.Dispose();
         await _nbd.DisposeAsync();
         foreach (var machine in _machines.Values) await machine.DisposeAsync();
         await _released.DisposeAsync();

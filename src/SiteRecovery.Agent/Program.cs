@@ -12,6 +12,12 @@ var nbdListen = new Option<IPEndPoint?>("--nbd-listen")
     Description = "ADDRESS:PORT where hypervisors on other hosts open the disks, over TLS; default: the unix socket alone",
     CustomParser = given => IPEndPoint.TryParse(given.Tokens[0].Value, out var endpoint) ? endpoint : Refused(given),
 };
+var askAfterBoot = new Option<TimeSpan>("--ask-after-boot")
+{
+    Description = "After a boot of this host a machine's writes wait so long for a process server to say that no replica of it runs elsewhere: seconds, such as 60s, or forever",
+    DefaultValueFactory = _ => AgentOptions.AskAfterBootDefault,
+    CustomParser = AskedFor,
+};
 var hypervisor = new Option<string?>("--hypervisor")
 {
     Description = "This host's hypervisor, which stops the machine for a planned failover: a libvirt URI such as qemu:///system, or the full path of a folder of machines that QEMU runs directly; default: none",
@@ -22,7 +28,7 @@ hypervisor.Validators.Add(given =>
         given.AddError($"--hypervisor is '{token.Value}': give a URI of libvirt's such as qemu:///system, the full path of a folder, or none");
 });
 var accelerators = new Option<string?>("--qemu-accelerators") { Description = "For machines that QEMU runs directly; default: kvm:tcg" };
-var run = new Command("run", "Capture and replicate the disks that the configuration server assigns") { data, join, tokenFile, name, nbdListen, hypervisor, accelerators };
+var run = new Command("run", "Capture and replicate the disks that the configuration server assigns") { data, join, tokenFile, name, nbdListen, hypervisor, accelerators, askAfterBoot };
 run.SetAction(async (arguments, stop) =>
 {
     using var terminated = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -34,7 +40,8 @@ run.SetAction(async (arguments, stop) =>
     try
     {
         var options = new AgentOptions(arguments.GetRequiredValue(data), arguments.GetValue(join), arguments.GetValue(tokenFile),
-            arguments.GetValue(name) ?? Environment.MachineName.ToLowerInvariant(), arguments.GetValue(nbdListen), arguments.GetValue(hypervisor), arguments.GetValue(accelerators));
+            arguments.GetValue(name) ?? Environment.MachineName.ToLowerInvariant(), arguments.GetValue(nbdListen), arguments.GetValue(hypervisor), arguments.GetValue(accelerators),
+            arguments.GetValue(askAfterBoot));
         await using var agent = await AgentService.StartAsync(options, TimeProvider.System, terminated.Token);
         await agent.RunAsync(terminated.Token);
         return 0;
@@ -55,6 +62,15 @@ run.SetAction(async (arguments, stop) =>
     }
 });
 return await new RootCommand("SiteRecovery Unified Agent: captures the writes of protected disks") { run }.Parse(args).InvokeAsync();
+
+static TimeSpan AskedFor(System.CommandLine.Parsing.ArgumentResult given)
+{
+    var text = given.Tokens[0].Value;
+    if (text == "forever") return Timeout.InfiniteTimeSpan;
+    if (text.EndsWith('s') && int.TryParse(text[..^1], System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var seconds)) return TimeSpan.FromSeconds(seconds);
+    given.AddError($"--ask-after-boot is '{text}': give seconds, such as 60s, or forever");
+    return default;
+}
 
 static IPEndPoint? Refused(System.CommandLine.Parsing.ArgumentResult given)
 {

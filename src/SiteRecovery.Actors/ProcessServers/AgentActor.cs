@@ -62,7 +62,7 @@ public sealed class AgentActor : ReceiveActor
             var target = _nodes.MasterTarget(replicate.TargetSite, replicate.TargetNode);
             _room.Routes.Set(work.Machine, new MachineRoute(_agent.Value, replicate.Policy.Compression, target?.Host, target?.DataPort ?? 0));
         }
-        TellAgent(work);
+        TellAgent(work, fresh: true);
     }
 
     private void TellAll()
@@ -71,17 +71,17 @@ public sealed class AgentActor : ReceiveActor
         foreach (var (key, wanted) in _wanted.ToArray())
         {
             if (now - wanted.At > WorkAgeMax) _wanted.Remove(key);
-            else TellAgent(wanted.Work);
+            else TellAgent(wanted.Work, fresh: false);
         }
     }
 
-    private void TellAgent(Work work)
+    private void TellAgent(Work work, bool fresh)
     {
         var id = $"{work.Kind}|{work.Machine}|{work.Epoch}";
         _told[id] = work;
         _room.Sessions.TrySend(_agent.Value, work switch
         {
-            ReplicateFrom w => AgentReports.OrderOf(w, id),
+            ReplicateFrom w => AgentReports.OrderOf(w, id) with { Fresh = fresh },
             FenceSource w => new FenceMachine(id, w.Machine.Value, w.Epoch.Value, w.StopMachine),
             ReleaseAgent w => new ReleaseMachine(id, w.Machine.Value, w.Epoch.Value),
             TakeBackTail w => new ReportTail(id, w.Machine.Value),

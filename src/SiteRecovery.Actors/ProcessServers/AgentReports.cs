@@ -12,7 +12,7 @@ namespace SiteRecovery.Actors.ProcessServers;
 public static class AgentReports
 {
     /// <summary>The order for a replica, which needs no telling where its disks are.</summary>
-    public static CaptureOrder OrderOf(ReplicateFrom work) => new(work.Epoch, work.Round, work.Paused, work.Synchronize ? work.Round : 0, work.Full, work.Drain);
+    public static CaptureOrder OrderOf(ReplicateFrom work) => new(work.Epoch, work.Round, work.Paused, work.Synchronize ? work.Round : 0, work.Full, work.Drain, work.Hold);
 
     public static ProtectMachine OrderOf(ReplicateFrom work, string id) => new()
     {
@@ -26,6 +26,7 @@ public static class AgentReports
         Full = work.Full,
         Round = work.Round,
         Drain = work.Drain,
+        Hold = work.Hold,
         Protection = work.Protection.Value,
         ResynchronizeAutomatically = work.Policy.ResynchronizationWindow == Domain.Policies.ResynchronizationWindow.Automatic,
     };
@@ -45,8 +46,14 @@ public static class AgentReports
         {
             // Between two drains the source may have taken writes.
             if (status.Round != wanted.Round) return null;
+            if (status.DrainLapsed is { } lapsed) return new DrainLapsed(machine, new CommandId($"lapsed:{epoch}:{wanted.Round}"), epoch, wanted.Round, lapsed);
             if (status.DrainedHash is { } hash)
-                return new SourceDrained(machine, new CommandId($"drained:{epoch}:{wanted.Round}"), epoch, wanted.Round, new DrainedSource(new Sequence(status.NewestSequence), hash));
+            {
+                var source = new DrainedSource(new Sequence(status.NewestSequence), hash);
+                return status.DrainHeld
+                    ? new SourceHeld(machine, new CommandId($"held:{epoch}:{wanted.Round}"), epoch, wanted.Round, source)
+                    : new SourceDrained(machine, new CommandId($"drained:{epoch}:{wanted.Round}"), epoch, wanted.Round, source);
+            }
             return status.DrainWaitsFor is { } waits ? new DrainWaits(machine, new CommandId($"drain:{epoch}:{wanted.Round}"), epoch, wanted.Round, waits) : null;
         }
         // A paused machine's changes are tracked on purpose; whether they are few is seen when it goes on.

@@ -41,6 +41,7 @@ public sealed class EventSerializer(ExtendedActorSystem system) : SerializerWith
         ["machine.test-failover-removed.v1"] = typeof(TestFailoverRemoved),
         ["machine.planned-failover-started.v1"] = typeof(PlannedFailoverStarted),
         ["machine.source-drain-confirmed.v1"] = typeof(SourceDrainConfirmed),
+        ["machine.target-matched.v1"] = typeof(TargetMatched),
         ["machine.target-verification-confirmed.v1"] = typeof(TargetVerificationConfirmed),
         ["machine.planned-failover-rolled-back.v1"] = typeof(PlannedFailoverRolledBack),
         ["machine.failover-cancelled.v1"] = typeof(FailoverCancelled),

@@ -33,6 +33,8 @@ public sealed record CaptureOptions
     public Sequence? ForkedAt { get; init; }
     /// <summary>Null: the operating system's boot id.</summary>
     public Guid? BootId { get; init; }
+    /// <summary>After a boot of the host writes wait until <see cref="MachineCapture.Answer"/>, or a fence: meanwhile the machine may have been failed over.</summary>
+    public bool AsksAfterBoot { get; init; }
 }
 
 public enum CaptureMode { Tracking, Streaming, Synchronizing, Paused, Fenced }

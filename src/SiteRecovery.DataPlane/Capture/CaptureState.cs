@@ -11,6 +11,12 @@ internal sealed record CaptureState
     public bool Fenced { get; init; }
     /// <summary>A planned failover is moving the machine away.</summary>
     public bool Frozen { get; init; }
+    /// <summary>And has promised to stay so, however long it hears nothing.</summary>
+    public bool Held { get; init; }
+    /// <summary>The drain of this round, and any before it, is over: nothing was heard for too long.</summary>
+    public int LapsedRound { get; init; }
+    /// <summary>The boot of the host in which the machine was last known to be at home here.</summary>
+    public string? BootId { get; init; }
     public long Incarnation { get; init; }
     /// <summary>No sequence at or below it is given out again, unless <see cref="CleanAt"/> says where the last run ended.</summary>
     public long Reserved { get; init; }

@@ -12,6 +12,8 @@ public sealed partial class MachineCapture
     private volatile bool _frozen;
 
     public bool IsFrozen => _frozen;
+    public bool IsHeld => _frozen && _state.Held;
+    public int LapsedRound => _state.LapsedRound;
 
     /// <summary>From here on no write is taken, while what is there still flows to the target. Durable before it returns: a restart stays frozen, until <see cref="Unfreeze"/>.</summary>
     public async Task FreezeAsync(CancellationToken stop)
@@ -22,10 +24,14 @@ public sealed partial class MachineCapture
         Save(s => s with { Frozen = true });
     }
 
+    /// <summary>Frozen until it is told otherwise, however long it hears nothing. Durable when it returns.</summary>
+    public void Hold() => Save(s => s with { Held = true });
+
     /// <summary>The planned failover was rolled back: the source takes writes again.</summary>
-    public void Unfreeze()
+    /// <param name="lapsed">Of which drain nothing was heard any more; 0: it was told.</param>
+    public void Unfreeze(int lapsed = 0)
     {
-        Save(s => s with { Frozen = false });
+        Save(s => s with { Frozen = false, Held = false, LapsedRound = Math.Max(s.LapsedRound, lapsed) });
         _frozen = false;
     }
 

@@ -24,19 +24,21 @@ public sealed partial class MachineCapture : IAsyncDisposable
     private volatile bool _fenced, _paused, _synchronizationRequested;
     private volatile string? _reason;
 
-    private MachineCapture(CaptureOptions options, IFileSystem files, TimeProvider time)
+    private MachineCapture(CaptureOptions options, Guid bootId, IFileSystem files, TimeProvider time)
     {
+        _bootId = bootId.ToString();
         (_options, _files, _time, _lostTicks) = (options, files, time, time.GetUtcNow().UtcTicks);
         _ring = new CaptureRing(options.BufferBytes, options.BufferWrites);
         _statePath = Path.Combine(options.StateFolder, "capture.json");
         var stored = CaptureState.TryLoad(files, _statePath);
-        _state = stored is not null && stored.Epoch >= options.Epoch.Value ? stored : (stored ?? new CaptureState()) with { Epoch = options.Epoch.Value, Fenced = false, Frozen = false, Durable = 0 };
+        _state = stored is not null && stored.Epoch >= options.Epoch.Value ? stored : (stored ?? new CaptureState()) with { Epoch = options.Epoch.Value, Fenced = false, Frozen = false, Held = false, LapsedRound = 0, Durable = 0 };
         _isNew = stored is null;
         if (_isNew && options.ForkedAt is { } fork) _state = _state with { Reserved = fork.Value };
         (_newest, _fenced, _frozen, _paused) = (_state.CleanAt ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Frozen, _state.Paused);
         (_synchronizationRequested, _durableSequence) = (_state.Synchronizing, _state.Durable);
         _reserved = _newest + options.SequencesReserved;
         _reserveAt = _newest + options.SequencesReserved / 2;
+        if (!MustAsk(stored)) _answered.SetResult();
     }
 
     public IReadOnlyList<SplitDisk> Disks => _disks;
@@ -48,7 +50,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     {
         files.CreateDirectory(options.StateFolder);
         var bootId = options.BootId ?? (files.TryReadAll("/proc/sys/kernel/random/boot_id") is { } text && Guid.TryParse(System.Text.Encoding.ASCII.GetString(text), out var id) ? id : Guid.Empty);
-        var capture = new MachineCapture(options, files, time);
+        var capture = new MachineCapture(options, bootId, files, time);
         foreach (var disk in options.Disks)
         {
             var bitmap = BitmapFile.Open(files, Path.Combine(options.StateFolder, $"disk-{disk.Geometry.Index}.bitmap"), disk.Geometry.SizeBytes, bootId, startsClean: capture._isNew && options.ForkedAt is not null);
@@ -57,7 +59,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
             else if (!bitmap.Unsynced.None) capture._reason ??= "writes before the restart are not known to be durable at the target";
         }
         // Sequences reserved before they are used; the clean end is void from now on.
-        capture.Save(s => s with { Reserved = capture._reserved, CleanAt = null });
+        capture.Save(s => s with { Reserved = capture._reserved, CleanAt = null, BootId = capture.IsAsking ? s.BootId : capture._bootId });
         return Task.FromResult(capture);
     }
 
@@ -66,6 +68,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     {
         if (_state.Epoch > epoch.Value) return;
         _fenced = true;
+        _answered.TrySetResult(); // whoever waits is refused now
         while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue))) await Task.Delay(TimeSpan.FromMilliseconds(1), stop).ConfigureAwait(false);
         Save(s => s with { Fenced = true, Epoch = Math.Max(s.Epoch, epoch.Value), Durable = 0 });
         foreach (var disk in _disks) disk.File.Flush();

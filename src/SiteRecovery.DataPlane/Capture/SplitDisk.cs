@@ -40,6 +40,7 @@ public sealed class SplitDisk : IBlockDevice
     public async ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> from, bool forceUnitAccess, CancellationToken stop)
     {
         if (from.Length == 0) return;
+        if (_machine.IsAsking) await _machine.Answered.WaitAsync(stop).ConfigureAwait(false);
         var slot = TryEnter(offset, from.Length, out var overlapping);
         if (slot < 0) slot = await EnterAsync(offset, from.Length, overlapping!, stop).ConfigureAwait(false);
         try
@@ -63,6 +64,7 @@ public sealed class SplitDisk : IBlockDevice
     public async ValueTask WriteZeroesAsync(long offset, long length, bool mayTrim, bool forceUnitAccess, CancellationToken stop)
     {
         if (length <= 0) return;
+        if (_machine.IsAsking) await _machine.Answered.WaitAsync(stop).ConfigureAwait(false);
         var slot = TryEnter(offset, length, out var overlapping);
         if (slot < 0) slot = await EnterAsync(offset, length, overlapping!, stop).ConfigureAwait(false);
         try

@@ -74,6 +74,12 @@ internal sealed class NbdConnection
             {
             }
         }
+        catch (Exception gone) when (NbdServer.IsClientGone(gone))
+        {
+            // What still waits would be done later, over what the client has written by its next connection.
+            _stop.Cancel();
+            throw;
+        }
         finally
         {
             replies.Drain();

@@ -61,6 +61,10 @@ public sealed record MachineStatus
     public string? DrainWaitsFor { get; init; }
     /// <summary>Set once a drain is complete: the root hash of all disks at <see cref="NewestSequence"/>, which is durable at the target.</summary>
     public string? DrainedHash { get; init; }
+    /// <summary>What was drained stays so until a later order, however long nothing is heard.</summary>
+    public bool DrainHeld { get; init; }
+    /// <summary>Set where the drain of this round is over, because nothing was heard for too long: the machine takes writes again.</summary>
+    public string? DrainLapsed { get; init; }
 }
 
 public sealed record DiskStatus(int Index, string Name, long SizeBytes, string? CaptureUri, string? Error);
@@ -101,8 +105,12 @@ public sealed record ProtectMachine : AgentMessage
     public bool ResynchronizeAutomatically { get; init; } = true;
     /// <summary>Within an epoch an order with a lower one is late, and passed over.</summary>
     public int Round { get; init; }
-    /// <summary>Planned failover: take no write any more, send the rest, then tell the root hash. False again: take writes again.</summary>
+    /// <summary>Planned failover: take no write any more, send the rest, then tell the root hash. False again: take writes again, as when this is not repeated for long.</summary>
     public bool Drain { get; init; }
+    /// <summary>Take no write even when nothing is heard any more, until a later order.</summary>
+    public bool Hold { get; init; }
+    /// <summary>The configuration server says it now; false: a process server remembers it.</summary>
+    public bool Fresh { get; init; }
     /// <summary>The epoch in which this protection began: under another one the bitmaps say nothing. 0: <see cref="Epoch"/>.</summary>
     public int Protection { get; init; }
 }

@@ -33,6 +33,7 @@ public static class StepNames
     public const string InitialReplication = "initial-replication";
     public const string Resynchronization = "resynchronization";
     public const string DrainSource = "drain-source";
+    public const string HoldSource = "hold-source";
 
     /// <summary>The steps that wait for a kind of work.</summary>
     public static ImmutableArray<string> Of(string work) => work switch

@@ -30,14 +30,24 @@ public sealed partial record ProtectedMachine
         Round = e.Round,
         Jobs = Jobs.CancelRunning(e.At, "a planned failover").Start(
             JobId.Of(Id, e.Cause), MachineActions.PlannedFailover, e.At,
-            (StepNames.DrainSource, true), (WorkKind.VerifyTarget, true), (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true), (WorkKind.FenceSource, false)),
+            (StepNames.DrainSource, true), (WorkKind.VerifyTarget, true), (StepNames.HoldSource, true), (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true), (WorkKind.FenceSource, false)),
     }).WithoutReplicationProblems();
 
     private ProtectedMachine Drained(SourceDrainConfirmed e) => (this with
     {
-        Phase = Expect<Phase.PlannedFailoverInProgress>(e) with { Drained = e.Source },
+        Phase = Expect<Phase.PlannedFailoverInProgress>(e) with { Drained = e.Source, Matched = null },
         Jobs = Jobs.Complete(StepNames.DrainSource, e.At, detail: $"at write {e.Source.At}, root hash {e.Source.RootHash}"),
     }).Without(StepNames.DrainSource);
+
+    private ProtectedMachine Matched(TargetMatched e)
+    {
+        var phase = Expect<Phase.PlannedFailoverInProgress>(e);
+        return (this with
+        {
+            Phase = phase with { Matched = e.Point },
+            Jobs = Jobs.Complete(WorkKind.VerifyTarget, e.At, detail: $"{e.Point.Id} has the source's root hash {phase.Drained?.RootHash}: nothing is lost"),
+        }).Without(WorkKind.VerifyTarget);
+    }
 
     private ProtectedMachine Verified(TargetVerificationConfirmed e)
     {
@@ -49,7 +59,8 @@ public sealed partial record ProtectedMachine
             Epoch = e.Epoch,
             Fence = FenceOf(e.Epoch),
             SourceStoppedAt = null,
-            Jobs = Jobs.Complete(WorkKind.VerifyTarget, e.At, detail: $"{e.Point.Id} has the source's root hash {phase.Drained?.RootHash}: nothing is lost"),
+            // A journal of before the source was asked has the comparison in this event alone.
+            Jobs = Jobs.Complete(WorkKind.VerifyTarget, e.At, detail: $"{e.Point.Id} has the source's root hash {phase.Drained?.RootHash}: nothing is lost").Complete(StepNames.HoldSource, e.At),
         }).Without(WorkKind.VerifyTarget);
     }
 

@@ -26,6 +26,7 @@ public sealed partial record ProtectedMachine
         Phase.ResynchronizationRequired => [.. Source(), Hold(), Replicate(paused: true)],
         Phase.Resynchronizing p => [.. Source(), Hold(), Replicate(synchronize: true, full: p.Full)],
         Phase.PlannedFailoverInProgress { Drained: null } => [.. Source(), Hold(), Replicate(drain: true)],
+        Phase.PlannedFailoverInProgress { Point: null, Matched: not null } => [.. Source(), Hold(), Replicate(drain: true, hold: true)],
         Phase.PlannedFailoverInProgress { Point: null, Drained: { } drained } =>
             [.. Source(), Hold(), Replicate(drain: true), new VerifyTarget(Id, Epoch, drained, Required.TargetSite, Required.TargetNode)],
         Phase.PlannedFailoverInProgress { Point: { } point, EpochIsOpen: false } => [Hold(), Open(point)],
@@ -68,7 +69,7 @@ public sealed partial record ProtectedMachine
 
     private TakeBackTail TakeBack() => new(Id, Epoch, Required.Agent, Required.Loser, Required.TargetSite, Required.Replica!, Required.SourceSite);
 
-    private ReplicateFrom Replicate(bool paused = false, bool synchronize = false, bool full = false, bool drain = false) => new(
+    private ReplicateFrom Replicate(bool paused = false, bool synchronize = false, bool full = false, bool drain = false, bool hold = false) => new(
         Id, Epoch, Required.Agent, Required.Disks, Required.SourceSite, Required.TargetSite, Required.Policy, paused, synchronize, Round,
-        full, Required.TargetNode, drain, Required.Since, Required.Replica);
+        full, Required.TargetNode, drain, Required.Since, Required.Replica, hold);
 }

@@ -20,7 +20,14 @@ public sealed partial record ProtectedMachine
                 Decision.Accept(reply, new WorkFailureNoted(now, r.Id, StepNames.DrainSource, Bounded(r.Reason), false)),
             // A source that died since then stands elsewhere, with the same content.
             SourceDrained r when IsCurrent(r.Epoch, r.Round) && Phase is Phase.PlannedFailoverInProgress { Point: null } p && p.Drained != r.Source => Decision.Accept(reply, new SourceDrainConfirmed(now, r.Id, r.Source)),
-            TargetVerified r when IsVerifying(r.Epoch, r.RootHash) => Decision.Accept(reply, new TargetVerificationConfirmed(now, r.Id, r.Point, Epoch.Next())),
+            TargetVerified r when IsVerifying(r.Epoch, r.RootHash) => Decision.Accept(reply, new TargetMatched(now, r.Id, r.Point)),
+            // Only now: a source that was merely drained may have heard nothing since, and taken up its writes again.
+            SourceHeld r when IsCurrent(r.Epoch, r.Round) && Phase is Phase.PlannedFailoverInProgress { Point: null, Matched: { } point } p && p.Drained == r.Source =>
+                Decision.Accept(reply, new TargetVerificationConfirmed(now, r.Id, point, Epoch.Next())),
+            SourceHeld r when IsCurrent(r.Epoch, r.Round) && Phase is Phase.PlannedFailoverInProgress { Point: null } p && p.Drained != r.Source =>
+                Decision.Accept(reply, new SourceDrainConfirmed(now, r.Id, r.Source)),
+            DrainLapsed r when IsCurrent(r.Epoch, r.Round) && Phase is Phase.PlannedFailoverInProgress { Point: null } =>
+                Decision.Accept(reply, RollBack(new CommandId($"lapsed:{Epoch}:{Round}"), Bounded(r.Reason), now)),
             TargetDiffers r when IsVerifying(r.Epoch, r.RootHash) => Decision.Accept(reply, Differs(r, now)),
             StoreContinued r when r.Epoch == Epoch && Continuation is not null => Decision.Accept(reply, new StoreContinuationConfirmed(now, r.Id, r.Epoch, r.Kept)),
             TailMarked r when r.Epoch == Epoch && Fence is null && Phase is Phase.ReverseReplicating { TailIsKnown: false } =>
@@ -49,7 +56,7 @@ public sealed partial record ProtectedMachine
 
     private bool IsDraining(Epoch epoch, int round) => IsCurrent(epoch, round) && Phase is Phase.PlannedFailoverInProgress { Drained: null };
 
-    private bool IsVerifying(Epoch epoch, string hash) => epoch == Epoch && Phase is Phase.PlannedFailoverInProgress { Point: null, Drained: { } drained } && drained.RootHash == hash;
+    private bool IsVerifying(Epoch epoch, string hash) => epoch == Epoch && Phase is Phase.PlannedFailoverInProgress { Point: null, Matched: null, Drained: { } drained } && drained.RootHash == hash;
 
     /// <summary>When time alone changes something; null: it does not.</summary>
     [System.Text.Json.Serialization.JsonIgnore] public DateTimeOffset? Deadline => Phase switch

@@ -120,6 +120,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
         TestFailoverRemoved e => TestRemoved(e),
         PlannedFailoverStarted e => PlannedStarted(e),
         SourceDrainConfirmed e => Drained(e),
+        TargetMatched e => Matched(e),
         TargetVerificationConfirmed e => Verified(e),
         PlannedFailoverRolledBack e => RolledBack(e),
         FailoverCancelled e => Cancelled(e),

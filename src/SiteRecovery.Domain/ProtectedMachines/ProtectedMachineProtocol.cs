@@ -86,6 +86,12 @@ public sealed record DrainWaits(MachineId Machine, CommandId Id, Epoch Epoch, in
 /// <summary>The source takes no writes, all of them are durable at the target, and this is the root hash of its disks.</summary>
 public sealed record SourceDrained(MachineId Machine, CommandId Id, Epoch Epoch, int Round, DrainedSource Source) : DataPlaneReport(Machine, Id);
 
+/// <summary>The source, still where <paramref name="Source"/> says, takes no write until a later order lets it: however long it hears nothing.</summary>
+public sealed record SourceHeld(MachineId Machine, CommandId Id, Epoch Epoch, int Round, DrainedSource Source) : DataPlaneReport(Machine, Id);
+
+/// <summary>The drained source heard nothing for so long that it took up its writes again.</summary>
+public sealed record DrainLapsed(MachineId Machine, CommandId Id, Epoch Epoch, int Round, string Reason) : DataPlaneReport(Machine, Id);
+
 /// <param name="Point">The target's point that has the source's hash.</param>
 public sealed record TargetVerified(MachineId Machine, CommandId Id, Epoch Epoch, RecoveryPoint Point, string RootHash) : DataPlaneReport(Machine, Id);
 
@@ -159,6 +165,7 @@ public sealed record MachineJobs(MachineId Machine, ImmutableArray<Job> Jobs);
 [JsonDerivedType(typeof(TestFailoverRemoved), "test-failover-removed")]
 [JsonDerivedType(typeof(PlannedFailoverStarted), "planned-failover-started")]
 [JsonDerivedType(typeof(SourceDrainConfirmed), "source-drain-confirmed")]
+[JsonDerivedType(typeof(TargetMatched), "target-matched")]
 [JsonDerivedType(typeof(TargetVerificationConfirmed), "target-verification-confirmed")]
 [JsonDerivedType(typeof(PlannedFailoverRolledBack), "planned-failover-rolled-back")]
 [JsonDerivedType(typeof(FailoverCancelled), "failover-cancelled")]
@@ -205,6 +212,10 @@ public sealed record TestFailoverRemoved(DateTimeOffset At, CommandId Cause, str
 public sealed record PlannedFailoverStarted(DateTimeOffset At, CommandId Cause, int Round, DateTimeOffset Deadline) : MachineEvent(At, Cause);
 public sealed record SourceDrainConfirmed(DateTimeOffset At, CommandId Cause, DrainedSource Source) : MachineEvent(At, Cause);
 
+/// <summary>The target has what the source has; the source is asked to stay as it is until it is told otherwise.</summary>
+public sealed record TargetMatched(DateTimeOffset At, CommandId Cause, RecoveryPoint Point) : MachineEvent(At, Cause);
+
+/// <summary>And the source has promised that: from here on the target's epoch may begin.</summary>
 /// <param name="Epoch">Opened next, at the point.</param>
 public sealed record TargetVerificationConfirmed(DateTimeOffset At, CommandId Cause, RecoveryPoint Point, Epoch Epoch) : MachineEvent(At, Cause);
 

@@ -64,13 +64,14 @@ public static class WorkKind
 /// <param name="Full">Compares every block, not only those known to differ.</param>
 /// <param name="TargetNode">The master target that holds the store; null: the target site's first.</param>
 /// <param name="Round">Counts synchronizations, so that a late report of an earlier one cannot end a later one, and drains, so that a late order cannot end one.</param>
-/// <param name="Drain">Take no write any more, send the rest, then report <see cref="SourceDrained"/>.</param>
+/// <param name="Drain">Take no write any more, send the rest, then report <see cref="SourceDrained"/>. A source that then hears nothing for long takes up its writes again.</param>
+/// <param name="Hold">Not even then: from here on only a later order lets it write. Report <see cref="SourceHeld"/>.</param>
 /// <param name="Protection">The epoch in which this protection began.</param>
 /// <param name="Replica">Set when the source is no agent's but a replica that was failed over to.</param>
 public sealed record ReplicateFrom(
     MachineId Machine, Epoch Epoch, AgentName Agent, ImmutableArray<DiskSpec> Disks, SiteName SourceSite, SiteName TargetSite,
     ReplicationPolicy Policy, bool Paused, bool Synchronize, int Round, bool Full = false, string? TargetNode = null,
-    bool Drain = false, Epoch Protection = default, ReplicaSource? Replica = null) : Work(Machine, Epoch)
+    bool Drain = false, Epoch Protection = default, ReplicaSource? Replica = null, bool Hold = false) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.Replicate;
 
@@ -79,7 +80,7 @@ public sealed record ReplicateFrom(
         other is not null && Machine == other.Machine && Epoch == other.Epoch && Agent == other.Agent
         && SourceSite == other.SourceSite && TargetSite == other.TargetSite && Policy == other.Policy
         && Paused == other.Paused && Synchronize == other.Synchronize && Round == other.Round
-        && Full == other.Full && Drain == other.Drain && Protection == other.Protection && Replica == other.Replica && TargetNode == other.TargetNode && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
+        && Full == other.Full && Drain == other.Drain && Hold == other.Hold && Protection == other.Protection && Replica == other.Replica && TargetNode == other.TargetNode && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
 
     public override int GetHashCode() => HashCode.Combine(Machine, Epoch, Agent, Paused, Synchronize, Round, Disks.Length);
 }

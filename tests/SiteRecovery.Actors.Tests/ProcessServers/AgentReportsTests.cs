@@ -19,4 +19,17 @@ public sealed class AgentReportsTests
         Assert.Null(AgentReports.Of(wanted, status));
         Assert.Equal(7, Assert.IsType<SourceDrained>(AgentReports.Of(wanted, status with { Round = 7 })).Round);
     }
+
+    /// <summary>The epoch begins on the promise, and on nothing less.</summary>
+    [Fact]
+    public void A_drained_source_is_held_only_when_it_says_so_and_lapsed_when_it_says_that()
+    {
+        var wanted = new ReplicateFrom(new MachineId("vm1"), Epoch.First, new("host-a"), ImmutableArray<DiskSpec>.Empty, new("paris"), new("lyon"), ReplicationPolicy.Default, false, false, Round: 7, Drain: true, Hold: true);
+        var status = new MachineStatus { Machine = "vm1", Epoch = 1, Mode = "Streaming", NewestSequence = 5, DrainedHash = "ab", Round = 7 };
+        Assert.IsType<SourceDrained>(AgentReports.Of(wanted, status));
+        Assert.Equal(new DrainedSource(new Sequence(5), "ab"), Assert.IsType<SourceHeld>(AgentReports.Of(wanted, status with { DrainHeld = true })).Source);
+        Assert.Null(AgentReports.Of(wanted, status with { DrainHeld = true, DrainedHash = null }));
+        Assert.IsType<DrainLapsed>(AgentReports.Of(wanted, status with { DrainedHash = null, DrainLapsed = "silence" }));
+        Assert.Null(AgentReports.Of(wanted, status with { DrainedHash = null, DrainLapsed = "silence", Round = 5 }));
+    }
 }

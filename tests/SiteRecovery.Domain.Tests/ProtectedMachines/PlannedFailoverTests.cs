@@ -20,7 +20,12 @@ public sealed class PlannedFailoverTests
         Assert.Equal(Story.Drain, story.Pending.OfType<VerifyTarget>().Single().Source);
         Assert.Equal(Epoch.First, story.State.Epoch);
 
-        story.Verified();
+        story.Matched();
+        Assert.True(story.Pending.OfType<ReplicateFrom>().Single() is { Drain: true, Hold: true });
+        Assert.Equal(["hold-store", "replicate"], story.PendingKinds);
+        Assert.Equal(Epoch.First, story.State.Epoch);
+
+        story.Held();
         Assert.Equal(new Epoch(2), story.State.Epoch);
         Assert.Equal(["hold-store", "open-epoch", "fence-source"], story.PendingKinds);
 
@@ -73,6 +78,48 @@ public sealed class PlannedFailoverTests
         Assert.Equal(again, story.Pending.OfType<VerifyTarget>().Single().Source);
         story.When(new SourceDrained(Story.Vm1, story.NextId(), story.State.Epoch, story.State.Round, again));
         Assert.Empty(story.Last.Events);
+    }
+
+    [Fact]
+    public void A_source_that_took_up_its_writes_again_before_it_promised_to_stay_is_never_followed_by_an_epoch()
+    {
+        var story = new Story().Protected().PlannedStarted().Drained().Matched();
+        var held = new SourceHeld(Story.Vm1, story.NextId(), story.State.Epoch, story.State.Round, Story.Drain);
+
+        story.When(new DrainLapsed(Story.Vm1, story.NextId(), story.State.Epoch, story.State.Round, "The source heard nothing."));
+
+        Assert.Equal("Protected", story.Phase);
+        Assert.Contains("heard nothing", story.JobOf("planned-failover").Error, StringComparison.Ordinal);
+        story.When(held);
+        Assert.Empty(story.Last.Events);
+        Assert.Equal(Epoch.First, story.State.Epoch);
+    }
+
+    [Fact]
+    public void A_source_that_holds_something_else_than_was_compared_is_compared_again()
+    {
+        var story = new Story().Protected().PlannedStarted().Drained().Matched();
+        var again = Story.Drain with { At = new Sequence(1000) };
+
+        story.When(new SourceHeld(Story.Vm1, story.NextId(), story.State.Epoch, story.State.Round, again));
+
+        Assert.Equal(Epoch.First, story.State.Epoch);
+        Assert.Equal(again, story.Pending.OfType<VerifyTarget>().Single().Source);
+        story.Matched().When(new SourceHeld(Story.Vm1, story.NextId(), story.State.Epoch, story.State.Round, again));
+        Assert.Equal(new Epoch(2), story.State.Epoch);
+    }
+
+    [Fact]
+    public void A_promise_of_before_the_rollback_opens_nothing()
+    {
+        var story = new Story().Protected().PlannedStarted(TimeSpan.FromSeconds(30)).Drained().Matched();
+        var held = new SourceHeld(Story.Vm1, story.NextId(), story.State.Epoch, story.State.Round, Story.Drain);
+        story.After(TimeSpan.FromSeconds(31));
+
+        story.When(held);
+
+        Assert.Empty(story.Last.Events);
+        Assert.True(story.Pending.OfType<ReplicateFrom>().Single() is { Drain: false, Hold: false });
     }
 
     [Fact]

@@ -57,7 +57,9 @@ internal sealed class Story
     public Story Failed(string work, bool permanent, string reason = "no route") => When(new WorkFailed(Vm1, NextId(), State.Epoch, work, reason, permanent));
     public Story PlannedStarted(TimeSpan? patience = null) => When(new PlannedFailover(Vm1, NextId(), patience));
     public Story Drained() => When(new SourceDrained(Vm1, NextId(), State.Epoch, State.Round, Drain));
-    public Story Verified() => When(new TargetVerified(Vm1, NextId(), State.Epoch, Point, Drain.RootHash));
+    public Story Matched() => When(new TargetVerified(Vm1, NextId(), State.Epoch, Point, Drain.RootHash));
+    public Story Held() => When(new SourceHeld(Vm1, NextId(), State.Epoch, State.Round, Drain));
+    public Story Verified() => Matched().Held();
     public Story Cancelled() => When(new CancelFailover(Vm1, NextId()));
     public Story Reversed(bool full = false) => When(new ReverseReplicate(Vm1, NextId(), Full: full));
     public Story TailMarked() => When(new TailMarked(Vm1, NextId(), State.Epoch, new Sequence(50), 3, 3 << 16));
@@ -107,6 +109,7 @@ internal sealed class Story
         ("Protected (test failover runs)", () => new Story().Protected().TestStarted()),
         ("PlannedFailoverInProgress (draining)", () => new Story().Protected().PlannedStarted()),
         ("PlannedFailoverInProgress (verifying)", () => new Story().Protected().PlannedStarted().Drained()),
+        ("PlannedFailoverInProgress (holding)", () => new Story().Protected().PlannedStarted().Drained().Matched()),
         ("PlannedFailoverInProgress (opening)", () => new Story().Protected().PlannedStarted().Drained().Verified()),
         ("PlannedFailoverInProgress (starting)", () => new Story().Protected().PlannedStarted().Drained().Verified().EpochOpened()),
         ("Resynchronizing (after a cancel)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Cancelled()),

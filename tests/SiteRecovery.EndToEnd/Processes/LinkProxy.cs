@@ -3,9 +3,13 @@ using System.Net.Sockets;
 
 namespace SiteRecovery.EndToEnd.Processes;
 
+/// <summary>Which bytes a link lets through: those of who connects are on their way forward.</summary>
+[Flags]
+internal enum LinkWays { None = 0, Forward = 1, Backward = 2, Both = 3 }
+
 /// <summary>
 /// One port of the link between two sites. It relays and counts; cut, it takes connections and bytes and says nothing, as a dead line
-/// does, and what was begun meanwhile is lost for good.
+/// does, and what was begun meanwhile is lost for good. Cut one way only, connections come about, and one end is not heard.
 /// </summary>
 internal sealed class LinkProxy : IAsyncDisposable
 {
@@ -14,14 +18,13 @@ internal sealed class LinkProxy : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Func<int> _target;
     private readonly Task _accepting;
-    private volatile TaskCompletionSource _open = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Way _forward = new(), _backward = new();
     private long _bytesForward;
 
     /// <param name="target">The port behind it, on loopback; asked anew for each connection.</param>
     internal LinkProxy(Func<int> target)
     {
         _target = target;
-        _open.SetResult();
         _listener.Start();
         _accepting = AcceptAsync();
     }
@@ -29,14 +32,13 @@ internal sealed class LinkProxy : IAsyncDisposable
     internal int Port => ((IPEndPoint)_listener.LocalEndpoint).Port;
     /// <summary>What has passed from those who connect to the port behind it.</summary>
     internal long BytesForward => Interlocked.Read(ref _bytesForward);
-    private bool IsCut => !_open.Task.IsCompleted;
+    private bool IsDead => _forward.IsCut && _backward.IsCut;
 
-    internal void Cut()
+    internal void Open(LinkWays ways)
     {
-        if (!IsCut) _open = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _forward.Open(ways.HasFlag(LinkWays.Forward));
+        _backward.Open(ways.HasFlag(LinkWays.Backward));
     }
-
-    internal void Heal() => _open.TrySetResult();
 
     private async Task AcceptAsync()
     {
@@ -62,9 +64,9 @@ internal sealed class LinkProxy : IAsyncDisposable
             {
                 near.NoDelay = true;
                 // Nobody hears of a connection that is made while the line is dead, not even later.
-                if (IsCut) await Task.Delay(Timeout.InfiniteTimeSpan, _stop.Token);
+                if (IsDead) await Task.Delay(Timeout.InfiniteTimeSpan, _stop.Token);
                 await far.ConnectAsync(IPAddress.Loopback, _target(), _stop.Token);
-                await Task.WhenAll(PumpAsync(near, far, count: true), PumpAsync(far, near, count: false));
+                await Task.WhenAll(PumpAsync(near, far, _forward), PumpAsync(far, near, _backward));
             }
             catch (Exception ended) when (ended is OperationCanceledException or SocketException or ObjectDisposedException)
             {
@@ -72,29 +74,52 @@ internal sealed class LinkProxy : IAsyncDisposable
             }
     }
 
-    private async Task PumpAsync(Socket from, Socket to, bool count)
+    private async Task PumpAsync(Socket from, Socket to, Way way)
     {
         var buffer = new byte[BufferBytes];
         try
         {
             while (true)
             {
-                await _open.Task.WaitAsync(_stop.Token);
+                await way.OpenAsync(_stop.Token);
                 var got = await from.ReceiveAsync(buffer, _stop.Token);
-                await _open.Task.WaitAsync(_stop.Token);
+                await way.OpenAsync(_stop.Token);
                 if (got == 0) break;
                 for (var sent = 0; sent < got;) sent += await to.SendAsync(buffer.AsMemory(sent, got - sent), _stop.Token);
-                if (count) Interlocked.Add(ref _bytesForward, got);
+                if (way == _forward) Interlocked.Add(ref _bytesForward, got);
             }
             to.Shutdown(SocketShutdown.Send);
         }
         catch
         {
             // As abruptly as it happened here.
-            await _open.Task.WaitAsync(_stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await way.OpenAsync(_stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             from.Close(0);
             to.Close(0);
             throw;
+        }
+    }
+
+    /// <summary>What comes one way passes, or waits until it may.</summary>
+    private sealed class Way
+    {
+        private volatile TaskCompletionSource _open = Opened();
+
+        internal bool IsCut => !_open.Task.IsCompleted;
+
+        internal void Open(bool open)
+        {
+            if (open) _open.TrySetResult();
+            else if (!IsCut) _open = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
+
+        internal Task OpenAsync(CancellationToken stop) => _open.Task.WaitAsync(stop);
+
+        private static TaskCompletionSource Opened()
+        {
+            var open = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            open.SetResult();
+            return open;
         }
     }
 

@@ -269,21 +269,7 @@ internal sealed class MachineOnTheMove(
         }
     }
 
-    private async Task<bool> TakesWritesAsync(string uri)
-    {
-        try
-        {
-            await using var disk = await NbdAddress.Parse(uri).OpenAsync(_probesEnd.Token);
-            var block = new byte[BlockPattern.BlockBytes];
-            await disk.ReadAsync(DiskBytes - block.Length, block, _probesEnd.Token);
-            await disk.WriteAsync(DiskBytes - block.Length, block, forceUnitAccess: false, _probesEnd.Token);
-            return true;
-        }
-        catch (Exception refused) when (refused is IOException or SocketException)
-        {
-            return false;
-        }
-    }
+    private Task<bool> TakesWritesAsync(string uri) => CopyProbe.TakesWritesAsync(uri, DiskBytes, _probesEnd.Token);
 
     public async ValueTask DisposeAsync()
     {

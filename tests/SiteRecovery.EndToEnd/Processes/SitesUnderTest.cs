@@ -44,6 +44,8 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     }
 
     private string First { get; }
+    /// <summary>Besides what every agent is started with.</summary>
+    internal string[] AgentArguments { get; set; } = [];
     internal long DiskBytes { get; init; } = 256L << 20;
     internal DemoSite Admin => _admin ?? throw new InvalidOperationException("the first node has not started");
     internal string At(string name) => Path.Combine(_folder, name);
@@ -53,14 +55,19 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     /// <summary>Bytes that the primary has sent to the secondary's data ports.</summary>
     internal long BytesOverLink => _link.Where(l => l.Key.EndsWith(":data", StringComparison.Ordinal)).Sum(l => l.Value.BytesForward);
 
-    internal void CutLink()
-    {
-        foreach (var proxy in _link.Values) proxy.Cut();
-    }
+    internal void CutLink() => CutLink(toSecondary: true, toPrimary: true);
 
-    internal void HealLink()
+    internal void HealLink() => CutLink(toSecondary: false, toPrimary: false);
+
+    /// <summary>Bytes pass, or do not: on their way to a site, and of one kind of port alone ("cluster", "data") where it is named.</summary>
+    internal void CutLink(bool toSecondary, bool toPrimary, string? only = null)
     {
-        foreach (var proxy in _link.Values) proxy.Heal();
+        foreach (var (name, proxy) in _link)
+        {
+            if (only is not null && !name.EndsWith($":{only}", StringComparison.Ordinal)) continue;
+            var atSecondary = _nodes[name.Split(':')[0]].Site == Secondary;
+            proxy.Open(((atSecondary ? toSecondary : toPrimary) ? LinkWays.None : LinkWays.Forward) | ((atSecondary ? toPrimary : toSecondary) ? LinkWays.None : LinkWays.Backward));
+        }
     }
 
     /// <summary>All processes, a protected disk with a writer on it, and the initial replication behind it.</summary>
@@ -263,7 +270,7 @@ internal sealed class SitesUnderTest : IAsyncDisposable
         _running[node.Name] = ChildProcess.StartUnder(node.Launcher ?? [], "siterecovery", At(node.Name + ".log"), ["node", "--data", At(node.Name), "--config", At(node.Name + ".conf"), .. more]);
 
     private void StartAgent(params string[] more) =>
-        _running[Agent] = ChildProcess.Start("siterecovery-agent", At("agent.log"), ["run", "--data", At("agent-data"), "--name", "agent-1", .. more]);
+        _running[Agent] = ChildProcess.Start("siterecovery-agent", At("agent.log"), ["run", "--data", At("agent-data"), "--name", "agent-1", .. AgentArguments, .. more]);
 
     private string LogEnds()
     {
