@@ -34,13 +34,7 @@ public sealed partial class RetentionStore
         lock (_maintaining)
         {
             if (limits is not null) EndOldSegment(limits.Window);
-            int[] sealedSegments;
-            lock (_gate) sealedSegments = [.. _history.Segments.Where(s => !_log.IsTail(s))];
-            foreach (var segment in sealedSegments)
-            {
-                if (stop.IsCancellationRequested) return;
-                if (!_maps.Has(segment)) _maps.Of(segment);
-            }
+            MakeMaps(stop);
             while (!stop.IsCancellationRequested && TryBeginPromotion(limits) && TryCopy(stop)) EndPromotion();
         }
     }

@@ -37,7 +37,18 @@ public sealed partial class RetentionStore
     private long ScrubSegment(int segment, long bytes)
     {
         if (_scrubAt.Segment != segment) _scrubAt = (segment, 0, 0, 0);
-        var (frames, read) = (_log.FramesOf(segment), 0L);
+        List<(long Offset, Batch Prefix)> frames;
+        try
+        {
+            frames = _log.FramesOf(segment);
+        }
+        catch (IOException damage)
+        {
+            Note(new StoreDamage(SegmentFile.PathOf(Folder, segment), 0, damage.Message));
+            _scrubAt = (segment + 1, 0, 0, 0);
+            return 1;
+        }
+        var read = 0L;
         for (; _scrubAt.Frame < frames.Count && read < bytes; _scrubAt.Frame++)
         {
             var (offset, prefix) = frames[_scrubAt.Frame];

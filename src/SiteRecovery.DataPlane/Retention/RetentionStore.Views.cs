@@ -8,6 +8,18 @@ public sealed partial class RetentionStore
     // The last segment's, and it grows with it; only where somebody looks at the newest state.
     private (int Segment, ExtentMap Map)? _tail;
 
+    /// <summary>Of segments that were sealed a moment ago, so that nobody waits for it with the gate closed: appending least of all.</summary>
+    private void MakeMaps(CancellationToken stop = default)
+    {
+        int[] sealedSegments;
+        lock (_gate) sealedSegments = [.. _history.Segments.Where(s => !_log.IsTail(s))];
+        foreach (var segment in sealedSegments)
+        {
+            if (stop.IsCancellationRequested) return;
+            _maps.Of(segment);
+        }
+    }
+
     /// <summary>In log order.</summary>
     private List<(int Segment, IExtentSource Source)> SourcesOf(List<FrameRange> ranges)
     {

@@ -186,6 +186,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     /// <summary>All disks at a point.</summary>
     public StoreView At(RecoveryPoint point)
     {
+        MakeMaps();
         lock (_gate)
         {
             var ranges = _history.RangesOf(point.Epoch, point.Sequence);
@@ -196,8 +197,13 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     /// <summary>XxHash3 of each block of the newest state, consistent or not; 0 for a block of zeroes.</summary>
     public ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop)
     {
-        StoreView view;
-        lock (_gate) view = _newest ??= NewestView();
+        StoreView? view;
+        lock (_gate) view = _newest;
+        if (view is null)
+        {
+            MakeMaps();
+            lock (_gate) view = _newest ??= NewestView();
+        }
         return view.HashesAsync(disk, offset, blockBytes, blocks, stop);
     }
 

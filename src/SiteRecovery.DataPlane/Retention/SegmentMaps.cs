@@ -9,9 +9,22 @@ internal sealed class SegmentMaps(string folder, IFileSystem files, ulong tag, b
     private readonly ConcurrentDictionary<int, Lazy<Source>> _open = new();
     private volatile bool _disposed;
 
-    internal IExtentSource Of(int segment) => _disposed ? throw new ObjectDisposedException(folder) : _open.GetOrAdd(segment, n => new Lazy<Source>(() => new Source(this, n))).Value;
-
-    internal bool Has(int segment) => files.Exists(PathOf(segment));
+    /// <exception cref="IOException">It has to be made, and the segment is damaged.</exception>
+    internal IExtentSource Of(int segment)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        var source = _open.GetOrAdd(segment, n => new Lazy<Source>(() => new Source(this, n)));
+        try
+        {
+            return source.Value;
+        }
+        catch
+        {
+            // What hindered it may be gone at the next look.
+            _open.TryRemove(new(segment, source));
+            throw;
+        }
+    }
 
     /// <summary>The files of segments that are gone are closed; who still reads them fails.</summary>
     internal void Forget(int upTo)

@@ -62,25 +62,29 @@ internal sealed partial class StoreLog
             return;
         }
         if (_damage.Count > 0) return; // what follows damage has no known base
-        if (EndOf(segment) is { } end)
+        if (EndOf(segment) is { } known)
         {
-            Restore(end, replay);
+            Restore(known, replay);
             return;
         }
         Count(segment, FileOf(segment).LengthBytes);
-        var frames = SegmentIndex.TryRead(files.TryReadAll(IndexPath(segment)), tag, segment) ?? ScanSealed(segment);
+        if (SegmentIndex.TryRead(files.TryReadAll(IndexPath(segment)), tag, segment) is not { } frames)
+        {
+            (frames, var end, var reason) = ScanSealed(segment);
+            if (reason is not null) NoteDamage(segment, end, reason);
+        }
         foreach (var (offset, prefix) in frames) replay.Frame(new LogEntry(segment, offset, prefix.Header), prefix);
         // Of a store of before there were ends.
         if (_damage.Count == 0 && !readOnly && Sealing(segment, FileOf(segment).LengthBytes) is { } found) files.Replace(EndPath(segment), found.ToBytes());
     }
 
-    private List<(long, Batch)> ScanSealed(int segment)
+    /// <summary>The frames up to the first that is damaged, if there is one.</summary>
+    private (List<(long Offset, Batch Prefix)> Frames, long End, string? Reason) ScanSealed(int segment)
     {
         var (frames, index) = (new List<(long, Batch)>(), new SegmentIndex(tag, segment));
         var (end, reason) = SegmentFile.Scan(FileOf(segment), tag, segment, (offset, batch) => Collect(frames, index, offset, batch));
-        if (reason is not null) NoteDamage(segment, end, reason);
-        else if (!readOnly) files.Replace(IndexPath(segment), index.ToBytes());
-        return frames;
+        if (reason is null && !readOnly) files.Replace(IndexPath(segment), index.ToBytes());
+        return (frames, end, reason);
     }
 
     private static void Collect(List<(long, Batch)> frames, SegmentIndex index, long offset, Batch batch)

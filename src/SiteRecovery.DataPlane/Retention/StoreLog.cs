@@ -121,11 +121,14 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
 
     internal void ReadRaw(int segment, long offset, Span<byte> into) => FileOf(segment).Read(offset, into);
 
-    /// <summary>The frames of a segment without their payloads, in log order.</summary>
+    /// <summary>The frames of a segment without their payloads, in log order: all of them.</summary>
+    /// <exception cref="IOException">The segment's index is damaged, and so is the segment.</exception>
     internal List<(long Offset, Batch Prefix)> FramesOf(int segment)
     {
         var bytes = IsTail(segment) ? _index.ToBytes() : files.TryReadAll(IndexPath(segment));
-        return SegmentIndex.TryRead(bytes, tag, segment) ?? ScanSealed(segment);
+        if (SegmentIndex.TryRead(bytes, tag, segment) is { } frames) return frames;
+        var (found, end, reason) = ScanSealed(segment);
+        return reason is null ? found : throw new IOException($"segment {segment} is damaged at offset {end}: {reason}");
     }
 
     internal IEnumerable<LogEntry> EntriesOf(int segment) => FramesOf(segment).Select(f => new LogEntry(segment, f.Offset, f.Prefix.Header));

@@ -3,29 +3,15 @@ using SiteRecovery.DataPlane.Storage;
 namespace SiteRecovery.DataPlane.Tests.Retention;
 
 /// <summary>The operating system's files, counted while they are open.</summary>
-internal sealed class CountingFiles : IFileSystem
+internal sealed class CountingFiles : RealFiles
 {
-    private static readonly RealFileSystem Real = RealFileSystem.Instance;
-
     public int Open { get; private set; }
 
-    IBlockFile IFileSystem.Open(string path, FileOpening how)
+    protected override IBlockFile Around(string path, IBlockFile file)
     {
-        var file = Real.Open(path, how);
         Open++;
         return new Counted(this, file);
     }
-
-    public bool Exists(string path) => Real.Exists(path);
-    public void CreateDirectory(string path) => Real.CreateDirectory(path);
-    public IReadOnlyList<string> List(string folder) => Real.List(folder);
-    public byte[]? TryReadAll(string path) => Real.TryReadAll(path);
-    public void Replace(string path, ReadOnlySpan<byte> content) => Real.Replace(path, content);
-    public void Delete(string path) => Real.Delete(path);
-    public void DeleteFolder(string path) => Real.DeleteFolder(path);
-    public void Rename(string from, string to) => Real.Rename(from, to);
-    public void FlushFolder(string folder) => Real.FlushFolder(folder);
-    public long FreeBytes(string path) => Real.FreeBytes(path);
 
     private sealed class Counted(CountingFiles files, IBlockFile file) : IBlockFile
     {

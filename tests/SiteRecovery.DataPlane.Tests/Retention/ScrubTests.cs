@@ -75,6 +75,20 @@ public sealed class ScrubTests : IDisposable
     }
 
     [Fact]
+    public void Where_a_segment_and_all_that_is_made_of_it_are_damaged_a_view_fails_and_shows_nothing_else()
+    {
+        Flip("log/0000000002.seg");
+        foreach (var made in (string[])["idx", "map"]) File.Delete(Path.Combine(_folder, "log", "0000000002." + made));
+        Assert.Contains("segment 2 is damaged", Assert.Throws<IOException>(() => _store.At(_store.ConsistentUpTo!)).Message, StringComparison.Ordinal);
+        Round();
+        Assert.Single(_store.Rot);
+        Flip("log/0000000002.seg");
+        var again = new byte[DiskBytes];
+        _store.At(_store.ConsistentUpTo!).File(0).Read(0, again);
+        Assert.Equal(_now, again);
+    }
+
+    [Fact]
     public void Promotion_goes_on_behind_damage_and_the_base_says_where_it_is_until_it_is_written_anew()
     {
         Flip("log/0000000002.seg");
