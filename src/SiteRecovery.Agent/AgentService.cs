@@ -22,6 +22,7 @@ public sealed class AgentService : IAsyncDisposable
     private readonly NbdExports _exports = new();
     private readonly NbdServer _nbd;
     private readonly IHypervisor? _hypervisor;
+    private readonly HostListing _listing;
     private readonly ReleasedDisks _released;
     private readonly ChannelClient _target;
     private readonly string _machinesFolder, _socket;
@@ -35,6 +36,7 @@ public sealed class AgentService : IAsyncDisposable
         _machinesFolder = Path.Combine(Path.GetFullPath(options.DataFolder), "machines");
         _socket = UnixSocketPath.Checked(Path.Combine(Path.GetFullPath(options.DataFolder), "nbd.sock"));
         _hypervisor = options.OpenHypervisor(time);
+        _listing = new HostListing(_hypervisor, options.Hypervisor, _socket, time);
         _nbd = new NbdServer(_exports, new NbdServerOptions(), time);
         _released = new ReleasedDisks(Path.Combine(Path.GetFullPath(options.DataFolder), "released.json"), _exports, _nbd, time);
         _target = new ChannelClient(_membership.ConnectDataAsync, new ChannelOptions { Time = time });
@@ -173,7 +175,7 @@ public sealed class AgentService : IAsyncDisposable
     {
         using var over = CancellationTokenSource.CreateLinkedTokenSource(stop);
         await channel.SendAsync(new AgentHello(_membership.Name, "0.1.0", await NamesAsync(stop), _membership.Instance), stop);
-        var reporting = ReportAsync(channel, over.Token);
+        var (reporting, listing) = (ReportAsync(channel, over.Token), Task.CompletedTask);
         try
         {
             while (await channel.ReceiveMessageAsync(SilenceMax, _time, stop) is { } message)
@@ -186,6 +188,8 @@ public sealed class AgentService : IAsyncDisposable
                 _membership.Admit();
                 admitted();
                 if (message is ReportTail tail) await TellTailAsync(channel, tail, stop);
+                // No order waits for a hypervisor.
+                else if (message is ListMachines list) listing = ListAsync(channel, list, listing, over.Token);
                 else if (await AnswerAsync(message, stop) is { } answer) await channel.SendAsync(answer, stop);
             }
         }
@@ -193,6 +197,7 @@ public sealed class AgentService : IAsyncDisposable
         {
             await over.CancelAsync();
             await reporting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await listing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
@@ -255,6 +260,16 @@ public sealed class AgentService : IAsyncDisposable
         if (problem is null)
             foreach (var part in numbers.Chunk(TailNumbersMax).DefaultIfEmpty([])) await channel.SendAsync(new TailRanges(report.Id, report.Machine, epoch, newest, part), stop);
         await channel.SendAsync(new CommandDone(report.Id, problem), stop);
+    }
+
+    /// <summary>One list after the other: whoever asks much does not keep all of the pool's threads waiting.</summary>
+    private async Task ListAsync(ControlChannel channel, ListMachines list, Task before, CancellationToken stop)
+    {
+        await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _changing.WaitAsync(stop);
+        AgentMachine[] machines = [.. _machines.Values];
+        _changing.Release();
+        await channel.SendAsync(await _listing.AnswerAsync(list, path => machines.FirstOrDefault(m => m.Owns(path))?.Name, stop), stop);
     }
 
     private async Task<AgentMessage> InspectAsync(InspectDisk inspect)

@@ -10,14 +10,16 @@ internal static class ProtectCommand
     private static readonly Option<string> Vault = new("--vault") { Description = "The pair of sites", Required = true, CompletionSources = { c => NamesForCompletion.Of(VaultCommands.Vaults, c.ParseResult) } };
     private static readonly Option<string?> Policy = new("--policy") { Description = "The replication policy; left out: the default one", CompletionSources = { c => NamesForCompletion.Of(PolicyCommands.Policies, c.ParseResult) } };
     private static readonly Option<string> Agent = new("--agent") { Description = "The agent that captures the disks", Required = true, CompletionSources = { c => NamesForCompletion.Of(AgentCommands.Agents, c.ParseResult) } };
-    private static readonly Option<string[]> Disk = new("--disk") { Description = "ID=PATH on the agent's host, e.g. vda=/var/lib/images/db1.raw; once per disk, in the machine's order", Required = true };
+    private static readonly Option<string[]> Disk = new("--disk") { Description = "ID=PATH on the agent's host, e.g. vda=/var/lib/images/db1.raw; once per disk, in the machine's order" };
+    private static readonly Option<string?> Domain = new("--domain") { Description = "In place of --disk: the machine's name in the hypervisor of the agent's host, which tells disks and definition; see agent machines" };
+    private static readonly Option<string[]> Exclude = new("--exclude-disk") { Description = "A disk of --domain that is not protected, and that the replica goes without; repeatable" };
     private static readonly Option<string?> Capture = new("--capture") { Description = "How writes are captured: nbd (default), qemu or scan", CompletionSources = { "nbd", "qemu", "scan" } };
     private static readonly Option<string?> Target = new("--target") { Description = "The master target that is to hold the store; left out: the one with the most room" };
 
     public static Command Create(Resource machines)
     {
         var name = new Argument<string>("name") { Description = "The machine's name" };
-        var command = new Command("protect", "Protect a machine: replicate its disks from now on") { name, Vault, Policy, Agent, Disk, Capture, Target };
+        var command = new Command("protect", "Protect a machine: replicate its disks from now on") { name, Vault, Policy, Agent, Disk, Domain, Exclude, Capture, Target };
         ActionRun.AddTo(command);
         command.SetAction(Session.With((session, cancel) =>
             ActionRun.CarryOutAsync(session, HttpMethod.Post, machines.Path, Body(session.Arguments, session.Arguments.GetRequiredValue(name)), cancel)));
@@ -26,13 +28,15 @@ internal static class ProtectCommand
 
     private static JsonObject Body(ParseResult arguments, string name)
     {
-        var disks = arguments.GetRequiredValue(Disk).Select(d => Pair("--disk", d)).ToArray();
+        var domain = arguments.GetValue(Domain);
+        var disks = (arguments.GetValue(Disk) ?? []).Select(d => Pair("--disk", d)).ToArray();
         if (disks.GroupBy(d => d.Id).FirstOrDefault(g => g.Count() > 1) is { } twice) throw CommandProblem.Usage($"the disk '{twice.Key}' is named twice", "Give every disk an id of its own.");
-        var body = new JsonObject
-        {
-            ["name"] = name, ["vault"] = arguments.GetValue(Vault),
-            ["source"] = new JsonObject { ["agent"] = arguments.GetValue(Agent), ["disks"] = disks.Select(d => BodyOf(d, arguments.GetValue(Capture))).ToJson() },
-        };
+        if (domain is null == (disks.Length == 0)) throw CommandProblem.Usage(domain is null ? "no disk is named" : "--domain and --disk are both given", "Give --disk vda=… once per disk, or --domain with the machine's name in the hypervisor.");
+        var source = new JsonObject { ["agent"] = arguments.GetValue(Agent) };
+        if (domain is not null) source["domain"] = domain;
+        else source["disks"] = disks.Select(d => BodyOf(d, arguments.GetValue(Capture))).ToJson();
+        var body = new JsonObject { ["name"] = name, ["vault"] = arguments.GetValue(Vault), ["source"] = source };
+        if (arguments.GetValue(Exclude) is { Length: > 0 } excluded) body["excludeDisks"] = excluded.ToJson();
         if (arguments.GetValue(Policy) is { } policy) body["policy"] = policy;
         if (arguments.GetValue(Target) is { } target) body["target"] = target;
         return body;

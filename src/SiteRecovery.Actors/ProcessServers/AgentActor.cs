@@ -48,6 +48,7 @@ public sealed class AgentActor : ReceiveActor
         Receive<AgentGone>(_ => Gone());
         Receive<AgentRefused>(Hear);
         Receive<InspectAgentDisk>(q => AskAgent(id => new InspectDisk(id, q.Path)));
+        Receive<ListHostMachines>(q => AskAgent(id => new ListMachines(id, q.Only, q.Skip, q.Limit)));
         Receive<TakeRecoveryPoint>(q => AskAgent(id => new TakePoint(id, q.Machine.Value, q.Label, q.Kind == PointKind.ApplicationConsistent ? "application-consistent" : "crash-consistent")));
     }
 
@@ -106,6 +107,7 @@ public sealed class AgentActor : ReceiveActor
                 break;
             case TailRanges part when _told.TryGetValue(part.Id, out var work) && work is TakeBackTail tail: Pass(tail, new TailFound(tail.Machine, tail.Epoch, tail.Replica, PartOf(part.Id), [.. part.Numbers], new Sequence(part.Newest), Last: false)); break;
             case DiskInspected d: Reply(d.Id, new AgentAnswer(d.Error, d.SizeBytes)); break;
+            case MachineList l: Reply(l.Id, new AgentAnswer(l.Error, Remedy: l.Remedy, Machines: l.Page?.ToJson())); break;
             case CommandDone done when _asked.ContainsKey(done.Id): Reply(done.Id, new AgentAnswer(done.Error, PointId: done.Result)); break;
             case CommandDone done when _told.TryGetValue(done.Id, out var work): HearDone(work, done.Error); break;
         }

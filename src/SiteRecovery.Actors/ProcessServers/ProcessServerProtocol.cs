@@ -15,7 +15,13 @@ public sealed record InspectAgentDisk(AgentName Agent, string Path) : IForAgent,
 /// <summary>Marks a recovery point at the newest write.</summary>
 public sealed record TakeRecoveryPoint(AgentName Agent, MachineId Machine, string? Label, PointKind Kind) : IForAgent, IClusterMessage;
 
+/// <summary>Which machines has the hypervisor of the agent's host?</summary>
+/// <param name="Only">The name of one; null: all, in the order of their names.</param>
+public sealed record ListHostMachines(AgentName Agent, string? Only, int Skip, int Limit) : IForAgent, IClusterMessage;
+
 /// <param name="Error">Null: it was done.</param>
 /// <param name="SizeBytes">Of an inspected disk.</param>
 /// <param name="PointId">Of a point that was taken; it is durable at the target when the store lists it.</param>
-public sealed record AgentAnswer(string? Error, long SizeBytes = 0, string? PointId = null) : IClusterMessage;
+/// <param name="Remedy">What can be done about the error; null: the error says it.</param>
+/// <param name="Machines">A page of the host's machines, as JSON.</param>
+public sealed record AgentAnswer(string? Error, long SizeBytes = 0, string? PointId = null, string? Remedy = null, string? Machines = null) : IClusterMessage;

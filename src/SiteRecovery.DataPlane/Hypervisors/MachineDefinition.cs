@@ -76,6 +76,7 @@ public sealed record MachineDefinition
     }
 }
 
+[JsonConverter(typeof(JsonStringEnumConverter<FirmwareKind>))]
 public enum FirmwareKind
 {
     [JsonStringEnumMemberName("bios")] Bios,
@@ -92,6 +93,7 @@ public sealed record DirectKernel(string Kernel, string? InitialRamDisk = null, 
 
 public sealed record CpuTopology(int Sockets, int Cores, int Threads);
 
+[JsonConverter(typeof(JsonStringEnumConverter<DiskDevice>))]
 public enum DiskDevice
 {
     [JsonStringEnumMemberName("disk")] Disk,

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using SiteRecovery.DataPlane.Hypervisors;
 
 namespace SiteRecovery.DataPlane.Transport;
 
@@ -10,12 +11,14 @@ namespace SiteRecovery.DataPlane.Transport;
 [JsonDerivedType(typeof(CommandDone), "commandDone")]
 [JsonDerivedType(typeof(DiskInspected), "diskInspected")]
 [JsonDerivedType(typeof(DiskList), "diskList")]
+[JsonDerivedType(typeof(MachineList), "machineList")]
 [JsonDerivedType(typeof(ProtectMachine), "protectMachine")]
 [JsonDerivedType(typeof(FenceMachine), "fenceMachine")]
 [JsonDerivedType(typeof(ReleaseMachine), "releaseMachine")]
 [JsonDerivedType(typeof(TakePoint), "takePoint")]
 [JsonDerivedType(typeof(InspectDisk), "inspectDisk")]
 [JsonDerivedType(typeof(ListDisks), "listDisks")]
+[JsonDerivedType(typeof(ListMachines), "listMachines")]
 [JsonDerivedType(typeof(ReportTail), "reportTail")]
 [JsonDerivedType(typeof(TailRanges), "tailRanges")]
 [JsonDerivedType(typeof(StatusHeard), "statusHeard")]
@@ -83,6 +86,9 @@ public sealed record DiskFound(string Path, long SizeBytes);
 
 public sealed record DiskList(string Id, IReadOnlyList<DiskFound> Disks) : AgentMessage;
 
+/// <summary>Machines of the agent's host, or why they are not known.</summary>
+public sealed record MachineList(string Id, HostMachinePage? Page, string? Error = null, string? Remedy = null) : AgentMessage;
+
 // Server → agent. Each carries an id; the same id twice is done once.
 
 /// <param name="SizeBytes">What it had when it was protected; 0: any.</param>
@@ -130,6 +136,10 @@ public sealed record ReportTail(string Id, string Machine) : AgentMessage;
 public sealed record InspectDisk(string Id, string Path) : AgentMessage;
 
 public sealed record ListDisks(string Id) : AgentMessage;
+
+/// <summary>Which machines has the host's hypervisor? Answered with <see cref="MachineList"/>.</summary>
+/// <param name="Only">The name of one; null: all, in the order of their names.</param>
+public sealed record ListMachines(string Id, string? Only, int Skip, int Limit) : AgentMessage;
 
 /// <summary>The answer to every status, so that an agent knows that somebody is there.</summary>
 public sealed record StatusHeard : AgentMessage;

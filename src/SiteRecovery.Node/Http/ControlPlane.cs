@@ -6,6 +6,7 @@ using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.Sites;
+using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Jobs;
 using SiteRecovery.Domain.ProtectedMachines;
@@ -68,7 +69,14 @@ public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings)
         var node = (await GetNodesAsync(cancel)).ProcessServerOf(question.Agent) ?? throw new ProblemException(
             503, "agentNotConnected", $"Agent '{question.Agent}' is not connected to any process server.", "Start it, or look at GET /api/v1/agents and into its log.");
         var answer = await cluster.System.ActorSelection($"{node.Address}/user/{NodeRoles.ProcessServer}").Ask<AgentAnswer>(question, settings.AskTimeout, cancel);
-        return answer.Error is { } error ? throw new ProblemException(422, "agentRefused", $"Agent '{question.Agent}': {error}", "Correct what it names, then try again.") : answer;
+        return answer.Error is { } error ? throw new ProblemException(422, "agentRefused", $"Agent '{question.Agent}': {error}", answer.Remedy ?? "Correct what it names, then try again.") : answer;
+    }
+
+    /// <exception cref="ProblemException">The agent is not connected, knows no hypervisor, or cannot reach it.</exception>
+    public async Task<HostMachinePage> ListHostMachinesAsync(AgentName agent, string? only, int skip, int limit, CancellationToken cancel)
+    {
+        var answer = await AskAgentAsync(new ListHostMachines(agent, only, skip, limit), cancel);
+        return HostMachinePage.FromJson(answer.Machines ?? throw new InvalidOperationException("the agent lists its machines and names none"));
     }
 
     /// <summary>The master target of a site that a new machine's store goes to: the one with the most room left.</summary>

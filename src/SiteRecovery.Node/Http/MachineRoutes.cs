@@ -15,7 +15,8 @@ namespace SiteRecovery.Node.Http;
 /// <param name="Capture">The agent's capture source; "nbd" where it is left out.</param>
 public sealed record DiskBody(string Id, string Path, string? Capture = null);
 
-public sealed record SourceBody(string Agent, IReadOnlyList<DiskBody> Disks);
+/// <param name="Domain">A machine by the name that the hypervisor of the agent's host has for it, in place of its disks and definition.</param>
+public sealed record SourceBody(string Agent, IReadOnlyList<DiskBody>? Disks = null, string? Domain = null);
 
 /// <param name="Target">Name of the master target that is to hold the store; the one with the most room where it is left out.</param>
 /// <param name="Definition">What the machine is besides its disks, so that a replica of it can be run; its disks' places are the ids of the disks.</param>
@@ -53,10 +54,10 @@ public static class MachineRoutes
     private static async Task<IResult> ProtectAsync(ProtectBody body, HttpContext context, ControlPlane control, CancellationToken cancel)
     {
         if (!MachineId.IsValid(body.Name)) throw ProblemException.Invalid($"'{body.Name}' is no name of a machine.", "Use 1 to 63 of a-z, 0-9, '-' and '.', starting with a letter or digit.");
+        var domain = SourceDomain.NamedIn(body);
         var chosen = (body.Source?.Disks ?? []).Where(d => body.ExcludeDisks?.Contains(d.Id) != true).ToArray();
-        if (chosen.Length == 0) throw ProblemException.Invalid("source.disks is empty.", "Name at least one disk of the agent with id and path.");
-        foreach (var disk in chosen) Check(disk, chosen);
-        Check(body.Definition, chosen, body.ExcludeDisks ?? []);
+        if (domain is null && chosen.Length == 0) throw ProblemException.Invalid("source.disks is empty.", "Name at least one disk of the agent with id and path, or the machine as source.domain.");
+        if (domain is null) Check(chosen, body.Definition, body.ExcludeDisks ?? []);
         var configuration = await control.GetConfigurationAsync(cancel);
         var vault = configuration.Vaults.FirstOrDefault(v => v.Name == body.Vault) ?? throw ProblemException.NotFound("vault", body.Vault ?? "");
         var policyName = body.Policy ?? ClusterConfiguration.DefaultPolicy;
@@ -68,10 +69,17 @@ public static class MachineRoutes
         var machine = new MachineId(body.Name);
         // A repeat finds its job without asking the agent again, which by now holds the disks for this very machine.
         var before = (await control.GetMachineAsync(machine, cancel)).State;
-        var disks = before.Phase is Phase.Unprotected ? await InspectAsync(new AgentName(agent.Name), chosen, control, cancel) : before.Protection!.Disks;
+        var isNew = before.Phase is Phase.Unprotected;
+        var definition = domain is null || isNew ? body.Definition is { } given ? Encoding.UTF8.GetString(given.ToJson()) : null : before.Protection!.Definition;
+        if (isNew && domain is not null)
+        {
+            (chosen, var found) = await SourceDomain.FindAsync(new AgentName(agent.Name), domain, body.ExcludeDisks ?? [], control, cancel);
+            Check(chosen, found, body.ExcludeDisks ?? []);
+            definition = Encoding.UTF8.GetString(found.ToJson());
+        }
+        var disks = isNew ? await InspectAsync(new AgentName(agent.Name), chosen, control, cancel) : before.Protection!.Disks;
         var target = body.Target ?? (await control.PlaceStoreAsync(vault.TargetSite, cancel)).Name;
-        var order = new EnableProtection(machine, command, new AgentName(agent.Name), vault.SourceSite, vault.TargetSite, disks, policyName, policy, target,
-            body.Definition is { } definition ? Encoding.UTF8.GetString(definition.ToJson()) : null);
+        var order = new EnableProtection(machine, command, new AgentName(agent.Name), vault.SourceSite, vault.TargetSite, disks, policyName, policy, target, definition);
         if (!MachineActionRoutes.IsDryRun(context)) await control.ConfigureAsync(new ListMachine(context.CallerOf().Name, machine, vault.Name), cancel);
         return await MachineActionRoutes.CarryOutAsync(context, control, order, [], cancel);
     }
@@ -84,8 +92,9 @@ public static class MachineRoutes
         if (disk.Capture is not (null or "nbd")) throw new ProblemException(501, RefusalCode.NotYetSupported, $"This version cannot capture by '{disk.Capture}' yet.", "Use nbd.");
     }
 
-    private static void Check(MachineDefinition? machine, DiskBody[] disks, IReadOnlyList<string> excluded)
+    private static void Check(DiskBody[] disks, MachineDefinition? machine, IReadOnlyList<string> excluded)
     {
+        foreach (var disk in disks) Check(disk, disks);
         if (machine is null) return;
         var places = machine.Disks.Where(d => d.Device == DiskDevice.Disk).Select(d => d.Target).ToArray();
         if (disks.FirstOrDefault(d => !places.Contains(d.Id)) is { } foreign)

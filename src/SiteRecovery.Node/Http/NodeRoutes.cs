@@ -1,6 +1,9 @@
+using System.Globalization;
 using Akka.Cluster;
 using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Actors.Sites;
+using SiteRecovery.DataPlane.Hypervisors;
+using SiteRecovery.Domain.Vaults;
 using SiteRecovery.Node.Hosting;
 
 namespace SiteRecovery.Node.Http;
@@ -13,6 +16,19 @@ public sealed record SiteView(string Name, int Nodes, int ReachableNodes, IReadO
 
 /// <param name="Connected">To a process server that is a member of the cluster.</param>
 public sealed record AgentView(string Name, string Site, DateTimeOffset JoinedAt, bool Connected, string? ProcessServer);
+
+/// <param name="CanBeCaptured">False: <paramref name="Problem"/> and <paramref name="Remedy"/> say why, and what to do.</param>
+public sealed record HostDiskView(string Target, string? Source, long? SizeBytes, bool CanBeCaptured, string? Problem, string? Remedy);
+
+/// <summary>A machine that the hypervisor of an agent's host has.</summary>
+/// <param name="Disks">Without media, which are not protected.</param>
+/// <param name="Definition">Null where it is too large; <paramref name="Problem"/> says so.</param>
+public sealed record HostMachineView(string Name, string State, int? CpuCount, long? MemoryBytes, string? Firmware, IReadOnlyList<HostDiskView> Disks, string? Problem, MachineDefinition? Definition)
+{
+    public static HostMachineView Of(HostMachine machine) => new(
+        machine.Name, machine.State, machine.Definition?.CpuCount, machine.Definition?.MemoryBytes, machine.Definition?.Firmware.Kind.ToString().ToLowerInvariant(),
+        [.. machine.Disks.Select(d => new HostDiskView(d.Target, d.Source, d.SizeBytes, d.Problem is null, d.Problem, d.Remedy))], machine.Problem, machine.Definition);
+}
 
 public static class NodeRoutes
 {
@@ -32,6 +48,16 @@ public static class NodeRoutes
             Page<AgentView>.Of(await AgentsAsync(control, cancel), context)).Needs(AccessRole.Viewer).WithName("list-agents");
         api.MapGet("/agents/{agent}", async (string agent, ControlPlane control, CancellationToken cancel) =>
             (await AgentsAsync(control, cancel)).FirstOrDefault(a => a.Name == agent) ?? throw ProblemException.NotFound("agent", agent)).Needs(AccessRole.Viewer).WithName("get-agent");
+        api.MapGet("/agents/{agent}/machines", ListMachinesAsync).Needs(AccessRole.Viewer).WithName("list-agent-machines");
+    }
+
+    /// <summary>A page may hold fewer machines than its limit and yet not be the last: definitions are large.</summary>
+    private static async Task<Page<HostMachineView>> ListMachinesAsync(string agent, HttpContext context, ControlPlane control, CancellationToken cancel)
+    {
+        if ((await control.GetConfigurationAsync(cancel)).Peers.All(p => p.Kind != PeerKind.Agent || p.Name != agent)) throw ProblemException.NotFound("agent", agent);
+        var (limit, skip) = Page.Of(context);
+        var found = await control.ListHostMachinesAsync(new AgentName(agent), null, skip, limit, cancel);
+        return new([.. found.Machines.Select(HostMachineView.Of)], found.More ? (skip + found.Machines.Count).ToString(CultureInfo.InvariantCulture) : null);
     }
 
     public static async Task<IReadOnlyList<NodeView>> MembersAsync(ClusterHost cluster, ControlPlane control, CancellationToken cancel)
