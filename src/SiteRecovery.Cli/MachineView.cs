@@ -31,6 +31,7 @@ internal static class MachineView
         data.Fields(Fields(machine).Where(f => f.Value != "-"));
         foreach (var reason in machine.At("health.reasons").Items())
             data.Line($"  {reason.At("severity").Text()}: {reason.At("reason").Text()} {reason.At("remedy").Text()}");
+        if (machine.At("sourceChange") is { } change) data.Line($"  to do: {change.Text()}");
         Section(data, machine.At("disks").Items(), DiskColumns);
         Section(data, machine.At("exports").Items(), [Column.Of("EXPORTED DISK", "disk"), Column.Of("URI", "uri")]);
         var actions = machine.At("allowedActions").Items();

@@ -3,6 +3,7 @@ using System.Collections.Immutable;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Vaults;
 
 namespace SiteRecovery.Node.Http;
 
@@ -58,11 +59,12 @@ public sealed record TestView(string Id, string PointId, DateTimeOffset StartedA
 public sealed record StoreView(long Bytes, long FreeBytes, int Points, bool Consistent, string? Error);
 
 /// <summary>A machine as the API shows it: its state, and what was last measured of it.</summary>
+/// <param name="SourceChange">What the operator has to change in the machine, so that its writes are captured; null while somebody has its disks open there.</param>
 public sealed record MachineView(
     string Name, string State, HealthView Health, TimeSpan? Rpo, DateTimeOffset? UnknownSince, string? ActiveSite, string? Direction, int Epoch,
     string? SourceSite, string? TargetSite, string? TargetNode, string? Agent, string? Policy, LagView? Lag, ProgressView? Progress, ImmutableArray<DiskView> Disks,
     PointView? NewestPoint, PointView? OldestPoint, ReplicationView? Replication, StoreView? Store, ImmutableArray<ExportView> Exports, string? FailoverPoint,
-    bool? SourceFenced, ImmutableArray<TestView> Tests, ImmutableArray<Drill> Drills, ImmutableArray<ActionAvailability> AllowedActions, string? Console)
+    bool? SourceFenced, ImmutableArray<TestView> Tests, ImmutableArray<Drill> Drills, ImmutableArray<ActionAvailability> AllowedActions, string? Console, string? SourceChange)
 {
     public static TimeSpan AgentSilenceMax { get; } = TimeSpan.FromSeconds(5);
 
@@ -79,7 +81,8 @@ public sealed record MachineView(
             [.. view.Disks.Select(d => DiskOf(d, agent, measured.State))], store?.Newest is { } newest ? PointView.Of(newest) : null, store?.Oldest is { } oldest ? PointView.Of(oldest) : null,
             ReplicationOf(agent), store is null ? null : new StoreView(store.Bytes, store.FreeBytes, store.Points, store.Consistent, store.FailedReason),
             ExportView.Of(measured.State), view.FailoverPoint, view.SourceFenced,
-            [.. measured.State.RunningTests.Select(t => new TestView(t.Id, t.Point.Id, t.StartedAt, t.ServedAt is not null, t.Console))], measured.State.Drills, view.AllowedActions, measured.State.Console);
+            [.. measured.State.RunningTests.Select(t => new TestView(t.Id, t.Point.Id, t.StartedAt, t.ServedAt is not null, t.Console))], measured.State.Drills, view.AllowedActions, measured.State.Console,
+            SourceChangeOf(measured.State, view.ActiveSite, agent));
     }
 
     private static DiskView DiskOf(DiskSpec disk, AgentReport? agent, ProtectedMachine machine)
@@ -89,6 +92,15 @@ public sealed record MachineView(
             return new(disk.Index, disk.Name, disk.Path, disk.SizeBytes, disk.Capture, machine.Exports.FirstOrDefault(e => e.Disk == disk.Index)?.Uri, null);
         var served = agent is { Disks.IsDefault: false } ? agent.Disks.FirstOrDefault(d => d.Index == disk.Index) : null;
         return new(disk.Index, disk.Name, disk.Path, disk.SizeBytes, disk.Capture, served?.CaptureUri, served?.Error);
+    }
+
+    /// <summary>Only what goes through the exports is captured; the machine itself is its owner's to change.</summary>
+    private static string? SourceChangeOf(ProtectedMachine machine, SiteName? active, AgentReport? agent)
+    {
+        if (agent is not { Connected: true, Clients: 0, Fenced: false, Disks.IsDefaultOrEmpty: false } || machine.Protection is not { Replica: null } protection || active != protection.SourceSite) return null;
+        var served = protection.Disks.Select(d => (Disk: d, Uri: agent.Disks.FirstOrDefault(c => c.Index == d.Index)?.CaptureUri)).ToArray();
+        if (served.Any(s => s.Uri is null)) return null;
+        return $"Nobody has the disks open where they are captured. Before the machine is started its hypervisor must have these for its disks, as raw: {string.Join("; ", served.Select(s => $"{s.Disk.Name} is {s.Uri}, not {s.Disk.Path}"))}";
     }
 
     private static LagView? LagOf(AgentReport? agent, DateTimeOffset now) => agent is null ? null

@@ -1,4 +1,5 @@
 using SiteRecovery.DataPlane.Hypervisors;
+using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.EndToEnd.Hypervisors;
 
@@ -23,5 +24,15 @@ public sealed class LibvirtTestDriverTests : HypervisorContract
         Assert.Equal(("i686", 2, 8L << 30), (found.Definition.Architecture, found.Definition.CpuCount, found.Definition.MemoryBytes));
         Assert.Equal("vda virtio /guest/diskimage1", found.Definition.Disks.Select(d => $"{d.Target} {d.Bus} {d.Source}").Single());
         Assert.Equal("aa:bb:cc:dd:ee:ff network:default", found.Definition.Nics.Select(n => $"{n.Mac} {n.Network}").Single());
+    }
+
+    [Fact]
+    public async Task A_disk_that_is_not_on_the_agents_host_cannot_be_captured()
+    {
+        var told = HostMachine.Of(await FoundAsync("test"), new DiskDiscovery("/run/sr/nbd.sock", _ => null, RealFileSystem.Instance));
+        var disk = Assert.Single(told.Disks);
+        Assert.Equal(("running", "vda", "/guest/diskimage1"), (told.State, disk.Target, disk.Source));
+        Assert.Contains("does not exist on the agent's host", disk.Problem, StringComparison.Ordinal);
+        Assert.NotEmpty(disk.Remedy!);
     }
 }
