@@ -50,21 +50,21 @@ public sealed class MachineActionTests(TwoSites sites)
     [Fact]
     public async Task A_point_is_protected_given_up_and_verified_on_request()
     {
-        await ProtectedAsync("points1", 1 << 20);
-        await WriteAsync("points1", 0, 3);
-        await sites.UntilAsync(async () => await NotedAsync("points1", "e1-s1") is not null);
-        var newest = (await NotedAsync("points1", "e1-s1"))!;
+        await ProtectedAsync("kept1", 1 << 20);
+        await WriteAsync("kept1", 0, 3);
+        await sites.UntilAsync(async () => await NotedAsync("kept1", "e1-s1") is not null);
+        var newest = (await NotedAsync("kept1", "e1-s1"))!;
         Assert.False((bool)newest["protected"]!);
         Assert.Equal("unverified", (string)newest["verification"]!);
 
-        const string path = "/api/v1/machines/points1/recovery-points/";
+        const string path = "/api/v1/machines/kept1/recovery-points/";
         Assert.Equal(HttpStatusCode.OK, (await sites.Http.PostAsync(path + "e1-s1/protect", null)).StatusCode);
-        Assert.True((bool)(await NotedAsync("points1", "e1-s1"))!["protected"]!);
+        Assert.True((bool)(await NotedAsync("kept1", "e1-s1"))!["protected"]!);
         (await sites.Http.PostAsJsonAsync(path + "latest/protect", new { keep = false })).EnsureSuccessStatusCode();
-        Assert.False((bool)(await NotedAsync("points1", "e1-s1"))!["protected"]!);
+        Assert.False((bool)(await NotedAsync("kept1", "e1-s1"))!["protected"]!);
 
         Assert.Equal(HttpStatusCode.Accepted, (await sites.Http.PostAsync(path + "e1-s1/verify", null)).StatusCode);
-        await sites.UntilAsync(async () => (string)(await NotedAsync("points1", "e1-s1"))!["verification"]! == "verified");
+        await sites.UntilAsync(async () => (string)(await NotedAsync("kept1", "e1-s1"))!["verification"]! == "verified");
         foreach (var verb in (string[])["protect", "verify"])
             await TwoSites.ProblemAsync(await sites.Http.PostAsync($"{path}e1-s9999/{verb}", null), 404, "unknownPoint");
     }
