@@ -29,6 +29,10 @@ public sealed class AgentService : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly Dictionary<string, AgentMachine> _machines = [];
     private readonly SemaphoreSlim _changing = new(1, 1);
+    private readonly CancellationTokenSource _asked = new();
+    private Task _asking = Task.CompletedTask;
+    private volatile bool _askedLongEnough;
+    private string? _saidOfTls;
 
     private AgentService(AgentOptions options, FileStream held, TimeProvider time)
     {
@@ -69,7 +73,6 @@ public sealed class AgentService : IAsyncDisposable
             var problem = await TryAsync(() => AgentMachine.KeptIn(folder) is { } kept ? ProtectAsync(kept) : Task.CompletedTask);
             if (problem is not null) await Console.Error.WriteLineAsync($"machine {Path.GetFileName(folder)} is not served: {problem}");
         }
-        if (_machines.Values.Any(m => m.IsAsking)) Ask();
         if (_released.Resume() is { } damage) await Console.Error.WriteLineAsync(damage);
         _nbd.Listen(new UnixDomainSocketEndPoint(_socket));
     }
@@ -98,10 +101,6 @@ public sealed class AgentService : IAsyncDisposable
         if (problem is not null) await Console.Error.WriteLineAsync(problem);
     }
 
-    private readonly CancellationTokenSource _asked = new();
-    private Task _asking = Task.CompletedTask;
-    private volatile bool _askedLongEnough;
-
     /// <summary>What is wrong with the identity keeps no guest from its disk.</summary>
     private async Task LoadIdentityAsync(CancellationToken stop)
     {
@@ -128,8 +127,6 @@ public sealed class AgentService : IAsyncDisposable
             if (_saidOfTls != taken.Message) Console.Error.WriteLine($"disks are not served over TLS at {wanted}: {_saidOfTls = taken.Message}; tried again with the next connection to a process server");
         }
     }
-
-    private string? _saidOfTls;
 
     /// <summary>Where disks are served over TLS; null where they are not.</summary>
     public IPEndPoint? NbdEndpoint { get; private set; }
@@ -334,6 +331,8 @@ public sealed class AgentService : IAsyncDisposable
         var folder = Path.Combine(_machinesFolder, wanted.Machine);
         _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _socket, _exports, _nbd, _target, _time, _hypervisor);
         if (wanted.Fresh || _askedLongEnough) _machines[wanted.Machine].Answer();
+        // Also one whose disks came up later than its host: its patience has an end too.
+        else if (_machines[wanted.Machine].IsAsking && _asking.IsCompleted) Ask();
     }
 
     /// <summary>A machine that could not be opened is fenced in its folder, for the day when it can; one that is not known at all will not be served.</summary>

@@ -154,6 +154,8 @@ public sealed partial class RetentionStore
         {
             var to = _promotion!.Value.To;
             Save(_manifest with { Promoted = to, Promoting = null });
+            // Somebody may be asking it for hashes just now.
+            _newest?.WithoutUpTo(to.Segment);
             (_promotion, _below, _newest, _tail, _bases.MayBeTorn) = (null, [], null, null, null);
             foreach (var (_, reference) in _views)
                 if (reference.TryGetTarget(out var view)) view.WithoutUpTo(to.Segment);

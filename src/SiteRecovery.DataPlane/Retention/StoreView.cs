@@ -5,7 +5,7 @@ using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.DataPlane.Retention;
 
-/// <summary>All disks of a machine at one position. Read-only; never returns bytes that it has not checked.</summary>
+/// <summary>All disks of a machine at one position. Read-only. What it returns was checked: a frame that is not compressed at its first read, everything else whenever it is loaded.</summary>
 public sealed class StoreView
 {
     // A real block has it once in 2^64.
@@ -43,20 +43,21 @@ public sealed class StoreView
 
     internal void Read(ushort disk, long offset, Span<byte> into)
     {
-        while (true)
+        for (var sources = _sources; ; sources = _sources)
         {
-            var sources = _sources;
             try
             {
                 Read(sources, disk, offset, into);
                 return;
             }
-            catch (Exception gone) when (gone is IOException or ObjectDisposedException && sources != _sources)
+            catch (Exception gone) when (WasPromoted(sources, gone))
             {
-                // Promoted meanwhile: the base has it now.
+                // The base has it now.
             }
         }
     }
+
+    private bool WasPromoted(IReadOnlyList<(int Segment, IExtentSource Source)> sources, Exception gone) => gone is IOException or ObjectDisposedException && sources != _sources;
 
     private void Read(IReadOnlyList<(int Segment, IExtentSource Source)> sources, ushort disk, long offset, Span<byte> into)
     {
@@ -72,10 +73,25 @@ public sealed class StoreView
     /// <summary>The first run at that offset, as far as it was looked for.</summary>
     internal (long Length, bool Hole) RunAt(ushort disk, long offset, long length)
     {
+        for (var sources = _sources; ; sources = _sources)
+        {
+            try
+            {
+                return RunAt(sources, disk, offset, length);
+            }
+            catch (Exception gone) when (WasPromoted(sources, gone))
+            {
+                // The base has it now.
+            }
+        }
+    }
+
+    private (long Length, bool Hole) RunAt(IReadOnlyList<(int Segment, IExtentSource Source)> sources, ushort disk, long offset, long length)
+    {
         var (at, end) = (offset, offset + Math.Min(length, RunBytesMax));
         bool? kind = null;
         while (at < end)
-            foreach (var run in Cover(_sources, disk, at, (int)Math.Min(end - at, 1 << 20)))
+            foreach (var run in Cover(sources, disk, at, (int)Math.Min(end - at, 1 << 20)))
                 while (at < run.End)
                 {
                     var (part, hole) = (run.End - at, run.RawOffset < 0);
