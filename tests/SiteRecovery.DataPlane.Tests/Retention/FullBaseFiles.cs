@@ -8,6 +8,8 @@ internal sealed class FullBaseFiles : RealFiles
     /// <summary>Writes that still succeed.</summary>
     public int Room { get; set; } = int.MaxValue;
 
+    public long BytesWritten { get; private set; }
+
     protected override IBlockFile Around(string path, IBlockFile file) => Path.GetFileName(Path.GetDirectoryName(path)) == "base" ? new Full(this, file) : file;
 
     private sealed class Full(FullBaseFiles files, IBlockFile file) : IBlockFile
@@ -20,6 +22,7 @@ internal sealed class FullBaseFiles : RealFiles
         {
             if (files.Room-- > 0)
             {
+                files.BytesWritten += from.Length;
                 file.Write(offset, from);
                 return;
             }
