@@ -114,16 +114,60 @@ public sealed class OverlayFile : IBlockFile
         return (Math.Clamp(run, 1, Math.Min(end, (last + 1) * ClusterBytes) - offset), hole);
     }
 
-    /// <summary>What was written to the overlay, in whole clusters, neighbours as one run of at most 1 MiB; ascending.</summary>
+    /// <summary>What was written to the overlay, in whole clusters, neighbours as one run of at most 1 MiB; ascending. What flattening brought up is not among it.</summary>
     public IEnumerable<(long Offset, long Length)> WrittenRuns()
     {
-        for (var cluster = _map.NextFrom(0); cluster >= 0;)
+        for (var cluster = _map.NextWritten(0); cluster >= 0;)
         {
-            var offset = cluster * ClusterBytes;
-            var (last, _) = _map.RunAt(cluster, Math.Min((LengthBytes - 1) / ClusterBytes, cluster + WrittenRunBytesMax / ClusterBytes - 1));
-            yield return (offset, Math.Min(LengthBytes, (last + 1) * ClusterBytes) - offset);
-            cluster = _map.NextFrom(last + 1);
+            var last = _map.WrittenUpTo(cluster, Math.Min((LengthBytes - 1) / ClusterBytes, cluster + WrittenRunBytesMax / ClusterBytes - 1));
+            if (!_map.FilledIsDoubtful || !_map.AnyFilled(cluster, last)) yield return Bytes(cluster, last);
+            else
+                foreach (var run in Differing(cluster, last)) yield return run;
+            cluster = _map.NextWritten(last + 1);
         }
+    }
+
+    /// <summary>How much of the disk no longer needs what lies below, in whole clusters.</summary>
+    public long FlatBytes => Math.Min(LengthBytes, _map.Present * ClusterBytes);
+
+    /// <summary>
+    /// Copies the next piece that still is only below, at most 256 KiB, without holding up the guest's writes: what they reach first is theirs. When nothing is left,
+    /// and <see cref="Flush"/> has returned, the data file alone is the disk.
+    /// </summary>
+    /// <param name="from">Where to look from: 0, then what the last call returned.</param>
+    /// <returns>Where to go on, and how many bytes were copied; null: nothing is left from there on.</returns>
+    /// <exception cref="IOException">What lies below cannot be read, or the copy cannot be written.</exception>
+    public (long Next, int Copied)? FlattenFrom(long from)
+    {
+        ThrowIfFailed();
+        var first = _map.NextAbsent(from / ClusterBytes);
+        if (first < 0) return null;
+        var end = Math.Min(LengthBytes, (first * ClusterBytes / StripeBytes + 1) * StripeBytes);
+        var (offset, length) = Bytes(first, _map.RunAt(first, (end - 1) / ClusterBytes).Last);
+        var hole = _below.RunAt(offset) is { Hole: true } run && run.Length >= length;
+        var buffer = hole ? [] : ArrayPool<byte>.Shared.Rent((int)length);
+        try
+        {
+            // Read before the lock is taken: nobody changes what lies below.
+            if (!hole) _below.Read(offset, buffer.AsSpan(0, (int)length));
+            lock (_stripes[offset / StripeBytes % Stripes])
+                for (var at = offset; at < offset + length;)
+                {
+                    var (last, present) = _map.RunAt(at / ClusterBytes, (offset + length - 1) / ClusterBytes);
+                    var (_, part) = Bytes(at / ClusterBytes, last);
+                    if (!present)
+                    {
+                        Put(at, (int)part, hole ? default : buffer.AsSpan((int)(at - offset), (int)part));
+                        _map.AddFilled(at / ClusterBytes, last);
+                    }
+                    at += part;
+                }
+        }
+        finally
+        {
+            if (!hole) ArrayPool<byte>.Shared.Return(buffer);
+        }
+        return (offset + length, hole ? 0 : (int)length);
     }
 
     public void Dispose()
@@ -145,8 +189,8 @@ public sealed class OverlayFile : IBlockFile
     {
         ThrowIfFailed();
         var (first, last) = (offset / ClusterBytes, (offset + length - 1) / ClusterBytes);
-        // A cluster that is there stays there, and nobody fills it again: no lock.
-        if (_map.RunAt(first, last) is { Present: true } run && run.Last == last)
+        // A cluster that is there and was written to stays so, and nobody fills it again: no lock.
+        if (_map.RunAt(first, last) is { Present: true } run && run.Last == last && !_map.AnyFilled(first, last))
         {
             Put(offset, length, from);
             return;
@@ -155,6 +199,7 @@ public sealed class OverlayFile : IBlockFile
         {
             Fill(first, first * ClusterBytes, offset);
             Fill(last, offset + length, Math.Min(LengthBytes, (last + 1) * ClusterBytes));
+            _map.Unfill(first, last); // before the data: a killed process must not leave a write that counts as none
             Put(offset, length, from);
             _map.Add(first, last);
         }
@@ -174,6 +219,29 @@ public sealed class OverlayFile : IBlockFile
         finally
         {
             ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private (long Offset, long Length) Bytes(long first, long last) => (first * ClusterBytes, Math.Min(LengthBytes, (last + 1) * ClusterBytes) - first * ClusterBytes);
+
+    /// <summary>Of clusters of which it is in doubt whether they were written to: those that are not as they are below.</summary>
+    private IEnumerable<(long Offset, long Length)> Differing(long first, long last)
+    {
+        var (above, below) = (new byte[ClusterBytes], new byte[ClusterBytes]);
+        for (var (cluster, from) = (first, -1L); cluster <= last + 1; cluster++)
+        {
+            var differs = false;
+            if (cluster <= last)
+            {
+                var (offset, length) = Bytes(cluster, cluster);
+                _data.Read(offset, above.AsSpan(0, (int)length));
+                _below.Read(offset, below.AsSpan(0, (int)length));
+                differs = !above.AsSpan(0, (int)length).SequenceEqual(below.AsSpan(0, (int)length));
+            }
+            if (differs && from < 0) from = cluster;
+            if (differs || from < 0) continue;
+            yield return Bytes(from, cluster - 1);
+            from = -1;
         }
     }
 

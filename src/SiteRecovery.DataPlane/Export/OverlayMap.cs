@@ -1,44 +1,62 @@
 using System.Buffers.Binary;
 using System.IO.Hashing;
+using System.Numerics;
+using System.Runtime.InteropServices;
 using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.DataPlane.Export;
 
-/// <summary>Which clusters of an overlay count: OVERLAY.md. A bit once set stays set, so that reading one needs no lock.</summary>
+/// <summary>Which clusters of an overlay count, and which of them nobody wrote: OVERLAY.md. A bit that counts stays set, so that reading one needs no lock.</summary>
 internal sealed class OverlayMap : IDisposable
 {
     internal const int ClusterBytes = 4096;
-    private const int PageBytes = 4096, HeaderBytes = 48, Version = 1;
+    private const int PageBytes = 4096, HeaderBytes = 48, Version = 2, FilledMayBeWritten = 1;
     private const uint Magic = 0x564F5253; // "SROV"
     private readonly Lock _gate = new();
     private readonly IBlockFile _file;
+    private readonly long _clusters;
     private readonly byte[] _live;
+    private readonly byte[] _filled;
     private readonly bool[] _unflushedPages;
+    private long _present;
 
     private OverlayMap(IBlockFile file, long sizeBytes)
     {
-        var clusters = (sizeBytes + ClusterBytes - 1) / ClusterBytes;
-        var pages = (clusters + PageBytes * 8 - 1) / (PageBytes * 8);
-        (_file, _live, _unflushedPages) = (file, new byte[pages * PageBytes], new bool[pages]);
-        file.SetLength(DurableAt + _live.Length);
+        _clusters = (sizeBytes + ClusterBytes - 1) / ClusterBytes;
+        var pages = (_clusters + PageBytes * 8 - 1) / (PageBytes * 8);
+        (_file, _live, _filled, _unflushedPages) = (file, new byte[pages * PageBytes], new byte[pages * PageBytes], new bool[pages]);
+        file.SetLength(FilledAt + _filled.Length);
     }
 
     private long DurableAt => PageBytes + _live.Length;
+    private long FilledAt => DurableAt + _live.Length;
+
+    /// <summary>How many clusters count.</summary>
+    internal long Present => Interlocked.Read(ref _present);
+
+    /// <summary>Power was lost since some were filled: those that are said to be filled may have been written to all the same.</summary>
+    internal bool FilledIsDoubtful { get; private set; }
 
     /// <exception cref="InvalidDataException">The file is no map of a disk of this size.</exception>
     internal static OverlayMap Open(string path, long sizeBytes, Guid bootId, IFileSystem files)
     {
-        if (!files.Exists(path)) files.Replace(path, Header(sizeBytes, bootId));
+        if (!files.Exists(path)) files.Replace(path, Header(Version, sizeBytes, bootId, 0));
         var file = files.Open(path, FileOpening.ReadWrite);
         try
         {
             var stored = new byte[HeaderBytes];
             file.Read(0, stored);
-            var storedBoot = new Guid(stored.AsSpan(24, 16));
-            if (!stored.AsSpan().SequenceEqual(Header(sizeBytes, storedBoot))) throw new InvalidDataException($"{path} is damaged or belongs to a disk of another size");
-            var map = new OverlayMap(file, sizeBytes);
-            if (storedBoot == bootId && bootId != Guid.Empty) map.Resume();
-            else map.FallBack(sizeBytes, bootId);
+            var (version, storedBoot, flags) = (BinaryPrimitives.ReadInt32LittleEndian(stored.AsSpan(4)), new Guid(stored.AsSpan(24, 16)), BinaryPrimitives.ReadInt32LittleEndian(stored.AsSpan(12)));
+            if (version is < 1 or > Version || !stored.AsSpan().SequenceEqual(Header(version, sizeBytes, storedBoot, flags)))
+                throw new InvalidDataException($"{path} is damaged or belongs to a disk of another size");
+            var map = new OverlayMap(file, sizeBytes) { FilledIsDoubtful = (flags & FilledMayBeWritten) != 0 };
+            file.Read(map.FilledAt, map._filled);
+            var sameBoot = storedBoot == bootId && bootId != Guid.Empty;
+            if (sameBoot) map.Resume();
+            else map.FallBack();
+            // Version 1 has no third bitmap, and a file that has just grown holds zeroes there: nothing was filled.
+            if (!sameBoot || version != Version) map.Begin(sizeBytes, bootId);
+            map._present = Count(map._live);
             return map;
         }
         catch
@@ -48,7 +66,7 @@ internal sealed class OverlayMap : IDisposable
         }
     }
 
-    internal bool Has(long cluster) => (Volatile.Read(ref _live[cluster >> 3]) & (1 << (int)(cluster & 7))) != 0;
+    internal bool Has(long cluster) => IsSet(_live, cluster);
 
     /// <summary>The run of clusters from <paramref name="first"/>, up to <paramref name="last"/>, that are all there or all not.</summary>
     internal (long Last, bool Present) RunAt(long first, long last)
@@ -59,18 +77,59 @@ internal sealed class OverlayMap : IDisposable
         return (end, present);
     }
 
-    /// <summary>The first cluster from that one on that is there, or -1.</summary>
-    internal long NextFrom(long cluster)
+    /// <summary>Whether some of them were filled and not written since.</summary>
+    internal bool AnyFilled(long first, long last)
     {
-        for (; cluster >> 3 < _live.Length; cluster++)
+        for (var at = first >> 3; at <= last >> 3; at++)
+            if ((Volatile.Read(ref _filled[at]) & MaskOf(at, first, last)) != 0) return true;
+        return false;
+    }
+
+    /// <summary>The first cluster from that one on that is there and was written to, or -1. While it is in doubt what was filled, all that are there.</summary>
+    internal long NextWritten(long cluster)
+    {
+        for (; cluster < _clusters; cluster++)
         {
-            if (Has(cluster)) return cluster;
-            if ((cluster & 7) != 7) continue;
-            var skipped = _live.AsSpan((int)(cluster >> 3) + 1).IndexOfAnyExcept((byte)0);
-            if (skipped < 0) return -1;
-            cluster += 8L * skipped;
+            if ((cluster & 7) == 0)
+            {
+                var skipped = _live.AsSpan((int)(cluster >> 3)).IndexOfAnyExcept((byte)0);
+                if (skipped < 0) return -1;
+                cluster += 8L * skipped;
+            }
+            if (IsWritten(cluster)) return cluster;
         }
         return -1;
+    }
+
+    /// <summary>The last of the run of clusters from <paramref name="first"/>, one of <see cref="NextWritten"/>, up to <paramref name="last"/>, that are like it.</summary>
+    internal long WrittenUpTo(long first, long last)
+    {
+        var end = first;
+        while (end < last && IsWritten(end + 1)) end++;
+        return end;
+    }
+
+    /// <summary>The first cluster from that one on that is not there, or -1.</summary>
+    internal long NextAbsent(long cluster)
+    {
+        for (; cluster < _clusters; cluster++)
+        {
+            if ((cluster & 7) == 0)
+            {
+                var skipped = _live.AsSpan((int)(cluster >> 3)).IndexOfAnyExcept((byte)0xFF);
+                if (skipped < 0) return -1;
+                cluster += 8L * skipped;
+            }
+            if (!Has(cluster)) return cluster < _clusters ? cluster : -1;
+        }
+        return -1;
+    }
+
+    /// <summary>They are about to be written to.</summary>
+    internal void Unfill(long first, long last)
+    {
+        if (!AnyFilled(first, last)) return;
+        lock (_gate) Change(_filled, FilledAt, first, last, (bits, mask) => bits & ~mask);
     }
 
     /// <summary>Their data is written: from here on they count, also for the next process.</summary>
@@ -78,18 +137,17 @@ internal sealed class OverlayMap : IDisposable
     {
         lock (_gate)
         {
-            var (from, to) = (first >> 3, last >> 3);
-            for (var at = from; at <= to; at++)
-            {
-                var low = at == from ? (int)(first & 7) : 0;
-                var high = at == to ? (int)(last & 7) : 7;
-                var mask = (0xFF << low) & (0xFF >> (7 - high));
-                // Visible to readers before it is on file is fine: the data is there already.
-                Volatile.Write(ref _live[at], (byte)(_live[at] | mask));
-                _unflushedPages[at / PageBytes] = true;
-            }
-            _file.Write(PageBytes + from, _live.AsSpan((int)from, (int)(to - from + 1)));
+            for (var at = first >> 3; at <= last >> 3; at++) _unflushedPages[at / PageBytes] = true;
+            // Visible to readers before it is on file is fine: the data is there already.
+            _present += Change(_live, PageBytes, first, last, (bits, mask) => bits | mask);
         }
+    }
+
+    /// <summary>What lies below was copied up to them: they count, and nobody has written to them.</summary>
+    internal void AddFilled(long first, long last)
+    {
+        lock (_gate) Change(_filled, FilledAt, first, last, (bits, mask) => bits | mask);
+        Add(first, last);
     }
 
     /// <summary>The pages that changed since the last call. Their bits may become durable once the data has been flushed.</summary>
@@ -115,6 +173,8 @@ internal sealed class OverlayMap : IDisposable
 
     public void Dispose() => _file.Dispose();
 
+    private bool IsWritten(long cluster) => Has(cluster) && (FilledIsDoubtful || !IsSet(_filled, cluster));
+
     private void Resume()
     {
         _file.Read(PageBytes, _live);
@@ -126,21 +186,54 @@ internal sealed class OverlayMap : IDisposable
         }
     }
 
-    private void FallBack(long sizeBytes, Guid bootId)
+    private void FallBack()
     {
         _file.Read(DurableAt, _live);
         _file.Write(PageBytes, _live);
+        // A bit that was cleared may have come back, though the write that followed it stayed.
+        FilledIsDoubtful |= _filled.AsSpan().ContainsAnyExcept((byte)0);
+    }
+
+    private void Begin(long sizeBytes, Guid bootId)
+    {
         _file.Flush();
-        _file.Write(0, Header(sizeBytes, bootId));
+        _file.Write(0, Header(Version, sizeBytes, bootId, FilledIsDoubtful ? FilledMayBeWritten : 0));
         _file.Flush();
     }
 
-    private static byte[] Header(long sizeBytes, Guid bootId)
+    /// <returns>By how many more bits are set.</returns>
+    private int Change(byte[] bits, long fileAt, long first, long last, Func<int, int, int> change)
+    {
+        var (from, to, more) = (first >> 3, last >> 3, 0);
+        for (var at = from; at <= to; at++)
+        {
+            var changed = (byte)change(bits[at], MaskOf(at, first, last));
+            more += BitOperations.PopCount(changed) - BitOperations.PopCount(bits[at]);
+            Volatile.Write(ref bits[at], changed);
+        }
+        _file.Write(fileAt + from, bits.AsSpan((int)from, (int)(to - from + 1)));
+        return more;
+    }
+
+    private static int MaskOf(long at, long first, long last) =>
+        (0xFF << (at == first >> 3 ? (int)(first & 7) : 0)) & (0xFF >> (7 - (at == last >> 3 ? (int)(last & 7) : 7)));
+
+    private static bool IsSet(byte[] bits, long cluster) => (Volatile.Read(ref bits[cluster >> 3]) & (1 << (int)(cluster & 7))) != 0;
+
+    private static long Count(byte[] bits)
+    {
+        var count = 0L;
+        foreach (var word in MemoryMarshal.Cast<byte, ulong>(bits)) count += BitOperations.PopCount(word);
+        return count;
+    }
+
+    private static byte[] Header(int version, long sizeBytes, Guid bootId, int flags)
     {
         var bytes = new byte[HeaderBytes];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, Magic);
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4), Version);
+        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(4), version);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(8), ClusterBytes);
+        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(12), flags);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(16), sizeBytes);
         bootId.TryWriteBytes(bytes.AsSpan(24));
         BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(40), XxHash3.HashToUInt64(bytes.AsSpan(0, 40)));
