@@ -43,7 +43,7 @@ internal static class MachineView
     private static IEnumerable<(string Name, string Value)> Fields(JsonNode machine) =>
     [
         ("name", machine.At("name").Text()), ("state", machine.At("state").Text()), ("health", machine.At("health.status").Text()),
-        ("rpo", Rpo(machine)), ("lag", Lag(machine)), ("progress", Forms.Progress(machine.At("progress"))),
+        ("rpo", Rpo(machine)), ("lag", Lag(machine)), ("progress", Forms.Progress(machine.At("progress"))), ("flattening", Forms.Progress(machine.At("flattening"))),
         ("newest point", Point(machine.At("newestPoint"))), ("oldest point", Point(machine.At("oldestPoint"))),
         ("active site", machine.At("activeSite").Text()), ("direction", machine.At("direction").Text()), ("epoch", machine.At("epoch").Text()),
         ("agent", machine.At("agent").Text()), ("policy", machine.At("policy").Text()),

@@ -48,6 +48,9 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     /// <summary>Where the copy-on-write layer of a replica lies: one of an epoch, or one of a test.</summary>
     public string LayerFolderOf(MachineId machine, string layer) => Path.Combine(Stores.FolderOf(machine), "replica", layer);
 
+    /// <summary>Where the layer's disks lie as raw files once the replica is a machine of its own: their owner's, never removed.</summary>
+    public string ReleasedFolderOf(MachineId machine, string layer) => Path.GetFullPath(Path.Combine(_root, "..", "released", machine.Value, layer));
+
     public void DeleteLayer(MachineId machine, string layer) => Files.DeleteFolder(LayerFolderOf(machine, layer));
 
     public void Start()

@@ -31,6 +31,9 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
         if (files.TryReadAll(path) is not { } kept || !kept.AsSpan().SequenceEqual(bytes)) files.Replace(path, bytes);
     }
 
+    /// <summary>As it was kept; null where only disks are known.</summary>
+    public byte[]? DefinitionOf(MachineId machine) => files.TryReadAll(Path.Combine(folderOf(machine), DefinitionFile));
+
     /// <summary>The machine runs on the disks that are served; repeated, it leaves one alone that was shut down from inside.</summary>
     /// <param name="disks">Place of the disk in the machine → NBD URI.</param>
     /// <param name="networks">A <see cref="NetworkPlan"/> as JSON. Null: a failed-over machine goes into the network of the settings, a test into none, and addresses stay.</param>

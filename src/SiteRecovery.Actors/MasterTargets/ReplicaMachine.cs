@@ -1,4 +1,5 @@
 using SiteRecovery.Actors.ProcessServers;
+using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Capture;
 using SiteRecovery.DataPlane.Export;
@@ -26,6 +27,8 @@ public sealed class ReplicaMachine : IReplicaDisks
     private Task _running = Task.CompletedTask;
     private IStreamTarget? _target;
     private volatile ReplicateFrom? _work;
+    private readonly LayerFlattening _flattening;
+    private volatile Task? _flattened;
 
     /// <summary>In which it writes.</summary>
     public Epoch Epoch { get; }
@@ -33,8 +36,9 @@ public sealed class ReplicaMachine : IReplicaDisks
     /// <summary>It is being moved away: nobody may write to it.</summary>
     public bool IsFrozen => _capture.IsFrozen;
 
-    private ReplicaMachine(MachineId machine, ReplicaLayers layers, MachineCapture capture, Epoch epoch, Func<ReplicaMachine, int> clients, TimeProvider time)
+    private ReplicaMachine(MachineId machine, ReplicaLayers layers, MachineCapture capture, LayerFlattening flattening, Epoch epoch, Func<ReplicaMachine, int> clients, TimeProvider time)
     {
+        _flattening = flattening;
         (_machine, _capture, _clients, Epoch) = (machine, capture, () => clients(this), epoch);
         Disks = [.. layers.Disks.Zip(capture.Disks, (layer, disk) => (layer.Disk, (IBlockDevice)disk))];
         _orders = new CaptureOrders(capture, new CaptureOrder(epoch, 0, capture.Status().Mode == CaptureMode.Paused), _clients, time);
@@ -59,7 +63,7 @@ public sealed class ReplicaMachine : IReplicaDisks
                 Disks = [.. layers.Disks.Select(d => new CaptureDisk(new DiskGeometry(d.Disk.Index, d.Disk.Name, d.Disk.SizeBytes), folder, d.File))],
                 PointInterval = policy.CrashConsistentEvery, ResynchronizeAutomatically = policy.ResynchronizationWindow == ResynchronizationWindow.Automatic,
             }, files, time);
-            return new ReplicaMachine(store.Machine, layers, capture, epoch, clients, time);
+            return new ReplicaMachine(store.Machine, layers, capture, new LayerFlattening(layers, folder, files, time), epoch, clients, time);
         }
         catch
         {
@@ -91,6 +95,21 @@ public sealed class ReplicaMachine : IReplicaDisks
 
     public Task<Sequence> TakePointAsync(string label, PointKind kind) => _capture.TakePointAsync(label, kind);
 
+    /// <summary>Its layers are to become raw files. Repeated it goes on, and throws what has stopped it before. One order at a time.</summary>
+    /// <returns>Whether they are.</returns>
+    /// <exception cref="IOException">A disk cannot be read or written, or there is no room.</exception>
+    public bool Flatten()
+    {
+        if (_flattened is { IsCompletedSuccessfully: true }) return true;
+        var before = _flattened;
+        if (before is null or { IsFaulted: true }) _flattened = Task.Run(() => _flattening.RunAsync(_stop.Token));
+        if (before?.Exception?.InnerException is { } failure) throw new IOException(failure.Message, failure);
+        return false;
+    }
+
+    /// <summary>How far flattening is; null while it is not asked for.</summary>
+    public FlatteningReport? Flattening => _flattened is null ? null : new(_machine, _flattening.BytesDone, _flattening.BytesTotal, _flattening.BytesPerSecond);
+
     /// <summary>Ranges in which the other side differs though nothing was written there here. Durable when it returns.</summary>
     public void MarkUnsynced(IReadOnlyCollection<DiskRange> ranges) => _capture.MarkUnsynced(ranges, "the old source wrote there beyond the fork");
 
@@ -104,6 +123,7 @@ public sealed class ReplicaMachine : IReplicaDisks
         await _orders.DisposeAsync();
         await _stop.CancelAsync();
         await StopRunningAsync();
+        if (_flattened is { } flattened) await flattened.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _capture.DisposeAsync(); // with its disks, which are the layers' files
         _stop.Dispose();
     }

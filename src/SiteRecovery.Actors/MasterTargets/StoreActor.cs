@@ -60,7 +60,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         {
             _measuring = false;
             Context.Parent.Tell(measured.Store);
-            foreach (var report in new object?[] { measured.Store, measured.Replica, measured.News })
+            foreach (var report in new object?[] { measured.Store, measured.Replica, measured.News, measured.Flattening })
                 if (report is not null) _machines.Tell(report);
         });
         Receive<Unmeasured>(_ => _measuring = false);
@@ -147,7 +147,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         };
         if (order is MarkTail mark) return new WorkFailed(mark.Machine, new CommandId($"{WorkKind.TakeBackTail}:{mark.Epoch}"), mark.Epoch, WorkKind.TakeBackTail, error.Message, Permanent: false);
         return work is null ? null : new WorkFailed(work.Machine, StoreWork.IdOf(work), work.Epoch, work.Kind, error.Message,
-            Permanent: error is InvalidDataException or StaleEpochException && work is not (HoldStore or ContinueStore or TakeBackTail or ReplicateFrom));
+            Permanent: error is InvalidDataException or StaleEpochException && work is not (HoldStore or ContinueStore or TakeBackTail or ReplicateFrom or FlattenReplica or ReleaseReplica));
     }
 
     private void StartVerifying(VerifyPoint order)
@@ -197,9 +197,10 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         var report = new StoreReport(machine, store.CurrentEpoch, store.DurableSequence, store.Consistent, newest, store.OldestPoint ?? newest,
             store.PointCount, store.Bytes, room.FreeBytes, store.FailedReason, site,
             store.Rot is { Count: > 0 } rot ? $"{rot.Count} damaged places, the first: {rot[0].Reason}" : null);
-        if (await StoreWork.ReplicaOf(room, machine, CancellationToken.None) is not { Work: { } work } replica) return new Measured(report, null, null);
+        var replica = await StoreWork.ReplicaOf(room, machine, CancellationToken.None);
+        if (replica is not { Work: { } work }) return new Measured(report, null, null, replica?.Flattening);
         var status = replica.Status([]);
-        return new Measured(report, AgentReports.MeasurementOf(status with { Machine = machine.Value }, null, source: null), AgentReports.Of(work, status));
+        return new Measured(report, AgentReports.MeasurementOf(status with { Machine = machine.Value }, null, source: null), AgentReports.Of(work, status), replica.Flattening);
     }
 
     private static async Task<object> AnswerAsync(MasterTargetRoom room, IForStore question, ImmutableHashSet<string> verifying)
@@ -227,7 +228,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     /// <param name="Result">A report to the machine, or a tail to tell; null: nothing.</param>
     private sealed record WorkDone(object? Result);
 
-    private sealed record Measured(StoreReport Store, AgentReport? Replica, DataPlaneReport? News);
+    private sealed record Measured(StoreReport Store, AgentReport? Replica, DataPlaneReport? News, FlatteningReport? Flattening);
 
     private sealed class Measure
     {

@@ -34,6 +34,10 @@ internal static class StoreWork
                 return await VerifyAsync(room, verify, stop);
             case ServeReplica serve:
                 return await ServeAsync(room, serve, stop);
+            case FlattenReplica flatten:
+                return await ReplicaOf(room, flatten.Machine, stop) is { } replica && replica.Flatten() ? new ReplicaFlattened(flatten.Machine, IdOf(flatten), flatten.Epoch, flatten.Layer) : null;
+            case ReleaseReplica release:
+                return await ReleaseAsync(room, release, stop);
             case ReplicateReplica replicate:
                 await ReplicateAsync(room, replicate, stop);
                 return null;
@@ -112,6 +116,7 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeReplica serve, CancellationToken stop)
     {
         var (store, name, folder) = (room.Stores.StoreOf(serve.Machine), serve.Machine.Value, room.LayerFolderOf(serve.Machine, LayerOf(serve.Layer)));
+        if (Directory.Exists(room.ReleasedFolderOf(serve.Machine, LayerOf(serve.Layer)))) throw new IOException($"the replica of {serve.Machine} has been released");
         // However late an order comes: a replica that the store has left behind is served no more, nor one in the place of its own later life.
         if (serve.Layer < store.CurrentEpoch) throw new StaleEpochException(store.CurrentEpoch);
         if (await ReplicaOf(room, serve.Machine, stop) is { } now && now.Epoch > serve.Epoch) throw new StaleEpochException(now.Epoch);
@@ -175,6 +180,30 @@ internal static class StoreWork
         var folder = room.LayerFolderOf(fence.Machine, LayerOf(fence.Layer));
         ReplicaMachine.Fence(folder, fence.Epoch, room.Files);
         return new SourceFenced(fence.Machine, IdOf(fence), fence.Epoch, ReplicaMachine.EndOf(folder, room.Files));
+    }
+
+    private static async Task<DataPlaneReport> ReleaseAsync(MasterTargetRoom room, ReleaseReplica release, CancellationToken stop)
+    {
+        var (layer, released) = (room.LayerFolderOf(release.Machine, LayerOf(release.Layer)), room.ReleasedFolderOf(release.Machine, LayerOf(release.Layer)));
+        if (!Directory.Exists(released))
+        {
+            if (await ReplicaOf(room, release.Machine, stop) is not { } replica) throw new IOException($"the replica of {release.Machine} is not served yet");
+            if (!replica.Flatten()) throw new IOException($"the disks of {release.Machine} are being flattened");
+            if (room.Exports.ClientsOf(release.Machine.Value, replica) is > 0 and var clients)
+                throw new IOException($"the machine runs: its disks are open {clients} times. Shut it down; it can be started from the raw files that it leaves");
+            await StopAsync(room, release.Machine, stop);
+            room.Files.CreateDirectory(Path.GetDirectoryName(released)!);
+            room.Files.Rename(layer, released); // from here on nobody takes them for a replica
+        }
+        foreach (var disk in release.Disks)
+        {
+            var file = Path.Combine(released, ReplicaLayers.FileOf((ushort)disk.Index));
+            if (room.Files.Exists(file + ".data")) room.Files.Rename(file + ".data", Path.Combine(released, $"disk-{disk.Index}.raw"));
+            if (room.Files.Exists(file + ".map")) room.Files.Delete(file + ".map");
+        }
+        if (room.Machines.DefinitionOf(release.Machine) is { } definition) room.Files.Replace(Path.Combine(released, "machine.json"), definition);
+        await room.Stores.RemoveAsync(release.Machine, stop);
+        return new ReplicaReleased(release.Machine, IdOf(release), release.Epoch, release.Layer, released);
     }
 
     private static async Task<DataPlaneReport> ContinueAsync(MasterTargetRoom room, ContinueStore next, CancellationToken stop)

@@ -17,6 +17,9 @@ public sealed record StoreReport(
     MachineId Machine, Epoch Epoch, Sequence Durable, bool Consistent, RecoveryPoint? Newest, RecoveryPoint? Oldest, int Points, long Bytes,
     long FreeBytes, string? FailedReason, SiteName Site, string? Rot = null) : IForMachine;
 
+/// <summary>How far the layers of the replica that is the machine now are raw files; kept in memory, never persisted. Bytes.</summary>
+public sealed record FlatteningReport(MachineId Machine, long BytesDone, long BytesTotal, long BytesPerSecond) : IForMachine;
+
 /// <summary>A disk as the agent serves it to the hypervisor.</summary>
 public sealed record CapturedDisk(int Index, string? CaptureUri, string? Error);
 
@@ -45,7 +48,7 @@ public sealed record GetMeasuredMachine(MachineId Machine) : IForMachine;
 /// <summary>State and last measurements, from which a view is made.</summary>
 /// <param name="StoreMeasuredAt">By the clock of the machine's actor; null: not measured since it started.</param>
 public sealed record MeasuredMachine(
-    ProtectedMachine State, StoreReport? Store, DateTimeOffset? StoreMeasuredAt, AgentReport? Agent, DateTimeOffset? AgentHeardAt) : IClusterMessage;
+    ProtectedMachine State, StoreReport? Store, DateTimeOffset? StoreMeasuredAt, AgentReport? Agent, DateTimeOffset? AgentHeardAt, FlatteningReport? Flattening = null) : IClusterMessage;
 
 /// <summary>Work that should stop, because the machine's state no longer wants it.</summary>
 public sealed record WorkEnded(Work Work) : IClusterMessage;

@@ -21,6 +21,7 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
     private HashSet<Work> _underWay = [];
     private (StoreReport Report, DateTimeOffset At)? _store;
     private (AgentReport Report, DateTimeOffset At)? _agent;
+    private FlatteningReport? _flattening;
 
     public ProtectedMachineActor(MachineId id, IActorRef work, TimeProvider clock)
     {
@@ -41,8 +42,9 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         {
             if (r.Source == (_machine.Protection?.Replica is null ? _machine.Protection?.Agent.Value ?? r.Source : null)) _agent = (r, clock.GetUtcNow());
         });
+        Command<FlatteningReport>(r => _flattening = r);
         Command<GetMachine>(_ => Sender.Tell(new MachineState(_machine)));
-        Command<GetMeasuredMachine>(_ => Sender.Tell(new MeasuredMachine(_machine, _store?.Report, _store?.At, _agent?.Report, _agent?.At)));
+        Command<GetMeasuredMachine>(_ => Sender.Tell(new MeasuredMachine(_machine, _store?.Report, _store?.At, _agent?.Report, _agent?.At, IsFlattening ? _flattening : null)));
         Command<GetJobs>(q => Sender.Tell(new MachineJobs(id, [.. _machine.Jobs.NewestFirst.Where(j => q.Only is null || j.Id == q.Only)])));
         Command<RepeatWork>(_ =>
         {
@@ -82,12 +84,15 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         });
     }
 
+    private bool IsFlattening => _underWay.Any(w => w is FlattenReplica);
+
     private void Reconcile()
     {
         var wanted = ProtectedMachine.Pending(_machine).ToHashSet();
         foreach (var ended in _underWay.Except(wanted)) _work.Tell(new WorkEnded(ended), Self);
         foreach (var work in wanted.Except(_underWay)) _work.Tell(work, Self);
         _underWay = wanted;
+        if (!IsFlattening) _flattening = null;
     }
 
     private void Repeat()

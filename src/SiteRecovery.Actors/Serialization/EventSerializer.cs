@@ -48,6 +48,8 @@ public sealed class EventSerializer(ExtendedActorSystem system) : SerializerWith
         ["machine.store-continuation-confirmed.v1"] = typeof(StoreContinuationConfirmed),
         ["machine.reverse-replication-started.v1"] = typeof(ReverseReplicationStarted),
         ["machine.tail-taken-back.v1"] = typeof(TailTakenBack),
+        ["machine.disks-flattened.v1"] = typeof(DisksFlattened),
+        ["machine.replica-release-confirmed.v1"] = typeof(ReplicaReleaseConfirmed),
         ["configuration.vault-saved.v1"] = typeof(VaultSaved),
         ["configuration.vault-removed.v1"] = typeof(VaultRemoved),
         ["configuration.policy-saved.v1"] = typeof(PolicySaved),

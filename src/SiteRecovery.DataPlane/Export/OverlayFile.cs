@@ -30,6 +30,7 @@ public sealed class OverlayFile : IBlockFile
         _map = OverlayMap.Open(path + ".map", LengthBytes, boot, files);
         try
         {
+            if (_map.Present > 0 && !files.Exists(path + ".data")) throw new InvalidDataException($"{path}.map has lost its data");
             _data = files.Open(path + ".data", FileOpening.Create);
             if (_data.LengthBytes != LengthBytes) _data.SetLength(LengthBytes);
             files.FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);

@@ -20,7 +20,7 @@ public sealed class ReplicaLayers : IDisposable
         try
         {
             foreach (var disk in view.Disks)
-                _disks.Add((disk, new OverlayFile(view.File(disk.Index), Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"disk-{disk.Index}")), files)));
+                _disks.Add((disk, new OverlayFile(view.File(disk.Index), Path.Combine(folder, FileOf(disk.Index)), files)));
         }
         catch
         {
@@ -30,6 +30,9 @@ public sealed class ReplicaLayers : IDisposable
     }
 
     public IReadOnlyList<(DiskRecord Disk, OverlayFile File)> Disks => _disks;
+
+    /// <summary>Of a disk's two files in the folder, without their suffixes.</summary>
+    public static string FileOf(ushort disk) => string.Create(CultureInfo.InvariantCulture, $"disk-{disk}");
 
     /// <summary>What was written to the layers.</summary>
     public IReadOnlyList<WrittenDisk> Written => [.. _disks.Select(d => new WrittenDisk(d.Disk.Index, d.File, d.File.WrittenRuns()))];

@@ -47,6 +47,10 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
         Error = $"{reason} {outcome}",
     })]);
 
+    /// <summary>Another replica is the machine now.</summary>
+    public JobLog CancelFlattening(DateTimeOffset at) => new([.. Jobs.Select(job =>
+        job is { IsFinished: false, Action: ProtectedMachines.MachineActions.Flatten } ? Cancelled(job, at, "another replica") : job)]);
+
     private static Job Cancelled(Job job, DateTimeOffset at, string by) => job with
     {
         Status = JobStatus.Cancelled,
@@ -55,8 +59,8 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
         Steps = [.. job.Steps.Select(s => s.Status == JobStatus.Running ? s with { Status = JobStatus.Cancelled, At = at } : s)],
     };
 
-    // What happens to replication is nothing to a test failover.
-    private static bool RunsBeside(Job job) => job.Action is ProtectedMachines.MachineActions.TestFailover or ProtectedMachines.MachineActions.TestFailoverCleanup;
+    // What happens to replication is nothing to a test failover, nor to the disks of the machine.
+    private static bool RunsBeside(Job job) => job.Action is ProtectedMachines.MachineActions.TestFailover or ProtectedMachines.MachineActions.TestFailoverCleanup or ProtectedMachines.MachineActions.Flatten;
 
     /// <summary>The job's steps will not be done any more; nothing happens where it has ended.</summary>
     public JobLog Cancel(JobId id, DateTimeOffset at, string by) => new([.. Jobs.Select(job => job.Id == id && !job.IsFinished ? Cancelled(job, at, by) : job)]);

@@ -20,6 +20,9 @@ public static class MachineActions
     public const string CancelFailover = "cancel-failover";
     public const string ReverseReplicate = "reverse-replicate";
 
+    /// <summary>Not an operator's: a commit starts it.</summary>
+    public const string Flatten = "flatten";
+
     public static ImmutableArray<string> All { get; } =
     [
         Enable, Disable, Pause, Resume, Resynchronize, TestFailover, TestFailoverCleanup, PlannedFailover, UnplannedFailover,

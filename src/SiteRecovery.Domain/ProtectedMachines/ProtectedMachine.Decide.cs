@@ -40,7 +40,7 @@ public sealed partial record ProtectedMachine
         _ => throw new UnreachableException($"{command.GetType().Name} is no action"),
     };
 
-    [System.Text.Json.Serialization.JsonIgnore] public Circumstances Circumstances => new(TestRuns: Tests.Length > 0, FromReplica: Protection?.Replica is not null, StoreIsBehind: Continuation is not null);
+    [System.Text.Json.Serialization.JsonIgnore] public Circumstances Circumstances => new(TestRuns: Tests.Length > 0, FromReplica: Protection?.Replica is not null, StoreIsBehind: Continuation is not null, Flattened: Flattened is { } layer && layer == Layer);
 
     private Decision DecideAction(OperatorCommand command, DateTimeOffset now)
     {

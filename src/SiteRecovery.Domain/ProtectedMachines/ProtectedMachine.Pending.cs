@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Diagnostics;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
 
 namespace SiteRecovery.Domain.ProtectedMachines;
 
@@ -16,6 +17,8 @@ public sealed partial record ProtectedMachine
 
     private ImmutableArray<Work> PendingOfPhase() => Phase switch
     {
+        Phase.Unprotected { StoreRemovalPending: true } when Releasing is { } release =>
+            [new ServeReplica(Id, Epoch, release.Point, release.Site, release.Node, release.Layer, Required.Policy), new ReleaseReplica(Id, Epoch, release.Layer, Required.Disks, release.Site, release.Node)],
         Phase.Unprotected { StoreRemovalPending: true } => [new RemoveStore(Id, Epoch, Required.TargetSite, Required.TargetNode)],
         Phase.Unprotected => [],
         Phase.InitialReplication => [Hold(), Replicate(synchronize: true)],
@@ -35,7 +38,7 @@ public sealed partial record ProtectedMachine
         Phase.UnplannedFailoverInProgress { EpochIsOpen: false } p => [Hold(), Open(p.Point)],
         Phase.UnplannedFailoverInProgress p => [Hold(), Serve(p.Point)],
         Phase.FailoverCommitPending p => [Hold(), Serve(p.Point)],
-        Phase.FailedOver p => [Hold(), Serve(p.Point)],
+        Phase.FailedOver p => [Hold(), Serve(p.Point), .. Flatten(Epoch, Required.TargetSite, Required.TargetNode)],
         // Until it is fenced the old source may write on, and its tail grow. Where everything is compared, that does not matter.
         Phase.ReverseReplicating { Full: false } when Fence is not null => Source(),
         Phase.ReverseReplicating { TailIsKnown: false } => [.. Source(), TakeBack()],
@@ -62,7 +65,10 @@ public sealed partial record ProtectedMachine
 
     /// <summary>A source that is a replica is served at its own site for as long as it is the source.</summary>
     private ImmutableArray<Work> Source() => Required.Replica is { } replica
-        ? [new ServeReplica(Id, Epoch, replica.Point, Required.SourceSite, replica.Node, replica.Layer, Required.Policy)] : [];
+        ? [new ServeReplica(Id, Epoch, replica.Point, Required.SourceSite, replica.Node, replica.Layer, Required.Policy), .. Flatten(replica.Layer, Required.SourceSite, replica.Node)] : [];
+
+    /// <summary>What is the machine for good shall not hang on a point of a store for ever.</summary>
+    private ImmutableArray<Work> Flatten(Epoch layer, SiteName site, string? node) => Flattened == layer ? [] : [new FlattenReplica(Id, Epoch, layer, site, node)];
 
     /// <summary>Disks that may still be written to are nobody's base.</summary>
     private ContinueStore Continue() => new(Id, Epoch, Fence is null ? Continuation! : Continuation! with { FromDisks = false }, SourceStoppedAt ?? Sequence.None, Required.Disks, Required.TargetSite, Required.TargetNode);

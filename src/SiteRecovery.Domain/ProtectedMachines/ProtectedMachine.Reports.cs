@@ -36,6 +36,9 @@ public sealed partial record ProtectedMachine
             EpochOpened r when r.Epoch == Epoch && Phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false } or Phase.PlannedFailoverInProgress { Point: not null, EpochIsOpen: false } =>
                 Decision.Accept(reply, new FailoverEpochOpened(now, r.Id, r.Epoch)),
             ReplicaServed r when r.Epoch == Epoch => Decision.Accept(reply, Served(r.Exports.IsDefault ? r with { Exports = [] } : r, now)),
+            ReplicaFlattened r when r.Epoch == Epoch && Flattened != r.Layer && Pending(this).Any(w => w is FlattenReplica flatten && flatten.Layer == r.Layer) =>
+                Decision.Accept(reply, new DisksFlattened(now, r.Id, r.Layer)),
+            ReplicaReleased r when Releasing is { } release && r.Layer == release.Layer => Decision.Accept(reply, new ReplicaReleaseConfirmed(now, r.Id, Bounded(r.Folder))),
             SourceFenced r when Fence is { } fence && r.Epoch >= fence.Epoch =>
                 Decision.Accept(reply, new SourceFenceConfirmed(now, r.Id, r.Epoch, r.Newest)),
             TestServed r when Tests.Any(t => t.Id == r.Test && t.CleanupNotes is null && (t.Console != r.Console || !t.Exports.AsSpan().SequenceEqual(r.Exports.AsSpan()))) =>

@@ -37,6 +37,12 @@ public sealed partial record ProtectedMachine(MachineId Id)
     /// <summary>What the target's store must go on from before anything can be sent to it; null: nothing stands in the way.</summary>
     public StoreContinuation? Continuation { get; init; }
 
+    /// <summary>The layer of a replica whose disks have become raw files of their own; null: none has.</summary>
+    public Epoch? Flattened { get; init; }
+
+    /// <summary>The replica that goes on as a machine of its own, once it is shut down; null where none does, or it is gone already.</summary>
+    public ReplicaRelease? Releasing { get; init; }
+
     /// <summary>Counts synchronizations and drains within the machine's life.</summary>
     public int Round { get; init; }
     public Protection? Protection { get; init; }
@@ -97,7 +103,8 @@ public sealed partial record ProtectedMachine(MachineId Id)
         FailoverCommitted e => Carry(e, MachineActions.Commit) with
         {
             Phase = new Phase.FailedOver(Expect<Phase.FailoverCommitPending>(e).Point),
-            Jobs = Jobs.Done(JobId.Of(Id, e.Cause), MachineActions.Commit, e.At),
+            Jobs = Jobs.Done(JobId.Of(Id, e.Cause), MachineActions.Commit, e.At).CancelFlattening(e.At)
+                .Start(JobId.Of(Id, new CommandId($"flatten:{Epoch}")), MachineActions.Flatten, e.At, (WorkKind.FlattenReplica, true)),
         },
         SourceFenceConfirmed e => (this with { Fence = null, SourceStoppedAt = e.Newest, Jobs = Jobs.Complete(WorkKind.FenceSource, e.At) }).Without(WorkKind.FenceSource),
         ProtectionDisabled e => Disabled(e),
@@ -127,6 +134,18 @@ public sealed partial record ProtectedMachine(MachineId Id)
         StoreContinuationConfirmed e => StoreContinues(e),
         ReverseReplicationStarted e => Reversing(e),
         TailTakenBack e => TailTaken(e),
+        ReplicaReleaseConfirmed e => (this with
+        {
+            Releasing = null,
+            Exports = [],
+            Console = null,
+            Jobs = Jobs.Complete(WorkKind.ReleaseReplica, e.At, detail: $"the machine's disks are the raw files in {e.Folder}"),
+        }).Without(WorkKind.ReleaseReplica),
+        DisksFlattened e => (this with
+        {
+            Flattened = e.Layer,
+            Jobs = Jobs.Complete(WorkKind.FlattenReplica, e.At, detail: "the machine's disks are raw files of their own"),
+        }).Without(WorkKind.FlattenReplica),
         _ => throw new UnreachableException($"{nameof(Apply)} has no case for {happened.GetType().Name}"),
     };
 
@@ -186,13 +205,17 @@ public sealed partial record ProtectedMachine(MachineId Id)
     private ProtectedMachine Disabled(ProtectionDisabled e)
     {
         var agent = (Protection ?? throw Broken(e)).Agent;
+        ReplicaRelease? release = Phase is Phase.FailedOver p ? new(Protection.TargetSite, Protection.TargetNode, Epoch, p.Point)
+            : Protection.Replica is { } replica ? new(Protection.SourceSite, replica.Node, replica.Layer, replica.Point) : null;
+        (string, bool)[] first = release is null ? [] : [(WorkKind.ReleaseReplica, true)];
         return Carry(e, MachineActions.Disable) with
         {
             Phase = new Phase.Unprotected(StoreRemovalPending: true),
+            Releasing = release,
             AgentsToRelease = AgentsToRelease.Contains(agent) ? AgentsToRelease : AgentsToRelease.Add(agent),
             Problems = [],
             Jobs = Jobs.CancelRunning(e.At, "the end of protection").Start(
-                JobId.Of(Id, e.Cause), MachineActions.Disable, e.At, (WorkKind.RemoveStore, true), (WorkKind.ReleaseAgent, false)),
+                JobId.Of(Id, e.Cause), MachineActions.Disable, e.At, [.. first, (WorkKind.RemoveStore, true), (WorkKind.ReleaseAgent, false)]),
         };
     }
 
@@ -214,6 +237,9 @@ public sealed partial record ProtectedMachine(MachineId Id)
         Phase.PlannedFailoverInProgress { EpochIsOpen: true } p => p.Point,
         _ => null,
     };
+
+    /// <summary>Of the replica that is the machine; null where none is.</summary>
+    private Epoch? Layer => Phase is Phase.FailedOver ? Epoch : Protection?.Replica?.Layer;
 
     private ResumeTo Interrupted() => Phase switch
     {

@@ -113,6 +113,14 @@ public sealed record EpochOpened(MachineId Machine, CommandId Id, Epoch Epoch) :
 /// <param name="Console">Where the running replica machine is reached; null where the disks alone are served.</param>
 public sealed record ReplicaServed(MachineId Machine, CommandId Id, Epoch Epoch, ImmutableArray<DiskExport> Exports, string? Console = null) : DataPlaneReport(Machine, Id);
 
+/// <summary>The disks of the replica are raw files of their own now.</summary>
+/// <param name="Layer">Whose.</param>
+public sealed record ReplicaFlattened(MachineId Machine, CommandId Id, Epoch Epoch, Epoch Layer) : DataPlaneReport(Machine, Id);
+
+/// <summary>The replica is served no more; its disks are files that nobody manages.</summary>
+/// <param name="Folder">Where they are, on the host of its master target.</param>
+public sealed record ReplicaReleased(MachineId Machine, CommandId Id, Epoch Epoch, Epoch Layer, string Folder) : DataPlaneReport(Machine, Id);
+
 /// <param name="Newest">The last write of the source; null where it is not known.</param>
 public sealed record SourceFenced(MachineId Machine, CommandId Id, Epoch Epoch, Sequence? Newest = null) : DataPlaneReport(Machine, Id);
 public sealed record TestServed(MachineId Machine, CommandId Id, string Test, ImmutableArray<DiskExport> Exports, string? Console = null) : DataPlaneReport(Machine, Id);
@@ -172,6 +180,8 @@ public sealed record MachineJobs(MachineId Machine, ImmutableArray<Job> Jobs);
 [JsonDerivedType(typeof(StoreContinuationConfirmed), "store-continuation-confirmed")]
 [JsonDerivedType(typeof(ReverseReplicationStarted), "reverse-replication-started")]
 [JsonDerivedType(typeof(TailTakenBack), "tail-taken-back")]
+[JsonDerivedType(typeof(DisksFlattened), "disks-flattened")]
+[JsonDerivedType(typeof(ReplicaReleaseConfirmed), "replica-release-confirmed")]
 public abstract record MachineEvent(DateTimeOffset At, CommandId Cause);
 
 public sealed record ProtectionEnabled(
@@ -233,3 +243,9 @@ public sealed record ReverseReplicationStarted(DateTimeOffset At, CommandId Caus
 /// <param name="Newest">The last write of the old source.</param>
 /// <param name="Bytes">Of the ranges that it may have written beyond the fork.</param>
 public sealed record TailTakenBack(DateTimeOffset At, CommandId Cause, Sequence Newest, int Ranges, long Bytes) : MachineEvent(At, Cause);
+
+/// <summary>The replica that is the machine now no longer reads from the store.</summary>
+public sealed record DisksFlattened(DateTimeOffset At, CommandId Cause, Epoch Layer) : MachineEvent(At, Cause);
+
+/// <summary>The replica goes on as a machine of its own.</summary>
+public sealed record ReplicaReleaseConfirmed(DateTimeOffset At, CommandId Cause, string Folder) : MachineEvent(At, Cause);

@@ -21,6 +21,9 @@ public sealed record Protection(
 /// <param name="Point">What lies below them.</param>
 public sealed record ReplicaSource(string? Node, Epoch Layer, RecoveryPoint Point);
 
+/// <summary>A replica that is the machine for good and is protected no more: served until it is shut down, then its disks are files that are nobody's but its owner's.</summary>
+public sealed record ReplicaRelease(SiteName Site, string? Node, Epoch Layer, RecoveryPoint Point);
+
 /// <summary>The source that has not yet confirmed that its epoch is over.</summary>
 public sealed record UnconfirmedFence(Epoch Epoch, AgentName Agent, SiteName SourceSite, ReplicaSource? Replica = null);
 

@@ -11,7 +11,8 @@ public sealed record ActionAvailability(string Action, bool Allowed, string? Cod
 /// <param name="TestRuns">A test failover runs beside the phase.</param>
 /// <param name="FromReplica">The machine has been failed over and reversed: its source is a replica.</param>
 /// <param name="StoreIsBehind">The target's store has not taken in yet what its own side wrote.</param>
-public readonly record struct Circumstances(bool TestRuns, bool FromReplica, bool StoreIsBehind = false);
+/// <param name="Flattened">The disks of the replica that is the machine are raw files of their own.</param>
+public readonly record struct Circumstances(bool TestRuns, bool FromReplica, bool StoreIsBehind = false, bool Flattened = false);
 
 /// <summary>
 /// THE table: state × action → allowed, or why not and what to do. Refusals, the API, greyed buttons and the CLI's hints
@@ -28,8 +29,10 @@ public static class Transitions
         var refusal = action switch
         {
             Act.Enable => Enable(phase),
-            Act.Disable when beside.FromReplica => ("The machine runs on disks that a master target serves out of its retention store.", "Keep the protection for as long as the replica is the machine."),
             Act.Disable when beside.TestRuns => ("A test failover runs on the retention store that disabling would remove.", "Clean the test failover up first."),
+            Act.Disable when phase is Phase.FailedOver && beside.FromReplica => ("The replica that was left is not taken in yet.", "Reverse the replication first; with full if that site is lost."),
+            Act.Disable when (phase is Phase.FailedOver || (beside.FromReplica && phase is Phase.Protected or Phase.Paused or Phase.Resynchronizing or Phase.ResynchronizationRequired)) && !beside.Flattened =>
+                ("The machine's disks are not raw files yet: what nobody wrote since the failover is read out of the retention store.", "Wait until the job 'flatten' has ended."),
             Act.Disable => Disable(phase),
             Act.Pause => Pause(phase),
             Act.Resume => Resume(phase),
@@ -62,11 +65,12 @@ public static class Transitions
 
     private static (string, string)? Disable(Phase phase) => phase switch
     {
-        Phase.InitialReplication or Phase.Protected or Phase.Paused or Phase.ResynchronizationRequired or Phase.Resynchronizing => null,
+        Phase.InitialReplication or Phase.Protected or Phase.Paused or Phase.ResynchronizationRequired or Phase.Resynchronizing or Phase.FailedOver => null,
         Phase.Unprotected => NotProtected,
         Phase.UnplannedFailoverInProgress { Failure: not null } => ("The retention store holds the only copy of the points.", "Repeat the unplanned failover, with another point if need be."),
         Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress => FailoverRuns,
-        _ => ("The replica runs on the retention store that disabling would remove.", "Keep the protection for as long as the replica runs."),
+        Phase.ReverseReplicating => ReverseRuns,
+        _ => ("The replica runs on the retention store that disabling would remove.", "Commit the failover; when its disks are flattened, protection can end."),
     };
 
     private static (string, string)? Pause(Phase phase) => phase switch

@@ -25,6 +25,8 @@ namespace SiteRecovery.Domain.Results;
 [JsonDerivedType(typeof(ContinueStore), WorkKind.ContinueStore)]
 [JsonDerivedType(typeof(FenceReplica), WorkKind.FenceReplica)]
 [JsonDerivedType(typeof(TakeBackTail), WorkKind.TakeBackTail)]
+[JsonDerivedType(typeof(FlattenReplica), WorkKind.FlattenReplica)]
+[JsonDerivedType(typeof(ReleaseReplica), WorkKind.ReleaseReplica)]
 public abstract record Work(MachineId Machine, Epoch Epoch)
 {
     /// <summary>Stable name, one of <see cref="WorkKind"/>; what <see cref="WorkFailed"/> and job steps call it.</summary>
@@ -55,6 +57,8 @@ public static class WorkKind
     public const string ContinueStore = "continue-store";
     public const string FenceReplica = "fence-replica";
     public const string TakeBackTail = "take-back-tail";
+    public const string FlattenReplica = "flatten-replica";
+    public const string ReleaseReplica = "release-replica";
 }
 
 /// <summary>
@@ -198,4 +202,25 @@ public sealed record TakeBackTail(
     MachineId Machine, Epoch Epoch, AgentName Agent, ReplicaSource? Loser, SiteName LoserSite, ReplicaSource Replica, SiteName ReplicaSite) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.TakeBackTail;
+}
+
+/// <summary>Make the layers of a replica that is the machine for good raw files of their own, while it runs. Reports <see cref="ReplicaFlattened"/>.</summary>
+/// <param name="Layer">As in <see cref="ServeReplica"/>.</param>
+public sealed record FlattenReplica(MachineId Machine, Epoch Epoch, Epoch Layer, SiteName TargetSite, string? TargetNode = null) : Work(Machine, Epoch), IAtMasterTarget
+{
+    public override string Kind => WorkKind.FlattenReplica;
+}
+
+/// <summary>
+/// Once nobody has its flattened disks open, withdraw the replica for good, leave its disks as raw files and remove the store that it came from. Reports <see cref="ReplicaReleased"/>.
+/// </summary>
+public sealed record ReleaseReplica(MachineId Machine, Epoch Epoch, Epoch Layer, ImmutableArray<DiskSpec> Disks, SiteName TargetSite, string? TargetNode = null)
+    : Work(Machine, Epoch), IAtMasterTarget
+{
+    public override string Kind => WorkKind.ReleaseReplica;
+
+    public bool Equals(ReleaseReplica? other) =>
+        other is not null && Machine == other.Machine && Epoch == other.Epoch && Layer == other.Layer && TargetSite == other.TargetSite && TargetNode == other.TargetNode && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
+
+    public override int GetHashCode() => HashCode.Combine(Machine, Epoch, Layer, TargetSite);
 }

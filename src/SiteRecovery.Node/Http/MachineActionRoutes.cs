@@ -54,7 +54,11 @@ public static class MachineActionRoutes
         api.MapDelete("/machines/{machine}", async (string machine, string[]? acknowledge, HttpContext context, ControlPlane control, CancellationToken cancel) =>
         {
             var known = await MachineRoutes.KnownAsync(machine, control, cancel);
-            ActionWarning[] warnings = known.Store is { Points: > 0 and var points } ? [new("pointsRemoved", $"The store and its {points} recovery points are removed.")] : [];
+            List<ActionWarning> warnings = known.Store is { Points: > 0 and var points } ? [new("pointsRemoved", $"The store and its {points} recovery points are removed.")] : [];
+            if (known.State.Circumstances.Flattened)
+                warnings.Add(new("replicaReleased", "The machine is the replica: once it is shut down its disks are no longer served; they stay as raw files, which the job names, and it is started from those."));
+            if (known.State.Fence is not null && known.State.Circumstances.Flattened)
+                warnings.Add(new("sourceNotFenced", "The old source has not confirmed that its epoch is over; released, it is held back by nothing. Make sure that the old machine is off."));
             RequireAcknowledged(context, warnings, acknowledge ?? []);
             return await CarryOutAsync(context, control, new DisableProtection(known.State.Id, CommandOf(context)), warnings, cancel);
         }).Needs(AccessRole.Administrator).WithName("disable-machine");

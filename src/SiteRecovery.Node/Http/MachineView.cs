@@ -59,12 +59,13 @@ public sealed record TestView(string Id, string PointId, DateTimeOffset StartedA
 public sealed record StoreView(long Bytes, long FreeBytes, int Points, bool Consistent, string? Error);
 
 /// <summary>A machine as the API shows it: its state, and what was last measured of it.</summary>
+/// <param name="Flattening">Of the replica's disks into raw files, after the commit; null while that is not under way.</param>
 /// <param name="SourceChange">What the operator has to change in the machine, so that its writes are captured; null while somebody has its disks open there.</param>
 public sealed record MachineView(
     string Name, string State, HealthView Health, TimeSpan? Rpo, DateTimeOffset? UnknownSince, string? ActiveSite, string? Direction, int Epoch,
     string? SourceSite, string? TargetSite, string? TargetNode, string? Agent, string? Policy, LagView? Lag, ProgressView? Progress, ImmutableArray<DiskView> Disks,
     PointView? NewestPoint, PointView? OldestPoint, ReplicationView? Replication, StoreView? Store, ImmutableArray<ExportView> Exports, string? FailoverPoint,
-    bool? SourceFenced, ImmutableArray<TestView> Tests, ImmutableArray<Drill> Drills, ImmutableArray<ActionAvailability> AllowedActions, string? Console, string? SourceChange)
+    bool? SourceFenced, ImmutableArray<TestView> Tests, ImmutableArray<Drill> Drills, ImmutableArray<ActionAvailability> AllowedActions, string? Console, string? SourceChange, ProgressView? Flattening)
 {
     public static TimeSpan AgentSilenceMax { get; } = TimeSpan.FromSeconds(5);
 
@@ -82,7 +83,7 @@ public sealed record MachineView(
             ReplicationOf(agent), store is null ? null : new StoreView(store.Bytes, store.FreeBytes, store.Points, store.Consistent, store.FailedReason),
             ExportView.Of(measured.State), view.FailoverPoint, view.SourceFenced,
             [.. measured.State.RunningTests.Select(t => new TestView(t.Id, t.Point.Id, t.StartedAt, t.ServedAt is not null, t.Console))], measured.State.Drills, view.AllowedActions, measured.State.Console,
-            SourceChangeOf(measured.State, view.ActiveSite, agent));
+            SourceChangeOf(measured.State, view.ActiveSite, agent), FlatteningOf(measured.Flattening));
     }
 
     private static DiskView DiskOf(DiskSpec disk, AgentReport? agent, ProtectedMachine machine)
@@ -109,10 +110,13 @@ public sealed record MachineView(
     private static ProgressView? ProgressOf(ProtectedMachine machine, AgentReport? agent)
     {
         if (agent is null || machine.Phase is not (Phase.InitialReplication or Phase.Resynchronizing or Phase.ReverseReplicating)) return null;
-        var left = Math.Max(0, agent.BytesTotal - agent.BytesDone);
-        return new(agent.BytesDone, agent.BytesTotal, agent.BytesPerSecond,
-            agent.BytesPerSecond > 0 && agent.BytesTotal > 0 ? TimeSpan.FromSeconds(Math.Round((double)left / agent.BytesPerSecond, 1)) : null);
+        return ProgressOf(agent.BytesDone, agent.BytesTotal, agent.BytesPerSecond);
     }
+
+    private static ProgressView? FlatteningOf(FlatteningReport? flattening) => flattening is { } f ? ProgressOf(f.BytesDone, f.BytesTotal, f.BytesPerSecond) : null;
+
+    private static ProgressView ProgressOf(long done, long total, long perSecond) =>
+        new(done, total, perSecond, perSecond > 0 && total > 0 ? TimeSpan.FromSeconds(Math.Round((double)Math.Max(0, total - done) / perSecond, 1)) : null);
 
     private static ReplicationView? ReplicationOf(AgentReport? agent) => agent is null ? null : new(
         agent.Connected, agent.Mode, agent.Newest.Value, agent.Durable.Value, agent.BytesShipped, agent.BytesResent, agent.Spool?.Bytes ?? 0, agent.Spool?.LinkUp,

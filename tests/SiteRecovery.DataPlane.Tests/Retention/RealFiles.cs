@@ -9,7 +9,7 @@ internal abstract class RealFiles : IFileSystem
 
     IBlockFile IFileSystem.Open(string path, FileOpening how) => Around(path, Real.Open(path, how));
 
-    protected abstract IBlockFile Around(string path, IBlockFile file);
+    protected virtual IBlockFile Around(string path, IBlockFile file) => file;
 
     public bool Exists(string path) => Real.Exists(path);
     public void CreateDirectory(string path) => Real.CreateDirectory(path);
@@ -20,5 +20,5 @@ internal abstract class RealFiles : IFileSystem
     public void DeleteFolder(string path) => Real.DeleteFolder(path);
     public void Rename(string from, string to) => Real.Rename(from, to);
     public void FlushFolder(string folder) => Real.FlushFolder(folder);
-    public long FreeBytes(string path) => Real.FreeBytes(path);
+    public virtual long FreeBytes(string path) => Real.FreeBytes(path);
 }

@@ -111,6 +111,7 @@ public sealed class IdempotenceTests
         var seen = Story.EveryState.SelectMany(s => s.Tell().Events)
             .Concat(new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served().Fenced().Events)
             .Concat(new Story().Protected().Paused().Resumed().Disabled().StoreGone().AgentGone().Events)
+            .Concat(new Story().Protected().Turned().Flattened().Disabled().Released().Events)
             .Concat(new Story().Protected().TestStarted().TestServed().TestCleanedUp().TestGone().Events)
             .Concat(new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served().When(new ChangeRecoveryPoint(Story.Vm1, new("p"), Story.Point)).Events)
             .Concat(new Story().Protected().PlannedStarted().Cancelled().Events)

@@ -39,17 +39,17 @@ public sealed class ReverseReplicationTests
     {
         var story = FailedOver().Reversed();
         Assert.Equal(("lyon->paris", "lyon"), (ProtectedMachineView.Of(story.State, ReplicationMeasurement.None, story.Now).Direction, story.State.Protection!.SourceSite.Value));
-        Assert.Equal(["serve-replica", "fence-source"], story.PendingKinds);
+        Assert.Equal(["serve-replica", "flatten-replica", "fence-source"], story.PendingKinds);
 
         story.Fenced();
-        Assert.Equal(["serve-replica", "take-back-tail"], story.PendingKinds);
+        Assert.Equal(["serve-replica", "flatten-replica", "take-back-tail"], story.PendingKinds);
 
         story.TailMarked();
         var store = story.Pending.OfType<ContinueStore>().Single();
         Assert.Equal((Story.Source, new Sequence(50), new StoreContinuation(Epoch.First, FromDisks: true)), (store.TargetSite, store.Newest, store.Continuation));
 
         story.StoreContinued();
-        Assert.Equal(["serve-replica", "hold-store", "replicate"], story.PendingKinds);
+        Assert.Equal(["serve-replica", "flatten-replica", "hold-store", "replicate"], story.PendingKinds);
         var work = story.Pending.OfType<ReplicateFrom>().Single();
         Assert.True(work is { Synchronize: true, Full: false, Replica: { Layer.Value: 2 } });
         Assert.Equal((Story.Target, Story.Source), (work.SourceSite, work.TargetSite));
@@ -73,7 +73,7 @@ public sealed class ReverseReplicationTests
     public void An_old_source_that_never_answers_again_keeps_nobody_from_reversing_in_full_and_its_disks_are_no_base()
     {
         var story = FailedOver().Reversed(full: true);
-        Assert.Equal(["serve-replica", "continue-store", "fence-source"], story.PendingKinds);
+        Assert.Equal(["serve-replica", "flatten-replica", "continue-store", "fence-source"], story.PendingKinds);
         Assert.True(story.Pending.OfType<ContinueStore>().Single().Continuation is { FromDisks: false, MayStartEmpty: true });
         story.StoreContinued().Synchronized();
         Assert.Equal("Protected", story.Phase);
@@ -86,7 +86,7 @@ public sealed class ReverseReplicationTests
         story.Reversed();
         Assert.Contains("full", story.Refusal.Remedy, StringComparison.Ordinal);
         story.Reversed(full: true);
-        Assert.Equal(["serve-replica", "continue-store"], story.PendingKinds);
+        Assert.Equal(["serve-replica", "flatten-replica", "continue-store"], story.PendingKinds);
         Assert.True(story.Pending.OfType<ContinueStore>().Single().Continuation is { FromDisks: true, MayStartEmpty: true });
         story.StoreContinued().Synchronized();
         Assert.Equal(("Protected", JobStatus.Succeeded), (story.Phase, story.JobOf("reverse-replicate").Status));

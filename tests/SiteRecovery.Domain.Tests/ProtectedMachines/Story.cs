@@ -73,6 +73,8 @@ internal sealed class Story
     /// <summary>Failed over, committed, reversed: the machine runs at the target and is protected towards its old source.</summary>
     public Story Turned() => FailedOverTo(Point).EpochOpened().Served().Fenced().Committed().Reversed().TailMarked().StoreContinued().Synchronized();
 
+    public Story Flattened() => When(new ReplicaFlattened(Vm1, NextId(), State.Epoch, Pending.OfType<FlattenReplica>().Single().Layer));
+    public Story Released() => When(new ReplicaReleased(Vm1, NextId(), State.Epoch, State.Releasing!.Layer, "/released/vm1"));
     public Story TestStarted() => When(new TestFailover(Vm1, NextId(), Point));
     public Story TestServed() => When(new TestServed(Vm1, NextId(), State.Tests[^1].Id, Exports));
     public Story TestCleanedUp(string? notes = null) => When(new TestFailoverCleanup(Vm1, NextId(), null, notes));
@@ -118,6 +120,9 @@ internal sealed class Story
         ("ReverseReplicating (full)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Fenced().Committed().Reversed(full: true)),
         ("Protected (from a replica)", () => new Story().Protected().Turned()),
         ("FailedOver (test failover runs)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed().TestStarted()),
+        ("FailedOver (flattened)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed().Flattened()),
+        ("Protected (from a flattened replica)", () => new Story().Protected().Turned().Flattened()),
+        ("Unprotected (replica being released)", () => new Story().Protected().Turned().Flattened().Disabled()),
         ("FailedOver", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed()),
     ];
 
