@@ -55,5 +55,9 @@ internal static class JobCommands
         data.Table([job], JobForms.Columns);
         data.Line();
         data.Table(job.At("steps").Items(), JobForms.StepColumns);
+        if (JobForms.Times(job) is not { Length: > 0 } times) return;
+        data.Line();
+        data.Line("from the command on, until");
+        data.Fields(times);
     }
 }

@@ -25,7 +25,7 @@ public sealed class MasterTargetRoom : IAsyncDisposable
         files.CreateDirectory(_root);
         var options = new ChannelOptions { Time = time };
         Stores = new StoreReceiver(_root, files, time, streamsCreateStores: false);
-        Machines = new ReplicaHost(hosting, Stores.FolderOf, Path.Combine(folder, "seeds"), files);
+        Machines = new ReplicaHost(hosting, Stores.FolderOf, Path.Combine(folder, "seeds"), files, time);
         Exports = new ReplicaExports(Path.Combine(folder, "exports.sock"), time);
         Routes = new MachineRoutes(Path.Combine(folder, "routes.json"), files);
         Upstreams = new Upstreams(Routes, identity, options);

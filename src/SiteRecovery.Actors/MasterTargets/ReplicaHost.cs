@@ -16,11 +16,12 @@ public sealed record ReplicaHosting(IHypervisor Hypervisor, string? FailoverNetw
 /// of the site it came from.
 /// </summary>
 /// <param name="seeds">Folder of the images that tell guests their addresses.</param>
-public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string> folderOf, string seeds, IFileSystem files)
+public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string> folderOf, string seeds, IFileSystem files, TimeProvider time)
 {
     private const string DefinitionFile = "machine.json";
     private static readonly TimeSpan ShutDownPatience = TimeSpan.FromMinutes(5);
-    private readonly ConcurrentDictionary<string, bool> _started = new(StringComparer.Ordinal), _shutDown = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, bool> _shutDown = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, long> _started = new(StringComparer.Ordinal);
 
     /// <summary>Durable when it returns.</summary>
     public void Keep(MachineId machine, string? definition)
@@ -55,9 +56,12 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
         }.Make(source);
         await hosting.Hypervisor.DefineAsync(plan is null ? replica : WithSeed(source, replica, plan), stop);
         await hosting.Hypervisor.StartAsync(name, stop);
-        _started[name] = true;
+        _started[name] = time.GetTimestamp();
         return await ConsoleAsync(name, stop);
     }
+
+    /// <summary>How long the machine has run since it was started by this process; null: it was not.</summary>
+    public TimeSpan? StartedAgo(string name) => _started.TryGetValue(name, out var at) ? time.GetElapsedTime(at) : null;
 
     /// <summary>The machine is gone from the host, whatever it was doing.</summary>
     public async Task RemoveAsync(string name, CancellationToken stop)

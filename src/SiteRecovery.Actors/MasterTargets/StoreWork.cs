@@ -7,6 +7,7 @@ using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Jobs;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
 
@@ -129,17 +130,21 @@ internal static class StoreWork
         // A machine that was shut down for its move stays down, also when this node has started anew meanwhile.
         var console = await ReplicaOf(room, serve.Machine, stop) is { IsFrozen: true } ? null
             : await room.Machines.RunAsync(serve.Machine, name, ReplicaPurpose.Failover, PlacesOf(store, served), serve.Networks, stop);
-        return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console);
+        return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console, await FirstsAsync(room, name, name, stop));
     }
 
     private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeTest test, CancellationToken stop)
     {
         var (store, folder) = (room.Stores.StoreOf(test.Machine), room.LayerFolderOf(test.Machine, $"test-{test.Test}"));
-        var served = await room.Exports.ServeAsync(NameOf(test.Machine, test.Test), (store, test.Point.Id),
+        var (name, machine) = (NameOf(test.Machine, test.Test), MachineOf(test.Machine, test.Test));
+        var served = await room.Exports.ServeAsync(name, (store, test.Point.Id),
             () => Task.FromResult<IReplicaDisks>(new TestDisks(new ReplicaLayers(store, test.Point, folder, room.Files))), stop);
-        var console = await room.Machines.RunAsync(test.Machine, MachineOf(test.Machine, test.Test), ReplicaPurpose.Test, PlacesOf(store, served), test.Networks, stop);
-        return new TestServed(test.Machine, IdOf(test), test.Test, Exported(served), console);
+        var console = await room.Machines.RunAsync(test.Machine, machine, ReplicaPurpose.Test, PlacesOf(store, served), test.Networks, stop);
+        return new TestServed(test.Machine, IdOf(test), test.Test, Exported(served), console, await FirstsAsync(room, name, machine, stop));
     }
+
+    private static async Task<ReplicaFirsts?> FirstsAsync(MasterTargetRoom room, string served, string machine, CancellationToken stop) =>
+        await room.Exports.FirstsAsync(served, stop) is { } firsts ? new(firsts.ServedAgo, room.Machines.StartedAgo(machine), firsts.ReadAgo, firsts.WroteAgo) : null;
 
     private static Dictionary<string, string> PlacesOf(RetentionStore store, IReadOnlyList<ServedDisk> served) =>
         served.ToDictionary(s => store.Disks.First(d => d.Index == s.Disk).Name, s => s.Uri);

@@ -50,6 +50,7 @@ public sealed class EventSerializer(ExtendedActorSystem system) : SerializerWith
         ["machine.tail-taken-back.v1"] = typeof(TailTakenBack),
         ["machine.disks-flattened.v1"] = typeof(DisksFlattened),
         ["machine.replica-release-confirmed.v1"] = typeof(ReplicaReleaseConfirmed),
+        ["machine.replica-timed.v1"] = typeof(ReplicaTimed),
         ["configuration.vault-saved.v1"] = typeof(VaultSaved),
         ["configuration.vault-removed.v1"] = typeof(VaultRemoved),
         ["configuration.policy-saved.v1"] = typeof(PolicySaved),

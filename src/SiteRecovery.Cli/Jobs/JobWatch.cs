@@ -28,6 +28,8 @@ internal static class JobWatch
             Func<IStepDisplay, Task<JsonNode>> follow = display => UntilFinishedAsync(session.Api, id, display, patience.Token);
             var job = await (Terminal.IsLive ? LiveSteps.RunAsync(follow) : follow(new PlainSteps(Console.Error)));
             WriteResult(session.Data, job);
+            if (JobForms.Times(job) is { Length: > 0 } times)
+                Session.Say($"from the command on, until {string.Join(", ", times.Select(t => $"{t.Name}: {t.Value}"))}{(job.At("times").At("guestUp") is null ? $"; what comes later: srctl job show {id}" : "")}");
             return Outcome(job);
         }
         catch (OperationCanceledException)

@@ -24,6 +24,17 @@ internal static class JobForms
         new("DETAIL", StepDetail),
     ];
 
+    private static readonly Column[] TimeFields =
+    [
+        new("epoch opened", t => Forms.Duration(t.At("epochOpened"))), new("disks served", t => Forms.Duration(t.At("disksServed"))), new("machine started", t => Forms.Duration(t.At("machineStarted"))),
+        new("first sector read", t => Forms.Duration(t.At("firstRead"))),
+        new("guest up", t => t.At("guestUp") is { } up ? $"{Forms.Duration(up)} (by its {(t.At("guestUpBy").Text() == "firstWrite" ? "first write" : t.At("guestUpBy").Text())})" : "-"),
+    ];
+
+    /// <summary>How soon the machine was back, from the command on, of what was seen of it.</summary>
+    public static (string Name, string Value)[] Times(JsonNode job) => job.At("times") is not { } times ? []
+        : [.. TimeFields.Select(f => (f.Title, f.Value(times))).Where(f => f.Item2 != "-")];
+
     public static bool IsFinished(JsonNode job) => job.At("finishedAt") is not null && job.At("status").Text() is "succeeded" or "succeededWithWarnings" or "failed" or "cancelled";
 
     public static string StepDetail(JsonNode step)

@@ -9,18 +9,19 @@ public sealed record ServedDisk(int Disk, string Uri);
 /// <summary>Serves replicas' disks over NBD on one unix socket.</summary>
 public sealed class ReplicaExports : IAsyncDisposable
 {
-    private sealed record Served(object Key, IReplicaDisks Disks, IReadOnlyList<string> Names, IReadOnlyList<ServedDisk> Uris);
+    private sealed record Served(object Key, IReplicaDisks Disks, IReadOnlyList<string> Names, IReadOnlyList<ServedDisk> Uris, FirstRequests Firsts);
 
     private readonly Dictionary<string, Served> _served = new(StringComparer.Ordinal);
     private readonly SemaphoreSlim _changing = new(1, 1);
     private readonly NbdExports _exports = new();
     private readonly NbdServer _nbd;
     private readonly string _socket;
+    private readonly TimeProvider _time;
 
     /// <param name="socket">Path of the unix socket; at most <see cref="UnixSocketPath.BytesMax"/> bytes.</param>
     public ReplicaExports(string socket, TimeProvider time)
     {
-        _socket = UnixSocketPath.Checked(socket);
+        (_socket, _time) = (UnixSocketPath.Checked(socket), time);
         _nbd = new NbdServer(_exports, new NbdServerOptions(), time);
     }
 
@@ -49,18 +50,10 @@ public sealed class ReplicaExports : IAsyncDisposable
     }
 
     /// <summary>Null where nothing is served under the name.</summary>
-    public async Task<IReplicaDisks?> FindAsync(string name, CancellationToken stop)
-    {
-        await _changing.WaitAsync(stop).ConfigureAwait(false);
-        try
-        {
-            return _served.GetValueOrDefault(name)?.Disks;
-        }
-        finally
-        {
-            _changing.Release();
-        }
-    }
+    public async Task<IReplicaDisks?> FindAsync(string name, CancellationToken stop) => (await LookAsync(name, stop).ConfigureAwait(false))?.Disks;
+
+    /// <summary>Of what is served under the name now; null where nothing is.</summary>
+    public async Task<FirstRequests?> FirstsAsync(string name, CancellationToken stop) => (await LookAsync(name, stop).ConfigureAwait(false))?.Firsts;
 
     /// <summary>How many have disks of the replica open.</summary>
     public int ClientsOf(string name, IReplicaDisks disks) => disks.Disks.Sum(d => _nbd.ConnectionsOf($"{name}.{d.Disk.Name}"));
@@ -86,17 +79,30 @@ public sealed class ReplicaExports : IAsyncDisposable
         _changing.Dispose();
     }
 
+    private async Task<Served?> LookAsync(string name, CancellationToken stop)
+    {
+        await _changing.WaitAsync(stop).ConfigureAwait(false);
+        try
+        {
+            return _served.GetValueOrDefault(name);
+        }
+        finally
+        {
+            _changing.Release();
+        }
+    }
+
     private Served Publish(string name, object key, IReplicaDisks disks)
     {
-        var (names, uris) = (new List<string>(), new List<ServedDisk>());
+        var (names, uris, firsts) = (new List<string>(), new List<ServedDisk>(), new FirstRequests(_time));
         foreach (var (disk, device) in disks.Disks)
         {
             var export = $"{name}.{disk.Name}";
-            _exports.Add(new NbdExport(export, device, $"{disk.Name} of {name}"));
+            _exports.Add(new NbdExport(export, firsts.Watch(device), $"{disk.Name} of {name}"));
             names.Add(export);
             uris.Add(new ServedDisk(disk.Index, $"nbd+unix:///{Uri.EscapeDataString(export)}?socket={_socket}"));
         }
-        return new Served(key, disks, names, uris);
+        return new Served(key, disks, names, uris, firsts);
     }
 
     private async Task WithdrawAsync(string name, Served served, CancellationToken stop)

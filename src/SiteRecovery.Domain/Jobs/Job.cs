@@ -44,5 +44,11 @@ public sealed record Job(
     JobId Id, string Action, JobStatus Status, DateTimeOffset StartedAt, DateTimeOffset? FinishedAt,
     ImmutableArray<JobStep> Steps, string? Error = null)
 {
+    /// <summary>The epoch that a failover opens; null where it opens none, or does not yet.</summary>
+    public Epoch? Epoch { get; init; }
+
+    /// <summary>Of what brings a replica up; filled in as it is seen, also after the job has ended. Null: nothing was seen.</summary>
+    public RecoveryTimes? Times { get; init; }
+
     [JsonIgnore] public bool IsFinished => FinishedAt is not null;
 }

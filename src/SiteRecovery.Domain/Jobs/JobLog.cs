@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Text.Json.Serialization;
+using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.Domain.Jobs;
 
@@ -61,6 +62,18 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
 
     // What happens to replication is nothing to a test failover, nor to the disks of the machine.
     private static bool RunsBeside(Job job) => job.Action is ProtectedMachines.MachineActions.TestFailover or ProtectedMachines.MachineActions.TestFailoverCleanup or ProtectedMachines.MachineActions.Flatten;
+
+    /// <summary>The running job of the action opens this epoch.</summary>
+    public JobLog Opens(string action, Epoch epoch)
+    {
+        var running = NewestFirst.FirstOrDefault(j => j.Action == action && !j.IsFinished);
+        return new([.. Jobs.Select(job => job == running ? job with { Epoch = epoch } : job)]);
+    }
+
+    public Job? FindByEpoch(Epoch epoch) => NewestFirst.FirstOrDefault(j => j.Epoch == epoch);
+
+    /// <summary>What was seen of it is added, also to a job that has ended.</summary>
+    public JobLog Time(JobId? id, RecoveryTimes seen) => new([.. Jobs.Select(job => job.Id == id ? job with { Times = (job.Times ?? new RecoveryTimes()).With(seen) } : job)]);
 
     /// <summary>The job's steps will not be done any more; nothing happens where it has ended.</summary>
     public JobLog Cancel(JobId id, DateTimeOffset at, string by) => new([.. Jobs.Select(job => job.Id == id && !job.IsFinished ? Cancelled(job, at, by) : job)]);

@@ -21,7 +21,7 @@ public sealed partial record ProtectedMachine
         Problems = [],
         Jobs = Jobs.CancelRunning(e.At, "an unplanned failover").Start(
             JobId.Of(Id, e.Cause), MachineActions.UnplannedFailover, e.At,
-            (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true), (WorkKind.FenceSource, false)),
+            (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true), (WorkKind.FenceSource, false)).Opens(MachineActions.UnplannedFailover, e.Epoch),
     };
 
     private ProtectedMachine PlannedStarted(PlannedFailoverStarted e) => (Carry(e, MachineActions.PlannedFailover) with
@@ -60,7 +60,7 @@ public sealed partial record ProtectedMachine
             Fence = FenceOf(e.Epoch),
             SourceStoppedAt = null,
             // A journal of before the source was asked has the comparison in this event alone.
-            Jobs = Jobs.Complete(WorkKind.VerifyTarget, e.At, detail: $"{e.Point.Id} has the source's root hash {phase.Drained?.RootHash}: nothing is lost").Complete(StepNames.HoldSource, e.At),
+            Jobs = Jobs.Complete(WorkKind.VerifyTarget, e.At, detail: $"{e.Point.Id} has the source's root hash {phase.Drained?.RootHash}: nothing is lost").Complete(StepNames.HoldSource, e.At).Opens(MachineActions.PlannedFailover, e.Epoch),
         }).Without(WorkKind.VerifyTarget);
     }
 

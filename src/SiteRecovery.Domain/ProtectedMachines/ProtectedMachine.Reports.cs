@@ -1,5 +1,6 @@
 using System.Globalization;
 using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Jobs;
 using SiteRecovery.Domain.Policies;
 using SiteRecovery.Domain.Results;
 
@@ -41,8 +42,7 @@ public sealed partial record ProtectedMachine
             ReplicaReleased r when Releasing is { } release && r.Layer == release.Layer => Decision.Accept(reply, new ReplicaReleaseConfirmed(now, r.Id, Bounded(r.Folder))),
             SourceFenced r when Fence is { } fence && r.Epoch >= fence.Epoch =>
                 Decision.Accept(reply, new SourceFenceConfirmed(now, r.Id, r.Epoch, r.Newest)),
-            TestServed r when Tests.Any(t => t.Id == r.Test && t.CleanupNotes is null && (t.Console != r.Console || !t.Exports.AsSpan().SequenceEqual(r.Exports.AsSpan()))) =>
-                Decision.Accept(reply, new TestFailoverServed(now, r.Id, r.Test, r.Exports, r.Console)),
+            TestServed r when Tests.FirstOrDefault(t => t.Id == r.Test && t.CleanupNotes is null) is { } test => Decision.Accept(reply, Served(r, test, now)),
             TestRemoved r when Tests.Any(t => t.Id == r.Test && t.CleanupNotes is not null) => Decision.Accept(reply, new TestFailoverRemoved(now, r.Id, r.Test)),
             StoreRemoved r when r.Epoch == Epoch && Phase is Phase.Unprotected { StoreRemovalPending: true } =>
                 Decision.Accept(reply, new StoreRemovalConfirmed(now, r.Id)),
@@ -110,6 +110,7 @@ public sealed partial record ProtectedMachine
     private MachineEvent[] Served(ReplicaServed r, DateTimeOffset now)
     {
         var disks = Protection?.Disks ?? [];
+        var timed = Timed(Jobs.FindByEpoch(r.Epoch), r.Firsts, r.Id, now);
         var missing = disks.Count(d => !r.Exports.Any(e => e.Disk == d.Index));
         if (missing > 0 && (StartingReplica is not null || ReplicaRuns))
         {
@@ -121,11 +122,29 @@ public sealed partial record ProtectedMachine
             // The source of a planned failover is known to take no writes, whether it has heard of the new epoch or not.
             var unsure = Phase is Phase.UnplannedFailoverInProgress && Fence is not null && Problems.All(p => p.Work != WorkKind.FenceSource);
             var started = new ReplicaStarted(now, r.Id, r.Exports, r.Console);
-            return unsure ? [new WorkFailureNoted(now, r.Id, WorkKind.FenceSource, "The source has not confirmed that it stopped; it may be dead or cut off.", false), started] : [started];
+            return [.. unsure ? [new WorkFailureNoted(now, r.Id, WorkKind.FenceSource, "The source has not confirmed that it stopped; it may be dead or cut off.", false)] : NoEvents, started, .. timed];
         }
-        return ReplicaRuns && (!r.Exports.AsSpan().SequenceEqual(Exports.AsSpan()) || r.Console != Console || Problems.Any(p => p.Work == WorkKind.ServeReplica))
-            ? [new ReplicaMoved(now, r.Id, r.Exports, r.Console)] : [];
+        if (!ReplicaRuns) return [];
+        return !r.Exports.AsSpan().SequenceEqual(Exports.AsSpan()) || r.Console != Console || Problems.Any(p => p.Work == WorkKind.ServeReplica)
+            ? [new ReplicaMoved(now, r.Id, r.Exports, r.Console), .. timed] : timed;
     }
+
+    private MachineEvent[] Served(TestServed r, TestRun test, DateTimeOffset now)
+    {
+        var timed = Timed(Jobs.Find(JobId.Of(Id, new CommandId(test.Id))), r.Firsts, r.Id, now);
+        return test.Console != r.Console || !test.Exports.AsSpan().SequenceEqual(r.Exports.AsSpan())
+            ? [new TestFailoverServed(now, r.Id, r.Test, r.Exports, r.Console), .. timed] : timed;
+    }
+
+    // Told with every repeat: an event for what is new, and for nothing else.
+    private static MachineEvent[] Timed(Job? job, ReplicaFirsts? firsts, CommandId cause, DateTimeOffset now)
+    {
+        if (job is null || firsts is null) return [];
+        var times = (job.Times ?? new RecoveryTimes()).With(firsts.Since(job.StartedAt, now));
+        return times == job.Times ? [] : [new ReplicaTimed(now, cause, job.Id, times)];
+    }
+
+    private static readonly MachineEvent[] NoEvents = [];
 
     /// <summary>Whether the machine is a replica that was failed over to, committed or not.</summary>
     private bool ReplicaRuns => Phase is Phase.FailoverCommitPending or Phase.FailedOver

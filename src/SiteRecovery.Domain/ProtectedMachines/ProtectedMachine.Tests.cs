@@ -48,7 +48,7 @@ public sealed partial record ProtectedMachine
         Exports = [],
         Console = null,
         Problems = Problems.RemoveAll(p => p.Work != WorkKind.FenceSource),
-        Jobs = Jobs.Start(JobId.Of(Id, e.Cause), MachineActions.ChangeRecoveryPoint, e.At, (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true)),
+        Jobs = Jobs.Start(JobId.Of(Id, e.Cause), MachineActions.ChangeRecoveryPoint, e.At, (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true)).Opens(MachineActions.ChangeRecoveryPoint, e.Epoch),
     };
 
     private IEnumerable<Work> PendingTests() => Tests.Select(Work (t) => t.CleanupNotes is null

@@ -90,7 +90,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
                 _ => throw Broken(e),
             },
             StoreEpoch = e.Epoch,
-            Jobs = Jobs.Complete(WorkKind.OpenEpoch, e.At),
+            Jobs = Jobs.Complete(WorkKind.OpenEpoch, e.At).Time(Jobs.FindByEpoch(e.Epoch)?.Id, new RecoveryTimes(EpochOpened: e.At - Jobs.FindByEpoch(e.Epoch)?.StartedAt)),
         }).Without(WorkKind.OpenEpoch),
         ReplicaStarted e => (this with
         {
@@ -146,6 +146,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
             Flattened = e.Layer,
             Jobs = Jobs.Complete(WorkKind.FlattenReplica, e.At, detail: "the machine's disks are raw files of their own"),
         }).Without(WorkKind.FlattenReplica),
+        ReplicaTimed e => this with { Jobs = Jobs.Time(e.Job, e.Times) },
         _ => throw new UnreachableException($"{nameof(Apply)} has no case for {happened.GetType().Name}"),
     };
 

@@ -111,7 +111,8 @@ public sealed record TimePassed(MachineId Machine, CommandId Id) : DataPlaneRepo
 public sealed record EpochOpened(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
 
 /// <param name="Console">Where the running replica machine is reached; null where the disks alone are served.</param>
-public sealed record ReplicaServed(MachineId Machine, CommandId Id, Epoch Epoch, ImmutableArray<DiskExport> Exports, string? Console = null) : DataPlaneReport(Machine, Id);
+/// <param name="Firsts">What has been seen of the replica so far; told again with every repeat.</param>
+public sealed record ReplicaServed(MachineId Machine, CommandId Id, Epoch Epoch, ImmutableArray<DiskExport> Exports, string? Console = null, ReplicaFirsts? Firsts = null) : DataPlaneReport(Machine, Id);
 
 /// <summary>The disks of the replica are raw files of their own now.</summary>
 /// <param name="Layer">Whose.</param>
@@ -123,7 +124,7 @@ public sealed record ReplicaReleased(MachineId Machine, CommandId Id, Epoch Epoc
 
 /// <param name="Newest">The last write of the source; null where it is not known.</param>
 public sealed record SourceFenced(MachineId Machine, CommandId Id, Epoch Epoch, Sequence? Newest = null) : DataPlaneReport(Machine, Id);
-public sealed record TestServed(MachineId Machine, CommandId Id, string Test, ImmutableArray<DiskExport> Exports, string? Console = null) : DataPlaneReport(Machine, Id);
+public sealed record TestServed(MachineId Machine, CommandId Id, string Test, ImmutableArray<DiskExport> Exports, string? Console = null, ReplicaFirsts? Firsts = null) : DataPlaneReport(Machine, Id);
 public sealed record TestRemoved(MachineId Machine, CommandId Id, string Test) : DataPlaneReport(Machine, Id);
 public sealed record StoreRemoved(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
 public sealed record AgentReleased(MachineId Machine, CommandId Id, Epoch Epoch, AgentName Agent) : DataPlaneReport(Machine, Id);
@@ -182,6 +183,7 @@ public sealed record MachineJobs(MachineId Machine, ImmutableArray<Job> Jobs);
 [JsonDerivedType(typeof(TailTakenBack), "tail-taken-back")]
 [JsonDerivedType(typeof(DisksFlattened), "disks-flattened")]
 [JsonDerivedType(typeof(ReplicaReleaseConfirmed), "replica-release-confirmed")]
+[JsonDerivedType(typeof(ReplicaTimed), "replica-timed")]
 public abstract record MachineEvent(DateTimeOffset At, CommandId Cause);
 
 public sealed record ProtectionEnabled(
@@ -249,3 +251,8 @@ public sealed record DisksFlattened(DateTimeOffset At, CommandId Cause, Epoch La
 
 /// <summary>The replica goes on as a machine of its own.</summary>
 public sealed record ReplicaReleaseConfirmed(DateTimeOffset At, CommandId Cause, string Folder) : MachineEvent(At, Cause);
+
+/// <summary>More is known of how soon a replica was back.</summary>
+/// <param name="Job">The one that asked for it, which may have ended.</param>
+/// <param name="Times">All that is known now.</param>
+public sealed record ReplicaTimed(DateTimeOffset At, CommandId Cause, JobId Job, RecoveryTimes Times) : MachineEvent(At, Cause);

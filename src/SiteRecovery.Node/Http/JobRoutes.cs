@@ -5,10 +5,26 @@ using SiteRecovery.Node.Settings;
 
 namespace SiteRecovery.Node.Http;
 
-public sealed record JobView(
-    JobId Id, string Machine, string Action, JobStatus Status, DateTimeOffset StartedAt, DateTimeOffset? FinishedAt, ImmutableArray<JobStep> Steps, string? Error)
+/// <summary>How soon a machine was back, each counted from startedAt; null: not seen yet. The last ones may come long after the job has ended.</summary>
+/// <param name="EpochOpened">From here on the source's epoch is over; a test has none.</param>
+/// <param name="DisksServed">The view of the point is open.</param>
+/// <param name="MachineStarted">Its processors run; null too where the replica is disks alone.</param>
+/// <param name="FirstRead">The first sector of the replica's disks was given to whoever asked for it.</param>
+/// <param name="GuestUp">By the sign in <paramref name="GuestUpBy"/>.</param>
+/// <param name="GuestUpBy">"firstWrite": the first write to the replica's disks, as a kernel makes when it mounts a file system. Null with guestUp.</param>
+public sealed record RecoveryTimesView(
+    TimeSpan? EpochOpened, TimeSpan? DisksServed, TimeSpan? MachineStarted, TimeSpan? FirstRead, TimeSpan? GuestUp, string? GuestUpBy)
 {
-    public static JobView Of(Job job) => new(job.Id, JobId.TryParse(job.Id.Value, out var machine, out _) ? machine.Value : "", job.Action, job.Status, job.StartedAt, job.FinishedAt, job.Steps, job.Error);
+    public static RecoveryTimesView? Of(RecoveryTimes? times) => times is null ? null
+        : new(times.EpochOpened, times.DisksServed, times.MachineStarted, times.FirstRead, times.FirstWrite, times.FirstWrite is null ? null : "firstWrite");
+}
+
+/// <param name="Times">Of a failover or a test failover; null where nothing of it was seen.</param>
+public sealed record JobView(
+    JobId Id, string Machine, string Action, JobStatus Status, DateTimeOffset StartedAt, DateTimeOffset? FinishedAt, ImmutableArray<JobStep> Steps, string? Error, RecoveryTimesView? Times)
+{
+    public static JobView Of(Job job) => new(job.Id, JobId.TryParse(job.Id.Value, out var machine, out _) ? machine.Value : "", job.Action, job.Status, job.StartedAt, job.FinishedAt,
+        job.Steps, job.Error, RecoveryTimesView.Of(job.Times));
 }
 
 public static class JobRoutes

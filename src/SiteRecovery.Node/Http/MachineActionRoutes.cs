@@ -21,7 +21,7 @@ public sealed record ActionBody(string? Point = null, IReadOnlyList<string>? Ack
 public sealed record ActionWarning(string Code, string Detail);
 
 /// <summary>What an action would do, decided by the same rules and not carried out.</summary>
-/// <param name="PredictedRto">Null: it has not been measured for this machine.</param>
+/// <param name="PredictedRto">What the machine's newest failover or test failover took to its latest sign of life; null: none was measured, or the action starts no machine.</param>
 public sealed record DryRun(
     string Machine, string Action, string State, string StateAfter, IReadOnlyList<string> Steps, PointView? Point, TimeSpan? PredictedRpo, TimeSpan? PredictedRto,
     IReadOnlyList<ActionWarning> Warnings);
@@ -133,8 +133,10 @@ public static class MachineActionRoutes
         var job = after.Jobs.Find(JobId.Of(command.Machine, command.Id));
         return Results.Ok(new DryRun(
             command.Machine.Value, ProtectedMachine.ActionOf(command), machine.State.Phase.Name, after.Phase.Name, [.. job?.Steps.Select(s => s.Name) ?? []],
-            point is null ? null : PointView.Of(point), point is null ? null : now - point.At, null, warnings));
+            point is null ? null : PointView.Of(point), point is null ? null : now - point.At, point is null ? null : RtoOf(machine.State), warnings));
     }
+
+    private static TimeSpan? RtoOf(ProtectedMachine machine) => machine.Jobs.NewestFirst.Select(j => j.Times?.Recovered).FirstOrDefault(r => r is not null);
 
     public static bool IsDryRun(HttpContext context) => context.Request.Query["dryRun"] == "true";
 

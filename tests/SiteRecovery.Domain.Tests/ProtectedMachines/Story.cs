@@ -53,7 +53,7 @@ internal sealed class Story
     public Story FailedOverTo(RecoveryPoint point) => When(new UnplannedFailover(Vm1, NextId(), point));
     public Story EpochOpened() => When(new EpochOpened(Vm1, NextId(), State.Epoch));
     public Story Fenced() => When(new SourceFenced(Vm1, NextId(), State.Epoch));
-    public Story Served() => When(new ReplicaServed(Vm1, NextId(), State.Epoch, Exports));
+    public Story Served() => When(new ReplicaServed(Vm1, NextId(), State.Epoch, Exports, Firsts: new(TimeSpan.Zero)));
     public Story Failed(string work, bool permanent, string reason = "no route") => When(new WorkFailed(Vm1, NextId(), State.Epoch, work, reason, permanent));
     public Story PlannedStarted(TimeSpan? patience = null) => When(new PlannedFailover(Vm1, NextId(), patience));
     public Story Drained() => When(new SourceDrained(Vm1, NextId(), State.Epoch, State.Round, Drain));
@@ -76,7 +76,7 @@ internal sealed class Story
     public Story Flattened() => When(new ReplicaFlattened(Vm1, NextId(), State.Epoch, Pending.OfType<FlattenReplica>().Single().Layer));
     public Story Released() => When(new ReplicaReleased(Vm1, NextId(), State.Epoch, State.Releasing!.Layer, "/released/vm1"));
     public Story TestStarted() => When(new TestFailover(Vm1, NextId(), Point));
-    public Story TestServed() => When(new TestServed(Vm1, NextId(), State.Tests[^1].Id, Exports));
+    public Story TestServed() => When(new TestServed(Vm1, NextId(), State.Tests[^1].Id, Exports, Firsts: new(TimeSpan.Zero)));
     public Story TestCleanedUp(string? notes = null) => When(new TestFailoverCleanup(Vm1, NextId(), null, notes));
     public Story TestGone() => When(new TestRemoved(Vm1, NextId(), State.Tests[^1].Id));
     public Story Committed() => When(new CommitFailover(Vm1, NextId()));

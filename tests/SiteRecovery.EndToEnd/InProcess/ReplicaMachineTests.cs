@@ -2,12 +2,13 @@ using System.Net.Http.Json;
 using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using SiteRecovery.EndToEnd.Guests;
+using Xunit.Abstractions;
 
 namespace SiteRecovery.EndToEnd.InProcess;
 
 /// <summary>The replica is a running machine, built from what was told of it when it was protected.</summary>
 [Collection(OnTwoSites.Name), Trait("Category", "Slow")]
-public sealed class ReplicaMachineTests(TwoSites sites)
+public sealed class ReplicaMachineTests(TwoSites sites, ITestOutputHelper output)
 {
     private const string Machine = "vm1";
     private static readonly string[] Acknowledge = ["machineStops", "sourceReachable", "sourceUnreachable", "olderPoint", "replicaWritesLost"];
@@ -31,9 +32,10 @@ public sealed class ReplicaMachineTests(TwoSites sites)
         await sites.UntilStateAsync(Machine, "Protected");
         var records = await RecordsAsync(40);
 
-        await sites.ActAsync(Machine, "test-failover", new { point = await PointAsync() });
+        var drill = await sites.ActAsync(Machine, "test-failover", new { point = await PointAsync() });
         var test = (await sites.MachineAsync(Machine))["tests"]![0]!;
         Assert.True(await ReadyAsync((string)test["console"]!) >= records);
+        await TimedAsync("test failover", drill, epoch: false);
         await sites.ActAsync(Machine, "test-failover-cleanup");
         Assert.Empty(Machines("secondary"));
 
@@ -41,6 +43,7 @@ public sealed class ReplicaMachineTests(TwoSites sites)
         Assert.Contains("runs", (string)job["steps"]!.AsArray().Single(s => (string)s!["name"]! == "serve-replica")!["detail"]!, StringComparison.Ordinal);
         Assert.True(await ReadyAsync((string)(await sites.MachineAsync(Machine))["console"]!) >= records);
         Assert.Equal([Machine], Machines("secondary"));
+        await TimedAsync("unplanned failover", job, epoch: true);
 
         // The guest of this test knows no power button: it is left running, and is where it was.
         await sites.UntilAsync(async () => (bool?)(await sites.MachineAsync(Machine))["sourceFenced"] == true);
@@ -72,6 +75,10 @@ public sealed class ReplicaMachineTests(TwoSites sites)
         Assert.Contains("no disk 'vda'", (string)(await TwoSites.ProblemAsync(await sites.Http.PostAsJsonAsync("/api/v1/machines", Body("vdb"), sites.Stop), 400, "invalid"))["detail"]!, StringComparison.Ordinal);
         Assert.Contains("'vdc'", (string)(await TwoSites.ProblemAsync(await sites.Http.PostAsJsonAsync("/api/v1/machines", Body("vda"), sites.Stop), 400, "invalid"))["detail"]!, StringComparison.Ordinal);
     }
+
+    /// <summary>From the command to a booted kernel, as the job says it.</summary>
+    private async Task TimedAsync(string what, JsonNode job, bool epoch) =>
+        output.WriteLine($"{what}: {(await JobTimes.UntilGuestUpAsync(() => sites.GetAsync($"/api/v1/jobs/{job["id"]}"), sites.Stop)).InOrder(epoch, machine: true)}");
 
     private string[] Machines(string site) => [.. Directory.GetFiles(sites.At(site + "/machines"), "*.machine.json").Select(p => Path.GetFileName(p).Split('.')[0])];
 

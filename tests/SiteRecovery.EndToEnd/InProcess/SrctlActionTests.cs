@@ -37,6 +37,31 @@ public sealed class SrctlActionTests : IDisposable
     }
 
     [Fact]
+    public async Task A_job_says_how_soon_the_machine_was_back_and_where_to_look_for_what_comes_later()
+    {
+        var times = new JsonObject { ["epochOpened"] = "70ms", ["disksServed"] = "113ms", ["firstRead"] = "1287ms" };
+        await using var api = await ScriptedApi.StartAsync((r, _) =>
+        {
+            var job = Job("succeeded", ("serve-replica", "succeeded"));
+            job["times"] = times.DeepClone();
+            return (r.Method == "GET" ? 200 : 202, job);
+        }, _stop.Token);
+        var run = await _srctl.DoneAsync("machine", "unplanned-failover", "db1", "--server", api.Url, "--yes");
+        Assert.Contains("until epoch opened: 70ms, disks served: 113ms, first sector read: 1.3s; what comes later: srctl job show db1.k1", run.People, StringComparison.Ordinal);
+        (times["machineStarted"], times["guestUp"], times["guestUpBy"]) = ("800ms", "13s", "firstWrite");
+        var shown = await _srctl.DoneAsync("job", "show", "db1.k1", "--server", api.Url);
+        Assert.EndsWith("""
+            from the command on, until
+            epoch opened:      70ms
+            disks served:      113ms
+            machine started:   800ms
+            first sector read: 1.3s
+            guest up:          13s (by its first write)
+
+            """, shown.Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task What_takes_too_long_goes_on_without_srctl()
     {
         await using var api = await ScriptedApi.StartAsync((r, _) => (r.Method == "GET" ? 200 : 202, Job("running", ("replicate", "running"))), _stop.Token);

@@ -17,6 +17,8 @@ public sealed class MovedGuestTests(ITestOutputHelper output) : IDisposable
     private const int PageBytes = 4096, Records = 60;
     private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(2) + TimeSpan.FromMinutes(3) * Rounds.Wanted(1));
     private TwoSites _sites = null!;
+    /// <summary>The job that brought up the replica on which the next guest starts.</summary>
+    private string _broughtUp = "";
 
     [Fact]
     public async Task A_guest_is_drilled_lost_brought_home_and_moved_there_and_back()
@@ -47,6 +49,7 @@ public sealed class MovedGuestTests(ITestOutputHelper output) : IDisposable
                 disks = await MoveAsync(round, held);
                 guest = await GuestMachine.StartAsync(disks);
                 held = await RunsAsync(guest, held);
+                await TimedAsync("planned failover");
                 held = Math.Max(held, await StopAsync(guest));
                 disks = await ReverseAsync(round, disks);
             }
@@ -77,12 +80,17 @@ public sealed class MovedGuestTests(ITestOutputHelper output) : IDisposable
         var point = (await _sites.Admin.PostAsync($"/api/v1/machines/{Machine}/recovery-points", new { label = "drill" }, _limit.Token))["id"]!.GetValue<string>();
         await _sites.UntilAsync("the point to be durable", async () =>
             (await _sites.Admin.GetAsync($"/api/v1/machines/{Machine}/recovery-points", _limit.Token))["items"]!.AsArray().Any(p => p!["id"]!.GetValue<string>() == point));
-        await _sites.ActAsync(Machine, "test-failover", new { point });
+        var drill = (await _sites.ActAsync(Machine, "test-failover", new { point }))["id"]!.GetValue<string>();
         foreach (var uri in await _sites.ExportsAsync(Machine, test: true))
         {
             var records = await GuestDisk.CheckAsync(uri, _sites.At(""), "drill");
             Assert.True(records.Problem is null && records.Count >= held, $"{held} records were acknowledged before the drill, which says {records}");
         }
+        // Read by a program, and written by nobody.
+        var times = JobTimes.Of(await _sites.JobAsync(drill));
+        for (; times.FirstRead is null; times = JobTimes.Of(await _sites.JobAsync(drill))) await Task.Delay(100, _limit.Token);
+        Assert.Null(times.InOrder(epoch: false, machine: false).GuestUp);
+        output.WriteLine($"         test failover: {times}");
         await _sites.ActAsync(Machine, "test-failover-cleanup");
     }
 
@@ -100,8 +108,15 @@ public sealed class MovedGuestTests(ITestOutputHelper output) : IDisposable
         await guest.DisposeAsync();
         var second = await GuestMachine.StartAsync(replica.Exports);
         Write(round, "unplanned failover", verdict.Kept, replica.Took.TotalMilliseconds);
-        return (second, replica.Exports, await RunsAsync(second, verdict.Kept));
+        var held = await RunsAsync(second, verdict.Kept);
+        _broughtUp = replica.Job;
+        await TimedAsync("unplanned failover");
+        return (second, replica.Exports, held);
     }
+
+    /// <summary>From the command to a booted kernel, by the job: these guests are started by hand, on disks that are served.</summary>
+    private async Task TimedAsync(string what) =>
+        output.WriteLine($"         {what}: {(await JobTimes.UntilGuestUpAsync(() => _sites.JobAsync(_broughtUp), _limit.Token)).InOrder(epoch: true, machine: false)}");
 
     /// <summary>The old site returns; what is sent is measured against what really differs.</summary>
     private async Task<string[]> ReverseAsync(int round, string[] disks)
@@ -130,6 +145,7 @@ public sealed class MovedGuestTests(ITestOutputHelper output) : IDisposable
         var begun = TimeProvider.System.GetTimestamp();
         var job = await _sites.ActAsync(Machine, "planned-failover", new { acknowledge = new[] { "machineStops" } });
         Assert.Contains("nothing is lost", (string?)job["steps"]!.AsArray().Single(s => (string?)s!["name"] == "verify-target")!["detail"], StringComparison.Ordinal);
+        _broughtUp = job["id"]!.GetValue<string>();
         Write(round, "planned failover", held, TimeProvider.System.GetElapsedTime(begun).TotalMilliseconds);
         await _sites.ActAsync(Machine, "commit");
         return await _sites.ExportsAsync(Machine);

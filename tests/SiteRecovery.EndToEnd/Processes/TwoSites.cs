@@ -100,12 +100,12 @@ internal sealed class TwoSites : IAsyncDisposable
         var action = $"/api/v1/machines/{machine}/unplanned-failover";
         var dryRun = await Admin.PostAsync(action + "?dryRun=true", new { point = "latest" }, _stop);
         var begun = TimeProvider.System.GetTimestamp();
-        await Admin.FinishAsync(await Admin.PostAsync(action, new
+        var job = await Admin.FinishAsync(await Admin.PostAsync(action, new
         {
             point = dryRun["point"]!["id"]!.GetValue<string>(), acknowledge = dryRun["warnings"]!.AsArray().Select(w => w!["code"]!.GetValue<string>()),
         }, _stop), _stop);
         var took = TimeProvider.System.GetElapsedTime(begun);
-        return new FailedOver(dryRun["point"]!["at"]!.GetValue<DateTimeOffset>(), took, await ExportsAsync(machine));
+        return new FailedOver(dryRun["point"]!["at"]!.GetValue<DateTimeOffset>(), took, await ExportsAsync(machine), job["id"]!.GetValue<string>());
     }
 
     /// <summary>Where the replica's disks are served, or those of the test failover that runs.</summary>
@@ -118,6 +118,8 @@ internal sealed class TwoSites : IAsyncDisposable
     /// <returns>The job, at its end.</returns>
     internal async Task<JsonNode> ActAsync(string machine, string action, object? body = null) =>
         await Admin.FinishAsync(await Admin.PostAsync($"/api/v1/machines/{machine}/{action}", body ?? new { }, _stop), _stop);
+
+    internal Task<JsonNode> JobAsync(string id) => Admin.GetAsync($"/api/v1/jobs/{id}", _stop);
 
     /// <exception cref="TimeoutException">It did not come; the message has the end of each process's log.</exception>
     internal async Task UntilAsync(string what, Func<Task<bool>> holds)
@@ -202,4 +204,4 @@ internal sealed class TwoSites : IAsyncDisposable
 /// <param name="PointAt">The time of the point, as it was reported before the failover.</param>
 /// <param name="Took">From the command to the end of its job.</param>
 /// <param name="Exports">Where the replica's disks are served.</param>
-internal sealed record FailedOver(DateTimeOffset PointAt, TimeSpan Took, string[] Exports);
+internal sealed record FailedOver(DateTimeOffset PointAt, TimeSpan Took, string[] Exports, string Job);
