@@ -52,9 +52,9 @@ public static class AgentReports
                 var source = new DrainedSource(new Sequence(status.NewestSequence), hash);
                 return status.DrainHeld
                     ? new SourceHeld(machine, new CommandId($"held:{epoch}:{wanted.Round}"), epoch, wanted.Round, source)
-                    : new SourceDrained(machine, new CommandId($"drained:{epoch}:{wanted.Round}"), epoch, wanted.Round, source);
+                    : new SourceDrained(machine, new CommandId($"drained:{epoch}:{wanted.Round}"), epoch, wanted.Round, source, status.DrainStopped);
             }
-            return status.DrainWaitsFor is { } waits ? new DrainWaits(machine, new CommandId($"drain:{epoch}:{wanted.Round}"), epoch, wanted.Round, waits) : null;
+            return status.DrainWaitsFor is { } waits ? new DrainWaits(machine, new CommandId($"drain:{epoch}:{wanted.Round}"), epoch, wanted.Round, waits, status.DrainStopped) : null;
         }
         // A paused machine's changes are tracked on purpose; whether they are few is seen when it goes on.
         return status.NeedsResynchronization && !wanted.Paused && !status.Paused

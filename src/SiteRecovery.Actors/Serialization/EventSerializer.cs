@@ -40,6 +40,7 @@ public sealed class EventSerializer(ExtendedActorSystem system) : SerializerWith
         ["machine.test-cleanup-started.v1"] = typeof(TestCleanupStarted),
         ["machine.test-failover-removed.v1"] = typeof(TestFailoverRemoved),
         ["machine.planned-failover-started.v1"] = typeof(PlannedFailoverStarted),
+        ["machine.source-stop-confirmed.v1"] = typeof(SourceStopConfirmed),
         ["machine.source-drain-confirmed.v1"] = typeof(SourceDrainConfirmed),
         ["machine.target-matched.v1"] = typeof(TargetMatched),
         ["machine.target-verification-confirmed.v1"] = typeof(TargetVerificationConfirmed),

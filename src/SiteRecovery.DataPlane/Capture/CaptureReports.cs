@@ -15,7 +15,7 @@ public static class CaptureReports
             Reason = status.ResynchronizationReason, BytesDone = status.Progress.BytesDone, BytesTotal = status.Progress.BytesTotal,
             BytesPerSecond = (long)status.Progress.BytesPerSecond, BytesDiffering = status.Progress.BytesSent, BytesShipped = status.BytesShipped, Synchronized = orders.SynchronizedOf(status),
             BytesResent = status.BytesResent, Paused = status.Mode == CaptureMode.Paused, Fenced = capture.IsFenced, Error = status.LastError ?? orders.MachineProblem,
-            DrainWaitsFor = drain?.WaitsFor, DrainedHash = drain?.Hash, DrainHeld = drain?.Held == true, DrainLapsed = drain?.Lapsed, Clients = clients, Round = orders.Current.Round, Disks = disks,
+            DrainStopped = drain?.Stopped, DrainWaitsFor = drain?.WaitsFor, DrainedHash = drain?.Hash, DrainHeld = drain?.Held == true, DrainLapsed = drain?.Lapsed, Clients = clients, Round = orders.Current.Round, Disks = disks,
         };
     }
 }

@@ -7,7 +7,8 @@ namespace SiteRecovery.DataPlane.Capture;
 /// <param name="Hash">The root hash of all disks at <paramref name="At"/>, which is durable at the target; null before that.</param>
 /// <param name="Held">It stays so until a later order, however long nothing is heard.</param>
 /// <param name="Lapsed">Why this drain is over and the machine takes writes again; null: it is not.</param>
-public sealed record DrainStatus(string? WaitsFor, Sequence? At, string? Hash, bool Held = false, string? Lapsed = null);
+/// <param name="Stopped">How the machine was seen not to run any more; null: it was not yet.</param>
+public sealed record DrainStatus(string? WaitsFor, Sequence? At, string? Hash, bool Held = false, string? Lapsed = null, string? Stopped = null);
 
 /// <summary>
 /// The source's side of a planned failover: freeze, send the rest, hash, and hold. What is only drained goes back to its writes when the order is no longer
@@ -105,13 +106,14 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
                 _status = new DrainStatus(running, null, null);
                 await timer.WaitForNextTickAsync(stop);
             }
+            var stopped = machine is { WasStoppedByUs: true } ? "the machine was shut down through its hypervisor" : "nobody has the machine's disks open";
             await capture.FreezeAsync(stop);
-            _status = new DrainStatus("the last writes are on their way to the target", null, null);
+            _status = new DrainStatus("the last writes are on their way to the target", null, null, Stopped: stopped);
             Sequence? at;
             while ((at = capture.DrainedAt()) is null) await timer.WaitForNextTickAsync(stop);
-            _status = new DrainStatus("the source's disks are being hashed", at, null);
+            _status = new DrainStatus("the source's disks are being hashed", at, null, Stopped: stopped);
             var hash = await Task.Run(() => capture.RootHashAsync(stop), stop);
-            _status = new DrainStatus(null, at, hash);
+            _status = new DrainStatus(null, at, hash, Stopped: stopped);
         }
         catch (Exception broken) when (broken is IOException or UnauthorizedAccessException)
         {

@@ -60,6 +60,8 @@ public sealed record MachineStatus
     public int Clients { get; init; }
     /// <summary>Of the order that it obeys: what a drain of an earlier one found says nothing of a later one.</summary>
     public int Round { get; init; }
+    /// <summary>How the machine was seen not to run any more, once a drain has got so far.</summary>
+    public string? DrainStopped { get; init; }
     /// <summary>What keeps a drain from going on.</summary>
     public string? DrainWaitsFor { get; init; }
     /// <summary>Set once a drain is complete: the root hash of all disks at <see cref="NewestSequence"/>, which is durable at the target.</summary>

@@ -35,13 +35,14 @@ public static class StepNames
 {
     public const string InitialReplication = "initial-replication";
     public const string Resynchronization = "resynchronization";
+    public const string StopSource = "stop-source";
     public const string DrainSource = "drain-source";
     public const string HoldSource = "hold-source";
 
     /// <summary>The steps that wait for a kind of work.</summary>
     public static ImmutableArray<string> Of(string work) => work switch
     {
-        WorkKind.Replicate or WorkKind.HoldStore => [InitialReplication, Resynchronization, DrainSource],
+        WorkKind.Replicate or WorkKind.HoldStore => [InitialReplication, Resynchronization, StopSource, DrainSource],
         _ => [work],
     };
 }

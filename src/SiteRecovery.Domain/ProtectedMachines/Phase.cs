@@ -63,13 +63,14 @@ public abstract record Phase
     /// <param name="Full">Every block is compared: nothing was known to differ when it was asked for.</param>
     public sealed record Resynchronizing(bool Full = false) : Phase;
 
-    /// <summary>Drain, verify, hold, open the epoch, start the replica: in this order, each seen to be done before the next.</summary>
+    /// <summary>Stop the machine, drain, verify, hold, open the epoch, start the replica: in this order, each seen to be done before the next.</summary>
     /// <param name="Deadline">What is not done by then is rolled back.</param>
     /// <param name="Drained">Where the drained source stands, and the root hash of its disks; null until then.</param>
     /// <param name="Point">The target's point that has the same hash; null until the source has promised to stay as it is.</param>
     /// <param name="Matched">The same point, from when it was compared.</param>
+    /// <param name="Stopped">The machine was seen not to run any more.</param>
     public sealed record PlannedFailoverInProgress(
-        DateTimeOffset Deadline, DrainedSource? Drained = null, RecoveryPoint? Point = null, bool EpochIsOpen = false, RecoveryPoint? Matched = null) : Phase;
+        DateTimeOffset Deadline, DrainedSource? Drained = null, RecoveryPoint? Point = null, bool EpochIsOpen = false, RecoveryPoint? Matched = null, bool Stopped = false) : Phase;
 
     /// <param name="Failure">Why it failed for good; null while it goes on.</param>
     public sealed record UnplannedFailoverInProgress(RecoveryPoint Point, bool EpochIsOpen, string? Failure = null) : Phase;

@@ -30,14 +30,21 @@ public sealed partial record ProtectedMachine
         Round = e.Round,
         Jobs = Jobs.CancelRunning(e.At, "a planned failover").Start(
             JobId.Of(Id, e.Cause), MachineActions.PlannedFailover, e.At,
-            (StepNames.DrainSource, true), (WorkKind.VerifyTarget, true), (StepNames.HoldSource, true), (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true), (WorkKind.FenceSource, false)),
+            (StepNames.StopSource, true), (StepNames.DrainSource, true), (WorkKind.VerifyTarget, true), (StepNames.HoldSource, true), (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true), (WorkKind.FenceSource, false)),
     }).WithoutReplicationProblems();
+
+    private ProtectedMachine Stopped(SourceStopConfirmed e) => (this with
+    {
+        Phase = Expect<Phase.PlannedFailoverInProgress>(e) with { Stopped = true },
+        Jobs = Jobs.Complete(StepNames.StopSource, e.At, detail: e.Detail),
+    }).Without(StepNames.StopSource);
 
     private ProtectedMachine Drained(SourceDrainConfirmed e) => (this with
     {
-        Phase = Expect<Phase.PlannedFailoverInProgress>(e) with { Drained = e.Source, Matched = null },
-        Jobs = Jobs.Complete(StepNames.DrainSource, e.At, detail: $"at write {e.Source.At}, root hash {e.Source.RootHash}"),
-    }).Without(StepNames.DrainSource);
+        Phase = Expect<Phase.PlannedFailoverInProgress>(e) with { Drained = e.Source, Matched = null, Stopped = true },
+        // An agent of before says nothing of the stop, and drains nothing that runs.
+        Jobs = Jobs.Complete(StepNames.StopSource, e.At).Complete(StepNames.DrainSource, e.At, detail: $"at write {e.Source.At}, root hash {e.Source.RootHash}"),
+    }).Without(StepNames.StopSource).Without(StepNames.DrainSource);
 
     private ProtectedMachine Matched(TargetMatched e)
     {

@@ -17,10 +17,10 @@ public sealed partial record ProtectedMachine
             SynchronizationCompleted r when IsCurrent(r.Epoch, r.Round) && IsSynchronizing =>
                 Decision.Accept(reply, new SynchronizationFinished(now, r.Id, r.Sequence, r.BytesCompared, r.BytesSent)),
             DivergenceReported r when IsCurrent(r.Epoch, r.Round) => Decision.Accept(reply, Divergence(r, now)),
-            DrainWaits r when IsDraining(r.Epoch, r.Round) && Problems.All(p => p.Work != StepNames.DrainSource || p.Reason != Bounded(r.Reason)) =>
-                Decision.Accept(reply, new WorkFailureNoted(now, r.Id, StepNames.DrainSource, Bounded(r.Reason), false)),
+            DrainWaits r when IsDraining(r.Epoch, r.Round) => Decision.Accept(reply, [.. StoppedBy(r.Stopped, r.Id, now), .. Waits(r, now)]),
             // A source that died since then stands elsewhere, with the same content.
-            SourceDrained r when IsCurrent(r.Epoch, r.Round) && Phase is Phase.PlannedFailoverInProgress { Point: null } p && p.Drained != r.Source => Decision.Accept(reply, new SourceDrainConfirmed(now, r.Id, r.Source)),
+            SourceDrained r when IsCurrent(r.Epoch, r.Round) && Phase is Phase.PlannedFailoverInProgress { Point: null } p && p.Drained != r.Source =>
+                Decision.Accept(reply, [.. StoppedBy(r.Stopped, r.Id, now), new SourceDrainConfirmed(now, r.Id, r.Source)]),
             TargetVerified r when IsVerifying(r.Epoch, r.RootHash) => Decision.Accept(reply, new TargetMatched(now, r.Id, r.Point)),
             // Only now: a source that was merely drained may have heard nothing since, and taken up its writes again.
             SourceHeld r when IsCurrent(r.Epoch, r.Round) && Phase is Phase.PlannedFailoverInProgress { Point: null, Matched: { } point } p && p.Drained == r.Source =>
@@ -58,6 +58,15 @@ public sealed partial record ProtectedMachine
     private bool IsCurrent(Epoch epoch, int round) => epoch == Epoch && round == Round;
 
     private bool IsDraining(Epoch epoch, int round) => IsCurrent(epoch, round) && Phase is Phase.PlannedFailoverInProgress { Drained: null };
+
+    private MachineEvent[] StoppedBy(string? how, CommandId cause, DateTimeOffset now) =>
+        how is not null && Phase is Phase.PlannedFailoverInProgress { Stopped: false } ? [new SourceStopConfirmed(now, cause, Bounded(how))] : [];
+
+    private MachineEvent[] Waits(DrainWaits r, DateTimeOffset now)
+    {
+        var step = r.Stopped is null && Phase is Phase.PlannedFailoverInProgress { Stopped: false } ? StepNames.StopSource : StepNames.DrainSource;
+        return Problems.Any(p => p.Work == step && p.Reason == Bounded(r.Reason)) ? [] : [new WorkFailureNoted(now, r.Id, step, Bounded(r.Reason), false)];
+    }
 
     private bool IsVerifying(Epoch epoch, string hash) => epoch == Epoch && Phase is Phase.PlannedFailoverInProgress { Point: null, Matched: null, Drained: { } drained } && drained.RootHash == hash;
 

@@ -126,6 +126,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
         TestCleanupStarted e => CleanupStarted(e),
         TestFailoverRemoved e => TestRemoved(e),
         PlannedFailoverStarted e => PlannedStarted(e),
+        SourceStopConfirmed e => Stopped(e),
         SourceDrainConfirmed e => Drained(e),
         TargetMatched e => Matched(e),
         TargetVerificationConfirmed e => Verified(e),

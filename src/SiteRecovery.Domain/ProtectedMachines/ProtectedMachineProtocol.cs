@@ -81,10 +81,12 @@ public sealed record SynchronizationCompleted(MachineId Machine, CommandId Id, E
 public sealed record DivergenceReported(MachineId Machine, CommandId Id, Epoch Epoch, int Round, string Reason) : DataPlaneReport(Machine, Id);
 
 /// <summary>A planned failover's source waits for something.</summary>
-public sealed record DrainWaits(MachineId Machine, CommandId Id, Epoch Epoch, int Round, string Reason) : DataPlaneReport(Machine, Id);
+/// <param name="Stopped">How the machine was seen not to run any more; null: that is what is waited for.</param>
+public sealed record DrainWaits(MachineId Machine, CommandId Id, Epoch Epoch, int Round, string Reason, string? Stopped = null) : DataPlaneReport(Machine, Id);
 
 /// <summary>The source takes no writes, all of them are durable at the target, and this is the root hash of its disks.</summary>
-public sealed record SourceDrained(MachineId Machine, CommandId Id, Epoch Epoch, int Round, DrainedSource Source) : DataPlaneReport(Machine, Id);
+/// <param name="Stopped">As in <see cref="DrainWaits"/>.</param>
+public sealed record SourceDrained(MachineId Machine, CommandId Id, Epoch Epoch, int Round, DrainedSource Source, string? Stopped = null) : DataPlaneReport(Machine, Id);
 
 /// <summary>The source, still where <paramref name="Source"/> says, takes no write until a later order lets it: however long it hears nothing.</summary>
 public sealed record SourceHeld(MachineId Machine, CommandId Id, Epoch Epoch, int Round, DrainedSource Source) : DataPlaneReport(Machine, Id);
@@ -173,6 +175,7 @@ public sealed record MachineJobs(MachineId Machine, ImmutableArray<Job> Jobs);
 [JsonDerivedType(typeof(TestCleanupStarted), "test-cleanup-started")]
 [JsonDerivedType(typeof(TestFailoverRemoved), "test-failover-removed")]
 [JsonDerivedType(typeof(PlannedFailoverStarted), "planned-failover-started")]
+[JsonDerivedType(typeof(SourceStopConfirmed), "source-stop-confirmed")]
 [JsonDerivedType(typeof(SourceDrainConfirmed), "source-drain-confirmed")]
 [JsonDerivedType(typeof(TargetMatched), "target-matched")]
 [JsonDerivedType(typeof(TargetVerificationConfirmed), "target-verification-confirmed")]
@@ -222,6 +225,7 @@ public sealed record TestCleanupStarted(DateTimeOffset At, CommandId Cause, Immu
 public sealed record TestFailoverRemoved(DateTimeOffset At, CommandId Cause, string Test) : MachineEvent(At, Cause);
 
 public sealed record PlannedFailoverStarted(DateTimeOffset At, CommandId Cause, int Round, DateTimeOffset Deadline) : MachineEvent(At, Cause);
+public sealed record SourceStopConfirmed(DateTimeOffset At, CommandId Cause, string Detail) : MachineEvent(At, Cause);
 public sealed record SourceDrainConfirmed(DateTimeOffset At, CommandId Cause, DrainedSource Source) : MachineEvent(At, Cause);
 
 /// <summary>The target has what the source has; the source is asked to stay as it is until it is told otherwise.</summary>

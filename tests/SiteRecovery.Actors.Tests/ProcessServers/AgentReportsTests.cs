@@ -20,6 +20,16 @@ public sealed class AgentReportsTests
         Assert.Equal(7, Assert.IsType<SourceDrained>(AgentReports.Of(wanted, status with { Round = 7 })).Round);
     }
 
+    [Fact]
+    public void How_the_machine_was_stopped_is_told_with_what_comes_after_it()
+    {
+        var wanted = new ReplicateFrom(new MachineId("vm1"), Epoch.First, new("host-a"), ImmutableArray<DiskSpec>.Empty, new("paris"), new("lyon"), ReplicationPolicy.Default, false, false, Round: 7, Drain: true);
+        var status = new MachineStatus { Machine = "vm1", Epoch = 1, Mode = "Streaming", NewestSequence = 5, DrainWaitsFor = "the machine", Round = 7 };
+        Assert.Null(Assert.IsType<DrainWaits>(AgentReports.Of(wanted, status)).Stopped);
+        Assert.Equal("shut down", Assert.IsType<DrainWaits>(AgentReports.Of(wanted, status with { DrainStopped = "shut down" })).Stopped);
+        Assert.Equal("shut down", Assert.IsType<SourceDrained>(AgentReports.Of(wanted, status with { DrainStopped = "shut down", DrainWaitsFor = null, DrainedHash = "ab" })).Stopped);
+    }
+
     /// <summary>The epoch begins on the promise, and on nothing less.</summary>
     [Fact]
     public void A_drained_source_is_held_only_when_it_says_so_and_lapsed_when_it_says_that()

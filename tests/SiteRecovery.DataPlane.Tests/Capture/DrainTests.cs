@@ -17,6 +17,7 @@ public sealed class DrainTests : CaptureFixture
         await using var orders = OrdersOf(capture);
         await orders.ApplyAsync(Drained);
         await UntilAsync(() => orders.Drain?.Hash is not null);
+        Assert.Equal("nobody has the machine's disks open", orders.Drain?.Stopped);
         await Assert.ThrowsAsync<ReadOnlyDeviceException>(() => WriteAsync(capture, 0, 1));
 
         _clock.Skip(Drain.SilenceMax + TimeSpan.FromSeconds(1));

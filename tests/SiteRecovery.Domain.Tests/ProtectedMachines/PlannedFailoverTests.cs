@@ -58,6 +58,44 @@ public sealed class PlannedFailoverTests
     }
 
     [Fact]
+    public void Stopping_the_machine_is_a_step_before_the_drain_and_is_seen_by_itself()
+    {
+        var story = new Story().Protected().PlannedStarted();
+        Story Waits(string reason, string? stopped) => story.When(new DrainWaits(Story.Vm1, story.NextId(), Epoch.First, story.State.Round, reason, stopped));
+        Assert.Equal(["stop-source", "drain-source"], story.LastJob.Steps.Select(s => s.Name).Take(2));
+
+        Waits("the power button was pressed", null);
+        Assert.Equal((JobStatus.Running, "the power button was pressed"), StepOf(story, "stop-source"));
+        Assert.Equal((JobStatus.Running, null), StepOf(story, "drain-source"));
+
+        Waits("the last writes are on their way", "shut down through its hypervisor");
+        Assert.Equal((JobStatus.Succeeded, "shut down through its hypervisor"), StepOf(story, "stop-source"));
+        Assert.Equal((JobStatus.Running, "the last writes are on their way"), StepOf(story, "drain-source"));
+        Assert.Equal(["drain-source"], story.State.Problems.Select(p => p.Work));
+        Assert.Empty(Waits("the last writes are on their way", "shut down through its hypervisor").Last.Events);
+
+        // Somebody starts it again: it is the drain that waits now.
+        Waits("the machine still has its disks open", null);
+        Assert.Equal(JobStatus.Succeeded, StepOf(story, "stop-source").Status);
+        Assert.Equal((JobStatus.Running, "the machine still has its disks open"), StepOf(story, "drain-source"));
+        Assert.Empty(story.Drained().State.Problems);
+    }
+
+    [Theory]
+    [InlineData("nobody has the machine's disks open")]
+    [InlineData(null)] // an agent of before this step
+    public void A_drain_that_is_done_before_anybody_looked_shows_the_stop_too(string? stopped)
+    {
+        var story = new Story().Protected().PlannedStarted();
+        story.When(new SourceDrained(Story.Vm1, story.NextId(), Epoch.First, story.State.Round, Story.Drain, stopped));
+        Assert.Equal((JobStatus.Succeeded, stopped), StepOf(story, "stop-source"));
+        Assert.Equal(JobStatus.Succeeded, StepOf(story, "drain-source").Status);
+    }
+
+    private static (JobStatus Status, string? Detail) StepOf(Story story, string step) =>
+        story.LastJob.Steps.Single(s => s.Name == step) is var found ? (found.Status, found.Detail) : default;
+
+    [Fact]
     public void A_drain_that_was_rolled_back_cannot_be_confirmed_late()
     {
         var story = new Story().Protected().PlannedStarted();

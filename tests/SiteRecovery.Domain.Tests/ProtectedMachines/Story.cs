@@ -56,7 +56,7 @@ internal sealed class Story
     public Story Served() => When(new ReplicaServed(Vm1, NextId(), State.Epoch, Exports, Firsts: new(TimeSpan.Zero)));
     public Story Failed(string work, bool permanent, string reason = "no route") => When(new WorkFailed(Vm1, NextId(), State.Epoch, work, reason, permanent));
     public Story PlannedStarted(TimeSpan? patience = null) => When(new PlannedFailover(Vm1, NextId(), patience));
-    public Story Drained() => When(new SourceDrained(Vm1, NextId(), State.Epoch, State.Round, Drain));
+    public Story Drained() => When(new SourceDrained(Vm1, NextId(), State.Epoch, State.Round, Drain, "nobody has the disks open"));
     public Story Matched() => When(new TargetVerified(Vm1, NextId(), State.Epoch, Point, Drain.RootHash));
     public Story Held() => When(new SourceHeld(Vm1, NextId(), State.Epoch, State.Round, Drain));
     public Story Verified() => Matched().Held();

@@ -1,4 +1,5 @@
 using System.Net.Http.Json;
+using System.Text.Json.Nodes;
 using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.EndToEnd.Hypervisors;
@@ -23,6 +24,7 @@ public sealed class SourceHostTests : IAsyncLifetime
         await RunningAsync("host-moved", hearsButton: true);
         var job = await _sites.ActAsync("host-moved", "planned-failover", new { acknowledge = Acknowledge });
         Assert.Equal("succeeded", (string)job["status"]!);
+        Assert.Equal(("succeeded", "the machine was shut down through its hypervisor"), StepOf(job, "stop-source"));
         Assert.Equal(MachineState.Stopped, await StateAsync("host-moved"));
         await _sites.ActAsync("host-moved", "cancel-failover", new { acknowledge = Acknowledge });
         await _sites.UntilAsync(async () => await StateAsync("host-moved") == MachineState.Running);
@@ -34,7 +36,8 @@ public sealed class SourceHostTests : IAsyncLifetime
         await RunningAsync("host-deaf", hearsButton: false);
         var job = await _sites.ActAsync("host-deaf", "planned-failover", new { acknowledge = Acknowledge, patience = "5s" });
         Assert.NotEqual("succeeded", (string)job["status"]!);
-        Assert.Contains("power button", job.ToJsonString(), StringComparison.Ordinal);
+        Assert.Contains("power button", StepOf(job, "stop-source").Detail, StringComparison.Ordinal);
+        Assert.Equal(("cancelled", "cancelled"), (StepOf(job, "stop-source").Status, StepOf(job, "drain-source").Status));
         await _sites.UntilStateAsync("host-deaf", "Protected");
         Assert.Equal(MachineState.Running, await StateAsync("host-deaf"));
         // The agent would start it again: it watches for a guest that obeys late.
@@ -72,6 +75,9 @@ public sealed class SourceHostTests : IAsyncLifetime
         await _sites.UntilAsync(() => Task.FromResult(SecondSector(path) != 0));
         await _sites.UntilAsync(async () => (DateTimeOffset?)(await _sites.MachineAsync(machine))["newestPoint"]?["at"] is not null);
     }
+
+    private static (string Status, string? Detail) StepOf(JsonNode job, string step) =>
+        job["steps"]!.AsArray().Single(s => (string)s!["name"]! == step)! is var found ? ((string)found["status"]!, (string?)found["detail"]) : default;
 
     private static int SecondSector(string path)
     {
