@@ -10,7 +10,7 @@ internal static class RecoveryPointCommands
     [
         Column.Of("ID", "id"), new("AT", p => Forms.ExactTime(p.At("at"))), Column.Of("KIND", "kind"), Column.Of("LABEL", "label"),
         new("KEPT", p => p.At("protected").Text() == "true" ? "protected" : "-"), Column.Of("CHECKED", "verification"),
-        Column.Of("EPOCH", "epoch", wide: true), Column.Of("SEQUENCE", "sequence", wide: true),
+        Column.Of("EPOCH", "epoch", wide: true), Column.Of("SEQUENCE", "sequence", wide: true), Column.Of("ROOT-HASH", "rootHash", wide: true),
     ];
 
     public static Command Create() => new("recovery-point", "Recovery points of a machine")

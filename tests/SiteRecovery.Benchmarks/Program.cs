@@ -4,7 +4,7 @@ using SiteRecovery.Node.Bench;
 
 var rooms = new Dictionary<string, Func<Bench, CancellationToken, Task>>
 {
-    ["write-path"] = WritePath.RunAsync, ["initial-replication"] = InitialReplication.RunAsync, ["delta"] = Delta.RunAsync, ["steady"] = Steady.RunAsync, ["memory"] = Memory.RunAsync, ["views"] = Views.RunAsync,
+    ["write-path"] = WritePath.RunAsync, ["initial-replication"] = InitialReplication.RunAsync, ["delta"] = Delta.RunAsync, ["steady"] = Steady.RunAsync, ["memory"] = Memory.RunAsync, ["views"] = Views.RunAsync, ["rto"] = Rto.RunAsync,
     ["stages"] = (bench, stop) => new StagesBench(bench.Options, bench.Results).RunAsync(stop),
 };
 var room = new Argument<string>("room") { Description = string.Join(", ", rooms.Keys) + ", all" };

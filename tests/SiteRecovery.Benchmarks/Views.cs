@@ -23,22 +23,29 @@ public static class Views
             stop.ThrowIfCancellationRequested();
             var folder = bench.At("views");
             var name = $"log of {bytes >> 30} GiB, {bytes / ExtentBytes / 1e6:0.0} million extents";
-            Fill(bench, folder, name, bytes / ExtentBytes / ExtentsPerFrame);
+            using (var store = RetentionStore.Create(folder, Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, RealFileSystem.Instance, TimeProvider.System))
+                Fill(bench, store, name, bytes / ExtentBytes / ExtentsPerFrame);
             for (var round = 0; round < bench.Options.Rounds; round++) Look(bench, folder, name, new Random(round));
             Directory.Delete(folder, recursive: true);
         }
         return Task.CompletedTask;
     }
 
-    private static void Fill(Bench bench, string folder, string name, long frames)
+    /// <summary>A stream of random writes behind what the store has.</summary>
+    internal static void Fill(Bench bench, RetentionStore store, string name, long frames)
     {
-        using var store = RetentionStore.Create(folder, Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, RealFileSystem.Instance, TimeProvider.System);
         var (random, extents, payload) = (new Random(1), new Extent[ExtentsPerFrame], new byte[ExtentsPerFrame * ExtentBytes]);
-        var (ordinal, sequence, appending) = (1L, 0L, TimeSpan.Zero);
-        store.Append(BatchCodec.Encode(Header(ordinal, 0, 0) with { Kind = BatchKind.Marker, Marker = MarkerKind.StreamStart }, [], "continue"u8));
+        var (ordinal, sequence, appending) = (1L, store.DurableSequence.Value, TimeSpan.Zero);
+        var (incarnation, begun) = (store.Held.Incarnation + 1, store.CurrentAsOf);
+        BatchHeader Header(long ordinal, long first, long last) => new()
+        {
+            Kind = BatchKind.Delta, MachineTag = BatchCodec.TagOf(store.Machine), Epoch = store.CurrentEpoch, Incarnation = incarnation, Ordinal = ordinal,
+            First = new Sequence(first), Last = new Sequence(last), Time = begun.AddMilliseconds(ordinal),
+        };
+        store.Append(BatchCodec.Encode(Header(ordinal, sequence, sequence) with { Kind = BatchKind.Marker, Marker = MarkerKind.StreamStart }, [], "continue"u8));
         for (var frame = 0L; frame < frames; frame++)
         {
-            for (var i = 0; i < ExtentsPerFrame; i++) extents[i] = new Extent(random.NextInt64(DiskBytes / ExtentBytes) * ExtentBytes, ExtentBytes, 0, ExtentKind.Data);
+            for (var i = 0; i < ExtentsPerFrame; i++) extents[i] = new Extent(random.NextInt64(store.Disks[0].SizeBytes / ExtentBytes) * ExtentBytes, ExtentBytes, 0, ExtentKind.Data);
             payload[random.Next(payload.Length)]++;
             var batch = BatchCodec.Compress(BatchCodec.Encode(Header(++ordinal, sequence + 1, sequence += ExtentsPerFrame), extents, payload), PayloadCompression.Lz4);
             var began = TimeProvider.System.GetTimestamp();
@@ -50,7 +57,7 @@ public static class Views
         var mapping = TimeProvider.System.GetTimestamp();
         store.Maintain(null, CancellationToken.None);
         bench.Results.Add("maps of all segments, in the background", "s", name, TimeProvider.System.GetElapsedTime(mapping).TotalSeconds);
-        bench.Results.Add("indexes and maps on disk", "MiB", name, Directory.GetFiles(Path.Combine(folder, "log")).Where(f => !f.EndsWith(".seg", StringComparison.Ordinal)).Sum(f => new FileInfo(f).Length) / 1048576.0);
+        bench.Results.Add("indexes and maps on disk", "MiB", name, Directory.GetFiles(Path.Combine(store.Folder, "log")).Where(f => !f.EndsWith(".seg", StringComparison.Ordinal)).Sum(f => new FileInfo(f).Length) / 1048576.0);
     }
 
     private static void Look(Bench bench, string folder, string name, Random random)
@@ -78,10 +85,4 @@ public static class Views
         }
         bench.Results.Add("memory of the open store with two views", "MiB", name, (GC.GetTotalMemory(forceFullCollection: true) - before) / 1048576.0);
     }
-
-    private static BatchHeader Header(long ordinal, long first, long last) => new()
-    {
-        Kind = BatchKind.Delta, MachineTag = BatchCodec.TagOf(Machine), Epoch = Epoch.First, Incarnation = 1, Ordinal = ordinal,
-        First = new Sequence(first), Last = new Sequence(last), Time = DateTimeOffset.UnixEpoch.AddSeconds(ordinal),
-    };
 }

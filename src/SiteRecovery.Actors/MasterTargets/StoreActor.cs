@@ -19,6 +19,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     private static readonly TimeSpan MeasureEvery = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10), MaintainEvery = TimeSpan.FromSeconds(10);
     /// <summary>With the interval 8 MiB/s: a terabyte in a day and a half, and no disk notices.</summary>
     private const long ScrubbedAtOnceBytes = 80 << 20;
+    /// <summary>With the interval 25 MiB/s, of what has just been written mostly: it is still in memory.</summary>
+    private const long ProvenAtOnceBytes = 256 << 20;
     private readonly MachineId _machine;
     private readonly MasterTargetRoom _room;
     private readonly SiteName _site;
@@ -171,7 +173,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     private static NotedPoint Noted(RetentionStore store, RecoveryPoint point, ImmutableHashSet<string> verifying)
     {
         var note = store.NoteOf(point);
-        return new NotedPoint(point, note.Protected, verifying.Contains(point.Id), note.VerifiedAt, note.Damage);
+        return new NotedPoint(point, note.Protected, verifying.Contains(point.Id), note.VerifiedAt, note.Damage, note.Root);
     }
 
     private void StartMaintaining()
@@ -185,6 +187,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             var store = room.Stores.StoreOf(machine);
             store.Scrub(ScrubbedAtOnceBytes, stop);
             store.Maintain(limits, stop);
+            store.ProveNewest(ProvenAtOnceBytes, stop);
             return new Maintained(null);
         }, stop).PipeTo(Self, failure: error => new Maintained(error.Message));
     }

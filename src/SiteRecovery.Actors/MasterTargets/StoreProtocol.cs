@@ -20,7 +20,8 @@ public sealed record RecoveryPoints(ImmutableArray<NotedPoint> Items, bool More)
 /// <summary>A point and what an operator or a verification has said of it.</summary>
 /// <param name="Verifying">All of its bytes are being read now.</param>
 /// <param name="Damage">What the last verification found; null: nothing, or there was none.</param>
-public sealed record NotedPoint(RecoveryPoint Point, bool Protected, bool Verifying, DateTimeOffset? VerifiedAt, string? Damage) : IClusterMessage;
+/// <param name="Root">The root hash of all its disks; null: not known yet.</param>
+public sealed record NotedPoint(RecoveryPoint Point, bool Protected, bool Verifying, DateTimeOffset? VerifiedAt, string? Damage, string? Root = null) : IClusterMessage;
 
 /// <summary>Keeps a point beyond the retention, or gives it up again. Answered with <see cref="NotedPoint"/> or <see cref="StoreUnavailable"/>.</summary>
 public sealed record ProtectPoint(MachineId Machine, RecoveryPoint Point, bool Keep) : IForStore, IClusterMessage;

@@ -171,8 +171,7 @@ internal static class StoreWork
             await Task.Delay(LookEvery, room.Time, stop);
         }
         var point = store.ConsistentUpTo!;
-        var view = store.At(point);
-        var hash = await RootHash.OfAsync(view.Disks.Select(d => (d.Index, (IBlockDevice)new FileDevice(view.File(d.Index), readOnly: true))), stop);
+        var hash = await Task.Run(() => store.Prove(point, stop), stop);
         return hash == verify.Source.RootHash
             ? new TargetVerified(verify.Machine, IdOf(verify), verify.Epoch, point, hash)
             : new TargetDiffers(verify.Machine, IdOf(verify), verify.Epoch, verify.Source.RootHash, $"At {point.Id} the source's root hash is {verify.Source.RootHash}, but the target's is {hash}.");

@@ -1,3 +1,4 @@
+using SiteRecovery.DataPlane.Blocks;
 using System.Buffers.Binary;
 using System.IO.Hashing;
 using SiteRecovery.DataPlane.Storage;

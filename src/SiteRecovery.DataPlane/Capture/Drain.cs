@@ -100,6 +100,11 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
         using var timer = new PeriodicTimer(LookEvery, time);
         try
         {
+            if (!capture.IsFrozen)
+            {
+                _status = new DrainStatus("the source's disks are being hashed while the machine runs", null, null);
+                await capture.HashAsync(stop);
+            }
             // Frozen under a running machine its file systems would break; and what it has not written yet would be lost to it.
             while (!capture.IsFrozen && await RunningAsync(stop) is { } running)
             {
@@ -118,6 +123,10 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
         catch (Exception broken) when (broken is IOException or UnauthorizedAccessException)
         {
             _status = new DrainStatus($"the source cannot be drained: {broken.Message}", null, null);
+        }
+        finally
+        {
+            capture.EndHashing();
         }
     }
 

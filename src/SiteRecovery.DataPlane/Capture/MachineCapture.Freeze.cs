@@ -10,6 +10,7 @@ public readonly record struct DiskRange(ushort Disk, long Offset, long Length);
 public sealed partial class MachineCapture
 {
     private volatile bool _frozen;
+    private volatile RunningHash? _hashing;
 
     public bool IsFrozen => _frozen;
     public bool IsHeld => _frozen && _state.Held;
@@ -43,7 +44,31 @@ public sealed partial class MachineCapture
                 ? new Sequence(_newest) : null;
     }
 
-    public Task<string> RootHashAsync(CancellationToken stop) => RootHash.OfAsync(_disks.Select(d => (d.Geometry.Index, (IBlockDevice)d)), stop);
+    /// <summary>Hears of every write while it is there.</summary>
+    internal RunningHash? Hashing => _hashing;
+
+    /// <summary>Hashes the disks while they are written to, so that <see cref="RootHashAsync"/> has little left to do; <see cref="EndHashing"/> ends it.</summary>
+    /// <exception cref="IOException">A disk cannot be read.</exception>
+    internal async Task HashAsync(CancellationToken stop)
+    {
+        EndHashing();
+        var hashing = _hashing = new RunningHash(_disks, _options.StateFolder, _files);
+        // A write that looked before it was there may land where it was hashed already.
+        var ticket = NextTicket();
+        while (!_disks.TrueForAll(d => d.HasPassed(ticket))) await Task.Delay(TimeSpan.FromMilliseconds(1), _time, stop).ConfigureAwait(false);
+        await Task.Run(() => hashing.CatchUp(stop), stop).ConfigureAwait(false);
+    }
+
+    internal void EndHashing()
+    {
+        var hashing = _hashing;
+        _hashing = null;
+        hashing?.Dispose();
+    }
+
+    /// <summary>Of the disks as they are; nobody may write meanwhile.</summary>
+    public Task<string> RootHashAsync(CancellationToken stop) => _hashing is { } hashing ? Task.Run(() => hashing.Finish(stop), stop)
+        : RootHash.OfAsync(_disks.Select(d => (d.Geometry.Index, (IBlockDevice)d)), stop);
 
     /// <summary>What a fenced machine wrote without knowing it durable at the target: with what arrived there after the fork, its tail.</summary>
     /// <exception cref="InvalidOperationException">The machine is not fenced: its tail still grows.</exception>

@@ -56,6 +56,7 @@ public sealed class SplitDisk : IBlockDevice
         }
         finally
         {
+            _machine.Hashing?.Touch(this, offset, from.Length);
             Leave(slot);
         }
         if (forceUnitAccess) await FlushAsync(stop).ConfigureAwait(false);
@@ -80,6 +81,7 @@ public sealed class SplitDisk : IBlockDevice
         }
         finally
         {
+            _machine.Hashing?.Touch(this, offset, length);
             Leave(slot);
         }
         if (forceUnitAccess) await FlushAsync(stop).ConfigureAwait(false);

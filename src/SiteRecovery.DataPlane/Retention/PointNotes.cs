@@ -9,7 +9,8 @@ namespace SiteRecovery.DataPlane.Retention;
 /// <param name="Protected">It is kept beyond the retention, and with it all that follows it.</param>
 /// <param name="VerifiedAt">When all of its bytes were last read and checked; null: never.</param>
 /// <param name="Damage">What that found; null: nothing, or it was never done.</param>
-public sealed record PointNote(string Point, bool Protected = false, DateTimeOffset? VerifiedAt = null, string? Damage = null);
+/// <param name="Root">The root hash of all its disks; null: not known yet.</param>
+public sealed record PointNote(string Point, bool Protected = false, DateTimeOffset? VerifiedAt = null, string? Damage = null, string? Root = null);
 
 /// <summary>NOTES.json of a store: STORE.md. Not safe for concurrent calls.</summary>
 internal sealed class PointNotes(string folder, IFileSystem files)

@@ -1,3 +1,4 @@
+using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Retention;
@@ -26,20 +27,25 @@ public sealed partial class RetentionStore
         }
     }
 
-    /// <summary>Reads every byte that a point shows, and checks it against the checksums of when it was written. What it finds is kept with the point.</summary>
+    /// <summary>
+    /// Reads every byte that a point shows, and checks it against the checksums of when it was written, and all of it against the point's root hash, where that was
+    /// known. What it finds is kept with the point.
+    /// </summary>
     /// <remarks>What lies below the log in a file that the store was made over has no checksums: it is read.</remarks>
     /// <exception cref="InvalidDataException">The point is not viewable in this store.</exception>
     public PointNote Verify(RecoveryPoint point, CancellationToken stop)
     {
         var view = At(point);
-        string? damage = null;
+        string? damage = null, found = null;
         try
         {
-            foreach (var disk in view.Disks) ReadAll(view, disk, stop);
+            using var root = new RootHash();
+            foreach (var disk in view.Disks.OrderBy(d => d.Index)) ReadAll(view, disk, root, stop);
+            found = root.Finish();
         }
-        catch (IOException found)
+        catch (IOException unreadable)
         {
-            damage = found.Message;
+            damage = unreadable.Message;
         }
         finally
         {
@@ -47,25 +53,26 @@ public sealed partial class RetentionStore
         }
         lock (_gate)
         {
-            var note = _notes.Of(point.Id) with { VerifiedAt = _time.GetUtcNow(), Damage = damage };
+            var note = _notes.Of(point.Id);
+            if (found is not null && note.Root is { } known && known != found) damage = $"its root hash is {found}, but when it was new it was {known}";
+            note = note with { VerifiedAt = _time.GetUtcNow(), Damage = damage, Root = note.Root ?? found };
             _notes.Set(note, IsThere);
             return note;
         }
     }
 
-    private static void ReadAll(StoreView view, DiskRecord disk, CancellationToken stop)
+    private static void ReadAll(StoreView view, DiskRecord disk, RootHash root, CancellationToken stop)
     {
-        var (file, buffer) = (view.File(disk.Index), new byte[VerifiedAtOnceBytes]);
-        for (long at = 0; at < disk.SizeBytes;)
+        var (file, buffer, hole) = (view.File(disk.Index), new byte[VerifiedAtOnceBytes], 0L);
+        root.AddDisk(disk.Index, disk.SizeBytes);
+        for (long at = 0; at < disk.SizeBytes; at += buffer.Length)
         {
             stop.ThrowIfCancellationRequested();
-            var (length, hole) = file.RunAt(at);
-            for (var end = at + length; at < end;)
-            {
-                var part = (int)Math.Min(buffer.Length, end - at);
-                if (!hole) file.Read(at, buffer.AsSpan(0, part));
-                at = hole ? end : at + part;
-            }
+            var part = buffer.AsSpan(0, (int)Math.Min(buffer.Length, disk.SizeBytes - at));
+            if (at + part.Length > hole) hole = file.RunAt(at) is { Hole: true } run ? at + run.Length : 0;
+            if (at + part.Length <= hole) part.Clear();
+            else file.Read(at, part);
+            root.AddContent(part);
         }
     }
 

@@ -217,6 +217,11 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     public void Dispose()
     {
         _ended.Cancel();
+        lock (_proving)
+        {
+            GiveUp();
+            _leaves?.Dispose();
+        }
         lock (_maintaining)
             lock (_flushing)
                 lock (_gate)

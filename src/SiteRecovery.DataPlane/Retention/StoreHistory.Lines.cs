@@ -36,6 +36,22 @@ internal sealed partial class StoreHistory
         return [.. RangesBelow(branch), new FrameRange(_branches[branch].First, Behind(frame), limit)];
     }
 
+    /// <summary>The newest that was marked on the current line.</summary>
+    internal RecoveryPoint? NewestPoint => ConsistentUpTo is null ? null : PointsOnLine().LastOrDefault();
+
+    /// <summary>The frames of a view behind those of an earlier position on the same line, with the one at which that was reached; null where it is not one, or shows something else by now.</summary>
+    /// <param name="ranges">Of the view.</param>
+    internal List<FrameRange>? Since((Epoch Epoch, Sequence Sequence, FramePosition Behind) earlier, List<FrameRange> ranges)
+    {
+        if (Resolve(earlier.Epoch, earlier.Sequence) is null) return null;
+        var before = RangesOf(earlier.Epoch, earlier.Sequence);
+        if (before.Count == 0) return earlier.Behind == default ? ranges : null;
+        var last = before.Count - 1;
+        if (before[last].To != earlier.Behind || last >= ranges.Count || !before.Take(last).SequenceEqual(ranges.Take(last))
+            || before[last].From != ranges[last].From || before[last].To > ranges[last].To) return null;
+        return [ranges[last] with { From = InFrontOf(before[last].To) }, .. ranges.Skip(last + 1)];
+    }
+
     /// <summary>All frames of the current epoch's line, consistent or not.</summary>
     internal List<FrameRange> RangesOfNewest() => WholeLine(_branches.Count - 1);
 

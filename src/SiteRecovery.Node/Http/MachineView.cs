@@ -27,8 +27,9 @@ public sealed record PointView(string Id, DateTimeOffset At, PointKind Kind, str
 /// <param name="Protected">Kept beyond the retention, with all that follows it.</param>
 /// <param name="Verification">"unverified", "running", "verified" or "damaged".</param>
 /// <param name="Damage">What the last verification found.</param>
+/// <param name="RootHash">Over all disks; null while it has not been computed: ask for it with a verification.</param>
 public sealed record NotedPointView(string Id, DateTimeOffset At, PointKind Kind, string? Label, int Epoch, long Sequence,
-    bool Protected, string Verification, DateTimeOffset? VerifiedAt, string? Damage)
+    bool Protected, string Verification, DateTimeOffset? VerifiedAt, string? Damage, string? RootHash)
 {
     public static NotedPointView Of(NotedPoint noted) => new(noted.Point.Id, noted.Point.At, noted.Point.Kind, noted.Point.Label, noted.Point.Epoch.Value, noted.Point.Sequence.Value,
         noted.Protected, noted switch
@@ -37,7 +38,7 @@ public sealed record NotedPointView(string Id, DateTimeOffset At, PointKind Kind
             { Damage: not null } => "damaged",
             { VerifiedAt: not null } => "verified",
             _ => "unverified",
-        }, noted.VerifiedAt, noted.Damage);
+        }, noted.VerifiedAt, noted.Damage, noted.Root);
 }
 
 /// <param name="BytesResent">Sent again after a cut, since the agent started.</param>

@@ -1,3 +1,4 @@
+using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Capture;
 using SiteRecovery.DataPlane.Storage;
 

@@ -84,7 +84,7 @@ internal sealed class StoreModel : IDisposable
     /// <summary>Everything but the segments and the manifest can be made again from them.</summary>
     private void Rot()
     {
-        string[] derived = [.. Directory.GetFiles(Path.Combine(Store.Folder, "log")).Where(f => Path.GetExtension(f) is ".idx" or ".end" or ".map").Order(StringComparer.Ordinal)];
+        string[] derived = [.. Directory.GetFiles(Path.Combine(Store.Folder, "log")).Where(f => Path.GetExtension(f) is ".idx" or ".end" or ".map").Append(Path.Combine(Store.Folder, "PROOF")).Where(File.Exists).Order(StringComparer.Ordinal)];
         if (derived.Length == 0) return;
         var file = derived[_random.Next(derived.Length)];
         if (_random.Next(3) == 0)
@@ -214,6 +214,7 @@ internal sealed class StoreModel : IDisposable
             var point = Store.ResolvePoint(new PointSelector.ById(id));
             Assert.Equal(id, point?.Id);
             var view = Store.At(point!);
+            if (_random.Next(16) == 0) Assert.Equal(ModelRoot.Of(_positions[id].Disks), Store.Prove(point!, CancellationToken.None));
             for (ushort disk = 0; disk < 2; disk++)
             {
                 Assert.True(disks[disk].AsSpan().SequenceEqual(ReadAll(view.File(disk))), $"{id} shows other bytes on disk {disk}");

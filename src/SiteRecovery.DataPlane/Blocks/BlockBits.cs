@@ -2,7 +2,7 @@ using System.Numerics;
 using System.Runtime.InteropServices;
 using SiteRecovery.DataPlane.Storage;
 
-namespace SiteRecovery.DataPlane.Capture;
+namespace SiteRecovery.DataPlane.Blocks;
 
 /// <summary>One bit per block, mirrored into a file area. A bit that reads as set is already in the page cache: it survives kill -9.</summary>
 internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
@@ -130,6 +130,18 @@ internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
         for (var word = from >> 6; word < _words.Length; word++)
         {
             var left = Volatile.Read(ref _words[word]) & ~Volatile.Read(ref except._words[word]) & MaskOf(word, from, blocks - 1);
+            if (left != 0) return (word << 6) + BitOperations.TrailingZeroCount(left);
+        }
+        return -1;
+    }
+
+    /// <summary>First block at or after <paramref name="from"/> that is set, or -1.</summary>
+    public long Next(long from)
+    {
+        if (from >= blocks) return -1;
+        for (var word = from >> 6; word < _words.Length; word++)
+        {
+            var left = Volatile.Read(ref _words[word]) & MaskOf(word, from, blocks - 1);
             if (left != 0) return (word << 6) + BitOperations.TrailingZeroCount(left);
         }
         return -1;

@@ -1,0 +1,104 @@
+using System.IO.Hashing;
+using System.Runtime.InteropServices;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.DataPlane.Blocks;
+
+/// <summary>
+/// The leaves of a <see cref="RootHash"/> in a file, behind a page that is its owner's: per disk pages of 4096 bytes, each 511 leaves and the XxHash3 of them (0 for zeroes). Not
+/// safe for concurrent calls.
+/// </summary>
+internal sealed class LeafFile : IDisposable
+{
+    internal const int PageBytes = 4096, LeavesPerPage = 511;
+    private const int HashAt = LeavesPerPage * 8;
+    private readonly IReadOnlyList<(ushort Index, long SizeBytes)> _disks;
+    private readonly ulong[] _page = new ulong[PageBytes / 8];
+    private long _at = -1; // which page is in memory
+    private bool _changed;
+
+    /// <summary>Makes the file as long as it has to be.</summary>
+    internal LeafFile(IBlockFile file, IEnumerable<(ushort Index, long SizeBytes)> disks)
+    {
+        (File, _disks) = (file, [.. disks.OrderBy(d => d.Index)]);
+        var bytes = PageBytes * (1 + _disks.Sum(d => PagesOf(d.SizeBytes)));
+        if (file.LengthBytes == bytes) return;
+        (IsNew, var old) = (true, file.LengthBytes);
+        if (old > 0) file.SetLength(0);
+        file.SetLength(bytes);
+    }
+
+    internal IBlockFile File { get; }
+    internal bool IsNew { get; }
+
+    /// <summary>Pages that are damaged are taken for pages of zeroes: every leaf is about to be made.</summary>
+    internal bool IsBeingMade { get; set; }
+
+    /// <exception cref="InvalidDataException">The page that it is on is damaged.</exception>
+    internal void Set(ushort disk, long block, ulong leaf)
+    {
+        Load(disk, block / LeavesPerPage);
+        if (_page[block % LeavesPerPage] == leaf) return;
+        _page[block % LeavesPerPage] = leaf;
+        _changed = true;
+    }
+
+    /// <summary>Durable when it returns.</summary>
+    internal void Flush()
+    {
+        Store();
+        File.Flush();
+    }
+
+    /// <summary>What is in memory and not in the file is not wanted.</summary>
+    internal void Drop() => (_at, _changed) = (-1, false);
+
+    /// <summary>Of the leaves as they are.</summary>
+    /// <exception cref="InvalidDataException">A page is damaged.</exception>
+    internal string Root()
+    {
+        using var root = new RootHash();
+        foreach (var (index, size) in _disks)
+        {
+            root.AddDisk(index, size);
+            for (long left = RootHash.BlocksOf(size), page = 0; left > 0; left -= LeavesPerPage, page++)
+            {
+                Load(index, page);
+                root.AddLeaves(_page.AsSpan(0, (int)Math.Min(left, LeavesPerPage)));
+            }
+        }
+        return root.Finish();
+    }
+
+    public void Dispose() => File.Dispose();
+
+    private static long PagesOf(long sizeBytes) => (RootHash.BlocksOf(sizeBytes) + LeavesPerPage - 1) / LeavesPerPage;
+
+    private void Load(ushort disk, long page)
+    {
+        var at = PageBytes * (1 + page + _disks.TakeWhile(d => d.Index != disk).Sum(d => PagesOf(d.SizeBytes)));
+        if (at == _at) return;
+        Store();
+        _at = -1;
+        var bytes = MemoryMarshal.AsBytes(_page.AsSpan());
+        File.Read(at, bytes);
+        if (HashOf(bytes) != _page[LeavesPerPage])
+        {
+            if (!IsBeingMade) throw new InvalidDataException($"the leaves of the root hash are damaged at {at}");
+            bytes.Clear();
+        }
+        _at = at;
+    }
+
+    private void Store()
+    {
+        if (!_changed) return;
+        var bytes = MemoryMarshal.AsBytes(_page.AsSpan());
+        _page[LeavesPerPage] = HashOf(bytes);
+        File.Write(_at, bytes);
+        _changed = false;
+    }
+
+    // A page that was never written is a page of zeroes, and right.
+    private static ulong HashOf(ReadOnlySpan<byte> page) => page[..HashAt].ContainsAnyExcept((byte)0) ? XxHash3.HashToUInt64(page[..HashAt]) : 0;
+}

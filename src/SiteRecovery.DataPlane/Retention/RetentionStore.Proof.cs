@@ -1,0 +1,193 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <content>Proof: the root hash of points, from what has changed since the last one that has it.</content>
+public sealed partial class RetentionStore
+{
+    private readonly Lock _proving = new(); // taken before _gate
+    private ProofFile? _leaves;
+    private Proving? _proof;
+    private string? _unprovable; // id of the point at which it was given up
+
+    /// <summary>The root hash of a point (<see cref="RootHash"/>), kept with it. Reads the blocks that changed since the last point that has one on the way here; where there is none, all.</summary>
+    /// <exception cref="InvalidDataException">The point is not viewable in this store.</exception>
+    /// <exception cref="IOException">What it shows cannot be read.</exception>
+    public string Prove(RecoveryPoint point, CancellationToken stop)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, _ended.Token);
+        lock (_proving)
+        {
+            if (_proof?.Point.Id != point.Id) Begin(point);
+            var bytes = long.MaxValue;
+            try
+            {
+                return GoOn(ref bytes, either.Token) ?? throw new OperationCanceledException(either.Token);
+            }
+            catch (InvalidDataException)
+            {
+                // The leaves were damaged, and are forgotten now.
+                Begin(point);
+                return GoOn(ref bytes, either.Token) ?? throw new OperationCanceledException(either.Token);
+            }
+        }
+    }
+
+    /// <summary>Brings the newest marked point nearer to its root hash, by reading about so many bytes. Points that come faster than that go without, until they are asked for.</summary>
+    public void ProveNewest(long bytes, CancellationToken stop)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, _ended.Token);
+        lock (_proving)
+            while (bytes > 0 && !either.IsCancellationRequested)
+            {
+                try
+                {
+                    if (_proof is null)
+                    {
+                        RecoveryPoint? next;
+                        lock (_gate) next = _log.FailedReason is null ? _history.NewestPoint : null;
+                        if (next is null || next.Id == _unprovable || NoteOf(next).Root is not null) return;
+                        _unprovable = next.Id;
+                        Begin(next);
+                    }
+                    GoOn(ref bytes, either.Token);
+                }
+                catch (Exception unreadable) when (unreadable is IOException or InvalidDataException or ObjectDisposedException)
+                {
+                    return; // the scrub says where; the next point may not show it any more
+                }
+            }
+    }
+
+    private void Begin(RecoveryPoint point)
+    {
+        GiveUp();
+        var leaves = _leaves ??= ProofFile.Open(Folder, Disks, BatchCodec.TagOf(Machine), _files);
+        var view = At(point);
+        List<FrameRange> ranges;
+        List<FrameRange>? since;
+        lock (_gate)
+        {
+            ranges = _history.RangesOf(point.Epoch, point.Sequence);
+            since = leaves.Position is { } from ? _history.Since(from, ranges) : null;
+        }
+        _proof = new Proving(point, view, ranges.Count == 0 ? default : ranges[^1].To);
+        if (since is not null && TryTouch(_proof, since)) return;
+        leaves.Forget();
+        foreach (var (_, stale) in _proof.Disks) stale.SetAll();
+    }
+
+    /// <summary>False: some of the log in between is gone or damaged.</summary>
+    private bool TryTouch(Proving proof, List<FrameRange> since)
+    {
+        var sizes = Disks.ToDictionary(d => d.Index);
+        try
+        {
+            foreach (var range in since)
+                for (var segment = range.From.Segment; segment <= range.To.Segment; segment++)
+                {
+                    var from = segment == range.From.Segment ? range.From : new FramePosition(segment, 0);
+                    var to = segment == range.To.Segment ? range.To : new FramePosition(segment + 1, 0);
+                    bool isTail;
+                    lock (_gate)
+                    {
+                        if (isTail = _log.IsTail(segment)) Touch(proof, from, to);
+                    }
+                    if (!isTail) Touch(proof, from, to);
+                }
+            return true;
+        }
+        catch (Exception gone) when (gone is IOException or InvalidDataException)
+        {
+            return false;
+        }
+    }
+
+    private void Touch(Proving proof, FramePosition from, FramePosition to)
+    {
+        foreach (var (_, entry, prefix) in _log.PrefixesOf(from, to))
+            for (var i = 0; i < entry.Header.ExtentCount; i++)
+                if (prefix.ExtentAt(i) is { Length: > 0 } extent)
+                    proof.StaleOf(extent.Disk).Set(extent.Offset / RootHash.BlockBytes, (extent.Offset + extent.Length - 1) / RootHash.BlockBytes);
+    }
+
+    /// <returns>The root; null: there is more to be read.</returns>
+    private string? GoOn(ref long bytes, CancellationToken stop)
+    {
+        var (proof, leaves) = (_proof!, _leaves!);
+        try
+        {
+            while (proof.Next() is var (disk, block))
+            {
+                if (bytes <= 0 || stop.IsCancellationRequested) return null;
+                var (leaf, read) = proof.Hash(disk, block);
+                leaves.Set(disk.Index, block, leaf);
+                proof.Done(block);
+                bytes -= Math.Max(RootHash.BlockBytes / 256, read);
+            }
+            leaves.Reach(proof.Point.Epoch, proof.Point.Sequence, proof.Behind);
+            var root = leaves.Root();
+            lock (_gate)
+                if (_history.Resolve(proof.Point.Epoch, proof.Point.Sequence) is not null) _notes.Set(_notes.Of(proof.Point.Id) with { Root = root }, IsThere);
+            GiveUp();
+            return root;
+        }
+        catch (Exception failed) when (failed is IOException or InvalidDataException or ObjectDisposedException)
+        {
+            GiveUp();
+            if (failed is InvalidDataException) leaves.Forget();
+            throw;
+        }
+    }
+
+    private void GiveUp()
+    {
+        _proof?.View.Release();
+        _proof = null;
+    }
+
+    /// <summary>On the way to a point: which blocks of it have no leaf yet.</summary>
+    private sealed class Proving
+    {
+        private readonly byte[] _block = new byte[RootHash.BlockBytes];
+        private int _disk;
+        private long _from;
+        private (IBlockFile? File, long Until) _hole;
+
+        internal Proving(RecoveryPoint point, StoreView view, FramePosition behind)
+        {
+            (Point, View, Behind) = (point, view, behind);
+            Disks = [.. view.Disks.OrderBy(d => d.Index).Select(d => (d, new BlockBits(null, 0, RootHash.BlocksOf(d.SizeBytes))))];
+        }
+
+        internal RecoveryPoint Point { get; }
+        internal StoreView View { get; }
+        /// <summary>The frame behind the last that it shows.</summary>
+        internal FramePosition Behind { get; }
+        internal IReadOnlyList<(DiskRecord Disk, BlockBits Stale)> Disks { get; }
+
+        internal BlockBits StaleOf(ushort disk) => Disks.First(d => d.Disk.Index == disk).Stale;
+
+        internal (DiskRecord Disk, long Block)? Next()
+        {
+            for (; _disk < Disks.Count; (_disk, _from, _hole) = (_disk + 1, 0, default))
+                if (Disks[_disk].Stale.Next(_from) is >= 0 and var block) return (Disks[_disk].Disk, block);
+            return null;
+        }
+
+        internal void Done(long block) => _from = block + 1;
+
+        internal (ulong Leaf, int Read) Hash(DiskRecord disk, long block)
+        {
+            var file = _hole.File ?? View.File(disk.Index);
+            var offset = block * RootHash.BlockBytes;
+            var length = (int)Math.Min(RootHash.BlockBytes, disk.SizeBytes - offset);
+            if (offset + length > _hole.Until) _hole = (file, file.RunAt(offset) is { Hole: true } run ? offset + run.Length : 0);
+            if (offset + length <= _hole.Until) return (0, 0);
+            file.Read(offset, _block.AsSpan(0, length));
+            return (RootHash.LeafOf(_block.AsSpan(0, length)), length);
+        }
+    }
+}
