@@ -1,4 +1,5 @@
 using System.CommandLine;
+using SiteRecovery.Node.Demo.Guest;
 using Spectre.Console;
 
 namespace SiteRecovery.Node.Demo;
@@ -12,14 +13,22 @@ public static class DemoCommand
         var stay = new Option<bool>("--stay") { Description = "Keep both sites up at the end" };
         var report = new Option<string?>("--report") { Description = "Write the measured figures as JSON to this file" };
         var keep = new Option<bool>("--keep") { Description = "Keep the demo's folder with all logs" };
+        var vm = new Option<bool>("--vm") { Description = "A real QEMU guest in place of the writer, where QEMU is installed" };
         var sabotage = new Option<string?>("--sabotage") { Hidden = true };
         sabotage.AcceptOnlyFromAmong("flip", "drop");
-        var command = new Command("demo", "Two sites on this machine: protect a live disk, lose its site, fail over, prove what was lost") { seed, stay, report, keep, sabotage };
+        var command = new Command("demo", "Two sites on this machine: protect a live disk, lose its site, fail over, prove what was lost") { seed, stay, report, keep, vm, sabotage };
         command.SetAction(async (arguments, stop) =>
         {
             var options = new DemoOptions(arguments.GetValue(seed), arguments.GetValue(stay), arguments.GetValue(report), arguments.GetValue(keep), arguments.GetValue(sabotage), stop);
             var screen = new DemoScreen(AnsiConsole.Console);
-            await using var story = new DemoStory(options, TimeProvider.System, screen);
+            if (arguments.GetValue(vm) && GuestLoad.Missing() is { } missing)
+            {
+                screen.Say(missing);
+                return 2;
+            }
+            var folder = Directory.CreateTempSubdirectory("siterecovery-demo-").FullName;
+            IDemoLoad load = arguments.GetValue(vm) ? new GuestLoad(folder, TimeProvider.System) : new WriterLoad(folder, options.Seed, options.Sabotage, TimeProvider.System);
+            await using var story = new DemoStory(options, load, folder, TimeProvider.System, screen);
             try
             {
                 var holds = await story.TellAsync(stop);

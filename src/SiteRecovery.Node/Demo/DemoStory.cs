@@ -1,26 +1,23 @@
-using System.Globalization;
 using System.Text.Json.Nodes;
 using SiteRecovery.DataPlane.Nbd;
 
 namespace SiteRecovery.Node.Demo;
 
 /// <summary>The demo, told as a story of real processes: protect, replicate, lose the site, fail over, prove, refuse the stale copy, and come home.</summary>
-public sealed partial class DemoStory(DemoOptions options, TimeProvider time, DemoScreen screen) : IAsyncDisposable
+public sealed partial class DemoStory(DemoOptions options, IDemoLoad load, string folder, TimeProvider time, DemoScreen screen) : IAsyncDisposable
 {
-    private const string Machine = "db1", PrimaryRoles = "process-server,master-target";
-    private const long DiskBytes = 128L << 20;
-    private readonly string _folder = Directory.CreateTempSubdirectory("siterecovery-demo-").FullName;
+    internal const string Machine = "db1", AgentName = "demo-agent";
+    private const string PrimaryRoles = "process-server,master-target";
     private readonly Dictionary<string, ChildProcess> _processes = [];
     private readonly JsonObject _figures = [];
     private DemoSite _secondary = null!;
-    private string _captureUri = "";
+    private string _captureUri = "", _failover = "";
 
-    private string At(string name) => Path.Combine(_folder, name);
-    private string LedgerPath => At("ledger.txt");
+    private string At(string name) => Path.Combine(folder, name);
 
     public async Task<bool> TellAsync(CancellationToken stop)
     {
-        screen.Say($"working in {_folder}, seed {options.Seed}");
+        screen.Say($"working in {folder}, seed {options.Seed}");
         await StartSitesAsync(stop);
         await ProtectAsync(stop);
         await ReplicateAsync(stop);
@@ -31,13 +28,14 @@ public sealed partial class DemoStory(DemoOptions options, TimeProvider time, De
         if (verdict.Holds) await GoOnAtTheSecondaryAsync(verdict, stop);
         var refused = await ReturnOfTheOldSiteAsync(stop);
         var home = verdict.Holds && await ComeHomeAsync(stop);
-        Conclude(verdict, refused, reportedRpo);
+        Conclude(verdict, refused, reportedRpo, await TimesAsync(stop));
         return verdict.Holds && refused && drilled && home;
     }
 
     private async Task StartSitesAsync(CancellationToken stop)
     {
         screen.Step("Two sites: each with a process server and a master target, the configuration server at the secondary, an agent at the primary");
+        await File.WriteAllTextAsync(At("node.conf"), load.NodeSettings, stop);
         StartNode("secondary", "configuration-server,process-server,master-target,console");
         await UntilAsync("the secondary site to be ready", async () =>
         {
@@ -58,23 +56,10 @@ public sealed partial class DemoStory(DemoOptions options, TimeProvider time, De
 
     private async Task ProtectAsync(CancellationToken stop)
     {
-        screen.Step($"A disk of {DiskBytes >> 20} MiB with an independent writer is protected");
-        var disk = At("disk.raw");
-        await using (var file = File.Create(disk))
-        {
-            var block = new byte[BlockPattern.BlockBytes];
-            for (long at = 0; at < DiskBytes; at += block.Length)
-            {
-                BlockPattern.Fill(block, options.Seed, 0, at);
-                await file.WriteAsync(block, stop);
-            }
-        }
+        screen.Step($"A disk with {load.Name} is protected");
+        await load.PrepareAsync(stop);
         await _secondary.PutAsync("/api/v1/vaults/demo", new { sourceSite = "primary", targetSite = "secondary" }, stop);
-        await _secondary.PostAsync("/api/v1/machines", new
-        {
-            name = Machine, vault = "demo", policy = "default",
-            source = new { agent = "demo-agent", disks = new[] { new { id = "vda", path = disk, capture = "nbd" } } },
-        }, stop);
+        await _secondary.PostAsync("/api/v1/machines", new { name = Machine, vault = "demo", policy = "default", source = load.Source }, stop);
         await UntilAsync("the agent to serve the disk", async () =>
         {
             var uri = (await MachineAsync(stop))["disks"]?[0]?["captureUri"]?.GetValue<string>();
@@ -82,13 +67,12 @@ public sealed partial class DemoStory(DemoOptions options, TimeProvider time, De
             return uri is not null;
         }, stop);
         screen.Say($"the disk is served at {_captureUri}");
-        await File.WriteAllTextAsync(LedgerPath, "", stop);
-        StartWriter(_captureUri, LedgerPath, options.Seed);
+        await load.StartAsync(_captureUri, stop);
     }
 
     private async Task ReplicateAsync(CancellationToken stop)
     {
-        screen.Step("Initial replication, while the writer goes on");
+        screen.Step("Initial replication, while it is written to");
         var begun = time.GetTimestamp();
         await UntilAsync("initial replication", async () =>
         {
@@ -97,7 +81,7 @@ public sealed partial class DemoStory(DemoOptions options, TimeProvider time, De
             return machine["state"]!.GetValue<string>() == "Protected";
         }, stop);
         _figures["initialReplicationSeconds"] = time.GetElapsedTime(begun).TotalSeconds;
-        screen.Say($"protected after {time.GetElapsedTime(begun).TotalSeconds:F1} s, {Ledger.Read(LedgerPath).Count} writes acknowledged so far");
+        screen.Say($"protected after {time.GetElapsedTime(begun).TotalSeconds:F1} s, {load.Acknowledged} writes acknowledged so far");
     }
 
     private async Task<string?> WatchAsync(CancellationToken stop)
@@ -108,7 +92,7 @@ public sealed partial class DemoStory(DemoOptions options, TimeProvider time, De
         {
             await Task.Delay(TimeSpan.FromSeconds(1), time, stop);
             rpo = (await MachineAsync(stop))["rpo"]?.ToString();
-            screen.Say($"RPO {rpo ?? "unknown"}, {Ledger.Read(LedgerPath).Count} writes acknowledged");
+            screen.Say($"RPO {rpo ?? "unknown"}, {load.Acknowledged} writes acknowledged");
         }
         return rpo;
     }
@@ -116,20 +100,14 @@ public sealed partial class DemoStory(DemoOptions options, TimeProvider time, De
     private async Task<bool> TestFailoverAsync(CancellationToken stop)
     {
         screen.Step("Test failover: a copy of the replica comes up beside the running replication, and is thrown away");
-        var before = Ledger.Read(LedgerPath).Count;
+        var before = load.Acknowledged;
         await _secondary.FinishAsync(await _secondary.PostAsync($"/api/v1/machines/{Machine}/test-failover", new { point = "latest" }, stop), stop);
-        var export = (await _secondary.GetAsync($"/api/v1/machines/{Machine}/exports", stop))["items"]![0]!;
-        PrefixVerdict verdict;
-        await using (var copy = await NbdAddress.Parse(export["uri"]!.GetValue<string>()).OpenAsync(stop))
-        {
-            verdict = await PrefixVerdict.JudgeAsync(Ledger.Read(LedgerPath), options.Seed, copy.SizeBytes, (offset, into) => copy.ReadAsync(offset, into, stop));
-            await copy.WriteAsync(0, new byte[BlockPattern.BlockBytes], forceUnitAccess: true, stop); // the test's own, and gone with it
-        }
+        var verdict = await load.JudgeTestAsync(new DemoPlace(await ExportAsync(stop), (await MachineAsync(stop))["tests"]![0]!["console"]?.GetValue<string>()), stop);
         await _secondary.FinishAsync(await _secondary.PostAsync($"/api/v1/machines/{Machine}/test-failover-cleanup", new { notes = "demo" }, stop), stop);
         var drill = (await MachineAsync(stop))["drills"]!.AsArray()[^1]!;
         _figures["testFailoverRto"] = drill["rto"]?.GetValue<string>();
         screen.Say(verdict.Holds
-            ? $"the copy held exactly the first {verdict.PrefixLength} writes, was served after {drill["rto"]}, and is gone; the writer went on from {before} to {Ledger.Read(LedgerPath).Count} writes"
+            ? $"the copy held exactly the first {verdict.PrefixLength} writes, was served after {drill["rto"]}, and is gone; meanwhile it went on from {before} to {load.Acknowledged} writes"
             : $"the copy was NOT a prefix: {verdict.Reason}");
         return verdict.Holds;
     }
@@ -137,12 +115,13 @@ public sealed partial class DemoStory(DemoOptions options, TimeProvider time, De
     private void KillPrimarySite()
     {
         screen.Step("The primary site dies: SIGKILL for every process of it");
-        foreach (var name in (string[])["primary", "agent", "writer"])
+        foreach (var name in (string[])["primary", "agent"])
         {
             _processes[name].KillHard();
             _processes.Remove(name, out var dead);
             dead!.Dispose();
         }
+        load.Die();
     }
 
     private async Task<PrefixVerdict> FailOverAsync(CancellationToken stop)
@@ -154,18 +133,14 @@ public sealed partial class DemoStory(DemoOptions options, TimeProvider time, De
         foreach (var warning in dryRun["warnings"]!.AsArray()) screen.Say($"warning {warning!["code"]}: {warning["detail"]}");
         var begun = time.GetTimestamp();
         var job = await _secondary.PostAsync(action, new { point = dryRun["point"]!["id"]!.GetValue<string>(), acknowledge = dryRun["warnings"]!.AsArray().Select(w => w!["code"]!.GetValue<string>()) }, stop);
-        await _secondary.FinishAsync(job, stop);
-        var exports = await _secondary.GetAsync($"/api/v1/machines/{Machine}/exports", stop);
-        await using var replica = await NbdAddress.Parse(exports["items"]![0]!["uri"]!.GetValue<string>()).OpenAsync(stop);
-        var block = new byte[BlockPattern.BlockBytes];
-        await replica.ReadAsync(0, block, stop);
+        _failover = (await _secondary.FinishAsync(job, stop))["id"]!.GetValue<string>();
+        var replica = await PlaceAsync(stop);
+        await using (var disk = await NbdAddress.Parse(replica.DiskUri).OpenAsync(stop)) await disk.ReadAsync(0, new byte[BlockPattern.BlockBytes], stop);
         _figures["rtoSeconds"] = time.GetElapsedTime(begun).TotalSeconds;
         screen.Say($"the replica serves its first sector after {time.GetElapsedTime(begun).TotalSeconds:F2} s");
 
-        if (options.Sabotage is { } how) await Sabotage.DamageAsync(how, replica, Ledger.Read(LedgerPath), options.Seed, stop);
-
-        screen.Step("The proof: the replica against the writer's own ledger");
-        var verdict = await PrefixVerdict.JudgeAsync(Ledger.Read(LedgerPath), options.Seed, replica.SizeBytes, (offset, into) => replica.ReadAsync(offset, into, stop));
+        screen.Step("The proof: the replica against a ledger of what was acknowledged");
+        var verdict = await load.JudgeReplicaAsync(replica, stop);
         screen.Say(verdict.Holds
             ? $"the replica is exactly the first {verdict.PrefixLength} acknowledged writes; {verdict.LostWrites} lost, {verdict.LostSeconds * 1000:F0} ms"
             : $"NOT a prefix: {verdict.Reason}");
@@ -200,11 +175,13 @@ public sealed partial class DemoStory(DemoOptions options, TimeProvider time, De
             }
         }, stop);
         screen.Say("a write to the old copy is refused");
+        if (await load.TryOldCopyAsync(stop) is { } tried) screen.Say(tried);
         return refused;
     }
 
-    private void Conclude(PrefixVerdict verdict, bool refused, string? reportedRpo)
+    private void Conclude(PrefixVerdict verdict, bool refused, string? reportedRpo, JsonObject times)
     {
+        foreach (var (name, after) in times) _figures["rto." + name] = after?.DeepClone();
         _figures["prefixHolds"] = verdict.Holds;
         _figures["writesInReplica"] = verdict.PrefixLength;
         _figures["writesLost"] = verdict.LostWrites;
@@ -216,6 +193,9 @@ public sealed partial class DemoStory(DemoOptions options, TimeProvider time, De
         if (options.ReportPath is not null) File.WriteAllText(options.ReportPath, _figures.ToJsonString(new() { WriteIndented = true }));
     }
 
+    /// <summary>How soon the machine was back, as the failover's job says it.</summary>
+    private async Task<JsonObject> TimesAsync(CancellationToken stop) => (await _secondary.GetAsync($"/api/v1/jobs/{_failover}", stop))["times"] as JsonObject ?? [];
+
     private Task<JsonNode> MachineAsync(CancellationToken stop) => _secondary.GetAsync($"/api/v1/machines/{Machine}", stop);
 
     private async Task JoinTokenAsync(string noun, string file, CancellationToken stop)
@@ -226,14 +206,10 @@ public sealed partial class DemoStory(DemoOptions options, TimeProvider time, De
 
     private void StartNode(string site, string roles, params string[] more) =>
         _processes[site] = ChildProcess.Start("siterecovery", At(site + ".log"),
-            ["node", "--site", site, "--roles", roles, "--data", At(site), "--http-port", "0", "--cluster-port", "0", "--data-port", "0", "--agent-port", "0", .. more]);
-
-    private void StartWriter(string uri, string ledger, int seed) =>
-        _processes["writer"] = ChildProcess.Start("siterecovery", At("writer.log"), "demo-writer", "--uri", uri, "--ledger", ledger,
-            "--seed", seed.ToString(CultureInfo.InvariantCulture), "--rate", "1500");
+            ["node", "--site", site, "--roles", roles, "--data", At(site), "--http-port", "0", "--cluster-port", "0", "--data-port", "0", "--agent-port", "0", "--config", At("node.conf"), .. more]);
 
     private void StartAgent(params string[] more) =>
-        _processes["agent"] = ChildProcess.Start("siterecovery-agent", At("agent.log"), ["run", "--data", At("agent"), "--name", "demo-agent", .. more]);
+        _processes["agent"] = ChildProcess.Start("siterecovery-agent", At("agent.log"), ["run", "--data", At("agent"), "--name", AgentName, .. load.AgentArguments, .. more]);
 
     private async Task UntilAsync(string what, Func<Task<bool>> holds, CancellationToken stop)
     {
@@ -244,13 +220,14 @@ public sealed partial class DemoStory(DemoOptions options, TimeProvider time, De
         {
             foreach (var (name, process) in _processes)
                 if (process.HasExited) throw new InvalidOperationException($"{name} stopped while waiting for {what}; its log is {At(name + ".log")}");
+            if (load.HasEnded) throw new InvalidOperationException($"{load.Name} stopped while waiting for {what}; the logs are in {folder}");
             try
             {
                 await timer.WaitForNextTickAsync(either.Token);
             }
             catch (OperationCanceledException) when (limit.IsCancellationRequested)
             {
-                throw new TimeoutException($"waited 60 s for {what}; the logs are in {_folder}");
+                throw new TimeoutException($"waited 60 s for {what}; the logs are in {folder}");
             }
         }
     }
@@ -263,7 +240,8 @@ public sealed partial class DemoStory(DemoOptions options, TimeProvider time, De
             await Task.Delay(Timeout.InfiniteTimeSpan, time, options.Interrupted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
         foreach (var process in _processes.Values) process.Dispose();
+        await load.DisposeAsync();
         _secondary?.Dispose();
-        if (!options.KeepFolder) Directory.Delete(_folder, recursive: true);
+        if (!options.KeepFolder) Directory.Delete(folder, recursive: true);
     }
 }

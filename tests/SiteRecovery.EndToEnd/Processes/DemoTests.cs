@@ -32,9 +32,13 @@ public sealed class DemoTests : IDisposable
         Assert.Contains("NOT a prefix", said, StringComparison.Ordinal);
     }
 
-    private static async Task<(int Code, string Said)> RunAsync(params string[] arguments)
+    internal static Task<(int Code, string Said)> RunAsync(params string[] arguments) => RunAsync(path: null, arguments);
+
+    /// <param name="path">Where programs are looked for; null: where they are.</param>
+    internal static async Task<(int Code, string Said)> RunAsync(string? path, string[] arguments)
     {
         var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
+        if (path is not null) start.Environment["PATH"] = path;
         foreach (var argument in (string[])[Path.Combine(AppContext.BaseDirectory, "siterecovery.dll"), "demo", .. arguments]) start.ArgumentList.Add(argument);
         using var process = Process.Start(start)!;
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
