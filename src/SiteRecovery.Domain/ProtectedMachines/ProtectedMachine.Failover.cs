@@ -73,7 +73,7 @@ public sealed partial record ProtectedMachine
 
     private ProtectedMachine RolledBack(PlannedFailoverRolledBack e)
     {
-        var jobs = Jobs.FailRunning(e.At, e.Reason ?? "Cancelled by an operator.", "The source runs on; nothing has changed.");
+        var jobs = Jobs.FailRunning(e.At, e.Reason ?? "Cancelled by an operator.", "The source takes writes again and nothing has changed; a machine that was stopped for this is started again by its agent.");
         return CarryIfAsked(e, e.Reason) with
         {
             Phase = new Phase.Protected(),
