@@ -144,7 +144,7 @@ public sealed class AgentMachine : IAsyncDisposable
 
     public void Answer() => _capture.Answer();
 
-    private static CaptureOrder OrderOf(ProtectMachine wanted) => new(new Epoch(wanted.Epoch), wanted.Round, wanted.Paused, wanted.Synchronize, wanted.Full, wanted.Drain, wanted.Hold);
+    private static CaptureOrder OrderOf(ProtectMachine wanted) => new(new Epoch(wanted.Epoch), wanted.Round, wanted.Paused, wanted.Synchronize, wanted.Full, wanted.Drain, wanted.Hold) { Stale = [.. wanted.Stale.Chunk(3).Select(r => new DiskRange((ushort)r[0], r[1], r[2]))] };
 
     private static int ProtectionOf(ProtectMachine wanted) => wanted.Protection == 0 ? wanted.Epoch : wanted.Protection;
 

@@ -71,6 +71,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         {
             if (maintained.Failure is { } failure && failure != _unmaintained) Context.GetLogger().Warning("The store of {0} keeps more than its policy asks: {1}", _machine, failure);
             (_maintaining, _unmaintained) = (false, maintained.Failure);
+            if (maintained.Damaged is { } damaged) _machines.Tell(damaged);
         });
     }
 
@@ -188,7 +189,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             store.Scrub(ScrubbedAtOnceBytes, stop);
             store.Maintain(limits, stop);
             store.ProveNewest(ProvenAtOnceBytes, stop);
-            return new Maintained(null);
+            ImmutableArray<StaleRange> lost = [.. store.DamageOfNewest().Take(StaleRange.AtOnceMax).Select(r => new StaleRange(r.Disk, r.Offset, r.Length))];
+            return new Maintained(null, lost.IsEmpty ? null : new StoreDamaged(machine, new CommandId("damaged"), store.CurrentEpoch, lost));
         }, stop).PipeTo(Self, failure: error => new Maintained(error.Message));
     }
 
@@ -243,7 +245,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         public static Maintain Instance { get; } = new();
     }
 
-    private sealed record Maintained(string? Failure);
+    private sealed record Maintained(string? Failure, StoreDamaged? Damaged = null);
 
     private sealed record Verified(string Point);
 

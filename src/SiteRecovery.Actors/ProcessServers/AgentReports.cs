@@ -12,7 +12,8 @@ namespace SiteRecovery.Actors.ProcessServers;
 public static class AgentReports
 {
     /// <summary>The order for a replica, which needs no telling where its disks are.</summary>
-    public static CaptureOrder OrderOf(ReplicateFrom work) => new(work.Epoch, work.Round, work.Paused, work.Synchronize ? work.Round : 0, work.Full, work.Drain, work.Hold);
+    public static CaptureOrder OrderOf(ReplicateFrom work) => new(work.Epoch, work.Round, work.Paused, work.Synchronize ? work.Round : 0, work.Full, work.Drain, work.Hold)
+        { Stale = [.. work.Stale.Select(r => new DiskRange((ushort)r.Disk, r.Offset, r.Length))] };
 
     public static ProtectMachine OrderOf(ReplicateFrom work, string id) => new()
     {
@@ -24,6 +25,7 @@ public static class AgentReports
         Paused = work.Paused,
         Synchronize = work.Synchronize ? work.Round : 0,
         Full = work.Full,
+        Stale = [.. work.Stale.SelectMany(r => new[] { r.Disk, r.Offset, r.Length })],
         Round = work.Round,
         Drain = work.Drain,
         Hold = work.Hold,

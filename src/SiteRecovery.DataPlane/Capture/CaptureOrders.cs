@@ -11,6 +11,9 @@ namespace SiteRecovery.DataPlane.Capture;
 /// <param name="Hold">Once that is done, take no write even when this order is repeated no more.</param>
 public sealed record CaptureOrder(Epoch Epoch, int Round, bool Paused = false, int Synchronize = 0, bool Full = false, bool Drain = false, bool Hold = false)
 {
+    /// <summary>What that synchronization compares besides: the target has lost it.</summary>
+    public IReadOnlyList<DiskRange> Stale { get; init; } = [];
+
     public bool IsOlderThan(CaptureOrder other) => Epoch < other.Epoch || (Epoch == other.Epoch && Round < other.Round);
 }
 
@@ -44,12 +47,13 @@ public sealed class CaptureOrders : IAsyncDisposable
         if (!wanted.Paused && Current.Paused) _capture.Resume();
         if (wanted.Synchronize > Current.Synchronize)
         {
+            if (wanted.Stale.Count > 0) _capture.MarkUnsynced(wanted.Stale, "the target's store has lost some of it");
             if (wanted.Full) _capture.MarkAllUnsynced("every block is compared, as asked");
             await _capture.StartSynchronizationAsync();
         }
         if (wanted.Drain) await _drain.GoOnAsync(wanted.Round, wanted.Hold);
         else await _drain.EndAsync();
-        var changed = wanted != Current with { Full = wanted.Full };
+        var changed = wanted != Current with { Full = wanted.Full, Stale = wanted.Stale };
         Current = wanted;
         return changed;
     }

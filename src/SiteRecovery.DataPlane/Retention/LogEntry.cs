@@ -6,4 +6,5 @@ namespace SiteRecovery.DataPlane.Retention;
 public sealed record LogEntry(int Segment, long Offset, BatchHeader Header);
 
 /// <summary>Bytes of a store that are not what was written.</summary>
-public sealed record StoreDamage(string File, long Offset, string Reason);
+/// <param name="Ranges">Of disks, in bytes, that may read wrongly because of it; null: not known.</param>
+public sealed record StoreDamage(string File, long Offset, string Reason, IReadOnlyList<(ushort Disk, long Offset, long Length)>? Ranges = null);

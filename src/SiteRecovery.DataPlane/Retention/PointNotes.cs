@@ -25,9 +25,13 @@ internal sealed class PointNotes(string folder, IFileSystem files)
     internal PointNote Of(string point) => _notes?.GetValueOrDefault(point) ?? new PointNote(point);
 
     /// <summary>Durable when it returns. Notes of points that are gone go with it.</summary>
-    internal void Set(PointNote note, Func<string, bool> exists)
+    internal void Set(PointNote note, Func<string, bool> exists) => Set([note], exists);
+
+    /// <summary>The same, of several points at once.</summary>
+    internal void Set(IReadOnlyCollection<PointNote> notes, Func<string, bool> exists)
     {
-        var changed = All.Where(n => n.Point != note.Point && exists(n.Point)).Append(note).ToDictionary(n => n.Point);
+        var named = notes.Select(n => n.Point).ToHashSet();
+        var changed = All.Where(n => !named.Contains(n.Point) && exists(n.Point)).Concat(notes).ToDictionary(n => n.Point);
         files.Replace(Path.Combine(folder, FileName), JsonSerializer.SerializeToUtf8Bytes([.. changed.Values], PointNotesJson.Default.PointNoteArray));
         _notes = changed;
     }

@@ -20,8 +20,10 @@ public sealed partial class RetentionStore
     {
         using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, _ended.Token);
         lock (_maintaining)
+        {
             while (bytes > 0 && !either.IsCancellationRequested)
             {
+                if (_scrubAt == default) _scrubbedBelow = SealedPoints();
                 int? segment;
                 lock (_gate) segment = _scrubAt.Disk > 0 || _scrubAt.Offset > 0 ? null : _history.Segments.Where(s => s >= _scrubAt.Segment && !_log.IsTail(s)).Select(s => (int?)s).FirstOrDefault();
                 if (segment is { } next) bytes -= ScrubSegment(next, bytes);
@@ -29,9 +31,11 @@ public sealed partial class RetentionStore
                 else
                 {
                     EndRound();
-                    return;
+                    break;
                 }
             }
+            NoteRot();
+        }
     }
 
     private long ScrubSegment(int segment, long bytes)
@@ -59,7 +63,7 @@ public sealed partial class RetentionStore
             }
             catch (IOException damage)
             {
-                Note(new StoreDamage(SegmentFile.PathOf(Folder, segment), offset, damage.Message));
+                Note(new StoreDamage(SegmentFile.PathOf(Folder, segment), offset, damage.Message, [.. Enumerable.Range(0, prefix.Header.ExtentCount).Select(prefix.ExtentAt).Select(e => (e.Disk, e.Offset, (long)e.Length))]));
             }
         }
         if (_scrubAt.Frame >= frames.Count) _scrubAt = (segment + 1, 0, 0, 0);
@@ -70,7 +74,7 @@ public sealed partial class RetentionStore
     {
         var disk = _manifest.Disks[_scrubAt.Disk];
         var (read, damage) = _bases.Scrub(disk.Index, _scrubAt.Offset, Math.Min(bytes, PieceBytes));
-        if (damage is not null) Note(damage);
+        if (damage is not null) Note(damage with { Ranges = [(disk.Index, _scrubAt.Offset, read)] });
         _scrubAt = _scrubAt.Offset + read < disk.SizeBytes ? _scrubAt with { Offset = _scrubAt.Offset + read } : (int.MaxValue, 0, _scrubAt.Disk + 1, 0);
         return Math.Max(1, read);
     }
@@ -78,11 +82,13 @@ public sealed partial class RetentionStore
     private void Note(StoreDamage damage)
     {
         lock (_gate) _rot[(damage.File, damage.Offset)] = _rotOfRound[(damage.File, damage.Offset)] = damage;
+        _rotIsNoted = false;
     }
 
     private void EndRound()
     {
         lock (_gate) (_rot, _rotOfRound) = (_rotOfRound, []);
         (_scrubAt, ScrubbedAt) = (default, _time.GetUtcNow());
+        NotePoints();
     }
 }

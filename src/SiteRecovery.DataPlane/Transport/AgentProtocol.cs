@@ -109,6 +109,8 @@ public sealed record ProtectMachine : AgentMessage
     public int Synchronize { get; init; }
     /// <summary>That synchronization compares every block, not only those known to differ.</summary>
     public bool Full { get; init; }
+    /// <summary>What that synchronization compares besides, because the target has lost it: disk index, offset and length of each range in bytes, one after the other.</summary>
+    public IReadOnlyList<long> Stale { get; init; } = [];
     /// <summary>After a lost stream the agent mends the difference by itself.</summary>
     public bool ResynchronizeAutomatically { get; init; } = true;
     /// <summary>Within an epoch an order with a lower one is late, and passed over.</summary>

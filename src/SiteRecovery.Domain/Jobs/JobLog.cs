@@ -34,7 +34,8 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
         s.Status == JobStatus.Running ? s with { Status = JobStatus.Succeeded, At = at, Detail = detail ?? s.Detail } : s);
 
     /// <summary>The step is being tried again, or (permanent) has failed for good.</summary>
-    public JobLog Fail(string step, DateTimeOffset at, string reason, bool permanent) => Change(step, at, null, s =>
+    /// <param name="reason">Null changes nothing.</param>
+    public JobLog Fail(string step, DateTimeOffset at, string? reason, bool permanent) => reason is null ? this : Change(step, at, null, s =>
         s.Status != JobStatus.Running ? s
         : s with { Status = permanent ? JobStatus.Failed : JobStatus.Running, At = at, Detail = reason });
 

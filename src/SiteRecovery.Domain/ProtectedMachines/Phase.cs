@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Text.Json.Serialization;
 using SiteRecovery.Domain.History;
 
@@ -61,7 +62,8 @@ public abstract record Phase
     public sealed record ResynchronizationRequired(string Reason) : Phase;
 
     /// <param name="Full">Every block is compared: nothing was known to differ when it was asked for.</param>
-    public sealed record Resynchronizing(bool Full = false) : Phase;
+    /// <param name="Stale">What the target cannot read any more, and gets anew; null: it is the source that knows what differs.</param>
+    public sealed record Resynchronizing(bool Full = false, ImmutableArray<StaleRange>? Stale = null) : Phase;
 
     /// <summary>Stop the machine, drain, verify, hold, open the epoch, start the replica: in this order, each seen to be done before the next.</summary>
     /// <param name="Deadline">What is not done by then is rolled back.</param>

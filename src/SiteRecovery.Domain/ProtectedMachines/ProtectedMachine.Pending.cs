@@ -27,7 +27,7 @@ public sealed partial record ProtectedMachine
         Phase.Paused => [.. Source(), Hold(), Replicate(paused: true)],
         // The target's prefix ends before the divergence; nothing may be appended until it is mended.
         Phase.ResynchronizationRequired => [.. Source(), Hold(), Replicate(paused: true)],
-        Phase.Resynchronizing p => [.. Source(), Hold(), Replicate(synchronize: true, full: p.Full)],
+        Phase.Resynchronizing p => [.. Source(), Hold(), Replicate(synchronize: true, full: p.Full) with { Stale = p.Stale ?? [] }],
         Phase.PlannedFailoverInProgress { Drained: null } => [.. Source(), Hold(), Replicate(drain: true)],
         Phase.PlannedFailoverInProgress { Point: null, Matched: not null } => [.. Source(), Hold(), Replicate(drain: true, hold: true)],
         Phase.PlannedFailoverInProgress { Point: null, Drained: { } drained } =>

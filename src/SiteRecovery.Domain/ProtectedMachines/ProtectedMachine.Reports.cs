@@ -33,6 +33,8 @@ public sealed partial record ProtectedMachine
             StoreContinued r when r.Epoch == Epoch && Continuation is not null => Decision.Accept(reply, new StoreContinuationConfirmed(now, r.Id, r.Epoch, r.Kept)),
             TailMarked r when r.Epoch == Epoch && Fence is null && Phase is Phase.ReverseReplicating { TailIsKnown: false } =>
                 Decision.Accept(reply, new TailTakenBack(now, r.Id, r.Newest, r.Ranges, r.Bytes)),
+            StoreDamaged r when r.Epoch == Epoch && Phase is Phase.Protected && Required.Policy.ResynchronizationWindow == ResynchronizationWindow.Automatic && !WasMendedSince(now - RepairsApart) =>
+                Decision.Accept(reply, new ResynchronizationStarted(now, new CommandId($"{RepairCause}{Epoch}:{Round + 1}"), Round + 1, Stale: r.Ranges)),
             TimePassed r => Decision.Accept(reply, Overdue(r, now)),
             EpochOpened r when r.Epoch == Epoch && Phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false } or Phase.PlannedFailoverInProgress { Point: not null, EpochIsOpen: false } =>
                 Decision.Accept(reply, new FailoverEpochOpened(now, r.Id, r.Epoch)),
@@ -54,6 +56,13 @@ public sealed partial record ProtectedMachine
             _ => Decision.Accept(reply),
         };
     }
+
+    private const string RepairCause = "auto-repair:";
+
+    /// <summary>What a repair does not mend is not tried again at once, for ever.</summary>
+    private static readonly TimeSpan RepairsApart = TimeSpan.FromMinutes(10);
+
+    private bool WasMendedSince(DateTimeOffset time) => Jobs.NewestFirst.Any(j => j.StartedAt > time && j.Id.Value.StartsWith($"{Id}.{RepairCause}", StringComparison.Ordinal));
 
     private bool IsCurrent(Epoch epoch, int round) => epoch == Epoch && round == Round;
 

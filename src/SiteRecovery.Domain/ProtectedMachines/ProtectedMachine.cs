@@ -75,10 +75,10 @@ public sealed partial record ProtectedMachine(MachineId Id)
         DivergenceDetected e => Diverged(e),
         ResynchronizationStarted e => (Carry(e, MachineActions.Resynchronize) with
         {
-            Phase = new Phase.Resynchronizing(e.Full),
+            Phase = new Phase.Resynchronizing(e.Full, e.Stale),
             Round = e.Round,
-            Jobs = Jobs.CancelRunning(e.At, "a newer resynchronization").Start(
-                JobId.Of(Id, e.Cause), MachineActions.Resynchronize, e.At, (StepNames.Resynchronization, true)),
+            Jobs = Jobs.CancelRunning(e.At, "a newer resynchronization").Start(JobId.Of(Id, e.Cause), MachineActions.Resynchronize, e.At, (StepNames.Resynchronization, true))
+                .Fail(StepNames.Resynchronization, e.At, LostOf(e), permanent: false),
         }).WithoutReplicationProblems(),
         FailoverStarted e => FailingOver(e),
         FailoverEpochOpened e => (this with
@@ -176,6 +176,9 @@ public sealed partial record ProtectedMachine(MachineId Id)
         Phase = Phase is Phase.Paused ? new Phase.Paused(ResumeTo.Protected) : new Phase.Protected(),
         Jobs = Jobs.Complete(StepNames.InitialReplication, e.At, detail: SentOf(e)).Complete(StepNames.Resynchronization, e.At, detail: SentOf(e)),
     }).WithoutReplicationProblems();
+
+    private static string? LostOf(ResynchronizationStarted e) =>
+        e.Stale is { } stale ? $"the target's store lost {stale.Sum(r => r.Length)} bytes in {stale.Length} ranges of its newest state to its disk, and gets them anew" : null;
 
     private static string? SentOf(SynchronizationFinished e) => e.BytesCompared == 0 ? null : $"{e.BytesSent} bytes differed and were sent, {e.BytesCompared} were compared";
 

@@ -107,6 +107,10 @@ public sealed record StoreContinued(MachineId Machine, CommandId Id, Epoch Epoch
 /// <summary>What the old source wrote beyond the fork is marked at the new source, which will compare it.</summary>
 public sealed record TailMarked(MachineId Machine, CommandId Id, Epoch Epoch, Sequence Newest, int Ranges, long Bytes) : DataPlaneReport(Machine, Id);
 
+/// <summary>The target's store has lost some of its newest state to its disk; the source has it still.</summary>
+/// <param name="Ranges">At most <see cref="StaleRange.AtOnceMax"/>.</param>
+public sealed record StoreDamaged(MachineId Machine, CommandId Id, Epoch Epoch, ImmutableArray<StaleRange> Ranges) : DataPlaneReport(Machine, Id);
+
 /// <summary>Nothing happened but time; what has a deadline is looked at.</summary>
 public sealed record TimePassed(MachineId Machine, CommandId Id) : DataPlaneReport(Machine, Id);
 
@@ -199,7 +203,8 @@ public sealed record ProtectionResumed(DateTimeOffset At, CommandId Cause) : Mac
 public sealed record DivergenceDetected(DateTimeOffset At, CommandId Cause, string Reason, int Round) : MachineEvent(At, Cause);
 
 /// <param name="Full">Compares every block, not only those known to differ.</param>
-public sealed record ResynchronizationStarted(DateTimeOffset At, CommandId Cause, int Round, bool Full = false) : MachineEvent(At, Cause);
+/// <param name="Stale">The target has lost these, and gets them anew.</param>
+public sealed record ResynchronizationStarted(DateTimeOffset At, CommandId Cause, int Round, bool Full = false, ImmutableArray<StaleRange>? Stale = null) : MachineEvent(At, Cause);
 
 public sealed record FailoverStarted(DateTimeOffset At, CommandId Cause, RecoveryPoint Point, Epoch Epoch) : MachineEvent(At, Cause);
 public sealed record FailoverEpochOpened(DateTimeOffset At, CommandId Cause, Epoch Epoch) : MachineEvent(At, Cause);

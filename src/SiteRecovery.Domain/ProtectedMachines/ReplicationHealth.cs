@@ -85,7 +85,7 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
             if (fresh && measured.StoreFailure is { } failure) reasons.Add(new("storeFailed", HealthSeverity.Critical,
                 $"The retention store takes no writes: {failure}", "Mend its disk, or make room on it; replication goes on by itself."));
             if (measured.StoreRot is { } rot) reasons.Add(new("storeDamaged", HealthSeverity.Critical, $"The retention store does not read back as it was written: {rot}",
-                "Check its disk, then resynchronize: the source mends the newest state. Older points stay unreadable in those places; 'verify' tells of which."));
+                "Check its disk. The newest state is mended from the source, by itself where the policy resynchronizes automatically, else resynchronize; older points stay unreadable in those places, and are marked as damaged."));
             reasons.AddRange(OfRpo(machine, measured, fresh, rpo));
         }
         var unknownSince = replicates && rpo is null ? UnknownSince(machine, measured) : null;

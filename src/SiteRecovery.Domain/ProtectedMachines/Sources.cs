@@ -27,6 +27,13 @@ public sealed record ReplicaRelease(SiteName Site, string? Node, Epoch Layer, Re
 /// <summary>The source that has not yet confirmed that its epoch is over.</summary>
 public sealed record UnconfirmedFence(Epoch Epoch, AgentName Agent, SiteName SourceSite, ReplicaSource? Replica = null);
 
+/// <summary>Where a disk of the target is not what it should be. Bytes.</summary>
+public sealed record StaleRange(int Disk, long Offset, long Length)
+{
+    /// <summary>What an order carries easily; more follow when these are mended.</summary>
+    public const int AtOnceMax = 1000;
+}
+
 /// <summary>What the store of a side that lost goes on from.</summary>
 /// <param name="After">The epoch whose end it is.</param>
 /// <param name="Fold">The layer of a replica whose writes are kept as a recovery point before; null: there is none.</param>

@@ -77,6 +77,9 @@ public sealed record ReplicateFrom(
     ReplicationPolicy Policy, bool Paused, bool Synchronize, int Round, bool Full = false, string? TargetNode = null,
     bool Drain = false, Epoch Protection = default, ReplicaSource? Replica = null, bool Hold = false) : Work(Machine, Epoch)
 {
+    /// <summary>Besides what the source knows, this differs at the target.</summary>
+    public ImmutableArray<StaleRange> Stale { get; init; } = [];
+
     public override string Kind => WorkKind.Replicate;
 
     // An ImmutableArray compares by reference, and work must compare by value.
@@ -84,7 +87,7 @@ public sealed record ReplicateFrom(
         other is not null && Machine == other.Machine && Epoch == other.Epoch && Agent == other.Agent
         && SourceSite == other.SourceSite && TargetSite == other.TargetSite && Policy == other.Policy
         && Paused == other.Paused && Synchronize == other.Synchronize && Round == other.Round
-        && Full == other.Full && Drain == other.Drain && Hold == other.Hold && Protection == other.Protection && Replica == other.Replica && TargetNode == other.TargetNode && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
+        && Full == other.Full && Drain == other.Drain && Hold == other.Hold && Protection == other.Protection && Replica == other.Replica && TargetNode == other.TargetNode && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan()) && Stale.AsSpan().SequenceEqual(other.Stale.AsSpan());
 
     public override int GetHashCode() => HashCode.Combine(Machine, Epoch, Agent, Paused, Synchronize, Round, Disks.Length);
 }

@@ -75,6 +75,39 @@ public sealed class ScrubTests : IDisposable
     }
 
     [Fact]
+    public void What_of_the_newest_state_is_lost_is_told_until_it_is_hidden_and_each_point_that_shows_it_is_marked()
+    {
+        Append(BatchKind.Marker, MarkerKind.CrashConsistentPoint, [], "shows it"u8.ToArray());
+        Append(BatchKind.Marker, MarkerKind.CrashConsistentPoint, [], "at the same write"u8.ToArray());
+        var shows = _store.Points[^1];
+        for (var i = 0; i < 12; i++) Write(200 * Block);
+        Assert.Empty(_store.DamageOfNewest());
+        Round();
+        Assert.Equal((true, null), (_store.NoteOf(shows).VerifiedAt is not null, _store.NoteOf(shows).Damage));
+
+        Flip("log/0000000002.seg");
+        Round();
+
+        var (disk, offset, length) = Assert.Single(_store.DamageOfNewest());
+        Assert.Equal((0, 0L, 64L << 10), (disk, offset % (64 << 10), length));
+        Assert.Contains("scrub", _store.NoteOf(shows).Damage, StringComparison.Ordinal);
+        // As the source sends it again.
+        Append(BatchKind.Marker, MarkerKind.StreamStart, [], "gap"u8.ToArray());
+        Append(BatchKind.Sync, MarkerKind.None, [new Extent(offset, (int)length, 0, ExtentKind.Data)], _now[(int)offset..(int)(offset + length)]);
+        Append(BatchKind.Marker, MarkerKind.SyncCompleted, [], []);
+        Append(BatchKind.Marker, MarkerKind.CrashConsistentPoint, [], "does not"u8.ToArray());
+        var after = _store.Points[^1];
+        Round();
+        Assert.Empty(_store.DamageOfNewest());
+        Assert.Null(_store.NoteOf(after).Damage);
+        Assert.NotNull(_store.NoteOf(shows).Damage);
+        // Whoever mends the file itself, from a copy say, is believed after a round.
+        Flip("log/0000000002.seg");
+        Round();
+        Assert.Null(_store.NoteOf(shows).Damage);
+    }
+
+    [Fact]
     public void Where_a_segment_and_all_that_is_made_of_it_are_damaged_a_view_fails_and_shows_nothing_else()
     {
         Flip("log/0000000002.seg");

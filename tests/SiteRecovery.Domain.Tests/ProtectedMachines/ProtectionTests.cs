@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Jobs;
 using SiteRecovery.Domain.ProtectedMachines;
@@ -176,5 +177,32 @@ public sealed class ProtectionTests
         Assert.Equal(JobStatus.Running, story.LastJob.Status);
         Assert.Empty(new Story().Protected().Failed(WorkKind.Replicate, permanent: false).Last.Events);
         Assert.Empty(new Story().Protected().Failed(WorkKind.OpenEpoch, permanent: true).Last.Events);
+    }
+
+    [Fact]
+    public void What_the_targets_disk_has_lost_is_sent_again_just_that_and_not_over_and_over()
+    {
+        ImmutableArray<StaleRange> lost = [new(1, 65536, 65536)];
+        var story = new Story().Protected();
+        story.When(new StoreDamaged(Story.Vm1, story.NextId(), story.State.Epoch, lost));
+        Assert.Equal("Resynchronizing", story.Phase);
+        var work = story.Pending.OfType<ReplicateFrom>().Single();
+        Assert.True(work is { Synchronize: true, Full: false });
+        Assert.Equal(lost.AsEnumerable(), work.Stale.AsEnumerable());
+        Assert.Contains("65536 bytes", story.LastJob.Steps[0].Detail, StringComparison.Ordinal);
+        story.Synchronized();
+        Assert.Equal(("Protected", JobStatus.Succeeded), (story.Phase, story.LastJob.Status));
+        Assert.Empty(story.Pending.OfType<ReplicateFrom>().Single().Stale);
+
+        Assert.Empty(story.When(new StoreDamaged(Story.Vm1, story.NextId(), story.State.Epoch, lost)).Last.Events);
+        story.After(TimeSpan.FromMinutes(11));
+        Assert.NotEmpty(story.When(new StoreDamaged(Story.Vm1, story.NextId(), story.State.Epoch, lost)).Last.Events);
+    }
+
+    [Fact]
+    public void Where_the_operator_resynchronizes_nothing_is_mended_by_itself()
+    {
+        var story = new Story().Protected(Story.ManualPolicy);
+        Assert.Empty(story.When(new StoreDamaged(Story.Vm1, story.NextId(), story.State.Epoch, [new(0, 0, 65536)])).Last.Events);
     }
 }
