@@ -11,7 +11,7 @@ namespace SiteRecovery.Agent;
 /// <summary>The agent: serves its machines' disks from the first second, and obeys a process server whenever one is reachable.</summary>
 public sealed class AgentService : IAsyncDisposable
 {
-    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), IdentityDelay = TimeSpan.FromSeconds(5), StatusInterval = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), IdentityDelay = TimeSpan.FromSeconds(5), StatusInterval = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10), LateDelay = TimeSpan.FromSeconds(2);
     /// <summary>Every status is answered: a process server that has lost its power, or a dead line, does not keep the agent.</summary>
     private static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(20);
     /// <summary>Three for each range, and what one message of the cluster can carry on.</summary>
@@ -29,8 +29,9 @@ public sealed class AgentService : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly Dictionary<string, AgentMachine> _machines = [];
     private readonly SemaphoreSlim _changing = new(1, 1);
-    private readonly CancellationTokenSource _asked = new();
-    private Task _asking = Task.CompletedTask;
+    private readonly CancellationTokenSource _ending = new();
+    private readonly Dictionary<string, string> _late = []; // machines' folders, and why they are not served yet
+    private Task _asking = Task.CompletedTask, _servingLate = Task.CompletedTask;
     private volatile bool _askedLongEnough;
     private string? _saidOfTls;
 
@@ -68,13 +69,26 @@ public sealed class AgentService : IAsyncDisposable
     private async Task ServeAsync()
     {
         // What is damaged of one machine keeps none of the others from being served.
-        foreach (var folder in AgentMachine.FoldersIn(_machinesFolder))
-        {
-            var problem = await TryAsync(() => AgentMachine.KeptIn(folder) is { } kept ? ProtectAsync(kept) : Task.CompletedTask);
-            if (problem is not null) await Console.Error.WriteLineAsync($"machine {Path.GetFileName(folder)} is not served: {problem}");
-        }
+        foreach (var folder in AgentMachine.FoldersIn(_machinesFolder)) await ServeKeptAsync(folder);
+        _servingLate = ServeLateAsync(_ending.Token);
         if (_released.Resume() is { } damage) await Console.Error.WriteLineAsync(damage);
         _nbd.Listen(new UnixDomainSocketEndPoint(_socket));
+    }
+
+    /// <summary>Storage may come up after us, and there need be nobody who tells us to look again.</summary>
+    private async Task ServeLateAsync(CancellationToken stop)
+    {
+        using var timer = new PeriodicTimer(LateDelay, _time);
+        while (_late.Count > 0 && await timer.WaitForNextTickAsync(stop))
+            foreach (var folder in _late.Keys.ToArray()) await ServeKeptAsync(folder);
+    }
+
+    private async Task ServeKeptAsync(string folder)
+    {
+        var problem = await TryAsync(() => AgentMachine.KeptIn(folder) is { } kept && !_machines.ContainsKey(kept.Machine) ? ProtectAsync(kept) : Task.CompletedTask);
+        if (problem is null) _late.Remove(folder);
+        else if (_late.GetValueOrDefault(folder) != problem)
+            await Console.Error.WriteLineAsync($"machine {Path.GetFileName(folder)} is not served: {_late[folder] = problem}; looked at again every {LateDelay.TotalSeconds:0} s");
     }
 
     /// <summary>The host was down: a replica of its machines may run elsewhere. A process server says so, or that none does.</summary>
@@ -83,7 +97,7 @@ public sealed class AgentService : IAsyncDisposable
         var patience = _options.AskAfterBoot ?? AgentOptions.AskAfterBootDefault;
         var limit = patience == Timeout.InfiniteTimeSpan ? "" : $", {patience.TotalSeconds:0} s at most";
         Console.Error.WriteLine($"this host has booted since its machines were last known to be at home here: their writes wait until a process server says that no replica runs elsewhere{limit}");
-        _asking = GiveUpAskingAsync(patience, _asked.Token);
+        _asking = GiveUpAskingAsync(patience, _ending.Token);
     }
 
     private async Task GiveUpAskingAsync(TimeSpan patience, CancellationToken stop)
@@ -396,9 +410,10 @@ public sealed class AgentService : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await _asked.CancelAsync();
+        await _ending.CancelAsync();
         await _asking.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        _asked.Dispose();
+        await _servingLate.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _ending.Dispose();
         await _nbd.DisposeAsync();
         foreach (var machine in _machines.Values) await machine.DisposeAsync();
         await _released.DisposeAsync();

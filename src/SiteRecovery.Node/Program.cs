@@ -7,4 +7,5 @@ var root = new RootCommand("SiteRecovery: replicates live machines to another si
 {
     NodeCommand.Create(), DoctorCommand.Create(), DemoCommand.Create(), DemoCommand.CreateWriter(), BenchCommand.Create(),
 };
-return await root.Parse(args).InvokeAsync();
+var parsed = root.Parse(args);
+return await parsed.InvokeAsync(DemoCommand.Is(parsed) ? new InvocationConfiguration { ProcessTerminationTimeout = DemoCommand.EndPatience } : new InvocationConfiguration());

@@ -85,6 +85,9 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
         else if (!drain && _shutDown.TryRemove(name, out _) && found.State == MachineState.Stopped) await hosting.Hypervisor.StartAsync(name, stop);
     }
 
+    /// <summary>Its power button was pressed for a planned failover.</summary>
+    public bool IsAskedToStop(string name) => _shutDown.ContainsKey(name);
+
     private MachineDefinition WithSeed(MachineDefinition source, MachineDefinition replica, NetworkPlan plan)
     {
         if (CloudInitSeed.Of(source, replica, plan) is not { } seed) return replica;

@@ -27,6 +27,7 @@ public sealed class ReplicaMachine : IReplicaDisks
     private Task _running = Task.CompletedTask;
     private IStreamTarget? _target;
     private volatile ReplicateFrom? _work;
+    private volatile bool _isAskedToStop;
     private readonly LayerFlattening _flattening;
     private volatile Task? _flattened;
 
@@ -41,7 +42,7 @@ public sealed class ReplicaMachine : IReplicaDisks
         _flattening = flattening;
         (_machine, _capture, _clients, Epoch) = (machine, capture, () => clients(this), epoch);
         Disks = [.. layers.Disks.Zip(capture.Disks, (layer, disk) => (layer.Disk, (IBlockDevice)disk))];
-        _orders = new CaptureOrders(capture, new CaptureOrder(epoch, 0, capture.Status().Mode == CaptureMode.Paused), _clients, time);
+        _orders = new CaptureOrders(capture, new CaptureOrder(epoch, 0, capture.Status().Mode == CaptureMode.Paused), _clients, time, isAskedToStop: () => _isAskedToStop);
     }
 
     public IReadOnlyList<(DiskRecord Disk, IBlockDevice Device)> Disks { get; }
@@ -82,9 +83,10 @@ public sealed class ReplicaMachine : IReplicaDisks
     public static Sequence? EndOf(string folder, IFileSystem files) => MachineCapture.EndStored(Path.Combine(folder, CaptureFolder), files);
 
     /// <summary>One order at a time.</summary>
-    public async Task ObeyAsync(ReplicateFrom work, IStreamTarget target)
+    /// <param name="isAskedToStop">The power button of the machine that runs on it was pressed.</param>
+    public async Task ObeyAsync(ReplicateFrom work, IStreamTarget target, bool isAskedToStop)
     {
-        _work = work;
+        (_work, _isAskedToStop) = (work, isAskedToStop);
         await _orders.ApplyAsync(AgentReports.OrderOf(work));
         if (_stop.IsCancellationRequested || (_target == target && !_running.IsCompleted)) return;
         // The way may lead elsewhere now: through another process server, or to a master target that has moved.

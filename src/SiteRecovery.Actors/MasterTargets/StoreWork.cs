@@ -158,7 +158,7 @@ internal static class StoreWork
         if (await ReplicaOf(room, order.Work.Machine, stop) is { } replica && room.Upstreams.Of(order.Work.Machine) is { } target)
         {
             await room.Machines.DrainAsync(order.Work.Machine.Value, order.Work.Drain, stop);
-            await replica.ObeyAsync(order.Work, target);
+            await replica.ObeyAsync(order.Work, target, room.Machines.IsAskedToStop(order.Work.Machine.Value));
         }
     }
 

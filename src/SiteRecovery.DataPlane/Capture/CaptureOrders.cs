@@ -27,8 +27,9 @@ public sealed class CaptureOrders : IAsyncDisposable
     /// <param name="order">What it has been already.</param>
     /// <param name="clients">How many have the machine's disks open: a machine that still runs is not drained.</param>
     /// <param name="machine">Stopped for a drain and started again after it; null where this host's hypervisor is not known.</param>
-    public CaptureOrders(MachineCapture capture, CaptureOrder order, Func<int> clients, TimeProvider time, SourceMachine? machine = null) =>
-        (_capture, Current, _drain, _machine) = (capture, order, new Drain(capture, clients, machine, time), machine);
+    /// <param name="isAskedToStop">Whether somebody else has pressed the machine's power button for a drain.</param>
+    public CaptureOrders(MachineCapture capture, CaptureOrder order, Func<int> clients, TimeProvider time, SourceMachine? machine = null, Func<bool>? isAskedToStop = null) =>
+        (_capture, Current, _drain, _machine) = (capture, order, new Drain(capture, clients, machine, isAskedToStop ?? (() => false), time), machine);
 
     public CaptureOrder Current { get; private set; }
 

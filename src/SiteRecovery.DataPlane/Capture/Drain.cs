@@ -16,7 +16,8 @@ public sealed record DrainStatus(string? WaitsFor, Sequence? At, string? Hash, b
 /// here, at the source, so that it depends on no clock whether both sides write.
 /// </summary>
 /// <param name="machine">Stopped for the drain and started again after it; null where this host's hypervisor is not known.</param>
-internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMachine? machine, TimeProvider time) : IAsyncDisposable
+/// <param name="isAskedToStop">Whether somebody else has pressed its power button for it.</param>
+internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMachine? machine, Func<bool> isAskedToStop, TimeProvider time) : IAsyncDisposable
 {
     /// <summary>Four times the interval in which the order is repeated: one that is late or lost ends nothing.</summary>
     internal static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(20);
@@ -111,7 +112,7 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
                 _status = new DrainStatus(running, null, null);
                 await timer.WaitForNextTickAsync(stop);
             }
-            var stopped = machine is { WasStoppedByUs: true } ? "the machine was shut down through its hypervisor" : "nobody has the machine's disks open";
+            var stopped = machine is { WasStoppedByUs: true } || isAskedToStop() ? "the machine was shut down through its hypervisor" : "nobody has the machine's disks open";
             await capture.FreezeAsync(stop);
             _status = new DrainStatus("the last writes are on their way to the target", null, null, Stopped: stopped);
             Sequence? at;
@@ -143,6 +144,7 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
         {
             unknown = $" (its hypervisor does not do it: {silent.Message})";
         }
+        if (clients() > 0 && isAskedToStop()) return "the machine's power button was pressed; its guest has not shut down yet";
         return clients() > 0 ? $"the machine still has its disks open: shut it down{unknown}" : null;
     }
 

@@ -7,6 +7,13 @@ namespace SiteRecovery.Node.Demo;
 /// <summary><c>siterecovery demo</c>, and the writer process that it starts.</summary>
 public static class DemoCommand
 {
+    private const string Name = "demo";
+
+    /// <summary>Told to end, it has machines to end first, and a folder to remove.</summary>
+    public static TimeSpan EndPatience { get; } = TimeSpan.FromSeconds(30);
+
+    public static bool Is(ParseResult arguments) => arguments.CommandResult.Command.Name == Name;
+
     public static Command Create()
     {
         var seed = new Option<int>("--seed") { Description = "Repeats a run: decides what is written where", DefaultValueFactory = _ => 1 };
@@ -16,7 +23,7 @@ public static class DemoCommand
         var vm = new Option<bool>("--vm") { Description = "A real QEMU guest in place of the writer, where QEMU is installed" };
         var sabotage = new Option<string?>("--sabotage") { Hidden = true };
         sabotage.AcceptOnlyFromAmong("flip", "drop");
-        var command = new Command("demo", "Two sites on this machine: protect a live disk, lose its site, fail over, prove what was lost") { seed, stay, report, keep, vm, sabotage };
+        var command = new Command(Name, "Two sites on this machine: protect a live disk, lose its site, fail over, prove what was lost") { seed, stay, report, keep, vm, sabotage };
         command.SetAction(async (arguments, stop) =>
         {
             var options = new DemoOptions(arguments.GetValue(seed), arguments.GetValue(stay), arguments.GetValue(report), arguments.GetValue(keep), arguments.GetValue(sabotage), stop);

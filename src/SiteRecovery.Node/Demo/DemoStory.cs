@@ -239,8 +239,8 @@ public sealed partial class DemoStory(DemoOptions options, IDemoLoad load, strin
             screen.Say("both sites stay up; end with Ctrl+C");
             await Task.Delay(Timeout.InfiniteTimeSpan, time, options.Interrupted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
+        await load.DisposeAsync(); // first: a machine whose disk has gone ends slowly
         foreach (var process in _processes.Values) process.Dispose();
-        await load.DisposeAsync();
         _secondary?.Dispose();
         if (!options.KeepFolder) Directory.Delete(folder, recursive: true);
     }

@@ -51,6 +51,7 @@ public sealed class ReplicaMachineTests(TwoSites sites, ITestOutputHelper output
         await sites.ActAsync(Machine, "reverse-replicate");
         var planned = await sites.ActAsync(Machine, "planned-failover", new { patience = "5s", acknowledge = Acknowledge });
         Assert.Equal("failed", (string)planned["status"]!);
+        Assert.Contains("power button", (string?)planned["error"], StringComparison.Ordinal);
         Assert.Equal(("Protected", "secondary"), ((string)(await sites.MachineAsync(Machine))["state"]!, (string)(await sites.MachineAsync(Machine))["activeSite"]!));
         Assert.True(await AcknowledgesAsync((string)(await sites.MachineAsync(Machine))["console"]!));
 

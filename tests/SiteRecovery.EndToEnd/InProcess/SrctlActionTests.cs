@@ -158,6 +158,22 @@ public sealed class SrctlActionTests : IDisposable
         await _srctl.RefusedAsync(2, "machine", "protect", "db1", "--server", api.Url, "--vault", "v", "--agent", "a", "--disk", "vda");
     }
 
+    [Fact]
+    public async Task Protect_sends_the_definition_that_is_in_a_file_and_only_with_disks()
+    {
+        await using var api = await ScriptedApi.StartAsync((_, _) => (202, Job("succeeded")), _stop.Token);
+        var file = Path.Combine(_folder, "db1.json");
+        await File.WriteAllTextAsync(file, """{ "name": "db1", "machineType": "pc", "cpuCount": 1, "memoryBytes": 33554432, "disks": [ { "target": "vda", "bus": "virtio" } ] }""", _stop.Token);
+        string[] protect = ["machine", "protect", "db1", "--server", api.Url, "--vault", "v", "--agent", "a"];
+        await _srctl.DoneAsync([.. protect, "--disk", "vda=/z", "--definition", file]);
+        Assert.Equal("""{"name":"db1","machineType":"pc","cpuCount":1,"memoryBytes":33554432,"disks":[{"target":"vda","bus":"virtio"}]}""", api.Requests.First().Body!["definition"]!.ToJsonString());
+        Assert.Contains("the hypervisor says", (await _srctl.RefusedAsync(2, [.. protect, "--domain", "db1", "--definition", file])).People, StringComparison.Ordinal);
+        await _srctl.RefusedAsync(2, [.. protect, "--disk", "vda=/z", "--definition", file + ".none"]);
+        await File.WriteAllTextAsync(file, "[]", _stop.Token);
+        await _srctl.RefusedAsync(2, [.. protect, "--disk", "vda=/z", "--definition", file]);
+        Assert.Equal(2, api.Requests.Count); // the order and a look at its job: nothing else was sent
+    }
+
     public void Dispose()
     {
         _stop.Dispose();

@@ -33,9 +33,14 @@ internal sealed class AgentUnderTest : IAsyncDisposable
     internal string[] CaptureUris => [.. _disks.Select(d => $"nbd+unix:///{_machine}.{d.Name}?socket={Path.Combine(Data, "nbd.sock")}")];
     /// <summary>What the running process said last; null until it has said something.</summary>
     internal MachineStatus? Status => _status;
+    internal string LogPath => Path.Combine(_folder, "agent.log");
+    internal string StateFolder => Path.Combine(Data, "machines", _machine);
     private string Data => Path.Combine(_folder, "agent");
 
-    internal void Start() => _process = ChildProcess.Start("siterecovery-agent", Path.Combine(_folder, "agent.log"), "run", "--data", Data);
+    internal void Start(params string[] more) => _process = ChildProcess.Start("siterecovery-agent", LogPath, ["run", "--data", Data, .. more]);
+
+    /// <summary>From here on nobody tells the agent anything.</summary>
+    internal Task SilenceAsync() => _port.CutLinkAsync();
 
     internal void Kill()
     {

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json.Nodes;
 
 namespace SiteRecovery.EndToEnd.Processes;
@@ -17,6 +18,8 @@ public sealed class DemoWithGuestTests : IDisposable
         var figures = JsonNode.Parse(await File.ReadAllTextAsync(report))!;
         Assert.True((bool)figures["prefixHolds"]! && (bool)figures["staleCopyRefused"]!, said);
         Assert.Equal(0, (long)figures["failbackWritesLost"]!);
+        // On its way home the replica's machine was shut down, not pulled.
+        Assert.Contains("stop-source: the machine was shut down through its hypervisor", string.Join(' ', said.Split((char[])[' ', '\n', '\r'], StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
         // The machine of the replica was run, and wrote.
         Assert.All(["machineStarted", "firstRead", "guestUp"], name => Assert.NotNull(figures["rto." + name]));
     }
@@ -29,6 +32,38 @@ public sealed class DemoWithGuestTests : IDisposable
         Assert.Contains("qemu-system-x86", said, StringComparison.Ordinal);
         Assert.DoesNotContain("Two sites", said, StringComparison.Ordinal);
     }
+
+    [Fact, Trait("Category", "Slow")]
+    public async Task Told_to_end_in_the_middle_it_leaves_neither_machines_nor_a_folder()
+    {
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "siterecovery.dll"), "demo", "--vm"]) { RedirectStandardOutput = true };
+        using var demo = Process.Start(start)!;
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(2));
+        try
+        {
+            await EndsWellAsync(demo, limit.Token);
+        }
+        finally
+        {
+            if (!demo.HasExited) demo.Kill(entireProcessTree: true);
+        }
+    }
+
+    private static async Task EndsWellAsync(Process demo, CancellationToken stop)
+    {
+        var folder = "";
+        // Once its RPO is shown the machine runs.
+        while (await demo.StandardOutput.ReadLineAsync(stop) is { } line && !line.Contains("RPO", StringComparison.Ordinal))
+            if (line.Contains("working in ", StringComparison.Ordinal)) folder = line.Trim()["working in ".Length..].Split(',')[0];
+        Assert.True(Directory.Exists(folder) && RunningIn(folder) > 0, folder);
+        DataPlane.Storage.Posix.Terminate(demo.Id);
+        await demo.StandardOutput.ReadToEndAsync(stop);
+        await demo.WaitForExitAsync(stop);
+        Assert.Equal((0, false), (RunningIn(folder), Directory.Exists(folder)));
+    }
+
+    /// <summary>A machine's process bears the machine's name.</summary>
+    private static int RunningIn(string folder) => Process.GetProcessesByName("db1").Count(p => File.Exists($"/proc/{p.Id}/cmdline") && File.ReadAllText($"/proc/{p.Id}/cmdline").Contains(folder, StringComparison.Ordinal));
 
     public void Dispose() => _folder.Delete(recursive: true);
 }
