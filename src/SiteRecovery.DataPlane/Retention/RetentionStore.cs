@@ -150,7 +150,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             var last = _manifest.Epochs[^1];
             if (last.Epoch == next.Value && last.ContinuesAfter is null && last.ForkedFromEpoch == from.Epoch.Value && last.ForkedFromSequence == from.Sequence.Value) return;
             if (next <= _history.Current) throw new StaleEpochException(_history.Current);
-            if (_history.Resolve(from.Epoch, from.Sequence) is null) throw new InvalidDataException($"{from.Id} is not viewable in this store");
+            if (_history.Resolve(from.Epoch, from.Sequence) is null) throw _history.NotViewable(from.Epoch, from.Sequence);
             Begin(new EpochRecord(next.Value, from.Epoch.Value, from.Sequence.Value, _time.GetUtcNow()));
         }
     }

@@ -33,8 +33,8 @@ internal sealed partial class StoreHistory
         {
             if (steps[i] == TimeSpan.Zero) continue;
             var (first, owner) = (i, OwnerIndex(i));
-            while (i + 2 < _segments.Count && steps[i + 1] > TimeSpan.Zero && OwnerIndex(i + 1) == owner) i++;
-            units.Add(UnitOf(first, i, owner, steps.Skip(first).Take(i - first + 1).Min()));
+            while (i + 2 < _segments.Count && steps[i + 1] == steps[first] && OwnerIndex(i + 1) == owner) i++;
+            units.Add(UnitOf(first, i, owner, steps[i]));
         }
         return units;
     }
@@ -131,6 +131,10 @@ internal sealed partial class StoreHistory
         }
         return before < 0 || before >= sequence.Value || after == long.MaxValue ? null : (Resolve(epoch, new Sequence(before)), Resolve(epoch, new Sequence(after)));
     }
+
+    internal InvalidDataException NotViewable(Epoch epoch, Sequence sequence) => new(Around(epoch, sequence) is ({ } before, { } after)
+        ? $"{RecoveryPoint.IdOf(epoch, sequence)} was thinned away in this store: the nearest that are left are {before.Id} and {after.Id}"
+        : $"{RecoveryPoint.IdOf(epoch, sequence)} is not viewable in this store");
 
     private void PutPoints(int first, int last, IReadOnlyList<RecoveryPoint> points)
     {

@@ -167,9 +167,9 @@ internal sealed class StoreModel : IDisposable
         }
         if (limits.BytesMax is not null) return;
         var left = before.Where(p => _positions.ContainsKey(p.Id)).ToList();
-        foreach (var point in before.Where(p => p.At > newest - limits.Longest && !_unsought.Contains(p.Id)))
-            Assert.True(left.Exists(l => l.Epoch == point.Epoch && limits.SlotAt(l.At, newest) == limits.SlotAt(point.At, newest)) || limits.SlotAt(point.At, newest) is null,
-                $"nothing is left of the slot of {point.Id} at {point.At:mm:ss} {limits.SlotAt(point.At, newest)} {limits} newest {newest:mm:ss} died {died} left {string.Join(" ", left.Select(l => $"{l.Id}@{l.At:mm:ss}"))} before {string.Join(" ", before.Select(l => $"{l.Id}@{l.At:mm:ss}"))} ");
+        foreach (var point in before.Where(p => p.At > newest - limits.Longest && !_unsought.Contains(p.Id) && !_positions.ContainsKey(p.Id)))
+            Assert.True(limits.SlotAt(point.At, newest) is not { } slot || left.Exists(l => l.Epoch == point.Epoch && At(_positions[l.Id].Second) < slot.End && l.At >= slot.End - slot.Every),
+                $"nothing is left of the slot of {point.Id} at {point.At:mm:ss} with {limits}, now {newest:mm:ss}");
     }
 
     /// <summary>How many positions were given up.</summary>
