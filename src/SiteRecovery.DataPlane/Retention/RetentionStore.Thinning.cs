@@ -1,5 +1,6 @@
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Policies;
 
 namespace SiteRecovery.DataPlane.Retention;
 
@@ -9,7 +10,7 @@ public sealed partial class RetentionStore
     /// <summary>What one call reads at most, so that promotion and the scrub have their turn: with a call each ten seconds 25 MiB/s.</summary>
     private const long ThinnedAtOnceBytes = 256 << 20;
     private const int NothingToDoMax = 1 << 10;
-    private readonly HashSet<(Epoch, SegmentId, SegmentId, DateTimeOffset, int)> _nothingToDo = [];
+    private readonly HashSet<(TimeSpan, SegmentId, SegmentId, DateTimeOffset, int)> _nothingToDo = [];
     private readonly HashSet<SegmentId> _unthinnable = []; // damaged
     private ThinningPlan? _thinning;
 
@@ -41,7 +42,10 @@ public sealed partial class RetentionStore
     {
         try
         {
-            return NextPlan(limits);
+            // The finer first: what has to wait for the rest of a coarse slot is thinned to a finer one meanwhile.
+            for (var tiers = 1; tiers <= limits.Tiers!.Items.Length; tiers++)
+                if (NextPlan(limits with { Tiers = RetentionTiers.Of(limits.Tiers.Items.Take(tiers)) }) is { } plan) return plan;
+            return null;
         }
         catch (IOException damage) when (damage.InnerException is InvalidDataException)
         {
@@ -64,7 +68,7 @@ public sealed partial class RetentionStore
         foreach (var unit in units)
         {
             var own = Own(asked);
-            var key = (unit.Epoch, _log.IdOf(unit.Segments[0]), _log.IdOf(unit.Segments[^1]), unit.Following, own.Order().Aggregate(own.Count, HashCode.Combine));
+            var key = (unit.Step, _log.IdOf(unit.Segments[0]), _log.IdOf(unit.Segments[^1]), unit.Following, own.Order().Aggregate(own.Count, HashCode.Combine));
             if (_nothingToDo.Contains(key)) continue;
             var plan = new ThinningPlan(unit, HeadersOf, t => limits.SlotAt(t, now), own, Own(protectedOnes));
             if (plan.Segments.Count > 0) return plan;

@@ -169,7 +169,7 @@ internal sealed class StoreModel : IDisposable
         var left = before.Where(p => _positions.ContainsKey(p.Id)).ToList();
         foreach (var point in before.Where(p => p.At > newest - limits.Longest && !_unsought.Contains(p.Id) && !_positions.ContainsKey(p.Id)))
             Assert.True(limits.SlotAt(point.At, newest) is not { } slot || left.Exists(l => l.Epoch == point.Epoch && At(_positions[l.Id].Second) < slot.End && l.At >= slot.End - slot.Every),
-                $"nothing is left of the slot of {point.Id} at {point.At:mm:ss} with {limits}, now {newest:mm:ss}");
+                $"nothing is left of the slot of {point.Id} at {point.At:mm:ss} with {limits}, now {newest:mm:ss} {died} left {string.Join(" ", left.Where(l => l.Epoch == point.Epoch).Select(l => $"{l.Id}@{l.At:mm:ss}/{_positions[l.Id].Second}"))} before {string.Join(" ", before.Where(l => l.Epoch == point.Epoch).Select(l => $"{l.Id}@{l.At:mm:ss}{l.Kind}{_unsought.Contains(l.Id)}"))}");
     }
 
     /// <summary>How many positions were given up.</summary>
