@@ -13,6 +13,7 @@ public sealed partial class RetentionStore
     private readonly HashSet<(TimeSpan, SegmentId, SegmentId, DateTimeOffset, int)> _nothingToDo = [];
     private readonly HashSet<SegmentId> _unthinnable = []; // damaged
     private ThinningPlan? _thinning;
+    private int _thinned; // how often a segment took the place of others
 
     /// <summary>The viewable positions on both sides of one that thinning has taken away; null: it was never here, is viewable, or older than all that is kept.</summary>
     public (RecoveryPoint Before, RecoveryPoint After)? ThinnedAround(Epoch epoch, Sequence sequence)
@@ -175,7 +176,7 @@ public sealed partial class RetentionStore
             if (!Asked().TrueForAll(a => plan.Spares(a.Epoch, a.Sequence)) || !_views.TrueForAll(v => StandsStill(v, plan.Unit))) return false;
             if (_manifest.Thinned is null) Save(_manifest with { Thinned = true });
             _log.Commit(draft);
-            plan.Done = last + 1;
+            (plan.Done, _thinned) = (last + 1, _thinned + 1);
             _history.Replace(draft.Id, draft.History, draft.State, draft.Points, end);
             ShowThinned(draft.Id);
         }

@@ -24,6 +24,8 @@ internal sealed class StoreModel : IDisposable
     private Branch _branch;
     private (string Id, StoreView View, byte[][] Disks)? _held;
     private string? _protected;
+    // When a position was reached first: at its second time it is another state under the same name, and the slot of the first has none of its own.
+    private readonly Dictionary<string, long> _first = [];
     // Positions within a frame, and those at which a stream began: nobody looks for them by their time.
     private readonly HashSet<string> _unsought = [];
     private bool _gap;
@@ -168,8 +170,8 @@ internal sealed class StoreModel : IDisposable
         if (limits.BytesMax is not null) return;
         var left = before.Where(p => _positions.ContainsKey(p.Id)).ToList();
         foreach (var point in before.Where(p => p.At > newest - limits.Longest && !_unsought.Contains(p.Id) && !_positions.ContainsKey(p.Id)))
-            Assert.True(limits.SlotAt(point.At, newest) is not { } slot || left.Exists(l => l.Epoch == point.Epoch && At(_positions[l.Id].Second) < slot.End && l.At >= slot.End - slot.Every),
-                $"nothing is left of the slot of {point.Id} at {point.At:mm:ss} with {limits}, now {newest:mm:ss} {died} left {string.Join(" ", left.Where(l => l.Epoch == point.Epoch).Select(l => $"{l.Id}@{l.At:mm:ss}/{_positions[l.Id].Second}"))} before {string.Join(" ", before.Where(l => l.Epoch == point.Epoch).Select(l => $"{l.Id}@{l.At:mm:ss}{l.Kind}{_unsought.Contains(l.Id)}"))}");
+            Assert.True(limits.SlotAt(point.At, newest) is not { } slot || left.Exists(l => l.Epoch == point.Epoch && At(_first[l.Id]) < slot.End && l.At >= slot.End - slot.Every),
+                $"nothing is left of the slot of {point.Id} at {point.At:mm:ss} with {limits}, now {newest:mm:ss}");
     }
 
     /// <summary>How many positions were given up.</summary>
@@ -397,6 +399,7 @@ internal sealed class StoreModel : IDisposable
     {
         var id = RecoveryPoint.IdOf(new Epoch(_branch.Epoch), new Sequence(_newest));
         _positions[_branch.Latest = id] = (Copy(_now), _branch.Writes.Count, _seconds);
+        _first.TryAdd(id, _seconds);
     }
 
     private static byte[][] Copy(byte[][] disks) => [.. disks.Select(d => d.ToArray())];

@@ -36,7 +36,7 @@ public sealed class ReplicationPolicyTests
         { "retention.window", p => p with { RetentionWindow = TimeSpan.Zero } },
         { "retention.window", p => p with { RetentionWindow = TimeSpan.FromSeconds(1) } },
         { "retention.maxBytes", p => p with { RetentionBytesMax = 1 } },
-        { "retention.tiers[0].every", p => p with { RetentionTiers = Tiers((0.001, 48)) } },
+        { "retention.tiers[0].every", p => p with { RetentionTiers = Tiers((0.0001, 48)) } },
         { "retention.tiers[1].every", p => p with { RetentionTiers = Tiers((4, 48), (2, 96)) } },
         { "retention.tiers[0].keepFor", p => p with { RetentionTiers = Tiers((1, 24)) } },
         { "retention.tiers[1].keepFor", p => p with { RetentionTiers = Tiers((1, 48), (24, 60)) } },
