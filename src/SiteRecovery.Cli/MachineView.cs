@@ -59,7 +59,9 @@ internal static class MachineView
     }
 
     private static string Store(JsonNode? store) => store is not JsonObject ? "-"
-        : $"{Forms.Bytes(store.At("bytes"))} in {store.At("points").Text()} points, {Forms.Bytes(store.At("freeBytes"))} free{(store.At("error") is { } error ? $", {error.Text()}" : "")}";
+        : $"{Forms.Bytes(store.At("bytes"))} in {store.At("points").Text()} points, {Forms.Bytes(store.At("freeBytes"))} free{Forecast(store.At("limitAt"), "its limit")}{Forecast(store.At("diskFullAt"), "a full disk")}{(store.At("error") is { } error ? $", {error.Text()}" : "")}";
+
+    private static string Forecast(JsonNode? at, string what) => at is null ? "" : $", {what} at {Forms.Time(at)} at this rate";
 
     private static string Replication(JsonNode? replication) => replication is not JsonObject ? "-"
         : $"{(replication.At("agentConnected").Text() == "yes" ? "connected" : "not connected")}, {replication.At("agentMode").Text()}, at write {replication.At("newestSequence").Text()}, "

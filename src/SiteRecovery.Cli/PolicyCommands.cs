@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text.Json.Nodes;
 using SiteRecovery.Cli.Output;
 
 namespace SiteRecovery.Cli;
@@ -9,7 +10,7 @@ internal static class PolicyCommands
     [
         Column.Of("NAME", "name"), Column.Of("RPO", "rpoThreshold"), Column.Of("FREQUENCY", "copyFrequency"),
         Column.Of("CRASH-CONSISTENT", "recoveryPoints.crashConsistentEvery"), Column.Of("APP-CONSISTENT", "recoveryPoints.applicationConsistentEvery"),
-        Column.Of("WINDOW", "retention.window"), new("MAX-SIZE", p => Forms.Bytes(p.At("retention.maxBytes"))), Column.Of("COMPRESSION", "compression"),
+        Column.Of("WINDOW", "retention.window"), new("TIERS", p => string.Join(' ', (p.At("retention.tiers") as JsonArray ?? []).OfType<JsonNode>().Select(t => $"{t.At("every").Text()}={t.At("keepFor").Text()}"))), new("MAX-SIZE", p => Forms.Bytes(p.At("retention.maxBytes"))), Column.Of("COMPRESSION", "compression"),
         Column.Of("RESYNC", "resynchronization.window", wide: true),
     ]);
 
@@ -21,9 +22,13 @@ internal static class PolicyCommands
             Setting.Of("--copy-frequency", "copyFrequency", "continuous, or 5s to 15m"),
             Setting.Of("--crash-consistent-every", "recoveryPoints.crashConsistentEvery", "Time between crash-consistent points, e.g. 5s"),
             Setting.Of("--application-consistent-every", "recoveryPoints.applicationConsistentEvery", "Time between application-consistent points, e.g. 1h"),
-            Setting.Of("--retention-window", "retention.window", "How long points are kept, e.g. 24h"),
+            Setting.Of("--retention-window", "retention.window", "How long every write is kept, e.g. 24h"),
+            Setting.Each("--retention-tier", "retention.tiers", "Beyond the window one point in so much time, up to an age", "EVERY=KEEPFOR, e.g. 1h=24h", Tier),
             Setting.Of("--retention-max-bytes", "retention.maxBytes", "At most so many bytes of history, e.g. 500G", isBytes: true),
             Setting.Of("--compression", "compression", "zstd, lz4 or none"),
             Setting.Of("--resynchronization", "resynchronization.window", "automatic or manual")),
     };
+
+    private static JsonObject? Tier(string text) =>
+        text.Split('=') is [{ Length: > 0 } every, { Length: > 0 } keepFor] ? new JsonObject { ["every"] = every, ["keepFor"] = keepFor } : null;
 }

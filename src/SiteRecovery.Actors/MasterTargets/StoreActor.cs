@@ -32,6 +32,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     private MarkTail? _tail;
     private int _tailParts;
     private RetentionLimits? _limits;
+    private readonly SpaceForecast _forecast = new();
     private bool _maintaining;
     private ImmutableHashSet<string> _verifying = []; // ids of points
     private Task _verification = Task.CompletedTask; // one after the other
@@ -61,8 +62,9 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         Receive<Measured>(measured =>
         {
             _measuring = false;
-            Context.Parent.Tell(measured.Store);
-            foreach (var report in new object?[] { measured.Store, measured.Replica, measured.News, measured.Flattening })
+            var store = _forecast.Of(measured.Store, _limits?.BytesMax, _room.Time.GetUtcNow());
+            Context.Parent.Tell(store);
+            foreach (var report in new object?[] { store, measured.Replica, measured.News, measured.Flattening })
                 if (report is not null) _machines.Tell(report);
         });
         Receive<Unmeasured>(_ => _measuring = false);
@@ -90,7 +92,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
 
     private void Enqueue(object work)
     {
-        if (work is HoldStore hold) _limits = hold.MayForget ? new RetentionLimits(hold.Policy.RetentionWindow, hold.Policy.RetentionBytesMax) : null;
+        if (work is HoldStore hold) _limits = hold.MayForget ? new RetentionLimits(hold.Policy.RetentionWindow, hold.Policy.RetentionBytesMax, hold.Policy.RetentionTiers) : null;
         // What is under way is told again every few seconds; hashing a large disk takes longer, and must not be done twice.
         if (!_waiting.Contains(work) && !work.Equals(_underWay)) _waiting.Add(work);
         StartNext();
@@ -214,7 +216,10 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         var store = room.Stores.StoreOf(question.Machine);
         switch (question)
         {
-            case ResolvePoint resolve: return new PointResolved(store.ResolvePoint(resolve.Selector));
+            case ResolvePoint resolve:
+                var point = store.ResolvePoint(resolve.Selector);
+                var around = point is null && resolve.Selector is PointSelector.ById(var id) && RecoveryPoint.TryParseId(id, out var epoch, out var sequence) ? store.ThinnedAround(epoch, sequence) : null;
+                return new PointResolved(point, around?.Before, around?.After);
             case GetRecoveryPoints get:
                 var found = store.Points.Reverse().Where(p => (get.Kind is null || p.Kind == get.Kind) && !(p.At < get.From) && !(p.At > get.To))
                     .Skip(get.Skip).Take(get.Limit + 1).Select(p => Noted(store, p, verifying)).ToImmutableArray();

@@ -33,7 +33,8 @@ public sealed record VerifyPoint(MachineId Machine, RecoveryPoint Point) : IForS
 public sealed record ResolvePoint(MachineId Machine, PointSelector Selector) : IForStore, IClusterMessage;
 
 /// <param name="Point">Null: the store holds no such point.</param>
-public sealed record PointResolved(RecoveryPoint? Point) : IClusterMessage;
+/// <param name="ThinnedAfter">Where the point was thinned away, the nearest before it that is left, and <paramref name="ThinnedBefore"/> the nearest behind it.</param>
+public sealed record PointResolved(RecoveryPoint? Point, RecoveryPoint? ThinnedAfter = null, RecoveryPoint? ThinnedBefore = null) : IClusterMessage;
 
 /// <summary>The store cannot be asked, and why.</summary>
 public sealed record StoreUnavailable(string Reason) : IClusterMessage;

@@ -12,10 +12,13 @@ namespace SiteRecovery.Actors.ProtectedMachines;
 /// <param name="Newest">Newest consistent position; its time is the source's clock. Null while there is none.</param>
 /// <param name="Site">Where the store is.</param>
 /// <param name="FailedReason">Why the store takes no writes; null while it does.</param>
+/// <param name="BytesPerSecond">How fast the history grows; negative while more is given up than comes.</param>
+/// <param name="LimitAt">When it reaches the policy's limit in bytes at that rate; null: it has none, or will not.</param>
+/// <param name="DiskFullAt">When the disk is full at the rate at which all that is on it grows; null: it will not be.</param>
 /// <param name="Rot">What the scrub has found damaged; null: nothing.</param>
 public sealed record StoreReport(
     MachineId Machine, Epoch Epoch, Sequence Durable, bool Consistent, RecoveryPoint? Newest, RecoveryPoint? Oldest, int Points, long Bytes,
-    long FreeBytes, string? FailedReason, SiteName Site, string? Rot = null) : IForMachine;
+    long FreeBytes, string? FailedReason, SiteName Site, string? Rot = null, long BytesPerSecond = 0, DateTimeOffset? LimitAt = null, DateTimeOffset? DiskFullAt = null) : IForMachine;
 
 /// <summary>How far the layers of the replica that is the machine now are raw files; kept in memory, never persisted. Bytes.</summary>
 public sealed record FlatteningReport(MachineId Machine, long BytesDone, long BytesTotal, long BytesPerSecond) : IForMachine;

@@ -64,7 +64,7 @@ internal static class StoreFolder
     {
         var selector = PointSelector.Parse(text) ?? throw CommandProblem.Usage($"'{text}' names no recovery point", "Give latest, latest-application-consistent, an id such as e1-s42, or at:2026-01-31T03:00:00Z.");
         return store.ResolvePoint(selector) ?? throw new CommandProblem(ExitCode.NotFound,
-            $"the store of {store.Machine} has no point '{text}'", Reason(store), $"List its points: srctl store points {store.Folder}");
+            $"the store of {store.Machine} has no point '{text}'", Reason(store, selector), $"List its points: srctl store points {store.Folder}");
     }
 
     /// <param name="text">Index or name; null where there is only one.</param>
@@ -77,6 +77,9 @@ internal static class StoreFolder
             ?? store.Disks.FirstOrDefault(d => d.Index.ToString(CultureInfo.InvariantCulture) == text)
             ?? throw new CommandProblem(ExitCode.NotFound, $"the store of {store.Machine} has no disk '{text}'", null, $"It has: {names}.");
     }
+
+    private static string Reason(RetentionStore store, PointSelector selector) => selector is PointSelector.ById(var id) && RecoveryPoint.TryParseId(id, out var epoch, out var sequence)
+        && store.ThinnedAround(epoch, sequence) is { } around ? $"It was thinned away; the nearest that are left are {around.Before.Id} and {around.After.Id}." : Reason(store);
 
     private static string Reason(RetentionStore store) => store.FailedReason is { } damage ? $"The store is damaged, and what follows the damage is not viewable: {damage}"
         : store.ConsistentUpTo is { } newest ? $"Its newest position is {newest.Id} of {Output.Forms.Time(newest.At)}." : "It holds no consistent position yet.";

@@ -23,6 +23,8 @@ public sealed record BatchHeader
     public bool Coalesced { get; init; }
     /// <summary>Its data is in the next coalesced delta that is not absorbed: until that is there, it is as if this batch were missing.</summary>
     public bool Absorbed { get; init; }
+    /// <summary>Only in segments that thinning has written: a part of what lies in front of the batch at the same position of the stream. No position before that one may be viewed.</summary>
+    public bool Thinned { get; init; }
     public bool IsTick => Kind == BatchKind.Marker && Marker == MarkerKind.Tick;
     public required ulong MachineTag { get; init; }
     public required Epoch Epoch { get; init; }

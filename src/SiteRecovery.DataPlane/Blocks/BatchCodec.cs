@@ -91,7 +91,7 @@ public static class BatchCodec
             throw new InvalidDataException("not a batch: wrong magic");
         var header = new BatchHeader
         {
-            Kind = (BatchKind)bytes[4], Compression = (PayloadCompression)bytes[CompressionAt], Marker = (MarkerKind)bytes[6], Coalesced = (bytes[7] & 1) != 0, Absorbed = (bytes[7] & 2) != 0,
+            Kind = (BatchKind)bytes[4], Compression = (PayloadCompression)bytes[CompressionAt], Marker = (MarkerKind)bytes[6], Coalesced = (bytes[7] & 1) != 0, Absorbed = (bytes[7] & 2) != 0, Thinned = (bytes[7] & 4) != 0,
             MachineTag = BinaryPrimitives.ReadUInt64LittleEndian(bytes[8..]),
             Epoch = new Epoch(BinaryPrimitives.ReadInt32LittleEndian(bytes[16..])),
             ExtentCount = BinaryPrimitives.ReadInt32LittleEndian(bytes[20..]),
@@ -108,6 +108,7 @@ public static class BatchCodec
         if (header.ExtentCount is < 0 or > ExtentsMax || header.RawBytes is < 0 or > PayloadBytesMax || header.StoredBytes < 0 || header.StoredBytes > header.RawBytes)
             throw new InvalidDataException("batch exceeds its limits");
         if (header.Absorbed && (header.Kind != BatchKind.Delta || !header.Coalesced || header.ExtentCount != 0)) throw new InvalidDataException("batch cannot be absorbed");
+        if (header.Thinned && (header.Kind != BatchKind.Delta || !header.Coalesced || header.Absorbed)) throw new InvalidDataException("batch cannot be thinned");
         return header;
     }
 
@@ -169,7 +170,7 @@ public static class BatchCodec
     private static void WriteHeader(Span<byte> frame, BatchHeader header)
     {
         BinaryPrimitives.WriteUInt32LittleEndian(frame, Magic);
-        (frame[4], frame[CompressionAt], frame[6], frame[7]) = ((byte)header.Kind, (byte)header.Compression, (byte)header.Marker, (byte)((header.Coalesced ? 1 : 0) | (header.Absorbed ? 2 : 0)));
+        (frame[4], frame[CompressionAt], frame[6], frame[7]) = ((byte)header.Kind, (byte)header.Compression, (byte)header.Marker, (byte)((header.Coalesced ? 1 : 0) | (header.Absorbed ? 2 : 0) | (header.Thinned ? 4 : 0)));
         BinaryPrimitives.WriteUInt64LittleEndian(frame[8..], header.MachineTag);
         BinaryPrimitives.WriteInt32LittleEndian(frame[16..], header.Epoch.Value);
         BinaryPrimitives.WriteInt32LittleEndian(frame[20..], header.ExtentCount);

@@ -13,7 +13,7 @@ internal sealed class ExtentMap : IExtentSource
     private const int RegionBytes = 1 << 20;
     private readonly Lock _gate = new();
     private readonly Dictionary<(ushort Disk, long Region), Run[]> _regions = [];
-    private readonly List<(int Segment, long Offset)> _frames = [];
+    private readonly List<(SegmentId Segment, long Offset)> _frames = [];
 
     /// <summary>The extents of a frame, over those of the frames before it.</summary>
     /// <param name="limit">Sequences beyond it are left out.</param>

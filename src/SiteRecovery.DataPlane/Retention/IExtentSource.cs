@@ -3,7 +3,7 @@ namespace SiteRecovery.DataPlane.Retention;
 /// <summary>A range of a disk and where its bytes lie in the log.</summary>
 /// <param name="FrameOffset">Of the frame in its segment.</param>
 /// <param name="RawOffset">In the frame's uncompressed payload; -1: zeroes.</param>
-internal readonly record struct MappedExtent(long Offset, int Length, int Segment, long FrameOffset, int RawOffset)
+internal readonly record struct MappedExtent(long Offset, int Length, SegmentId Segment, long FrameOffset, int RawOffset)
 {
     internal long End => Offset + Length;
 

@@ -12,19 +12,20 @@ internal sealed class MapFile : IExtentSource, IDisposable
     private const int CountAt = RecordsPerBlock * RecordBytes, HashAt = BlockBytes - HashBytes;
     private const uint Magic = 0x314D5253; // "SRM1"
     private readonly IBlockFile _file;
+    private readonly SegmentId _segment;
     private readonly (ushort Disk, long Offset)[] _fences;
 
-    private MapFile(IBlockFile file, (ushort, long)[] fences, long extents) => (_file, _fences, Extents) = (file, fences, extents);
+    private MapFile(IBlockFile file, SegmentId segment, (ushort, long)[] fences, long extents) => (_file, _segment, _fences, Extents) = (file, segment, fences, extents);
 
     internal long Extents { get; }
 
-    /// <summary>Null where there is none, or one that is not whole or of other segments.</summary>
-    /// <param name="segmentBytes">Of the segments as they are: a map of before a segment grew is none of it.</param>
-    internal static MapFile? TryOpen(string path, IFileSystem files, ulong tag, int first, int last, long segmentBytes)
+    /// <summary>Null where there is none, or one that is not whole or of another segment.</summary>
+    /// <param name="segmentBytes">Of the segment as it is: a map of before it grew is none of it.</param>
+    internal static MapFile? TryOpen(string path, IFileSystem files, ulong tag, SegmentId segment, long segmentBytes)
     {
         if (!files.Exists(path)) return null;
         var file = files.Open(path, FileOpening.Read);
-        if (Read(file, tag, first, last, segmentBytes) is { } map) return map;
+        if (Read(file, tag, segment, segmentBytes) is { } map) return map;
         file.Dispose();
         return null;
     }
@@ -61,7 +62,7 @@ internal sealed class MapFile : IExtentSource, IDisposable
     public void Dispose() => _file.Dispose();
 
     /// <summary>The order in which a map is written: ascending by disk and offset, without overlap. It replaces what was there.</summary>
-    internal static void Write(string path, IFileSystem files, ulong tag, int first, int last, long segmentBytes, IEnumerable<(ushort Disk, MappedExtent Extent)> extents)
+    internal static void Write(string path, IFileSystem files, ulong tag, SegmentId segment, long segmentBytes, IEnumerable<(ushort Disk, MappedExtent Extent)> extents)
     {
         var temporary = path + ".tmp";
         using (var file = files.Open(temporary, FileOpening.Create))
@@ -71,7 +72,7 @@ internal sealed class MapFile : IExtentSource, IDisposable
             foreach (var (disk, extent) in extents)
             {
                 if (count == 0) fences.Add((disk, extent.Offset));
-                WriteRecord(block.AsSpan(count * RecordBytes), disk, extent);
+                WriteRecord(block.AsSpan(count * RecordBytes), disk, extent with { Segment = segment });
                 total++;
                 if (++count < RecordsPerBlock) continue;
                 WriteBlock(file, fences.Count, block, count);
@@ -79,38 +80,39 @@ internal sealed class MapFile : IExtentSource, IDisposable
             }
             if (count > 0) WriteBlock(file, fences.Count, block, count);
             WriteFences(file, fences);
-            file.Write(0, Header(tag, first, last, segmentBytes, total, fences.Count));
+            file.Write(0, Header(tag, segment, segmentBytes, total, fences.Count));
             file.Flush();
         }
         files.Rename(temporary, path);
     }
 
-    private static MapFile? Read(IBlockFile file, ulong tag, int first, int last, long segmentBytes)
+    private static MapFile? Read(IBlockFile file, ulong tag, SegmentId segment, long segmentBytes)
     {
         var header = new byte[BlockBytes];
         file.Read(0, header);
         var (extents, blocks) = (BinaryPrimitives.ReadInt64LittleEndian(header.AsSpan(24)), BinaryPrimitives.ReadInt64LittleEndian(header.AsSpan(32)));
-        if (!header.AsSpan().SequenceEqual(Header(tag, first, last, segmentBytes, extents, blocks)) || blocks > int.MaxValue / FenceBytes) return null;
+        if (!header.AsSpan().SequenceEqual(Header(tag, segment, segmentBytes, extents, blocks)) || blocks > int.MaxValue / FenceBytes) return null;
         var bytes = new byte[blocks * FenceBytes + HashBytes];
         file.Read((1 + blocks) * BlockBytes, bytes);
         if (XxHash3.HashToUInt64(bytes.AsSpan(0, bytes.Length - HashBytes)) != BinaryPrimitives.ReadUInt64LittleEndian(bytes.AsSpan(bytes.Length - HashBytes))) return null;
         var fences = new (ushort, long)[blocks];
         for (var i = 0; i < blocks; i++)
             fences[i] = (BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(i * FenceBytes)), BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(i * FenceBytes + 8)));
-        return new MapFile(file, fences, extents);
+        return new MapFile(file, segment, fences, extents);
     }
 
-    private static byte[] Header(ulong tag, int first, int last, long segmentBytes, long extents, long blocks)
+    private static byte[] Header(ulong tag, SegmentId segment, long segmentBytes, long extents, long blocks)
     {
         var bytes = new byte[BlockBytes];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, Magic);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4), 1);
         BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(8), tag);
-        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(16), first);
-        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(20), last);
+        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(16), segment.First);
+        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(20), segment.Number);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(24), extents);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(32), blocks);
         BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(40), segmentBytes);
+        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(48), segment.Generation);
         BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(HashAt), XxHash3.HashToUInt64(bytes.AsSpan(0, HashAt)));
         return bytes;
     }
@@ -140,16 +142,16 @@ internal sealed class MapFile : IExtentSource, IDisposable
         BinaryPrimitives.WriteInt64LittleEndian(record, extent.Offset);
         BinaryPrimitives.WriteInt64LittleEndian(record[8..], extent.FrameOffset);
         BinaryPrimitives.WriteInt32LittleEndian(record[16..], extent.Length);
-        BinaryPrimitives.WriteInt32LittleEndian(record[20..], extent.Segment);
+        BinaryPrimitives.WriteInt32LittleEndian(record[20..], extent.Segment.Number);
         BinaryPrimitives.WriteInt32LittleEndian(record[24..], extent.RawOffset);
         BinaryPrimitives.WriteUInt32LittleEndian(record[28..], disk);
     }
 
-    private static (ushort Disk, MappedExtent Extent) RecordAt(ReadOnlySpan<byte> block, int index)
+    private (ushort Disk, MappedExtent Extent) RecordAt(ReadOnlySpan<byte> block, int index)
     {
         var record = block.Slice(index * RecordBytes, RecordBytes);
         return ((ushort)BinaryPrimitives.ReadUInt32LittleEndian(record[28..]), new MappedExtent(BinaryPrimitives.ReadInt64LittleEndian(record), BinaryPrimitives.ReadInt32LittleEndian(record[16..]),
-            BinaryPrimitives.ReadInt32LittleEndian(record[20..]), BinaryPrimitives.ReadInt64LittleEndian(record[8..]), BinaryPrimitives.ReadInt32LittleEndian(record[24..])));
+            _segment, BinaryPrimitives.ReadInt64LittleEndian(record[8..]), BinaryPrimitives.ReadInt32LittleEndian(record[24..])));
     }
 
     /// <exception cref="InvalidDataException">The block is damaged.</exception>
@@ -171,7 +173,7 @@ internal sealed class MapFile : IExtentSource, IDisposable
         return low - 1;
     }
 
-    private static int FirstEndingAfter(ReadOnlySpan<byte> block, int count, ushort disk, long from)
+    private int FirstEndingAfter(ReadOnlySpan<byte> block, int count, ushort disk, long from)
     {
         var (low, high) = (0, count);
         while (low < high)

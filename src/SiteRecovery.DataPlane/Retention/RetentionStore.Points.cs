@@ -20,7 +20,7 @@ public sealed partial class RetentionStore
     {
         lock (_gate)
         {
-            if (_history.Resolve(point.Epoch, point.Sequence) is null) throw new InvalidDataException($"{point.Id} is not viewable in this store");
+            if (_history.Resolve(point.Epoch, point.Sequence) is null) throw _history.NotViewable(point.Epoch, point.Sequence);
             var note = _notes.Of(point.Id) with { Protected = keep };
             _notes.Set(note, IsThere);
             return note;

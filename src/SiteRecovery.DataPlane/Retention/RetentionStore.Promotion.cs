@@ -4,18 +4,13 @@ using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Retention;
 
-/// <summary>How much history a store keeps.</summary>
-/// <param name="Window">Every position that is younger, counted back from the newest one: a store that hears nothing forgets nothing.</param>
-/// <param name="BytesMax">Of the log, also where that shortens the window; null: the window alone decides.</param>
-public sealed record RetentionLimits(TimeSpan Window, long? BytesMax);
-
 /// <content>Promotion: the oldest segments go into the base, and their positions are gone.</content>
 public sealed partial class RetentionStore
 {
     private const int SegmentsAtOnce = 4, PieceBytes = 1 << 20, SegmentsPerWindow = 16;
     private static readonly TimeSpan SegmentAgeLeast = TimeSpan.FromSeconds(10);
     private static readonly byte[] Zeroes = new byte[PieceBytes];
-    private readonly List<(int Segment, WeakReference<StoreView> View)> _views = [];
+    private readonly List<(int Segment, RecoveryPoint Point, WeakReference<StoreView> View)> _views = [];
     private readonly Lock _maintaining = new(); // taken before _flushing and _gate
     private readonly CancellationTokenSource _ended = new();
     // Of the current line, while they are on their way into the base.
@@ -23,7 +18,7 @@ public sealed partial class RetentionStore
     private (PromotedRecord To, List<FrameRange> Frames)? _promotion;
 
     /// <summary>
-    /// Makes maps of the segments that have none yet, and promotes what lies outside of the limits. Appending and looking go on meanwhile. Whatever ends it, the next call goes on.
+    /// Makes maps of the segments that have none yet, thins, and promotes what lies outside of the limits. Appending and looking go on meanwhile. Whatever ends it, the next call goes on.
     /// </summary>
     /// <param name="limits">Null: everything is kept.</param>
     /// <exception cref="IOException">The disk is full, say: nothing is lost, and the next call tries again.</exception>
@@ -35,8 +30,18 @@ public sealed partial class RetentionStore
         {
             if (limits is not null) EndOldSegment(limits.Window);
             MakeMaps(stop);
+            if (_promotion is not null && !TryFinish(stop)) return;
+            if (limits is not null) Thin(limits, stop);
             while (!stop.IsCancellationRequested && TryBeginPromotion(limits) && TryCopy(stop)) EndPromotion();
         }
+    }
+
+    /// <summary>A promotion that was cut short.</summary>
+    private bool TryFinish(CancellationToken stop)
+    {
+        if (!TryCopy(stop)) return false;
+        EndPromotion();
+        return true;
     }
 
     /// <summary>Segments go as a whole: that of a machine which writes little must not hold its window open.</summary>
@@ -55,8 +60,8 @@ public sealed partial class RetentionStore
             if (limits is null || _log.FailedReason is not null) return false;
             var inUse = _views.Where(v => IsHeld(v.View)).Select(v => v.Segment).Append(FirstProtected()).Min();
             // A window longer than time itself keeps everything.
-            var cutoff = limits.Window < CurrentAsOf - DateTimeOffset.MinValue ? CurrentAsOf - limits.Window : DateTimeOffset.MinValue;
-            if (_history.PromotableUpTo(cutoff, limits.BytesMax is { } most ? _log.Bytes - most : 0, inUse, SegmentsAtOnce, _log.BytesOf) is not { } segment) return false;
+            var cutoff = limits.Longest < CurrentAsOf - DateTimeOffset.MinValue ? CurrentAsOf - limits.Longest : DateTimeOffset.MinValue;
+            if (_history.PromotableUpTo(cutoff, limits.BytesMax is { } most ? _log.Bytes - most : 0, inUse, SegmentsAtOnce, number => _log.BytesOf(_log.IdOf(number))) is not { } segment) return false;
             // Before the first byte of the base changes: no position below shows any more what it showed.
             Save(_manifest with { Promoting = segment });
             Plan(segment);
@@ -97,7 +102,7 @@ public sealed partial class RetentionStore
     private void CutShort()
     {
         var written = new StoreView(_log, _bases, _below);
-        _bases.MayBeTorn = (disk, offset) => written.Cover(disk, offset, PromotedImage.BlockBytes).Exists(e => e.Segment != StoreView.BelowTheLog);
+        _bases.MayBeTorn = (disk, offset) => written.Cover(disk, offset, PromotedImage.BlockBytes).Exists(e => e.Segment.Number != StoreView.BelowTheLog);
     }
 
     /// <summary>Each frame is read once, and only what nothing of the promoted hides is written. False: stopped.</summary>
@@ -157,12 +162,12 @@ public sealed partial class RetentionStore
             // Somebody may be asking it for hashes just now.
             _newest?.WithoutUpTo(to.Segment);
             (_promotion, _below, _newest, _tail, _bases.MayBeTorn) = (null, [], null, null, null);
-            foreach (var (_, reference) in _views)
+            foreach (var (_, _, reference) in _views)
                 if (reference.TryGetTarget(out var view)) view.WithoutUpTo(to.Segment);
             _log.Uncount(to.Segment);
         }
-        _maps.Forget(_manifest.Promoted!.Segment);
-        _log.Remove(_manifest.Promoted.Segment);
+        _maps.Forget(s => s.Number <= _manifest.Promoted!.Segment);
+        _log.Remove(_manifest.Promoted!.Segment);
     }
 
     private static bool IsHeld(WeakReference<StoreView> reference) => reference.TryGetTarget(out var view) && !view.IsReleased;
@@ -175,11 +180,11 @@ public sealed partial class RetentionStore
     }
 
     /// <summary>What a view stands on is not promoted while somebody holds it.</summary>
-    private StoreView InUse(StoreView view, List<FrameRange> ranges)
+    private StoreView InUse(StoreView view, List<FrameRange> ranges, RecoveryPoint point)
     {
         var at = ranges.Count == 0 || ranges[^1].To.Index == 0 ? (_promotion?.To ?? _manifest.Promoted)?.Segment ?? 0 : ranges[^1].To.Segment;
         _views.RemoveAll(v => !IsHeld(v.View));
-        _views.Add((at, new WeakReference<StoreView>(view)));
+        _views.Add((at, point, new WeakReference<StoreView>(view)));
         return view;
     }
 }

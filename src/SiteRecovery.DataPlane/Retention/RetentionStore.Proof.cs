@@ -68,13 +68,16 @@ public sealed partial class RetentionStore
         var view = At(point);
         List<FrameRange> ranges;
         List<FrameRange>? since;
+        int thinned;
         lock (_gate)
         {
             ranges = _history.RangesOf(point.Epoch, point.Sequence);
+            thinned = _thinned;
             since = leaves.Position is { } from ? _history.Since(from, ranges) : null;
         }
         _proof = new Proving(point, view, ranges.Count == 0 ? default : ranges[^1].To);
-        if (since is not null && TryTouch(_proof, since)) return;
+        // What was thinned in between is counted otherwise.
+        if (since is not null && TryTouch(_proof, since) && IsAsThinnedAs(thinned)) return;
         leaves.Forget();
         foreach (var (_, stale) in _proof.Disks) stale.SetAll();
     }
@@ -140,6 +143,11 @@ public sealed partial class RetentionStore
             if (failed is InvalidDataException) leaves.Forget();
             throw;
         }
+    }
+
+    private bool IsAsThinnedAs(int before)
+    {
+        lock (_gate) return _thinned == before;
     }
 
     private void GiveUp()

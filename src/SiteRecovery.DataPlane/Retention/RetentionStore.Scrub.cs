@@ -6,7 +6,7 @@ namespace SiteRecovery.DataPlane.Retention;
 public sealed partial class RetentionStore
 {
     // Where the next piece begins: in a sealed segment, or behind all of them in the base of a disk.
-    private (int Segment, int Frame, int Disk, long Offset) _scrubAt;
+    private (SegmentId Segment, int Frame, int Disk, long Offset) _scrubAt;
     private Dictionary<(string File, long Offset), StoreDamage> _rot = [], _rotOfRound = [];
 
     /// <summary>When the last round over everything ended.</summary>
@@ -24,8 +24,8 @@ public sealed partial class RetentionStore
             while (bytes > 0 && !either.IsCancellationRequested)
             {
                 if (_scrubAt == default) _scrubbedBelow = SealedPoints();
-                int? segment;
-                lock (_gate) segment = _scrubAt.Disk > 0 || _scrubAt.Offset > 0 ? null : _history.Segments.Where(s => s >= _scrubAt.Segment && !_log.IsTail(s)).Select(s => (int?)s).FirstOrDefault();
+                SegmentId? segment;
+                lock (_gate) segment = _scrubAt.Disk > 0 || _scrubAt.Offset > 0 ? null : _history.Segments.Where(s => s >= _scrubAt.Segment.Number && !_log.IsTail(s)).Select(s => (SegmentId?)_log.IdOf(s)).FirstOrDefault();
                 if (segment is { } next) bytes -= ScrubSegment(next, bytes);
                 else if (_scrubAt.Disk < _manifest.Disks.Count) bytes -= ScrubBase(bytes);
                 else
@@ -38,7 +38,7 @@ public sealed partial class RetentionStore
         }
     }
 
-    private long ScrubSegment(int segment, long bytes)
+    private long ScrubSegment(SegmentId segment, long bytes)
     {
         if (_scrubAt.Segment != segment) _scrubAt = (segment, 0, 0, 0);
         List<(long Offset, Batch Prefix)> frames;
@@ -48,8 +48,8 @@ public sealed partial class RetentionStore
         }
         catch (IOException damage)
         {
-            Note(new StoreDamage(SegmentFile.PathOf(Folder, segment), 0, damage.Message));
-            _scrubAt = (segment + 1, 0, 0, 0);
+            Note(new StoreDamage(_log.PathOf(segment), 0, damage.Message));
+            _scrubAt = (SegmentId.Of(segment.Number + 1), 0, 0, 0);
             return 1;
         }
         var read = 0L;
@@ -63,10 +63,10 @@ public sealed partial class RetentionStore
             }
             catch (IOException damage)
             {
-                Note(new StoreDamage(SegmentFile.PathOf(Folder, segment), offset, damage.Message, [.. Enumerable.Range(0, prefix.Header.ExtentCount).Select(prefix.ExtentAt).Select(e => (e.Disk, e.Offset, (long)e.Length))]));
+                Note(new StoreDamage(_log.PathOf(segment), offset, damage.Message, [.. Enumerable.Range(0, prefix.Header.ExtentCount).Select(prefix.ExtentAt).Select(e => (e.Disk, e.Offset, (long)e.Length))]));
             }
         }
-        if (_scrubAt.Frame >= frames.Count) _scrubAt = (segment + 1, 0, 0, 0);
+        if (_scrubAt.Frame >= frames.Count) _scrubAt = (SegmentId.Of(segment.Number + 1), 0, 0, 0);
         return Math.Max(1, read);
     }
 
@@ -75,7 +75,7 @@ public sealed partial class RetentionStore
         var disk = _manifest.Disks[_scrubAt.Disk];
         var (read, damage) = _bases.Scrub(disk.Index, _scrubAt.Offset, Math.Min(bytes, PieceBytes));
         if (damage is not null) Note(damage with { Ranges = [(disk.Index, _scrubAt.Offset, read)] });
-        _scrubAt = _scrubAt.Offset + read < disk.SizeBytes ? _scrubAt with { Offset = _scrubAt.Offset + read } : (int.MaxValue, 0, _scrubAt.Disk + 1, 0);
+        _scrubAt = _scrubAt.Offset + read < disk.SizeBytes ? _scrubAt with { Offset = _scrubAt.Offset + read } : (SegmentId.Of(int.MaxValue), 0, _scrubAt.Disk + 1, 0);
         return Math.Max(1, read);
     }
 

@@ -11,12 +11,19 @@ public sealed partial class RetentionStore
     /// <summary>Of segments that were sealed a moment ago, so that nobody waits for it with the gate closed: appending least of all.</summary>
     private void MakeMaps(CancellationToken stop = default)
     {
-        int[] sealedSegments;
-        lock (_gate) sealedSegments = [.. _history.Segments.Where(s => !_log.IsTail(s))];
+        SegmentId[] sealedSegments;
+        lock (_gate) sealedSegments = [.. _history.Segments.Where(s => !_log.IsTail(s)).Select(_log.IdOf)];
         foreach (var segment in sealedSegments)
         {
             if (stop.IsCancellationRequested) return;
-            _maps.Of(segment);
+            try
+            {
+                _maps.Of(segment);
+            }
+            catch (Exception gone) when (gone is IOException or ObjectDisposedException && !_log.Has(segment))
+            {
+                // It was promoted or thinned in between.
+            }
         }
     }
 
@@ -32,7 +39,7 @@ public sealed partial class RetentionStore
                 var to = segment == range.To.Segment ? range.To.Index : frames;
                 if (from >= to) continue;
                 var part = new FrameRange(new FramePosition(segment, from), new FramePosition(segment, to), segment == range.To.Segment ? range.Limit : long.MaxValue);
-                sources.Add((segment, from == 0 && to == frames && part.Limit == long.MaxValue && !_log.IsTail(segment) ? _maps.Of(segment) : MapOf(part)));
+                sources.Add((segment, from == 0 && to == frames && part.Limit == long.MaxValue && !_log.IsTail(segment) ? _maps.Of(_log.IdOf(segment)) : MapOf(part)));
             }
         return sources;
     }
@@ -43,6 +50,15 @@ public sealed partial class RetentionStore
         var map = new ExtentMap();
         foreach (var (position, entry, prefix) in _log.PrefixesOf(range.From, range.To))
             map.Add(entry, prefix, position.Index == range.To.Index - 1 ? range.Limit : long.MaxValue);
+        return map;
+    }
+
+    private ExtentMap MapOf(SegmentId segment) => MapOf(_log.PrefixesOf(segment));
+
+    private static ExtentMap MapOf(IEnumerable<(FramePosition Position, LogEntry Entry, Batch Prefix)> frames)
+    {
+        var map = new ExtentMap();
+        foreach (var (_, entry, prefix) in frames) map.Add(entry, prefix, long.MaxValue);
         return map;
     }
 
@@ -63,7 +79,7 @@ public sealed partial class RetentionStore
     private void Extend(LogEntry entry, Batch batch)
     {
         if (_newest is null) return;
-        if (_tail is { } tail && tail.Segment == entry.Segment) tail.Map.Add(entry, batch, long.MaxValue);
+        if (_tail is { } tail && tail.Segment == entry.Segment.Number) tail.Map.Add(entry, batch, long.MaxValue);
         else (_newest, _tail) = (null, null);
     }
 }

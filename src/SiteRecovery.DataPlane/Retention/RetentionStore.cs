@@ -24,7 +24,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         _bases = new BaseImages(folder, manifest.Disks, files, readOnly);
         _log = new StoreLog(folder, files, tag, readOnly, options ?? new StoreOptions()) { Sealing = (segment, bytes) => _history!.EndOf(segment, tag, bytes) };
         _history = new StoreHistory(manifest.Promoted is { } kept ? manifest.Epochs.First(e => e.Epoch == kept.Epoch) : manifest.Epochs[0], manifest.Promoted, _log.EntriesOf, entry => TextOf(_log.ReadFrame(entry.Segment, entry.Offset)).ToArray());
-        _maps = new SegmentMaps(folder, files, tag, readOnly, _log.BytesOf, segment => MapOf(new FrameRange(new FramePosition(segment, 0), new FramePosition(segment + 1, 0), long.MaxValue)));
+        _maps = new SegmentMaps(folder, files, tag, readOnly, _log.BytesOf, MapOf);
         try
         {
             _log.Recover(this, (manifest.Promoted?.Segment ?? 0) + 1);
@@ -150,7 +150,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             var last = _manifest.Epochs[^1];
             if (last.Epoch == next.Value && last.ContinuesAfter is null && last.ForkedFromEpoch == from.Epoch.Value && last.ForkedFromSequence == from.Sequence.Value) return;
             if (next <= _history.Current) throw new StaleEpochException(_history.Current);
-            if (_history.Resolve(from.Epoch, from.Sequence) is null) throw new InvalidDataException($"{from.Id} is not viewable in this store");
+            if (_history.Resolve(from.Epoch, from.Sequence) is null) throw _history.NotViewable(from.Epoch, from.Sequence);
             Begin(new EpochRecord(next.Value, from.Epoch.Value, from.Sequence.Value, _time.GetUtcNow()));
         }
     }
@@ -190,7 +190,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         lock (_gate)
         {
             var ranges = _history.RangesOf(point.Epoch, point.Sequence);
-            return InUse(new StoreView(_log, _bases, [.. _below, .. SourcesOf(ranges)]), ranges);
+            return InUse(new StoreView(_log, _bases, [.. _below, .. SourcesOf(ranges)]), ranges, point);
         }
     }
 
@@ -238,10 +238,10 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         _history.Apply(entry, entry.Header.Kind == BatchKind.Marker ? TextOf(_log.ReadFrame(entry.Segment, entry.Offset)) : default);
     }
 
-    void IReplay.Segment(SegmentEnd end)
+    bool IReplay.Segment(SegmentEnd end)
     {
         if (end.Epoch > _history.Current.Value) BeginUpTo(new Epoch(end.Epoch));
-        _history.Restore(end);
+        return _history.TryRestore(end);
     }
 
     private void Begin(EpochRecord epoch)
@@ -270,7 +270,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         }
     }
 
-    private static ReadOnlySpan<byte> TextOf(Batch batch)
+    internal static ReadOnlySpan<byte> TextOf(Batch batch)
     {
         if (batch.Header.Kind != BatchKind.Marker) return default;
         if (batch.Header.Compression == PayloadCompression.None) return batch.StoredPayload.Span;

@@ -32,6 +32,9 @@ internal sealed record SegmentEnd
     public PointRecord? ConsistentUpTo { get; init; }
     public StreamPosition? RunHeld { get; init; }
     public long RunNewest { get; init; }
+    /// <summary>The end of what was thinned, of which a part lies behind the segment, and in front of it. What lies in front decides what the rest means.</summary>
+    public StreamPosition? ThinnedUntil { get; init; }
+    public StreamPosition? ThinnedBefore { get; init; }
     public required IReadOnlyList<PointRecord> Points { get; init; }
 
     public sealed record PointRecord(int Epoch, long Sequence, DateTimeOffset At, PointKind Kind, string? Label)
@@ -46,13 +49,13 @@ internal sealed record SegmentEnd
         FirstSequence = segment.FirstSequence, LastSequence = segment.LastSequence, FirstTime = segment.FirstTime, LastTime = segment.LastTime,
         Gap = state.Gap, Held = state.Held, Newest = state.Newest.Value, CurrentAsOf = state.CurrentAsOf,
         ConsistentUpTo = state.ConsistentUpTo is { } point ? PointRecord.Of(point) : null,
-        RunHeld = state.Run?.Held, RunNewest = state.Run?.Newest.Value ?? 0, Points = [.. points.Select(PointRecord.Of)],
+        RunHeld = state.Run?.Held, RunNewest = state.Run?.Newest.Value ?? 0, ThinnedUntil = state.ThinnedUntil, ThinnedBefore = segment.Before.ThinnedUntil, Points = [.. points.Select(PointRecord.Of)],
     };
 
     internal HistoryState State => new()
     {
         Gap = Gap, Held = Held, Newest = new Sequence(Newest), CurrentAsOf = CurrentAsOf, ConsistentUpTo = ConsistentUpTo?.ToPoint(),
-        Run = RunHeld is { } held ? (held, new Sequence(RunNewest)) : null,
+        Run = RunHeld is { } held ? (held, new Sequence(RunNewest)) : null, ThinnedUntil = ThinnedUntil,
     };
 
     internal byte[] ToBytes()

@@ -6,34 +6,67 @@ using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.DataPlane.Retention;
 
-/// <summary>The format of a segment of the log: STORE.md.</summary>
+/// <summary>The format of a segment of the log, and its name: STORE.md.</summary>
 internal static class SegmentFile
 {
-    internal const int HeaderBytes = 32;
+    internal const int ThinnedHeaderBytes = 64;
+    private const int FirstHeaderBytes = 32, HashBytes = 8;
     private const uint Magic = 0x31535253; // "SRS1"
 
-    internal static string PathOf(string folder, int segment) =>
-        Path.Combine(folder, "log", segment.ToString("D10", CultureInfo.InvariantCulture) + ".seg");
+    internal static int HeaderBytesOf(SegmentId id) => id.Generation == 0 ? FirstHeaderBytes : ThinnedHeaderBytes;
 
-    internal static byte[] Header(ulong tag, int segment)
+    /// <param name="extension">Its own, or that of a file that was made from it.</param>
+    internal static string PathOf(string folder, SegmentId id, string extension = ".seg") => Path.Combine(folder, "log", id.Generation == 0
+        ? string.Create(CultureInfo.InvariantCulture, $"{id.Number:D10}{extension}")
+        : string.Create(CultureInfo.InvariantCulture, $"{id.First:D10}-{id.Number:D10}.{id.Generation:D6}{extension}"));
+
+    /// <summary>What a file of the log belongs to; null: to no segment.</summary>
+    internal static (SegmentId Id, string Extension)? TryParse(string path)
     {
-        var bytes = new byte[HeaderBytes];
+        var parts = Path.GetFileName(path).Split('.', 2);
+        if (parts.Length < 2) return null;
+        if (TryNumber(parts[0], 10) is { } only) return (SegmentId.Of(only), "." + parts[1]);
+        var (range, rest) = (parts[0].Split('-'), parts[1].Split('.', 2));
+        return range.Length == 2 && rest.Length == 2 && TryNumber(range[0], 10) is { } first && TryNumber(range[1], 10) is { } last && TryNumber(rest[0], 6) is { } generation
+            && first <= last && generation > 0 ? (new SegmentId(last, generation, first), "." + rest[1]) : null;
+    }
+
+    /// <param name="step">How far apart what it shows was left by thinning; zero: it was never thinned.</param>
+    internal static byte[] Header(ulong tag, SegmentId id, TimeSpan step)
+    {
+        var bytes = new byte[HeaderBytesOf(id)];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, Magic);
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4), 1);
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4), id.Generation == 0 ? 1u : 2u);
         BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(8), tag);
-        BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(16), segment);
-        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(24), XxHash3.HashToUInt64(bytes.AsSpan(0, 24)));
+        BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(16), id.Number);
+        if (id.Generation > 0)
+        {
+            BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(24), id.First);
+            BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(32), id.Generation);
+            BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(40), step.Ticks / TimeSpan.TicksPerMicrosecond);
+        }
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(bytes.Length - HashBytes), XxHash3.HashToUInt64(bytes.AsSpan(0, bytes.Length - HashBytes)));
         return bytes;
     }
 
-    /// <summary>Verifies frame after frame. Returns the end of the last whole one and, if it is not the file's end, why.</summary>
-    internal static (long End, string? Reason) Scan(IBlockFile file, ulong tag, int segment, Action<long, Batch>? found)
+    /// <summary>The step that the header says; null: the header is damaged, or that of another segment.</summary>
+    internal static TimeSpan? StepOf(IBlockFile file, ulong tag, SegmentId id)
     {
-        var length = file.LengthBytes;
-        var header = new byte[HeaderBytes];
+        var header = new byte[HeaderBytesOf(id)];
+        if (file.LengthBytes < header.Length) return null;
         file.Read(0, header);
-        if (length < HeaderBytes || !header.AsSpan().SequenceEqual(Header(tag, segment))) return (0, "segment header is damaged");
-        long at = HeaderBytes;
+        var microseconds = id.Generation == 0 ? 0 : BinaryPrimitives.ReadInt64LittleEndian(header.AsSpan(40));
+        if (microseconds is < 0 or > long.MaxValue / TimeSpan.TicksPerMicrosecond) return null;
+        var step = new TimeSpan(microseconds * TimeSpan.TicksPerMicrosecond);
+        return header.AsSpan().SequenceEqual(Header(tag, id, step)) ? step : null;
+    }
+
+    /// <summary>Verifies frame after frame. Returns the end of the last whole one and, if it is not the file's end, why.</summary>
+    internal static (long End, string? Reason) Scan(IBlockFile file, ulong tag, SegmentId id, Action<long, Batch>? found)
+    {
+        if (StepOf(file, tag, id) is null) return (0, "segment header is damaged");
+        var length = file.LengthBytes;
+        long at = HeaderBytesOf(id);
         try
         {
             var prefix = new byte[BatchCodec.HeaderBytes];
@@ -56,4 +89,7 @@ internal static class SegmentFile
             return (at, damage.Message);
         }
     }
+
+    private static int? TryNumber(string text, int digits) =>
+        text.Length >= digits && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : null;
 }

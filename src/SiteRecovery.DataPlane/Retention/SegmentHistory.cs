@@ -34,6 +34,14 @@ internal sealed class SegmentHistory(int number, HistoryState before)
     internal List<HistoryFrame>? Kept { get; set; } = [];
     internal bool HasSeveralEpochs { get; set; }
 
+    /// <summary>None of its positions may be viewed any more.</summary>
+    internal SegmentHistory Hidden(HistoryState before) => new(number, before) { Frames = Frames, Extents = Extents, Kept = null };
+
+    internal SegmentHistory Numbered(int other) => new(other, before)
+    {
+        Frames = Frames, Extents = Extents, FirstSequence = FirstSequence, LastSequence = LastSequence, FirstTime = FirstTime, LastTime = LastTime, Kept = null,
+    };
+
     internal bool MayShow(Sequence sequence) => FirstSequence <= sequence.Value && sequence.Value <= LastSequence;
 
     internal void Add(LogEntry entry, bool viewable)

@@ -31,11 +31,13 @@ internal sealed class SegmentIndex
         _bytes.Write(batch.Frame.Span[..(BatchCodec.HeaderBytes + batch.Header.ExtentCount * BatchCodec.ExtentBytes)]);
     }
 
-    internal byte[] ToBytes()
+    /// <param name="segment">Null: the number that it was begun with.</param>
+    internal byte[] ToBytes(int? segment = null)
     {
         var bytes = new byte[_bytes.WrittenCount + HashBytes];
         _bytes.WrittenSpan.CopyTo(bytes);
-        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(_bytes.WrittenCount), XxHash3.HashToUInt64(_bytes.WrittenSpan));
+        if (segment is { } number) BinaryPrimitives.WriteInt64LittleEndian(bytes.AsSpan(16), number);
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(_bytes.WrittenCount), XxHash3.HashToUInt64(bytes.AsSpan(0, _bytes.WrittenCount)));
         return bytes;
     }
 

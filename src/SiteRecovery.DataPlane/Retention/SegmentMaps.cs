@@ -4,13 +4,13 @@ using SiteRecovery.DataPlane.Storage;
 namespace SiteRecovery.DataPlane.Retention;
 
 /// <summary>The maps of sealed segments: opened when first needed, and made from the segment's index where they are missing or damaged. Safe for concurrent calls.</summary>
-internal sealed class SegmentMaps(string folder, IFileSystem files, ulong tag, bool readOnly, Func<int, long> bytesOf, Func<int, ExtentMap> make) : IDisposable
+internal sealed class SegmentMaps(string folder, IFileSystem files, ulong tag, bool readOnly, Func<SegmentId, long> bytesOf, Func<SegmentId, ExtentMap> make) : IDisposable
 {
-    private readonly ConcurrentDictionary<int, Lazy<Source>> _open = new();
+    private readonly ConcurrentDictionary<SegmentId, Lazy<Source>> _open = new();
     private volatile bool _disposed;
 
     /// <exception cref="IOException">It has to be made, and the segment is damaged.</exception>
-    internal IExtentSource Of(int segment)
+    internal IExtentSource Of(SegmentId segment)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         var source = _open.GetOrAdd(segment, n => new Lazy<Source>(() => new Source(this, n)));
@@ -27,13 +27,13 @@ internal sealed class SegmentMaps(string folder, IFileSystem files, ulong tag, b
     }
 
     /// <summary>The files of segments that are gone are closed; who still reads them fails.</summary>
-    internal void Forget(int upTo)
+    internal void Forget(Func<SegmentId, bool> gone)
     {
-        foreach (var segment in _open.Keys.Where(s => s <= upTo).ToArray())
+        foreach (var segment in _open.Keys.Where(gone).ToArray())
             if (_open.TryRemove(segment, out var source) && source.IsValueCreated) source.Value.Dispose();
     }
 
-    internal string PathOf(int segment) => Path.ChangeExtension(SegmentFile.PathOf(folder, segment), ".map");
+    internal string PathOf(SegmentId segment) => SegmentFile.PathOf(folder, segment, ".map");
 
     public void Dispose()
     {
@@ -43,25 +43,25 @@ internal sealed class SegmentMaps(string folder, IFileSystem files, ulong tag, b
         _open.Clear();
     }
 
-    private IExtentSource Open(int segment) => MapFile.TryOpen(PathOf(segment), files, tag, segment, segment, bytesOf(segment)) is { } file ? file : Make(segment);
+    private IExtentSource Open(SegmentId segment) => MapFile.TryOpen(PathOf(segment), files, tag, segment, bytesOf(segment)) is { } file ? file : Make(segment);
 
-    private IExtentSource Make(int segment)
+    private IExtentSource Make(SegmentId segment)
     {
         var map = make(segment);
         if (readOnly) return map;
         try
         {
-            MapFile.Write(PathOf(segment), files, tag, segment, segment, bytesOf(segment), map.InOrder());
+            MapFile.Write(PathOf(segment), files, tag, segment, bytesOf(segment), map.InOrder());
         }
         catch (IOException)
         {
             return map; // no room for it, say: then it is made again next time
         }
-        return MapFile.TryOpen(PathOf(segment), files, tag, segment, segment, bytesOf(segment)) is { } file ? file : map;
+        return MapFile.TryOpen(PathOf(segment), files, tag, segment, bytesOf(segment)) is { } file ? file : map;
     }
 
     /// <summary>A segment's map, as it is now.</summary>
-    private sealed class Source(SegmentMaps maps, int segment) : IExtentSource, IDisposable
+    private sealed class Source(SegmentMaps maps, SegmentId segment) : IExtentSource, IDisposable
     {
         private readonly Lock _gate = new();
         private volatile IExtentSource _now = maps.Open(segment);

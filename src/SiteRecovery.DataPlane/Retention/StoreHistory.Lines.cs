@@ -124,7 +124,7 @@ internal sealed partial class StoreHistory
         var branch = IndexOf(epoch);
         if (branch < 0) throw new InvalidDataException($"no epoch {epoch} in this store");
         var at = Find(branch, sequence);
-        return at is not null || _branches[branch].BeginsAt(sequence) ? (branch, at) : throw new InvalidDataException($"{RecoveryPoint.IdOf(epoch, sequence)} is not viewable in this store");
+        return at is not null || _branches[branch].BeginsAt(sequence) ? (branch, at) : throw NotViewable(epoch, sequence);
     }
 
     private FramePosition? Find(int branch, Sequence sequence)

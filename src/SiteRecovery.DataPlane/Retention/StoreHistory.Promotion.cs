@@ -69,7 +69,7 @@ internal sealed partial class StoreHistory
     private bool MayEndBehind(int index)
     {
         var next = _segments[index + 1];
-        if (next.Before is { Gap: true } or { Run: not null } or { ConsistentUpTo: null }) return false;
+        if (next.Before is { Gap: true } or { Run: not null } or { ThinnedUntil: not null } or { ConsistentUpTo: null }) return false;
         var end = new FramePosition(next.Number, 0);
         var (owner, line) = (OwnerOf(end), Clip(RangesOfNewest(), end));
         for (var branch = owner; branch < _branches.Count; branch++)

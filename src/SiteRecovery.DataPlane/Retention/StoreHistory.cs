@@ -68,6 +68,7 @@ internal sealed partial class StoreHistory
     internal bool Accepts(BatchHeader header)
     {
         if (header.Epoch < Current) throw new StaleEpochException(Current);
+        if (header.Thinned) throw new InvalidDataException("only a store thins");
         if (header.Epoch > Current) throw new InvalidDataException($"batch of epoch {header.Epoch}, but the store is in epoch {Current}");
         var inRun = _state.InRun(header);
         var (held, newest) = inRun ? _state.Run!.Value : (Held, Newest);
@@ -92,17 +93,24 @@ internal sealed partial class StoreHistory
     internal void Apply(LogEntry entry, ReadOnlySpan<byte> text)
     {
         var header = entry.Header;
-        if (_segments.Count == 0 || _segments[^1].Number != entry.Segment) Start(entry.Segment);
+        if (_segments.Count == 0 || _segments[^1].Number != entry.Segment.Number) Start(entry.Segment.Number);
         else if (_begun) _segments[^1].HasSeveralEpochs = true;
         _begun = false;
         (_state, var viewable) = _state.After(header, text);
         _segments[^1].Add(entry, viewable);
-        if (_state.Gap || !viewable || header.Marker is not (MarkerKind.CrashConsistentPoint or MarkerKind.ApplicationConsistentPoint)) return;
-        _points.Add((ConsistentUpTo! with
+        if (PointAt(_state, header, viewable, text) is { } point) _points.Add((point, entry.Segment.Number));
+    }
+
+    /// <summary>The point that a frame marks; null: none.</summary>
+    /// <param name="state">Behind the frame.</param>
+    internal static RecoveryPoint? PointAt(HistoryState state, BatchHeader header, bool viewable, ReadOnlySpan<byte> text)
+    {
+        if (state.Gap || !viewable || header.Marker is not (MarkerKind.CrashConsistentPoint or MarkerKind.ApplicationConsistentPoint)) return null;
+        return state.ConsistentUpTo! with
         {
             Kind = header.Marker == MarkerKind.ApplicationConsistentPoint ? PointKind.ApplicationConsistent : PointKind.CrashConsistent,
             Label = text.IsEmpty ? null : System.Text.Encoding.UTF8.GetString(text),
-        }, entry.Segment));
+        };
     }
 
     /// <summary>What is to be known of the last segment, which ends here; null where it cannot be told apart from epochs that began in it or behind it.</summary>
@@ -112,13 +120,15 @@ internal sealed partial class StoreHistory
         return SegmentEnd.Of(tag, bytes, Current, _segments[^1], _state, _points.Skip(_pointsOfSealed).Select(p => p.Point));
     }
 
-    /// <summary>A sealed segment of the current epoch, by what its end says.</summary>
-    internal void Restore(SegmentEnd end)
+    /// <summary>A sealed segment of the current epoch, by what its end says. False: thinning has changed what lies in front of it, so that its frames have to tell.</summary>
+    internal bool TryRestore(SegmentEnd end)
     {
+        if (end.ThinnedBefore != _state.ThinnedUntil) return false;
         Start(end.Segment);
         _segments[^1].Restore(end);
         _points.AddRange(end.Points.Select(p => (p.ToPoint(), end.Segment)));
         _state = end.State;
+        return true;
     }
 
     /// <summary>The next epoch begins.</summary>

@@ -8,8 +8,8 @@ internal interface IReplay
 {
     void Frame(LogEntry entry, Batch prefix);
 
-    /// <summary>All frames of a sealed segment.</summary>
-    void Segment(SegmentEnd end);
+    /// <summary>All frames of a sealed segment. False: they mean something else by now, and have to be replayed.</summary>
+    bool Segment(SegmentEnd end);
 }
 
 /// <content>Opening: sealed segments by what their ends say, the last one frame by frame.</content>
@@ -18,70 +18,104 @@ internal sealed partial class StoreLog
     /// <param name="first">What is before it is in the base.</param>
     internal void Recover(IReplay replay, int first)
     {
-        var last = LastSegment();
-        if (!readOnly) Remove(first - 1);
-        if (last < first)
+        if (!readOnly)
+        {
+            Sweep();
+            Remove(first - 1);
+        }
+        var listed = Listed().Where(s => s.Number >= first).ToList();
+        foreach (var segment in listed) _present[segment.Number] = segment;
+        if (listed.Count == 0)
         {
             (_segment, _lastIsSealed) = (first - 1, true);
             return;
         }
-        for (var segment = first; segment < last; segment++) ReplaySealed(segment, replay);
-        RecoverTail(last, replay);
+        var next = first;
+        foreach (var segment in listed)
+        {
+            if (segment.First > next) NoteDamage(SegmentId.Of(next), 0, "the segment is missing");
+            next = segment.Number + 1;
+            if (segment == listed[^1]) RecoverTail(segment, replay);
+            else ReplaySealed(segment, replay);
+        }
     }
 
     /// <summary>Deletes all segments up to one, which no view needs any more.</summary>
     internal void Remove(int upTo)
     {
-        foreach (var file in files.List(Path.Combine(folder, "log")))
-            if (int.TryParse(Path.GetFileName(file).Split('.')[0], out var segment) && segment <= upTo) files.Delete(file);
-        foreach (var segment in _open.Keys.Where(s => s <= upTo).ToArray())
-            if (_open.TryRemove(segment, out var file)) file.Value.Dispose();
+        foreach (var file in files.List(LogFolder))
+            if (SegmentFile.TryParse(file)?.Id.Number <= upTo) files.Delete(file);
+        foreach (var number in _present.Keys.Where(s => s <= upTo)) _present.TryRemove(number, out _);
+        Close(s => s.Number <= upTo);
     }
 
     /// <summary>Sealed segments that are in the base count no more.</summary>
-    internal void Uncount(int upTo)
+    internal void Uncount(int upTo) => Uncount(0, upTo);
+
+    private void Uncount(int first, int upTo)
     {
         lock (_lengths)
-            foreach (var segment in _lengths.Keys.Where(s => s <= upTo).ToArray())
+            foreach (var segment in _lengths.Keys.Where(s => first <= s && s <= upTo).ToArray())
                 if (_lengths.Remove(segment, out var bytes)) _sealedBytes -= bytes;
     }
 
-    private SegmentEnd? EndOf(int segment) => SegmentEnd.TryRead(files.TryReadAll(EndPath(segment)), tag, segment);
-
-    private void Restore(SegmentEnd end, IReplay replay)
+    private void Close(Func<SegmentId, bool> gone)
     {
-        Count(end.Segment, end.Bytes);
-        replay.Segment(end);
+        foreach (var segment in _open.Keys.Where(gone).ToArray())
+            if (_open.TryRemove(segment, out var file) && file.IsValueCreated) file.Value.Dispose();
     }
 
-    private void ReplaySealed(int segment, IReplay replay)
+    /// <summary>The segments that count, ascending.</summary>
+    private IEnumerable<SegmentId> Listed() => Listed(All(files.List(LogFolder)));
+
+    private static IEnumerable<SegmentId> Listed(List<SegmentId> all) => all.Where(s => !all.Exists(other => other.Supersedes(s))).OrderBy(s => s.Number);
+
+    private static List<SegmentId> All(IEnumerable<string> paths) => [.. paths.Select(SegmentFile.TryParse).Where(f => f?.Extension == ".seg").Select(f => f!.Value.Id)];
+
+    /// <summary>What thinning has left behind when it was cut short.</summary>
+    private void Sweep()
     {
-        if (!files.Exists(SegmentFile.PathOf(folder, segment)))
+        var found = files.List(LogFolder);
+        var all = All(found);
+        var (counting, flushed) = (Listed(all).ToHashSet(), false);
+        foreach (var file in found)
         {
-            NoteDamage(segment, 0, "the segment is missing");
-            return;
+            if (SegmentFile.TryParse(file) is not { } of) continue;
+            // Of a segment as it was logged also what is left without it is left alone: it is missing, and that is damage.
+            var superseded = all.Exists(other => other.Supersedes(of.Id));
+            if (!superseded && (of.Id.Generation == 0 || counting.Contains(of.Id)) && of.Extension != ".seg.tmp") continue;
+            // That what takes its place is there must not be lost after it.
+            if (!flushed) files.FlushFolder(LogFolder);
+            flushed = true;
+            files.Delete(file);
         }
+    }
+
+    private SegmentEnd? EndOf(SegmentId segment) => SegmentEnd.TryRead(files.TryReadAll(EndPath(segment)), tag, segment.Number);
+
+    private void ReplaySealed(SegmentId segment, IReplay replay)
+    {
         if (_damage.Count > 0) return; // what follows damage has no known base
-        if (EndOf(segment) is { } known)
+        if (EndOf(segment) is { } known && replay.Segment(known))
         {
-            Restore(known, replay);
+            Count(segment.Number, known.Bytes);
             return;
         }
-        Count(segment, FileOf(segment).LengthBytes);
-        if (SegmentIndex.TryRead(files.TryReadAll(IndexPath(segment)), tag, segment) is not { } frames)
+        Count(segment.Number, FileOf(segment).LengthBytes);
+        if (SegmentIndex.TryRead(files.TryReadAll(IndexPath(segment)), tag, segment.Number) is not { } frames)
         {
             (frames, var end, var reason) = ScanSealed(segment);
             if (reason is not null) NoteDamage(segment, end, reason);
         }
         foreach (var (offset, prefix) in frames) replay.Frame(new LogEntry(segment, offset, prefix.Header), prefix);
         // Of a store of before there were ends.
-        if (_damage.Count == 0 && !readOnly && Sealing(segment, FileOf(segment).LengthBytes) is { } found) files.Replace(EndPath(segment), found.ToBytes());
+        if (_damage.Count == 0 && !readOnly && Sealing(segment.Number, FileOf(segment).LengthBytes) is { } found) files.Replace(EndPath(segment), found.ToBytes());
     }
 
     /// <summary>The frames up to the first that is damaged, if there is one.</summary>
-    private (List<(long Offset, Batch Prefix)> Frames, long End, string? Reason) ScanSealed(int segment)
+    private (List<(long Offset, Batch Prefix)> Frames, long End, string? Reason) ScanSealed(SegmentId segment)
     {
-        var (frames, index) = (new List<(long, Batch)>(), new SegmentIndex(tag, segment));
+        var (frames, index) = (new List<(long, Batch)>(), new SegmentIndex(tag, segment.Number));
         var (end, reason) = SegmentFile.Scan(FileOf(segment), tag, segment, (offset, batch) => Collect(frames, index, offset, batch));
         if (reason is null && !readOnly) files.Replace(IndexPath(segment), index.ToBytes());
         return (frames, end, reason);
@@ -94,14 +128,14 @@ internal sealed partial class StoreLog
         frames.Add((offset, new Batch(batch.Header, batch.Frame[..prefix].ToArray())));
     }
 
-    private void RecoverTail(int segment, IReplay replay)
+    private void RecoverTail(SegmentId segment, IReplay replay)
     {
-        (_segment, _index) = (segment, new SegmentIndex(tag, segment));
+        (_segment, _index) = (segment.Number, new SegmentIndex(tag, segment.Number));
         if (_damage.Count > 0) return;
         // One that has grown since was not sealed for good: its end had been lost, and came back with a folder that was not flushed.
-        if (EndOf(segment) is { } sealedEnd && FileOf(segment).LengthBytes == sealedEnd.Bytes)
+        if (EndOf(segment) is { } sealedEnd && FileOf(segment).LengthBytes == sealedEnd.Bytes && replay.Segment(sealedEnd))
         {
-            Restore(sealedEnd, replay);
+            Count(segment.Number, sealedEnd.Bytes);
             _lastIsSealed = true;
             return;
         }
@@ -113,20 +147,20 @@ internal sealed partial class StoreLog
             replay.Frame(new LogEntry(segment, offset, batch.Header), batch);
         });
         _end = end;
-        if (reason is not null && end < SyncedEnd(segment))
+        if (reason is not null && end < SyncedEnd(segment.Number))
         {
             NoteDamage(segment, end, reason);
             return;
         }
         CutBytes = file.LengthBytes - end;
         if (readOnly) return;
-        foreach (var stale in (string[])[EndPath(segment), IndexPath(segment), Path.ChangeExtension(IndexPath(segment), ".map")])
+        foreach (var stale in (string[])[EndPath(segment), IndexPath(segment), PathOf(segment, ".map")])
             if (files.Exists(stale)) files.Delete(stale);
-        _tail = files.Open(SegmentFile.PathOf(folder, segment), FileOpening.ReadWrite);
+        _tail = files.Open(PathOf(segment), FileOpening.ReadWrite);
         if (end == 0)
         {
-            _tail.Write(0, SegmentFile.Header(tag, segment));
-            _end = SegmentFile.HeaderBytes;
+            _tail.Write(0, SegmentFile.Header(tag, segment, TimeSpan.Zero));
+            _end = SegmentFile.HeaderBytesOf(segment);
         }
         _tail.SetLength(_end);
         _tail.Flush();

@@ -9,7 +9,8 @@ namespace SiteRecovery.DataPlane.Retention;
 /// <summary>The segments of a store. Appending is not safe for concurrent calls; reading frames is.</summary>
 internal sealed partial class StoreLog(string folder, IFileSystem files, ulong tag, bool readOnly, StoreOptions options) : IDisposable
 {
-    private readonly ConcurrentDictionary<int, Lazy<IBlockFile>> _open = new();
+    private readonly ConcurrentDictionary<SegmentId, Lazy<IBlockFile>> _open = new();
+    private readonly ConcurrentDictionary<int, SegmentId> _present = new(); // by number, the last one too
     private readonly List<StoreDamage> _damage = [];
     private readonly List<IBlockFile> _sealed = [];
     private IBlockFile? _tail;
@@ -28,7 +29,8 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     internal long CutBytes { get; private set; }
     internal string? FailedReason { get; private set; }
     internal IReadOnlyList<StoreDamage> Damage => _damage;
-    private string MarkPath => Path.Combine(folder, "log", "SYNCED");
+    private string LogFolder => Path.Combine(folder, "log");
+    private string MarkPath => Path.Combine(LogFolder, "SYNCED");
 
     internal LogEntry Append(Batch batch)
     {
@@ -44,7 +46,7 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
             Fail(failure);
             throw;
         }
-        var entry = new LogEntry(_segment, _end, batch.Header);
+        var entry = new LogEntry(SegmentId.Of(_segment), _end, batch.Header);
         _index.Add(_end, batch);
         _end += batch.Frame.Length;
         (_frames, _extents, _unflushed) = (_frames + 1, _extents + batch.Header.ExtentCount, true);
@@ -100,7 +102,7 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     }
 
     /// <summary>Reads a frame, into an array of the frame pool, and checks all of it.</summary>
-    internal Batch ReadFrame(int segment, long offset)
+    internal Batch ReadFrame(SegmentId segment, long offset)
     {
         try
         {
@@ -115,49 +117,54 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
         }
         catch (InvalidDataException damage)
         {
-            throw new IOException($"segment {segment} is damaged at offset {offset}: {damage.Message}", damage);
+            throw new IOException($"segment {segment.Number} is damaged at offset {offset}: {damage.Message}", damage);
         }
     }
 
-    internal void ReadRaw(int segment, long offset, Span<byte> into) => FileOf(segment).Read(offset, into);
+    internal void ReadRaw(SegmentId segment, long offset, Span<byte> into) => FileOf(segment).Read(offset, into);
 
     /// <summary>The frames of a segment without their payloads, in log order: all of them.</summary>
     /// <exception cref="IOException">The segment's index is damaged, and so is the segment.</exception>
-    internal List<(long Offset, Batch Prefix)> FramesOf(int segment)
+    internal List<(long Offset, Batch Prefix)> FramesOf(SegmentId segment)
     {
-        var bytes = IsTail(segment) ? _index.ToBytes() : files.TryReadAll(IndexPath(segment));
-        if (SegmentIndex.TryRead(bytes, tag, segment) is { } frames) return frames;
+        var bytes = IsTail(segment.Number) ? _index.ToBytes() : files.TryReadAll(IndexPath(segment));
+        if (SegmentIndex.TryRead(bytes, tag, segment.Number) is { } frames) return frames;
         var (found, end, reason) = ScanSealed(segment);
-        return reason is null ? found : throw new IOException($"segment {segment} is damaged at offset {end}: {reason}");
+        return reason is null ? found : throw new IOException($"segment {segment.Number} is damaged at offset {end}: {reason}", new InvalidDataException(reason));
     }
 
-    internal IEnumerable<LogEntry> EntriesOf(int segment) => FramesOf(segment).Select(f => new LogEntry(segment, f.Offset, f.Prefix.Header));
+    internal IEnumerable<LogEntry> EntriesOf(int number) => IdOf(number) is var segment ? FramesOf(segment).Select(f => new LogEntry(segment, f.Offset, f.Prefix.Header)) : [];
 
     /// <summary>Those of the frames that have extents, with their prefixes.</summary>
     internal IEnumerable<(FramePosition Position, LogEntry Entry, Batch Prefix)> PrefixesOf(FramePosition from, FramePosition to)
     {
-        for (var segment = from.Segment; segment <= Math.Min(to.Segment, _segment); segment++)
+        for (var number = from.Segment; number <= Math.Min(to.Segment, _segment); number++)
         {
-            if (segment == to.Segment && to.Index == 0 || !Has(segment)) continue;
-            var frames = FramesOf(segment);
-            for (var i = segment == from.Segment ? from.Index : 0; i < (segment == to.Segment ? Math.Min(to.Index, frames.Count) : frames.Count); i++)
-                if (frames[i].Prefix.Header.ExtentCount > 0) yield return (new FramePosition(segment, i), new LogEntry(segment, frames[i].Offset, frames[i].Prefix.Header), frames[i].Prefix);
+            if (number == to.Segment && to.Index == 0 || !_present.TryGetValue(number, out var segment)) continue;
+            var first = number == from.Segment ? from.Index : 0;
+            foreach (var frame in PrefixesOf(segment, first, number == to.Segment ? to.Index : int.MaxValue)) yield return frame;
         }
+    }
+
+    /// <summary>Those of a segment's frames from one on that have extents.</summary>
+    internal IEnumerable<(FramePosition Position, LogEntry Entry, Batch Prefix)> PrefixesOf(SegmentId segment, int first = 0, int end = int.MaxValue)
+    {
+        var frames = FramesOf(segment);
+        for (var i = first; i < Math.Min(end, frames.Count); i++)
+            if (frames[i].Prefix.Header.ExtentCount > 0) yield return (new FramePosition(segment.Number, i), new LogEntry(segment, frames[i].Offset, frames[i].Prefix.Header), frames[i].Prefix);
     }
 
     internal IReadOnlyList<StoreDamage> Verify(int first)
     {
         var found = new List<StoreDamage>();
-        for (var segment = first; segment <= LastSegment(); segment++)
+        var next = first;
+        foreach (var segment in Listed().Where(s => s.Number >= first))
         {
-            if (!files.Exists(SegmentFile.PathOf(folder, segment)))
-            {
-                found.Add(new StoreDamage(SegmentFile.PathOf(folder, segment), 0, "the segment is missing"));
-                continue;
-            }
+            if (segment.First > next) found.Add(new StoreDamage(PathOf(SegmentId.Of(next)), 0, "the segment is missing"));
+            next = segment.Number + 1;
             var (end, reason) = SegmentFile.Scan(FileOf(segment), tag, segment, null);
-            if (reason is not null && (segment != _segment || end < _end)) found.Add(new StoreDamage(SegmentFile.PathOf(folder, segment), end, reason));
-            if (files.TryReadAll(IndexPath(segment)) is { } index && SegmentIndex.TryRead(index, tag, segment) is null)
+            if (reason is not null && (segment.Number != _segment || end < _end)) found.Add(new StoreDamage(PathOf(segment), end, reason));
+            if (files.TryReadAll(IndexPath(segment)) is { } index && SegmentIndex.TryRead(index, tag, segment.Number) is null)
                 found.Add(new StoreDamage(IndexPath(segment), 0, "index is damaged; it is rebuilt from the segment"));
         }
         return [.. found.Concat(_damage).DistinctBy(d => (d.File, d.Offset))];
@@ -173,14 +180,10 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
 
     private void Fail(Exception failure) => FailedReason ??= failure.Message;
 
-    private int LastSegment() => files.List(Path.Combine(folder, "log"))
-        .Select(p => p.EndsWith(".seg", StringComparison.Ordinal) && int.TryParse(Path.GetFileNameWithoutExtension(p), out var n) ? n : 0)
-        .DefaultIfEmpty(0).Max();
-
-    internal long BytesOf(int segment)
+    internal long BytesOf(SegmentId segment)
     {
         lock (_lengths)
-            if (_lengths.TryGetValue(segment, out var bytes)) return bytes;
+            if (_present.TryGetValue(segment.Number, out var now) && now == segment && _lengths.TryGetValue(segment.Number, out var bytes)) return bytes;
         return FileOf(segment).LengthBytes;
     }
 
@@ -192,14 +195,22 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
 
     internal bool IsTail(int segment) => segment == _segment && !_lastIsSealed;
 
-    internal bool Has(int segment) => files.Exists(SegmentFile.PathOf(folder, segment));
+    /// <summary>The file that has a segment's frames now.</summary>
+    /// <exception cref="IOException">There is none of that number any more.</exception>
+    internal SegmentId IdOf(int number) => _present.TryGetValue(number, out var segment) ? segment : throw new IOException($"segment {number} is missing");
 
-    private string EndPath(int segment) => Path.ChangeExtension(SegmentFile.PathOf(folder, segment), ".end");
+    internal bool Has(int number) => _present.ContainsKey(number);
 
-    private string IndexPath(int segment) => Path.ChangeExtension(SegmentFile.PathOf(folder, segment), ".idx");
+    internal bool Has(SegmentId segment) => _present.TryGetValue(segment.Number, out var now) && now == segment;
 
-    private IBlockFile FileOf(int segment) =>
-        _open.GetOrAdd(segment, n => new Lazy<IBlockFile>(() => files.Open(SegmentFile.PathOf(folder, n), FileOpening.Read))).Value;
+    internal string PathOf(SegmentId segment, string extension = ".seg") => SegmentFile.PathOf(folder, segment, extension);
+
+    private string EndPath(SegmentId segment) => PathOf(segment, ".end");
+
+    private string IndexPath(SegmentId segment) => PathOf(segment, ".idx");
+
+    private IBlockFile FileOf(SegmentId segment) =>
+        _open.GetOrAdd(segment, n => new Lazy<IBlockFile>(() => files.Open(PathOf(n), FileOpening.Read))).Value;
 
     private bool IsFull() => _end >= options.SegmentBytesMax || _frames >= options.SegmentFramesMax || _extents >= options.SegmentExtentsMax;
 
@@ -208,8 +219,8 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     {
         if (_tail is null) return;
         Flush();
-        files.Replace(IndexPath(_segment), _index.ToBytes());
-        if (Sealing(_segment, _end) is { } end) files.Replace(EndPath(_segment), end.ToBytes());
+        files.Replace(IndexPath(SegmentId.Of(_segment)), _index.ToBytes());
+        if (Sealing(_segment, _end) is { } end) files.Replace(EndPath(SegmentId.Of(_segment)), end.ToBytes());
         _sealed.Add(_tail);
         (_tail, _lastIsSealed) = (null, true);
         Count(_segment, _end);
@@ -219,20 +230,22 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     private void StartSegment()
     {
         Seal();
-        var tail = files.Open(SegmentFile.PathOf(folder, _segment + 1), FileOpening.Create);
+        var next = SegmentId.Of(_segment + 1);
+        var tail = files.Open(PathOf(next), FileOpening.Create);
         tail.SetLength(0);
-        tail.Write(0, SegmentFile.Header(tag, _segment + 1));
+        tail.Write(0, SegmentFile.Header(tag, next, TimeSpan.Zero));
         tail.Flush();
-        files.FlushFolder(Path.Combine(folder, "log"));
-        (_tail, _segment, _end, _index) = (tail, _segment + 1, SegmentFile.HeaderBytes, new SegmentIndex(tag, _segment + 1));
+        files.FlushFolder(LogFolder);
+        (_tail, _segment, _end, _index) = (tail, next.Number, SegmentFile.HeaderBytesOf(next), new SegmentIndex(tag, next.Number));
+        _present[next.Number] = next;
         (_frames, _extents, _lastIsSealed) = (0, 0, false);
         WriteMark(_end);
     }
 
-    private void NoteDamage(int segment, long offset, string reason)
+    private void NoteDamage(SegmentId segment, long offset, string reason)
     {
-        _damage.Add(new StoreDamage(SegmentFile.PathOf(folder, segment), offset, reason));
-        FailedReason ??= $"segment {segment} is damaged at offset {offset}: {reason}";
+        _damage.Add(new StoreDamage(PathOf(segment), offset, reason));
+        FailedReason ??= $"segment {segment.Number} is damaged at offset {offset}: {reason}";
     }
 
     /// <summary>A lower bound of what was flushed: damage below it is damage, not a torn tail.</summary>

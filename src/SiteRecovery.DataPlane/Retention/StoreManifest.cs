@@ -19,13 +19,15 @@ public sealed record PromotedRecord(int Segment, int Epoch, long Sequence, DateT
 }
 
 /// <summary>MANIFEST.json; the current epoch is the last one.</summary>
+/// <param name="Thinned">There are segments that stand for others, or were on their way: a reader of version 3 would not know them.</param>
 /// <param name="Promoting">Segments up to it are on their way into the base: no position in them is viewable any more.</param>
 public sealed record StoreManifest(
-    int Version, string Machine, IReadOnlyList<DiskRecord> Disks, int BlockSize, IReadOnlyList<EpochRecord> Epochs, PromotedRecord? Promoted = null, int? Promoting = null)
+    int Version, string Machine, IReadOnlyList<DiskRecord> Disks, int BlockSize, IReadOnlyList<EpochRecord> Epochs, PromotedRecord? Promoted = null, int? Promoting = null,
+    bool? Thinned = null)
 {
     public const string FileName = "MANIFEST.json";
-    /// <summary>1: the first. 2: bases and continued epochs, which a reader of version 1 would pass over and show wrong bytes. 3: promotion, likewise.</summary>
-    public const int FirstVersion = 1, CurrentVersion = 3;
+    /// <summary>1: the first. 2: bases and continued epochs, which a reader of version 1 would pass over and show wrong bytes. 3: promotion, likewise. 4: thinning, likewise.</summary>
+    public const int FirstVersion = 1, CurrentVersion = 4;
 
     public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, StoreManifestJson.Default.StoreManifest);
 
@@ -33,7 +35,7 @@ public sealed record StoreManifest(
     internal StoreManifest Versioned() =>
         this with
         {
-            Version = Promoted is not null || Promoting is not null ? CurrentVersion : Disks.Any(d => d.Base is not null) || Epochs.Any(e => e.ContinuesAfter is not null) ? 2 : FirstVersion,
+            Version = Thinned is not null ? CurrentVersion : Promoted is not null || Promoting is not null ? 3 : Disks.Any(d => d.Base is not null) || Epochs.Any(e => e.ContinuesAfter is not null) ? 2 : FirstVersion,
         };
 
     public static StoreManifest Parse(ReadOnlySpan<byte> bytes)

@@ -17,10 +17,10 @@ public sealed class StoreView
     private readonly StoreLog _log;
     private readonly BaseImages _bases;
     private volatile IReadOnlyList<(int Segment, IExtentSource Source)> _sources;
-    private readonly Dictionary<(int Segment, long Offset), LinkedListNode<((int Segment, long Offset) Frame, byte[] Raw)>> _cache = [];
-    private readonly LinkedList<((int Segment, long Offset) Frame, byte[] Raw)> _recent = new();
+    private readonly Dictionary<(SegmentId Segment, long Offset), LinkedListNode<((SegmentId Segment, long Offset) Frame, byte[] Raw)>> _cache = [];
+    private readonly LinkedList<((SegmentId Segment, long Offset) Frame, byte[] Raw)> _recent = new();
     // Of frames that were checked once: where their uncompressed payload begins in the segment; -1 where it is compressed.
-    private readonly Dictionary<(int Segment, long Offset), long> _checked = [];
+    private readonly Dictionary<(SegmentId Segment, long Offset), long> _checked = [];
     private long _cacheBytes;
 
     /// <param name="sources">In log order: what a later one has hides what is in those before it.</param>
@@ -28,6 +28,19 @@ public sealed class StoreView
 
     /// <summary>The segments up to one are in the base: reads that have begun may still look into them, or fail and look again.</summary>
     internal void WithoutUpTo(int segment) => _sources = [.. _sources.Where(s => s.Segment > segment)];
+
+    /// <summary>Thinning has put a segment in the place of those up to its own. False: the view shows only a part of them.</summary>
+    internal bool TryPut(SegmentId thinned, IExtentSource source)
+    {
+        var former = _sources.Where(s => thinned.First <= s.Segment && s.Segment <= thinned.Number).ToList();
+        if (former.Count == 0) return true;
+        if (former[^1].Segment != thinned.Number || former.Exists(s => s.Source is ExtentMap)) return false;
+        _sources = [.. _sources.TakeWhile(s => s.Segment < thinned.First), (thinned.Number, source), .. _sources.SkipWhile(s => s.Segment <= thinned.Number)];
+        return true;
+    }
+
+    /// <summary>It goes on with what another view of the same position reads from.</summary>
+    internal void Adopt(StoreView other) => _sources = other._sources;
 
     public IReadOnlyList<DiskRecord> Disks => _bases.Disks;
 
@@ -50,21 +63,21 @@ public sealed class StoreView
                 Read(sources, disk, offset, into);
                 return;
             }
-            catch (Exception gone) when (WasPromoted(sources, gone))
+            catch (Exception gone) when (HasMoved(sources, gone))
             {
-                // The base has it now.
+                // The base has it now, or another segment.
             }
         }
     }
 
-    private bool WasPromoted(IReadOnlyList<(int Segment, IExtentSource Source)> sources, Exception gone) => gone is IOException or ObjectDisposedException && sources != _sources;
+    private bool HasMoved(IReadOnlyList<(int Segment, IExtentSource Source)> sources, Exception gone) => gone is IOException or ObjectDisposedException && sources != _sources;
 
     private void Read(IReadOnlyList<(int Segment, IExtentSource Source)> sources, ushort disk, long offset, Span<byte> into)
     {
         foreach (var run in Cover(sources, disk, offset, into.Length))
         {
             var part = into.Slice((int)(run.Offset - offset), run.Length);
-            if (run.Segment == BelowTheLog) _bases.Read(disk, run.Offset, part);
+            if (run.Segment.Number == BelowTheLog) _bases.Read(disk, run.Offset, part);
             else if (run.RawOffset >= 0) ReadFrame((run.Segment, run.FrameOffset), run.RawOffset, part);
             else part.Clear();
         }
@@ -79,9 +92,9 @@ public sealed class StoreView
             {
                 return RunAt(sources, disk, offset, length);
             }
-            catch (Exception gone) when (WasPromoted(sources, gone))
+            catch (Exception gone) when (HasMoved(sources, gone))
             {
-                // The base has it now.
+                // The base has it now, or another segment.
             }
         }
     }
@@ -95,7 +108,7 @@ public sealed class StoreView
                 while (at < run.End)
                 {
                     var (part, hole) = (run.End - at, run.RawOffset < 0);
-                    if (run.Segment == BelowTheLog && _bases.RunAt(disk, at) is { } below) (part, hole) = below;
+                    if (run.Segment.Number == BelowTheLog && _bases.RunAt(disk, at) is { } below) (part, hole) = below;
                     if ((kind ??= hole) != hole) return (at - offset, kind.Value);
                     at += Math.Clamp(part, 1, run.End - at);
                 }
@@ -128,7 +141,7 @@ public sealed class StoreView
         found.RemoveRange(first, count - first);
         if (from == to) return;
         if (count > first) Fill(sources, level, disk, from, to, cover, found);
-        else cover.Add(new MappedExtent(from, (int)(to - from), BelowTheLog, 0, -1));
+        else cover.Add(new MappedExtent(from, (int)(to - from), SegmentId.Of(BelowTheLog), 0, -1));
     }
 
     /// <remarks>A block that cannot be read has a hash that no block has, so that its source sends it again.</remarks>
@@ -167,7 +180,7 @@ public sealed class StoreView
         return true;
     }
 
-    private void ReadFrame((int Segment, long Offset) frame, int rawOffset, Span<byte> into)
+    private void ReadFrame((SegmentId Segment, long Offset) frame, int rawOffset, Span<byte> into)
     {
         long plainAt;
         lock (_gate)
@@ -192,7 +205,7 @@ public sealed class StoreView
     }
 
     /// <summary>Into an array of the frame pool.</summary>
-    private (BatchHeader Header, byte[] Raw) Load(int segment, long offset)
+    private (BatchHeader Header, byte[] Raw) Load(SegmentId segment, long offset)
     {
         var frame = _log.ReadFrame(segment, offset);
         var raw = FramePool.Shared.Rent(frame.Header.RawBytes);
@@ -205,11 +218,11 @@ public sealed class StoreView
         catch (InvalidDataException damage)
         {
             FramePool.Shared.Return(raw);
-            throw new IOException($"segment {segment} is damaged at offset {offset}: {damage.Message}", damage);
+            throw new IOException($"segment {segment.Number} is damaged at offset {offset}: {damage.Message}", damage);
         }
     }
 
-    private void Keep((int Segment, long Offset) frame, byte[] raw, long plainAt)
+    private void Keep((SegmentId Segment, long Offset) frame, byte[] raw, long plainAt)
     {
         lock (_gate)
         {

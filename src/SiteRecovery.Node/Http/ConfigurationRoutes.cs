@@ -10,7 +10,11 @@ public sealed record CloudBody(string? Name, string Site, string Policy);
 
 public sealed record RecoveryPointSchedule(TimeSpan? CrashConsistentEvery = null, TimeSpan? ApplicationConsistentEvery = null);
 
-public sealed record RetentionBody(TimeSpan? Window = null, long? MaxBytes = null);
+/// <param name="Every">One point in so much time, beyond what the window or the tier before it keeps.</param>
+/// <param name="KeepFor">Up to this age.</param>
+public sealed record RetentionTierBody(TimeSpan Every, TimeSpan KeepFor);
+
+public sealed record RetentionBody(TimeSpan? Window = null, long? MaxBytes = null, IReadOnlyList<RetentionTierBody>? Tiers = null);
 
 public sealed record ResynchronizationBody(ResynchronizationWindow? Window = null);
 
@@ -25,7 +29,7 @@ public sealed record PolicyBody(
         var policy = named.Policy;
         return new(named.Name, policy.RpoThreshold, policy.CopyFrequency is { } every ? JsonForms.Text(every) : "continuous",
             new RecoveryPointSchedule(policy.CrashConsistentEvery, policy.ApplicationConsistentEvery),
-            new RetentionBody(policy.RetentionWindow, policy.RetentionBytesMax), policy.Compression, new ResynchronizationBody(policy.ResynchronizationWindow), policy.CommitAfter, policy.StopFencedMachine);
+            new RetentionBody(policy.RetentionWindow, policy.RetentionBytesMax, policy.RetentionTiers?.Items.Select(t => new RetentionTierBody(t.Every, t.KeepFor)).ToArray()), policy.Compression, new ResynchronizationBody(policy.ResynchronizationWindow), policy.CommitAfter, policy.StopFencedMachine);
     }
 
     public ReplicationPolicy ToPolicy()
@@ -38,7 +42,8 @@ public sealed record PolicyBody(
             RecoveryPoints?.CrashConsistentEvery ?? standard.CrashConsistentEvery,
             RecoveryPoints?.ApplicationConsistentEvery,
             Retention?.Window ?? standard.RetentionWindow, Retention?.MaxBytes,
-            Compression ?? standard.Compression, Resynchronization?.Window ?? standard.ResynchronizationWindow, CommitAfter, StopFencedMachine ?? standard.StopFencedMachine);
+            Compression ?? standard.Compression, Resynchronization?.Window ?? standard.ResynchronizationWindow, CommitAfter, StopFencedMachine ?? standard.StopFencedMachine,
+            RetentionTiers.Of(Retention?.Tiers?.Select(t => new RetentionTier(t.Every, t.KeepFor))));
     }
 }
 

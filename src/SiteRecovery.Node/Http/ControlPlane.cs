@@ -54,6 +54,8 @@ public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings)
         var selector = PointSelector.Parse(text)
             ?? throw ProblemException.Invalid($"'{text}' names no recovery point.", "Give latest, latest-application-consistent, an id such as e1-s42, or at:2026-01-31T03:00:00Z.");
         var resolved = await AskStoreAsync<PointResolved>(machine, new ResolvePoint(machine.Id, selector), cancel);
+        if (resolved is { Point: null, ThinnedAfter: { } before, ThinnedBefore: { } after })
+            throw new ProblemException(404, "thinnedPoint", $"'{text}' was thinned away in the store of '{machine.Id}', as its policy's tiers ask.", $"The nearest points that are left are {before.Id} and {after.Id}.");
         return resolved.Point ?? throw new ProblemException(
             404, "unknownPoint", $"The store of '{machine.Id}' holds no point '{text}'.", $"List its points with GET /api/v1/machines/{machine.Id}/recovery-points.");
     }

@@ -57,7 +57,10 @@ public sealed record ExportView(int Disk, string Uri, string? Test = null)
 /// <param name="Console">Where the machine that runs on the test's disks is reached; null where there is none.</param>
 public sealed record TestView(string Id, string PointId, DateTimeOffset StartedAt, bool Served, string? Console);
 
-public sealed record StoreView(long Bytes, long FreeBytes, int Points, bool Consistent, string? Error);
+/// <param name="BytesPerSecond">How fast the history has grown in the last minutes; negative while more is given up than comes.</param>
+/// <param name="LimitAt">When it will reach the policy's limit, and its window be cut short, at that rate; null: it will not.</param>
+/// <param name="DiskFullAt">When its disk will be full at the present rate; null: it will not.</param>
+public sealed record StoreView(long Bytes, long FreeBytes, int Points, bool Consistent, string? Error, long BytesPerSecond = 0, DateTimeOffset? LimitAt = null, DateTimeOffset? DiskFullAt = null);
 
 /// <summary>A machine as the API shows it: its state, and what was last measured of it.</summary>
 /// <param name="Flattening">Of the replica's disks into raw files, after the commit; null while that is not under way.</param>
@@ -81,7 +84,7 @@ public sealed record MachineView(
             view.Name, view.State, new HealthView(view.Health.Status, view.Health.Reasons), view.Rpo, view.RpoUnknownSince, view.ActiveSite?.Value, view.Direction, view.Epoch,
             view.SourceSite?.Value, view.TargetSite?.Value, measured.State.Protection?.TargetNode, view.Agent?.Value, view.Policy, LagOf(agent, now), ProgressOf(measured.State, agent),
             [.. view.Disks.Select(d => DiskOf(d, agent, measured.State))], store?.Newest is { } newest ? PointView.Of(newest) : null, store?.Oldest is { } oldest ? PointView.Of(oldest) : null,
-            ReplicationOf(agent), store is null ? null : new StoreView(store.Bytes, store.FreeBytes, store.Points, store.Consistent, store.FailedReason),
+            ReplicationOf(agent), store is null ? null : new StoreView(store.Bytes, store.FreeBytes, store.Points, store.Consistent, store.FailedReason, store.BytesPerSecond, store.LimitAt, store.DiskFullAt),
             ExportView.Of(measured.State), view.FailoverPoint, view.SourceFenced,
             [.. measured.State.RunningTests.Select(t => new TestView(t.Id, t.Point.Id, t.StartedAt, t.ServedAt is not null, t.Console))], measured.State.Drills, view.AllowedActions, measured.State.Console,
             SourceChangeOf(measured.State, view.ActiveSite, agent), FlatteningOf(measured.Flattening));

@@ -7,12 +7,46 @@ internal sealed class FullBaseFiles : RealFiles
 {
     /// <summary>Writes that still succeed.</summary>
     public int Room { get; set; } = int.MaxValue;
+    /// <summary>Changes of any file that still succeed: then the process is gone, and nothing it does has an effect.</summary>
+    public int Life { get; set; } = int.MaxValue;
+    public bool Died => Life < 0;
 
     public long BytesWritten { get; private set; }
+    public long BytesLogged { get; private set; }
 
-    protected override IBlockFile Around(string path, IBlockFile file) => Path.GetFileName(Path.GetDirectoryName(path)) == "base" ? new Full(this, file) : file;
+    protected override IBlockFile Around(string path, IBlockFile file) => new Full(this, file, Path.GetFileName(Path.GetDirectoryName(path)) == "base", path.EndsWith(".seg.tmp", StringComparison.Ordinal));
 
-    private sealed class Full(FullBaseFiles files, IBlockFile file) : IBlockFile
+    public override void Replace(string path, ReadOnlySpan<byte> content)
+    {
+        Live();
+        base.Replace(path, content);
+    }
+
+    public override void Delete(string path)
+    {
+        Live();
+        base.Delete(path);
+    }
+
+    public override void Rename(string from, string to)
+    {
+        Live();
+        base.Rename(from, to);
+    }
+
+    public override void FlushFolder(string folder)
+    {
+        Live();
+        base.FlushFolder(folder);
+    }
+
+    private void Live()
+    {
+        if (Life == int.MaxValue || --Life >= 0) return;
+        throw new IOException("killed");
+    }
+
+    private sealed class Full(FullBaseFiles files, IBlockFile file, bool bounded, bool logged) : IBlockFile
     {
         public long LengthBytes => file.LengthBytes;
         public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
@@ -20,18 +54,27 @@ internal sealed class FullBaseFiles : RealFiles
 
         public void Write(long offset, ReadOnlySpan<byte> from)
         {
-            if (files.Room-- > 0)
-            {
-                files.BytesWritten += from.Length;
-                file.Write(offset, from);
-                return;
-            }
-            file.Write(offset, from[..(from.Length / 2)]);
-            throw new IOException("no space left on device");
+            var full = bounded && files.Room-- <= 0;
+            if (full || files.Life == 0) file.Write(offset, from[..(from.Length / 2)]);
+            files.Live();
+            if (full) throw new IOException("no space left on device");
+            if (bounded) files.BytesWritten += from.Length;
+            if (logged) files.BytesLogged += from.Length;
+            file.Write(offset, from);
         }
 
-        public void Zero(long offset, long length) => file.Zero(offset, length);
-        public void Flush() => file.Flush();
+        public void Zero(long offset, long length)
+        {
+            files.Live();
+            file.Zero(offset, length);
+        }
+
+        public void Flush()
+        {
+            files.Live();
+            file.Flush();
+        }
+
         public (long Length, bool Hole) RunAt(long offset) => file.RunAt(offset);
         public void Dispose() => file.Dispose();
     }

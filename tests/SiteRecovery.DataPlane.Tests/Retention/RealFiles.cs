@@ -15,10 +15,10 @@ internal abstract class RealFiles : IFileSystem
     public void CreateDirectory(string path) => Real.CreateDirectory(path);
     public IReadOnlyList<string> List(string folder) => Real.List(folder);
     public byte[]? TryReadAll(string path) => Real.TryReadAll(path);
-    public void Replace(string path, ReadOnlySpan<byte> content) => Real.Replace(path, content);
-    public void Delete(string path) => Real.Delete(path);
+    public virtual void Replace(string path, ReadOnlySpan<byte> content) => Real.Replace(path, content);
+    public virtual void Delete(string path) => Real.Delete(path);
     public void DeleteFolder(string path) => Real.DeleteFolder(path);
-    public void Rename(string from, string to) => Real.Rename(from, to);
-    public void FlushFolder(string folder) => Real.FlushFolder(folder);
+    public virtual void Rename(string from, string to) => Real.Rename(from, to);
+    public virtual void FlushFolder(string folder) => Real.FlushFolder(folder);
     public virtual long FreeBytes(string path) => Real.FreeBytes(path);
 }

@@ -3,6 +3,7 @@ using SiteRecovery.DataPlane.Export;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Policies;
 
 namespace SiteRecovery.DataPlane.Tests.Retention;
 
@@ -21,6 +22,12 @@ internal sealed class StoreModel : IDisposable
     private readonly StoreOptions _options;
     private byte[][] _now;
     private Branch _branch;
+    private (string Id, StoreView View, byte[][] Disks)? _held;
+    private string? _protected;
+    // When a position was reached first: at its second time it is another state under the same name, and the slot of the first has none of its own.
+    private readonly Dictionary<string, long> _first = [];
+    // Positions within a frame, and those at which a stream began: nobody looks for them by their time.
+    private readonly HashSet<string> _unsought = [];
     private bool _gap;
     private long _newest, _incarnation, _ordinal, _seconds;
 
@@ -60,7 +67,7 @@ internal sealed class StoreModel : IDisposable
     {
         switch (_random.Next(_gap ? 8 : 14))
         {
-            case 7: Promote(); break;
+            case 7: Maintain(); break;
             case 0: Reopen(kill: _random.Next(2) == 0); break;
             case 1: Fork(); break;
             case 2: Continue(); break;
@@ -71,14 +78,15 @@ internal sealed class StoreModel : IDisposable
         }
     }
 
-    internal void Reopen(bool kill)
+    internal void Reopen(bool kill, bool alsoPoints = true)
     {
-        var before = (Store.CurrentEpoch, Store.Held, Store.ConsistentUpTo, Store.Consistent, Store.IsEmpty, Store.CurrentAsOf, string.Join(',', Store.Points));
+        var before = (Store.CurrentEpoch, Store.Held, Store.ConsistentUpTo, Store.Consistent, Store.IsEmpty, Store.CurrentAsOf, alsoPoints ? string.Join(',', Store.Points) : "");
+        _held = null;
         if (kill) _killed.Add(Store); // a killed process closes and flushes nothing
         else Store.Dispose();
         if (_random.Next(3) == 0) Rot();
         Store = RetentionStore.Open(Store.Folder, _files, TimeProvider.System, options: _options);
-        Assert.Equal(before, (Store.CurrentEpoch, Store.Held, Store.ConsistentUpTo, Store.Consistent, Store.IsEmpty, Store.CurrentAsOf, string.Join(',', Store.Points)));
+        Assert.Equal(before, (Store.CurrentEpoch, Store.Held, Store.ConsistentUpTo, Store.Consistent, Store.IsEmpty, Store.CurrentAsOf, alsoPoints ? string.Join(',', Store.Points) : ""));
     }
 
     /// <summary>Everything but the segments and the manifest can be made again from them.</summary>
@@ -128,29 +136,90 @@ internal sealed class StoreModel : IDisposable
         _ordinal = 0;
     }
 
-    /// <summary>Old positions are given up, at times only at the second or third try; those within the window stay.</summary>
-    internal void Promote()
+    /// <summary>
+    /// Old positions are given up, at times only at the second or third try; those within the window stay, and beyond it one of each slot. At times the process is killed in the middle.
+    /// </summary>
+    internal void Maintain()
     {
-        var (window, bytes) = (_random.Next(1, 60), _random.Next(4) == 0 ? 100_000L : (long?)null);
-        _files.Room = _random.Next(2) == 0 ? int.MaxValue : _random.Next(60);
+        var limits = Limits();
+        HoldSomething();
+        var before = _positions.Keys.Select(id => Store.ResolvePoint(new PointSelector.ById(id))!).ToList();
+        (_files.Room, _files.Life) = (_random.Next(2) == 0 ? int.MaxValue : _random.Next(60), _random.Next(2) == 0 ? int.MaxValue : _random.Next(100));
+        var died = false;
         try
         {
-            Store.Maintain(new RetentionLimits(TimeSpan.FromSeconds(window), bytes), CancellationToken.None);
+            Store.Maintain(limits, CancellationToken.None);
         }
-        catch (IOException full) when (full.Message.Contains("no space", StringComparison.Ordinal) && _files.Room < 0)
+        catch (IOException failed) when ((failed.Message.Contains("no space", StringComparison.Ordinal) && _files.Room < 0) || _files.Died)
         {
-            // It is tried again another time.
+            died = _files.Died;
         }
-        _files.Room = int.MaxValue;
-        var cutoff = Store.CurrentAsOf - TimeSpan.FromSeconds(window);
-        foreach (var (id, position) in _positions.ToArray())
+        (_files.Room, _files.Life) = (int.MaxValue, int.MaxValue);
+        if (died) Reopen(kill: true, alsoPoints: false);
+        var newest = Store.CurrentAsOf;
+        foreach (var point in before)
         {
-            if (Store.ResolvePoint(new PointSelector.ById(id)) is not null) continue;
-            Assert.True(bytes is not null || At(position.Second) <= cutoff, $"{id} was given up, though it lies in the window");
-            _positions.Remove(id);
+            if (Store.ResolvePoint(new PointSelector.ById(point.Id)) is not null) continue;
+            var protectedOne = _protected == point.Id;
+            Assert.False(protectedOne || (!died && _held?.Id == point.Id), $"{point.Id} was given up, though somebody needs it");
+            Assert.True(limits.BytesMax is not null || point.At <= newest - limits.Window, $"{point.Id} was given up, though it lies in the window");
+            AssertThinned(point);
+            Gone++;
+            _positions.Remove(point.Id);
         }
+        if (limits.BytesMax is not null) return;
+        var left = before.Where(p => _positions.ContainsKey(p.Id)).ToList();
+        foreach (var point in before.Where(p => p.At > newest - limits.Longest && !_unsought.Contains(p.Id) && !_positions.ContainsKey(p.Id)))
+            Assert.True(limits.SlotAt(point.At, newest) is not { } slot || left.Exists(l => l.Epoch == point.Epoch && At(_first[l.Id]) < slot.End && l.At >= slot.End - slot.Every),
+                $"nothing is left of the slot of {point.Id} at {point.At:mm:ss} with {limits}, now {newest:mm:ss}");
     }
 
+    /// <summary>How many positions were given up.</summary>
+    internal int Gone { get; private set; }
+
+    private RetentionLimits Limits()
+    {
+        var (window, bytes) = (TimeSpan.FromSeconds(_random.Next(1, 60)), _random.Next(6) == 0 ? 100_000L : (long?)null);
+        var tiers = new List<RetentionTier>();
+        var (every, keep) = (_random.Next(2, 12), window.TotalSeconds);
+        for (var i = _random.Next(4); i > 0; i--)
+        {
+            keep += _random.Next(1, 80);
+            tiers.Add(new RetentionTier(TimeSpan.FromSeconds(every), TimeSpan.FromSeconds(keep)));
+            every *= _random.Next(1, 5);
+        }
+        return new RetentionLimits(window, bytes, RetentionTiers.Of(tiers));
+    }
+
+    /// <summary>Somebody looks at a position all the time, somebody else protects one.</summary>
+    private void HoldSomething()
+    {
+        if (_random.Next(3) == 0)
+        {
+            _held?.View.Release();
+            _held = null;
+            if (_positions.Count > 0 && _random.Next(2) == 0)
+            {
+                var id = _positions.Keys.ElementAt(_random.Next(_positions.Count));
+                _held = (id, Store.At(Store.ResolvePoint(new PointSelector.ById(id))!), Copy(_positions[id].Disks));
+            }
+        }
+        if (_random.Next(3) != 0) return;
+        if (_protected is not null && Store.ResolvePoint(new PointSelector.ById(_protected)) is { } former) Store.Protect(former, keep: false);
+        _protected = null;
+        if (_positions.Count == 0 || _random.Next(2) == 0) return;
+        _protected = _positions.Keys.ElementAt(_random.Next(_positions.Count));
+        Store.Protect(Store.ResolvePoint(new PointSelector.ById(_protected))!, keep: true);
+    }
+
+    private void AssertThinned(RecoveryPoint point)
+    {
+        Assert.ThrowsAny<InvalidDataException>(() => Store.At(point));
+        if (Store.ThinnedAround(point.Epoch, point.Sequence) is not { } around) return;
+        Assert.True(around.Before.Sequence < point.Sequence && around.After.Sequence > point.Sequence);
+        Assert.NotNull(Store.ResolvePoint(new PointSelector.ById(around.Before.Id)));
+        Assert.NotNull(Store.ResolvePoint(new PointSelector.ById(around.After.Id)));
+    }
 
     internal void Resynchronize()
     {
@@ -222,6 +291,8 @@ internal sealed class StoreModel : IDisposable
             }
             AssertAfter(point!, _branches[point!.Epoch.Value].Writes[writes..]);
         }
+        if (_held is { } held)
+            for (ushort disk = 0; disk < 2; disk++) Assert.True(held.Disks[disk].AsSpan().SequenceEqual(ReadAll(held.View.File(disk))), $"the view of {held.Id} that was held shows other bytes on disk {disk}");
         for (ushort disk = 0; disk < 2; disk++)
             Assert.Equal(_now[disk].Chunk(4096).Select(b => b.AsSpan().ContainsAnyExcept((byte)0) ? System.IO.Hashing.XxHash3.HashToUInt64(b) : 0),
                 await Store.HashesAsync(disk, 0, 4096, (_now[disk].Length + 4095) / 4096, CancellationToken.None));
@@ -271,6 +342,7 @@ internal sealed class StoreModel : IDisposable
         _ordinal = 0;
         _incarnation = Store.Held.Incarnation + 1;
         if (text == "gap") _gap = true;
+        _unsought.Add(RecoveryPoint.IdOf(new Epoch(_branch.Epoch), new Sequence(_newest)));
         Mark(MarkerKind.StreamStart, text);
     }
 
@@ -289,6 +361,7 @@ internal sealed class StoreModel : IDisposable
             if (kind != BatchKind.Delta) continue;
             _newest++;
             if (!_gap) Reached();
+            if (count > 1) _unsought.Add(RecoveryPoint.IdOf(new Epoch(_branch.Epoch), new Sequence(_newest)));
         }
         Assert.True(Store.Append(Encode(kind, extents, payload, kind == BatchKind.Delta ? first : _newest)));
     }
@@ -326,6 +399,7 @@ internal sealed class StoreModel : IDisposable
     {
         var id = RecoveryPoint.IdOf(new Epoch(_branch.Epoch), new Sequence(_newest));
         _positions[_branch.Latest = id] = (Copy(_now), _branch.Writes.Count, _seconds);
+        _first.TryAdd(id, _seconds);
     }
 
     private static byte[][] Copy(byte[][] disks) => [.. disks.Select(d => d.ToArray())];

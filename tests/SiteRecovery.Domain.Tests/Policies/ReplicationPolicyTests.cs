@@ -12,6 +12,20 @@ public sealed class ReplicationPolicyTests
         Assert.Equal(ReplicationPolicy.Default, JsonSerializer.Deserialize<ReplicationPolicy>(JsonSerializer.Serialize(ReplicationPolicy.Default)));
     }
 
+    [Fact]
+    public void Tiers_are_valid_equal_by_what_they_say_and_survive_JSON()
+    {
+        var policy = ReplicationPolicy.Default with { RetentionTiers = Tiers((1, 48), (24, 168)) };
+        Assert.Empty(policy.Problems());
+        Assert.Equal(policy, ReplicationPolicy.Default with { RetentionTiers = Tiers((1, 48), (24, 168)) });
+        Assert.NotEqual(policy, ReplicationPolicy.Default with { RetentionTiers = Tiers((1, 48), (24, 169)) });
+        Assert.Equal(policy, JsonSerializer.Deserialize<ReplicationPolicy>(JsonSerializer.Serialize(policy)));
+        Assert.Null(RetentionTiers.Of([]));
+    }
+
+    private static RetentionTiers? Tiers(params (double Every, double KeepFor)[] hours) =>
+        RetentionTiers.Of(hours.Select(h => new RetentionTier(TimeSpan.FromHours(h.Every), TimeSpan.FromHours(h.KeepFor))));
+
     public static TheoryData<string, Func<ReplicationPolicy, ReplicationPolicy>> Mistakes => new()
     {
         { "rpoThreshold", p => p with { RpoThreshold = TimeSpan.FromDays(2) } },
@@ -22,6 +36,12 @@ public sealed class ReplicationPolicyTests
         { "retention.window", p => p with { RetentionWindow = TimeSpan.Zero } },
         { "retention.window", p => p with { RetentionWindow = TimeSpan.FromSeconds(1) } },
         { "retention.maxBytes", p => p with { RetentionBytesMax = 1 } },
+        { "retention.tiers[0].every", p => p with { RetentionTiers = Tiers((0.0001, 48)) } },
+        { "retention.tiers[1].every", p => p with { RetentionTiers = Tiers((4, 48), (2, 96)) } },
+        { "retention.tiers[0].keepFor", p => p with { RetentionTiers = Tiers((1, 24)) } },
+        { "retention.tiers[1].keepFor", p => p with { RetentionTiers = Tiers((1, 48), (24, 60)) } },
+        { "retention.tiers[0].keepFor", p => p with { RetentionTiers = Tiers((1, 100_000)) } },
+        { "retention.tiers", p => p with { RetentionTiers = Tiers([.. Enumerable.Range(1, 9).Select(i => (i / 60d, 24d + i))]) } },
         { "compression", p => p with { Compression = "zip" } },
         { "rpoThreshold", p => p with { CrashConsistentEvery = TimeSpan.FromMinutes(1) } },
     };

@@ -1,0 +1,155 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <summary>Which frames of a unit stay as they are: those that reach the positions that are kept. Everything in between becomes a part of the next of them.</summary>
+internal sealed class ThinningPlan
+{
+    private sealed class Position(long sequence)
+    {
+        internal long Sequence => sequence;
+        /// <summary>It was reached before, and what was written since is another state under the same name.</summary>
+        internal bool Again { get; set; }
+        internal Keep Last { get; set; }
+        internal List<Keep> Marks { get; } = [];
+        internal IReadOnlyList<Keep> Keeps => Marks.Count > 0 ? Marks : [Last];
+    }
+
+    /// <summary>A frame that stays, and with it the position that it reaches.</summary>
+    internal readonly record struct Keep(FramePosition At, BatchHeader Header);
+
+    private enum Rank { Position, Point, Labelled, ApplicationConsistent, Protected }
+
+    private readonly ThinnableUnit _unit;
+    private readonly IReadOnlySet<long> _asked, _protected;
+    private readonly Func<DateTimeOffset, (TimeSpan Every, DateTimeOffset End)?> _slotAt;
+    private readonly Dictionary<(TimeSpan, DateTimeOffset), (Rank Rank, Position Position)> _slots = [];
+    private readonly List<Keep> _keeps = [];
+    private readonly List<(FramePosition From, FramePosition Last)> _verbatim = [];
+    private readonly HashSet<long> _kept = [];
+    private Position? _position;
+    private Keep? _lastViewable; // since the last verbatim frame
+    private FramePosition _verbatimFrom;
+    private HistoryState _state;
+    private long _reached;
+    private bool _written; // since the last position
+
+    /// <param name="framesOf">The frames of a segment, with the text of those that start a stream.</param>
+    /// <param name="asked">Sequences of the unit's epoch that have to stay.</param>
+    /// <param name="protectedOnes">Those of them that somebody protects.</param>
+    internal ThinningPlan(ThinnableUnit unit, Func<int, IEnumerable<(BatchHeader Header, byte[] Text)>> framesOf, Func<DateTimeOffset, (TimeSpan Every, DateTimeOffset End)?> slotAt,
+        IReadOnlySet<long> asked, IReadOnlySet<long> protectedOnes)
+    {
+        (_unit, _slotAt, _asked, _protected, _state, _reached) = (unit, slotAt, asked, protectedOnes, unit.Before, unit.Reached);
+        _written = unit.Before is { Gap: true } or { Run: not null } or { ThinnedUntil: not null };
+        _verbatimFrom = new FramePosition(unit.Segments[0], 0);
+        foreach (var number in unit.Segments)
+        {
+            var index = 0;
+            foreach (var (header, text) in framesOf(number)) Look(new FramePosition(number, index++), header, text);
+        }
+        ClosePosition();
+        foreach (var (_, position) in _slots.Values) KeepAll(position);
+        _keeps.Sort((a, b) => a.At.CompareTo(b.At));
+        Segments = [.. unit.Segments.TakeWhile(s => _keeps.Count > 0 && s <= _keeps[^1].At.Segment)];
+        if (Segments.Count == 0 || unit.EpochEnded) return;
+        // A segment of which a part has to wait waits as a whole, so that nothing is written twice.
+        var skipped = 0;
+        foreach (var (header, _) in framesOf(_keeps[^1].At.Segment))
+            if (skipped++ > _keeps[^1].At.Index && (header.ExtentCount > 0 || !IsSilent(header)))
+            {
+                Segments.RemoveAt(Segments.Count - 1);
+                break;
+            }
+    }
+
+    internal ThinnableUnit Unit => _unit;
+    internal IReadOnlyList<Keep> Keeps => _keeps;
+    /// <summary>Those that are rewritten.</summary>
+    internal List<int> Segments { get; }
+    /// <summary>How many of them are done.</summary>
+    internal int Done { get; set; }
+
+    /// <summary>The frame that a frame is or becomes a part of; null: it stays as it is.</summary>
+    internal Keep? EndOf(FramePosition at)
+    {
+        if (_verbatim.Exists(v => v.From <= at && at <= v.Last)) return null;
+        var (low, high) = (0, _keeps.Count);
+        while (low < high)
+        {
+            var middle = (low + high) / 2;
+            if (_keeps[middle].At < at) low = middle + 1;
+            else high = middle;
+        }
+        return low < _keeps.Count ? _keeps[low] : null;
+    }
+
+    /// <summary>Whether a position that somebody needs now stays, or is none of the unit's.</summary>
+    internal bool Spares(Epoch epoch, Sequence sequence) => epoch != _unit.Epoch || sequence.Value < _unit.FirstSequence || sequence.Value > _unit.LastSequence
+        || _kept.Contains(sequence.Value) || _asked.Contains(sequence.Value);
+
+    private static bool IsSilent(BatchHeader header) => header.IsTick || header is { Kind: BatchKind.Marker, Marker: MarkerKind.StreamStart };
+
+    private void Look(FramePosition at, BatchHeader header, byte[] text)
+    {
+        (_state, var viewable) = _state.After(header, text);
+        var writes = header.ExtentCount > 0;
+        var sequence = header.Last.Value;
+        // The very first stream begins at a position that nothing else reaches.
+        if (!viewable || (IsSilent(header) && (header.IsTick || sequence <= _reached)))
+        {
+            _written |= writes;
+            return;
+        }
+        if (_position is null || _position.Sequence != sequence)
+        {
+            ClosePosition();
+            _position = new Position(sequence) { Again = sequence <= _reached && (_written || writes) };
+        }
+        else if (_written || writes)
+        {
+            _position.Marks.Clear();
+            _position.Again = true;
+        }
+        (_written, _reached) = (false, Math.Max(_reached, sequence));
+        // Of a frame of several writes one may be asked for that is not the last.
+        if (header is { Kind: BatchKind.Delta, Coalesced: false } && header.First < header.Last && _asked.Any(s => header.First.Value <= s && s < sequence)) KeepVerbatim(at);
+        _position.Last = new Keep(at, header);
+        _lastViewable = _position.Last;
+        if (header.Marker is MarkerKind.CrashConsistentPoint or MarkerKind.ApplicationConsistentPoint) _position.Marks.Add(_position.Last);
+    }
+
+    /// <summary>In front of it everything has to be whole.</summary>
+    private void KeepVerbatim(FramePosition at)
+    {
+        if (_lastViewable is { } whole)
+        {
+            _keeps.Add(whole);
+            _verbatimFrom = whole.At;
+        }
+        _verbatim.Add((_verbatimFrom, at));
+        (_lastViewable, _verbatimFrom) = (null, at);
+    }
+
+    private void ClosePosition()
+    {
+        if (_position is not { } position) return;
+        _position = null;
+        var isProtected = _protected.Contains(position.Sequence);
+        if (position.Again || isProtected || _asked.Contains(position.Sequence)) KeepAll(position);
+        var newest = position.Keeps[^1].Header;
+        if (_slotAt(newest.Time) is not { } slot || slot.End > _unit.Following) return;
+        var rank = isProtected ? Rank.Protected : position.Marks.Max(m => (Rank?)RankOf(m.Header)) ?? Rank.Position;
+        if (!_slots.TryGetValue(slot, out var best) || best.Rank <= rank) _slots[slot] = (rank, position);
+    }
+
+    private static Rank RankOf(BatchHeader point) =>
+        point.Marker == MarkerKind.ApplicationConsistentPoint ? Rank.ApplicationConsistent : point.RawBytes > 0 ? Rank.Labelled : Rank.Point;
+
+    private void KeepAll(Position position)
+    {
+        if (!_kept.Add(position.Sequence) && _keeps.Exists(k => k.At == position.Keeps[0].At)) return;
+        _keeps.AddRange(position.Keeps);
+    }
+}
