@@ -7,11 +7,19 @@ public sealed class RealFileSystem : IFileSystem
 
     public IBlockFile Open(string path, FileOpening how) => new RealBlockFile(path, how);
     public bool Exists(string path) => File.Exists(path);
-    public void CreateDirectory(string path) => Directory.CreateDirectory(path);
     public IReadOnlyList<string> List(string folder) =>
         Directory.Exists(folder) ? Directory.GetFiles(folder).Order(StringComparer.Ordinal).ToArray() : [];
     public byte[]? TryReadAll(string path) => File.Exists(path) ? File.ReadAllBytes(path) : null;
     public void Delete(string path) => File.Delete(path);
+
+    public void CreateDirectory(string path)
+    {
+        if (Directory.Exists(path)) return;
+        var parent = Path.GetDirectoryName(Path.GetFullPath(path).TrimEnd('/'))!;
+        CreateDirectory(parent);
+        Directory.CreateDirectory(path);
+        FlushFolder(parent);
+    }
 
     public void DeleteFolder(string path)
     {
