@@ -51,9 +51,33 @@ internal sealed class SimInode : SimNode
     internal void Change(Change change)
     {
         change.ApplyTo(Live);
-        Pending.Add(change);
+        if (change.Kind == ChangeKind.SetLength) Pending.Add(change);
+        else PendSectors(change);
         if (Unreadable.Count > 0 && change.Kind == ChangeKind.Write)
             for (var sector = change.Offset / SimDisk.SectorBytes; sector * SimDisk.SectorBytes < change.Offset + change.Length; sector++) Unreadable.Remove(sector);
+    }
+
+    /// <summary>A sector goes to the disk as a whole, as it is then: what an earlier change left in it goes along.</summary>
+    private void PendSectors(Change change)
+    {
+        const int sector = SimDisk.SectorBytes;
+        var (from, to) = (change.Offset / sector * sector, Math.Min(Live.Length, (change.Offset + change.Length + sector - 1) / sector * sector));
+        var (first, last) = ((change.Offset + sector - 1) / sector * sector, (change.Offset + change.Length) / sector * sector);
+        if (change.Kind == ChangeKind.Zero && first < Math.Min(last, to))
+        {
+            PendBytes(from, first);
+            Pending.Add(new Change(ChangeKind.Zero, first, Math.Min(last, to) - first, null));
+            PendBytes(last, to);
+        }
+        else PendBytes(from, to);
+    }
+
+    private void PendBytes(long from, long to)
+    {
+        if (from >= to) return;
+        var bytes = new byte[to - from];
+        Live.Read(from, bytes);
+        Pending.Add(new Change(ChangeKind.Write, from, bytes.Length, bytes));
     }
 
     internal void Flush()
