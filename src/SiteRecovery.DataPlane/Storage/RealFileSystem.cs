@@ -1,9 +1,12 @@
+using System.Runtime.InteropServices;
+
 namespace SiteRecovery.DataPlane.Storage;
 
 /// <summary>The operating system's files.</summary>
 public sealed class RealFileSystem : IFileSystem
 {
     public static readonly RealFileSystem Instance = new();
+    private const int Invalid = 22, ReadOnlyFileSystem = 30;
 
     public IBlockFile Open(string path, FileOpening how) => new RealBlockFile(path, how);
     public bool Exists(string path) => File.Exists(path);
@@ -18,7 +21,15 @@ public sealed class RealFileSystem : IFileSystem
         var parent = Path.GetDirectoryName(Path.GetFullPath(path).TrimEnd('/'))!;
         CreateDirectory(parent);
         Directory.CreateDirectory(path);
-        FlushFolder(parent);
+        try
+        {
+            FlushFolder(parent);
+        }
+        catch
+        {
+            Directory.Delete(path); // else the next try would take it for durable
+            throw;
+        }
     }
 
     public void DeleteFolder(string path)
@@ -49,8 +60,9 @@ public sealed class RealFileSystem : IFileSystem
     {
         var descriptor = Posix.Open(folder, 0, 0);
         if (descriptor < 0) return;
-        _ = Posix.Fsync(descriptor);
+        var failed = Posix.Fsync(descriptor) == 0 ? 0 : Marshal.GetLastPInvokeError();
         _ = Posix.Close(descriptor);
+        if (failed is not (0 or Invalid or ReadOnlyFileSystem)) throw new IOException($"{folder} cannot be flushed: {Marshal.GetPInvokeErrorMessage(failed)}", failed);
     }
 
     public long FreeBytes(string path) => new DriveInfo(Path.GetFullPath(path)).AvailableFreeSpace;

@@ -56,6 +56,8 @@ internal sealed class StoreCrashes(int seed, int steps)
             // Opening writes too: it may be cut short itself.
             if (twice && StoreRun.IsOn(image)) image = CutShort(image);
             new StoreImage(_script, image, _current, _durable, _random.Next()).Check(all: _random.Next(16) == 0);
+            // What it has said since is durable in its turn.
+            if (_random.Next(4) == 0) new StoreImage(_script, image.LosePower(_random.Next()), _current, _current, _random.Next()).Check(all: false);
         }
         catch (Exception failure)
         {

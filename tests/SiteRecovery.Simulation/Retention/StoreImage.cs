@@ -36,8 +36,9 @@ internal sealed class StoreImage(StoreScript script, SimDisk disk, int current, 
     {
         var key = (_run.Store.CurrentEpoch.Value, _run.Store.Held);
         var first = Enumerable.Range(0, current + 1).FirstOrDefault(i => script.Steps[i].After.Key == key, -1);
-        // In the midst of a fold it stands where no step does.
-        if (first < 0 && script.Steps[current].IsFold) first = FirstWith(current - 1);
+        // In the midst of a fold it stands where no step does, and so does a fold that was repeated.
+        if (first < 0 && script.Steps[current] is { IsFold: true, After.Held: var end })
+            first = _run.Store.Held.Incarnation > end.Incarnation && _run.Store.Held.Ordinal == end.Ordinal ? current : FirstWith(current - 1);
         Assert.True(first >= 0, $"it stands at {key}, where no step came to");
         Assert.True(durable < 0 || first >= FirstWith(durable), $"it came to step {first}, but step {durable} was durable");
         return first;

@@ -72,7 +72,15 @@ public sealed partial class SimDisk : IFileSystem
         var parent = Path.GetDirectoryName(path)!;
         CreateDirectory(parent);
         Do(IoKind.MakeFolder, path, _ => FolderOf(path).Folder.Change(new EntryChange(Path.GetFileName(path), new SimFolder(), null)));
-        FlushFolder(parent);
+        try
+        {
+            FlushFolder(parent);
+        }
+        catch (IOException)
+        {
+            DeleteFolder(path);
+            throw;
+        }
     }
 
     public IReadOnlyList<string> List(string folder)
