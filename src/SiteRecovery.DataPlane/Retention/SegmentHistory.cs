@@ -23,7 +23,9 @@ internal readonly record struct HistoryFrame(LogEntry Entry, bool Viewable);
 internal sealed class SegmentHistory(int number, HistoryState before)
 {
     internal int Number => number;
-    internal HistoryState Before => before;
+    internal HistoryState Before { get; } = before;
+    /// <summary>Behind its last frame.</summary>
+    internal HistoryState After { get; set; } = before;
     internal int Frames { get; private set; }
     internal long Extents { get; private set; }
     internal long FirstSequence { get; private set; } = long.MaxValue;

@@ -192,6 +192,13 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
 
     internal bool IsTail(int segment) => segment == _segment && !_lastIsSealed;
 
+    internal bool HasHeader(int segment)
+    {
+        var header = new byte[SegmentFile.HeaderBytes];
+        FileOf(segment).Read(0, header);
+        return header.AsSpan().SequenceEqual(SegmentFile.Header(tag, segment));
+    }
+
     internal bool Has(int segment) => files.Exists(SegmentFile.PathOf(folder, segment));
 
     private string EndPath(int segment) => Path.ChangeExtension(SegmentFile.PathOf(folder, segment), ".end");
