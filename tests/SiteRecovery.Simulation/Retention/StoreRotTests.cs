@@ -5,8 +5,6 @@ public sealed class StoreRotTests
 {
     [Theory]
     [InlineData(1)]
-    [InlineData(2)]
-    [InlineData(3)]
     public void A_rotten_byte_of_any_file_is_found_and_never_shown(int seed)
     {
         var rot = new StoreRot(seed, 60);
@@ -31,7 +29,6 @@ public sealed class StoreRotTests
     /// <summary>But for the segment that is being written, which is read when it is sealed or opened.</summary>
     [Theory]
     [InlineData(4)]
-    [InlineData(5)]
     public void A_byte_that_rots_while_the_store_is_open_is_found_by_the_next_round_of_the_scrub(int seed)
     {
         var rot = new StoreRot(seed, 60);
