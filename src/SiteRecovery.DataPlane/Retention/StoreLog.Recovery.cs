@@ -24,6 +24,7 @@ internal sealed partial class StoreLog
             // A process before was perhaps killed when it had just made a file.
             files.FlushFolder(folder);
             files.FlushFolder(Path.Combine(folder, "log"));
+            files.FlushFolder(Path.Combine(folder, "base"));
             Remove(first - 1);
         }
         if (last < first)

@@ -17,19 +17,14 @@ public sealed class RealFileSystem : IFileSystem
 
     public void CreateDirectory(string path)
     {
-        if (Directory.Exists(path)) return;
-        var parent = Path.GetDirectoryName(Path.GetFullPath(path).TrimEnd('/'))!;
-        CreateDirectory(parent);
-        Directory.CreateDirectory(path);
-        try
+        if (Path.GetDirectoryName(Path.GetFullPath(path).TrimEnd('/')) is not { } parent) return;
+        if (!Directory.Exists(path))
         {
-            FlushFolder(parent);
+            CreateDirectory(parent);
+            Directory.CreateDirectory(path);
         }
-        catch
-        {
-            Directory.Delete(path); // else the next try would take it for durable
-            throw;
-        }
+        // Also where it was there: whoever made it was perhaps killed before this.
+        FlushFolder(parent);
     }
 
     public void DeleteFolder(string path)

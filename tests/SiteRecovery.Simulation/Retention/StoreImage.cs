@@ -145,7 +145,10 @@ internal sealed class StoreImage(StoreScript script, SimDisk disk, int current, 
         // A fold that is repeated is another stream.
         if (!script.Steps[current].IsFold) Assert.Equal(end.Key, (_run.Store.CurrentEpoch.Value, _run.Store.Held));
         Assert.Equal(!end.Gap, _run.Store.Consistent);
-        if (end.Latest is not null) AssertShows(_run.Store.ConsistentUpTo!, PositionsAt(current).First(p => p.Id == end.Latest).Disks);
+        if (end.Latest is null) return;
+        var disks = PositionsAt(current).First(p => p.Id == end.Latest).Disks;
+        AssertShows(_run.Store.ConsistentUpTo!, disks);
+        Assert.Equal(StoreScript.RootOf(disks), _run.Store.Prove(_run.Store.ConsistentUpTo!, CancellationToken.None));
     }
 
     private RecoveryPoint? Find(string id) => _run.Store.ResolvePoint(new PointSelector.ById(id));

@@ -112,7 +112,7 @@ internal sealed class StoreRot
         string.Join(' ', store.Disks), string.Join(' ', store.Points), string.Join(' ', store.Points.Select(store.NoteOf)),
         string.Join(' ', _positions.Keys.Select(id => store.ResolvePoint(new PointSelector.ById(id)))));
 
-    private static bool MayBeMadeAgain(string file) => Path.GetExtension(file) is ".idx" or ".end" or ".map" || Path.GetFileName(file) == "SYNCED";
+    private static bool MayBeMadeAgain(string file) => Path.GetExtension(file) is ".idx" or ".end" or ".map" || Path.GetFileName(file) is "SYNCED" or "PROOF";
 
     /// <summary>A block of the base that nothing was promoted into, or a hole.</summary>
     internal bool IsUnused(string file, long offset)

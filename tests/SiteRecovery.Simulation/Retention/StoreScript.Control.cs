@@ -70,6 +70,30 @@ internal sealed partial class StoreScript
         Add($"verify {id}", run => Assert.Null(run.Store.Verify(PointOf(run, id), CancellationToken.None).Damage), _now);
     }
 
+    private void Prove()
+    {
+        if (Pick() is not { } at) return;
+        var root = RootOf(at.Disks);
+        var others = _random.Next(2) * RootHash.BlockBytes;
+        Add($"prove {at.Id}", run =>
+        {
+            // Half way to another one.
+            run.Store.ProveNewest(others, CancellationToken.None);
+            Assert.Equal(root, run.Store.Prove(PointOf(run, at.Id), CancellationToken.None));
+        }, _now);
+    }
+
+    internal static string RootOf(byte[][] disks)
+    {
+        using var root = new RootHash();
+        for (ushort disk = 0; disk < disks.Length; disk++)
+        {
+            root.AddDisk(disk, disks[disk].Length);
+            root.AddLeaves([.. disks[disk].Chunk(RootHash.BlockBytes).Select(b => RootHash.LeafOf(b))]);
+        }
+        return root.Finish();
+    }
+
     private void Maintain()
     {
         var window = YoungSeconds + 2 + _random.Next(20);

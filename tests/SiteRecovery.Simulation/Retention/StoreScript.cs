@@ -48,6 +48,7 @@ internal sealed partial class StoreScript
             case 5: Protect(); break;
             case 6: VerifyPoint(); break;
             case 7 or 8 or 9: Maintain(); break;
+            case 24 or 25: Prove(); break;
             case 10: Add("scrub", run => run.Store.Scrub(1 + _steps.Count * 1000 % 60_000, CancellationToken.None), _now); break;
             case 11: Add("reopen", run => run.Reopen(), _now); break;
             case 12 or 13 or 14 or 15: Flush(); break;

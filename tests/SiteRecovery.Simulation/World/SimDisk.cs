@@ -68,19 +68,13 @@ public sealed partial class SimDisk : IFileSystem
     /// <summary>Also the names of the folders are durable when it returns.</summary>
     public void CreateDirectory(string path)
     {
-        if (path == "/" || FolderAt(path) is not null) return;
-        var parent = Path.GetDirectoryName(path)!;
-        CreateDirectory(parent);
-        Do(IoKind.MakeFolder, path, _ => FolderOf(path).Folder.Change(new EntryChange(Path.GetFileName(path), new SimFolder(), null)));
-        try
+        if (Path.GetDirectoryName(path) is not { } parent) return;
+        if (FolderAt(path) is null)
         {
-            FlushFolder(parent);
+            CreateDirectory(parent);
+            Do(IoKind.MakeFolder, path, _ => FolderOf(path).Folder.Change(new EntryChange(Path.GetFileName(path), new SimFolder(), null)));
         }
-        catch (IOException)
-        {
-            DeleteFolder(path);
-            throw;
-        }
+        FlushFolder(parent);
     }
 
     public IReadOnlyList<string> List(string folder)
