@@ -12,5 +12,5 @@ public sealed class StoreCrashTests
     [Fact]
     public void Nothing_acknowledged_is_lost_and_nothing_shown_is_wrong_for_fresh_seeds() => Seeds.Try(TimeSpan.FromSeconds(8), Run);
 
-    private static void Run(int seed) => new StoreCrashes(seed, 60).Run(losses: 2);
+    private static void Run(int seed) => new StoreCrashes(seed, 50).Run(losses: 2);
 }

@@ -5,12 +5,10 @@ public sealed class StoreFaultTests
 {
     [Theory]
     [InlineData(1)]
-    [InlineData(2)]
     public void A_full_disk_stops_it_with_a_reason_and_with_room_it_goes_on(int seed) => Everywhere(seed, DiskFault.Full);
 
     [Theory]
     [InlineData(3)]
-    [InlineData(4)]
     public void An_IO_error_stops_it_with_a_reason_and_it_goes_on(int seed) => Everywhere(seed, DiskFault.Error);
 
     [Theory]
