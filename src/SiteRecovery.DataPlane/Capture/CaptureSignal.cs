@@ -1,7 +1,7 @@
 namespace SiteRecovery.DataPlane.Capture;
 
 /// <summary>Wakes one waiter; many sets before the wait count as one.</summary>
-internal sealed class CaptureSignal : IDisposable
+internal sealed class CaptureSignal(TimeProvider time) : IDisposable
 {
     private readonly SemaphoreSlim _semaphore = new(0);
     private int _set;
@@ -13,7 +13,12 @@ internal sealed class CaptureSignal : IDisposable
 
     public async Task WaitAsync(TimeSpan atMost, CancellationToken stop)
     {
-        if (await _semaphore.WaitAsync(atMost, stop).ConfigureAwait(false)) Interlocked.Exchange(ref _set, 0);
+        using var patience = new CancellationTokenSource(atMost, time);
+        using var until = CancellationTokenSource.CreateLinkedTokenSource(stop, patience.Token);
+        var waiting = _semaphore.WaitAsync(until.Token);
+        await waiting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (waiting.IsCompletedSuccessfully) Interlocked.Exchange(ref _set, 0);
+        else stop.ThrowIfCancellationRequested();
     }
 
     public void Dispose() => _semaphore.Dispose();

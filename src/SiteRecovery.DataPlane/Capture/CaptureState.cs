@@ -30,11 +30,19 @@ internal sealed record CaptureState
     public static CaptureState? TryLoad(IFileSystem files, string path)
     {
         var bytes = files.TryReadAll(path);
-        return bytes is null ? null : JsonSerializer.Deserialize(bytes, CaptureJson.Default.CaptureState);
+        try
+        {
+            return bytes is null ? null : JsonSerializer.Deserialize(SealedJson.Open(bytes), CaptureJson.Default.CaptureState);
+        }
+        catch (InvalidDataException damage)
+        {
+            throw new JsonException($"{path}: {damage.Message}", damage);
+        }
     }
 
-    public void Save(IFileSystem files, string path) => files.Replace(path, JsonSerializer.SerializeToUtf8Bytes(this, CaptureJson.Default.CaptureState));
+    public void Save(IFileSystem files, string path) => files.Replace(path, SealedJson.Seal(JsonSerializer.SerializeToUtf8Bytes(this, CaptureJson.Default.CaptureState)));
 }
 
+[JsonSourceGenerationOptions(UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
 [JsonSerializable(typeof(CaptureState))]
 internal sealed partial class CaptureJson : JsonSerializerContext;

@@ -14,7 +14,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     private readonly List<SplitDisk> _disks = [];
     private readonly Lock _log = new(), _stateGate = new();
     private readonly CaptureRing _ring;
-    private readonly CaptureSignal _signal = new();
+    private readonly CaptureSignal _signal;
     private readonly string _statePath;
     private CaptureState _state;
     private readonly bool _isNew;
@@ -28,6 +28,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     {
         _bootId = bootId.ToString();
         (_options, _files, _time, _lostTicks) = (options, files, time, time.GetUtcNow().UtcTicks);
+        _signal = new CaptureSignal(time);
         _ring = new CaptureRing(options.BufferBytes, options.BufferWrites);
         _statePath = Path.Combine(options.StateFolder, "capture.json");
         var stored = CaptureState.TryLoad(files, _statePath);
@@ -69,7 +70,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         if (_state.Epoch > epoch.Value) return;
         _fenced = true;
         _answered.TrySetResult(); // whoever waits is refused now
-        while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue))) await Task.Delay(TimeSpan.FromMilliseconds(1), stop).ConfigureAwait(false);
+        while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue))) await Task.Delay(TimeSpan.FromMilliseconds(1), _time, stop).ConfigureAwait(false);
         Save(s => s with { Fenced = true, Epoch = Math.Max(s.Epoch, epoch.Value), Durable = 0 });
         foreach (var disk in _disks) disk.File.Flush();
         EndSession();

@@ -184,6 +184,8 @@ internal sealed class OverlayMap : IDisposable
             _file.Read(DurableAt + (long)page * PageBytes, durable);
             _unflushedPages[page] = !durable.AsSpan().SequenceEqual(_live.AsSpan(page * PageBytes, PageBytes));
         }
+        // The process before was perhaps killed when it had written them and not flushed.
+        _file.Flush();
     }
 
     private void FallBack()

@@ -54,7 +54,7 @@ internal sealed partial class MachineSpool
             {
                 // Whatever the failed write left behind lies beyond the end.
                 _lastError = "the spool's disk takes no writes: " + error.Message;
-                _space.Release(bytes);
+                _space.Untake(bytes);
                 if (_writer is null) return false;
                 _writer.Ragged = true;
                 _writer.Close();

@@ -31,6 +31,12 @@ internal sealed class SpoolSpace(long bytesMax, Action letGo)
         lock (_gate) _used += bytes;
     }
 
+    /// <summary>What was taken for a write that the disk refused. Nobody is woken: who waits would try the same disk again at once, and again.</summary>
+    public void Untake(long bytes)
+    {
+        lock (_gate) _used -= bytes;
+    }
+
     public void Release(long bytes)
     {
         if (bytes == 0) return;

@@ -29,7 +29,7 @@ internal sealed class SpoolState(IFileSystem files, string folder, MachineId mac
         lock (_gate)
         {
             if (epoch <= _saved) return;
-            files.Replace(EpochPath, JsonSerializer.SerializeToUtf8Bytes(new SpoolEpoch(epoch.Value), SpoolJson.Default.SpoolEpoch));
+            files.Replace(EpochPath, SealedJson.Seal(JsonSerializer.SerializeToUtf8Bytes(new SpoolEpoch(epoch.Value), SpoolJson.Default.SpoolEpoch)));
             _saved = epoch;
             Learn(epoch);
         }
@@ -93,9 +93,9 @@ internal sealed class SpoolState(IFileSystem files, string folder, MachineId mac
     {
         try
         {
-            return files.TryReadAll(EpochPath) is { } bytes ? JsonSerializer.Deserialize(bytes, SpoolJson.Default.SpoolEpoch)!.Epoch : 0;
+            return files.TryReadAll(EpochPath) is { } bytes ? JsonSerializer.Deserialize(SealedJson.Open(bytes), SpoolJson.Default.SpoolEpoch)!.Epoch : 0;
         }
-        catch (JsonException)
+        catch (Exception damage) when (damage is JsonException or InvalidDataException)
         {
             return 0;
         }
@@ -104,5 +104,6 @@ internal sealed class SpoolState(IFileSystem files, string folder, MachineId mac
 
 internal sealed record SpoolEpoch(int Epoch);
 
+[JsonSourceGenerationOptions(UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
 [JsonSerializable(typeof(SpoolEpoch))]
 internal sealed partial class SpoolJson : JsonSerializerContext;

@@ -8,6 +8,9 @@ namespace SiteRecovery.DataPlane.Retention;
 /// </summary>
 internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks, IFileSystem files, bool readOnly) : IDisposable
 {
+    /// <summary>Something was promoted: each disk has its files, and without them nothing is known of it.</summary>
+    internal bool IsPromoted { get; set; }
+
     /// <summary>Whether the block of a disk at an offset may be half written; null: none is.</summary>
     internal Func<ushort, long, bool>? MayBeTorn { get; set; }
 
@@ -68,6 +71,7 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
                 reason = failure.Message;
             }
             if (reason is not null) yield return new StoreDamage(record.Base!, 0, reason);
+            else if (IsPromoted && !PromotedImage.Exists(folder, record.Index, files)) yield return new StoreDamage(Path.Combine(folder, "base"), 0, $"what was promoted of disk {record.Index} is missing");
             else
                 foreach (var damage in Of(record.Index).Promoted?.Verify() ?? []) yield return damage;
         }
@@ -102,7 +106,9 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
             if (_open.TryGetValue(disk, out var open)) return open;
             var record = disks.First(d => d.Index == disk);
             var file = record.Base is null ? null : OpenFile(record);
-            return _open[disk] = (file, PromotedImage.Exists(folder, disk, files) ? new PromotedImage(folder, record, file, files, readOnly, IsTorn) : null);
+            var isThere = PromotedImage.Exists(folder, disk, files);
+            if (IsPromoted && !isThere) throw new IOException($"what was promoted of disk {disk} is missing");
+            return _open[disk] = (file, isThere ? new PromotedImage(folder, record, file, files, readOnly, IsTorn) : null);
         }
     }
 

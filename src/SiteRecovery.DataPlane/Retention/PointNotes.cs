@@ -32,24 +32,31 @@ internal sealed class PointNotes(string folder, IFileSystem files)
     {
         var named = notes.Select(n => n.Point).ToHashSet();
         var changed = All.Where(n => !named.Contains(n.Point) && exists(n.Point)).Concat(notes).ToDictionary(n => n.Point);
-        files.Replace(Path.Combine(folder, FileName), JsonSerializer.SerializeToUtf8Bytes([.. changed.Values], PointNotesJson.Default.PointNoteArray));
+        files.Replace(Path.Combine(folder, FileName), SealedJson.Seal(JsonSerializer.SerializeToUtf8Bytes(new PointNotesFile([.. changed.Values]), PointNotesJson.Default.PointNotesFile)));
         _notes = changed;
     }
 
-    private static Dictionary<string, PointNote>? Read(byte[]? bytes)
+    /// <summary>Null where the bytes are damaged.</summary>
+    internal static Dictionary<string, PointNote>? Read(byte[]? bytes)
     {
         if (bytes is null) return [];
         try
         {
-            return JsonSerializer.Deserialize(bytes, PointNotesJson.Default.PointNoteArray)?.ToDictionary(n => n.Point);
+            // A file of before there were checksums is an array.
+            var notes = bytes is [(byte)'[', ..] ? JsonSerializer.Deserialize(bytes, PointNotesJson.Default.PointNoteArray)
+                : JsonSerializer.Deserialize(SealedJson.Open(bytes), PointNotesJson.Default.PointNotesFile)?.Notes;
+            return notes?.ToDictionary(n => n.Point);
         }
-        catch (Exception damage) when (damage is JsonException or ArgumentException)
+        catch (Exception damage) when (damage is JsonException or ArgumentException or InvalidDataException)
         {
             return null;
         }
     }
 }
 
-[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+internal sealed record PointNotesFile(PointNote[] Notes);
+
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
 [JsonSerializable(typeof(PointNote[]))]
+[JsonSerializable(typeof(PointNotesFile))]
 internal sealed partial class PointNotesJson : JsonSerializerContext;

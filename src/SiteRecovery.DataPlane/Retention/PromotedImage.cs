@@ -127,8 +127,10 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     internal (long Bytes, StoreDamage? Damage) Scrub(long offset, long bytes)
     {
         var (run, hole) = RunAt(offset);
+        if (hole && KindOf(HashAt(offset / BlockBytes)) == BlockKind.Below) return (run, null);
+        // Zeroes are read as what they are: only a hole of the file cannot rot.
+        if (hole && _data.RunAt(offset) is { Hole: true, Length: var empty }) return (empty > 0 ? Math.Min(run, empty) : run, null);
         var part = (int)Math.Min(Math.Min(run, bytes), BlocksAtOnce * BlockBytes);
-        if (hole) return (run, null);
         try
         {
             Read(offset, new byte[part]);

@@ -21,6 +21,8 @@ public sealed partial class RetentionStore
         lock (_gate)
         {
             if (_history.Resolve(point.Epoch, point.Sequence) is null) throw _history.NotViewable(point.Epoch, point.Sequence);
+            // Nothing is kept that a loss of power would take.
+            _log.Flush();
             var note = _notes.Of(point.Id) with { Protected = keep };
             _notes.Set(note, IsThere);
             return note;

@@ -159,6 +159,7 @@ public sealed partial class RetentionStore
         {
             var to = _promotion!.Value.To;
             Save(_manifest with { Promoted = to, Promoting = null });
+            _bases.IsPromoted = true;
             // Somebody may be asking it for hashes just now.
             _newest?.WithoutUpTo(to.Segment);
             (_promotion, _below, _newest, _tail, _bases.MayBeTorn) = (null, [], null, null, null);

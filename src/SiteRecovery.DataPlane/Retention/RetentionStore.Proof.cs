@@ -11,6 +11,7 @@ public sealed partial class RetentionStore
     private ProofFile? _leaves;
     private Proving? _proof;
     private string? _unprovable; // id of the point at which it was given up
+    private bool _strayed = true; // some leaves may be those of a point that was not reached
 
     /// <summary>The root hash of a point (<see cref="RootHash"/>), kept with it. Reads the blocks that changed since the last point that has one on the way here; where there is none, all.</summary>
     /// <exception cref="InvalidDataException">The point is not viewable in this store.</exception>
@@ -74,12 +75,26 @@ public sealed partial class RetentionStore
             ranges = _history.RangesOf(point.Epoch, point.Sequence);
             thinned = _thinned;
             since = leaves.Position is { } from ? _history.Since(from, ranges) : null;
+            // Whatever that point was, it was made of frames behind the last one that was reached.
+            if (since is not null && _strayed) since = [.. since, new FrameRange(leaves.Position!.Value.Behind, _history.End, long.MaxValue)];
         }
-        _proof = new Proving(point, view, ranges.Count == 0 ? default : ranges[^1].To);
-        // What was thinned in between is counted otherwise.
-        if (since is not null && TryTouch(_proof, since) && IsAsThinnedAs(thinned)) return;
-        leaves.Forget();
-        foreach (var (_, stale) in _proof.Disks) stale.SetAll();
+        var proof = new Proving(point, view, ranges.Count == 0 ? default : ranges[^1].To);
+        _strayed = true;
+        try
+        {
+            // What was thinned in between is counted otherwise.
+            if (since is null || !TryTouch(proof, since) || !IsAsThinnedAs(thinned))
+            {
+                leaves.Forget();
+                foreach (var (_, stale) in proof.Disks) stale.SetAll();
+            }
+        }
+        catch
+        {
+            view.Release();
+            throw;
+        }
+        _proof = proof;
     }
 
     /// <summary>False: some of the log in between is gone or damaged.</summary>
@@ -131,6 +146,7 @@ public sealed partial class RetentionStore
                 bytes -= Math.Max(RootHash.BlockBytes / 256, read);
             }
             leaves.Reach(proof.Point.Epoch, proof.Point.Sequence, proof.Behind);
+            _strayed = false;
             var root = leaves.Root();
             lock (_gate)
                 if (_history.Resolve(proof.Point.Epoch, proof.Point.Sequence) is not null) _notes.Set(_notes.Of(proof.Point.Id) with { Root = root }, IsThere);

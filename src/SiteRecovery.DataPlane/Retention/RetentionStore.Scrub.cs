@@ -41,6 +41,7 @@ public sealed partial class RetentionStore
     private long ScrubSegment(SegmentId segment, long bytes)
     {
         if (_scrubAt.Segment != segment) _scrubAt = (segment, 0, 0, 0);
+        if (_scrubAt.Frame == 0 && !_log.HasHeader(segment)) Note(new StoreDamage(_log.PathOf(segment), 0, "segment header is damaged"));
         List<(long Offset, Batch Prefix)> frames;
         try
         {
@@ -85,8 +86,24 @@ public sealed partial class RetentionStore
         _rotIsNoted = false;
     }
 
+    /// <summary>The two files that nothing else of the store could tell again. The manifest is known here, so that it is written anew.</summary>
+    private void ScrubManifest()
+    {
+        if (_notes.IsDamaged || PointNotes.Read(_files.TryReadAll(Path.Combine(Folder, PointNotes.FileName))) is null) Note(new StoreDamage(Path.Combine(Folder, PointNotes.FileName), 0, "which points are protected is not known"));
+        try
+        {
+            if (_files.TryReadAll(Path.Combine(Folder, StoreManifest.FileName)) is { } bytes) StoreManifest.Parse(bytes);
+        }
+        catch (InvalidDataException damage)
+        {
+            Note(new StoreDamage(Path.Combine(Folder, StoreManifest.FileName), 0, damage.Message));
+            lock (_gate) Save(_manifest);
+        }
+    }
+
     private void EndRound()
     {
+        ScrubManifest();
         lock (_gate) (_rot, _rotOfRound) = (_rotOfRound, []);
         (_scrubAt, ScrubbedAt) = (default, _time.GetUtcNow());
         NotePoints();

@@ -21,7 +21,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     {
         (Folder, _files, _time, _manifest, _notes) = (folder, files, time, manifest, new PointNotes(folder, files));
         var tag = BatchCodec.TagOf(Machine);
-        _bases = new BaseImages(folder, manifest.Disks, files, readOnly);
+        _bases = new BaseImages(folder, manifest.Disks, files, readOnly) { IsPromoted = manifest.Promoted is not null };
         _log = new StoreLog(folder, files, tag, readOnly, options ?? new StoreOptions()) { Sealing = (segment, bytes) => _history!.EndOf(segment, tag, bytes) };
         _history = new StoreHistory(manifest.Promoted is { } kept ? manifest.Epochs.First(e => e.Epoch == kept.Epoch) : manifest.Epochs[0], manifest.Promoted, _log.EntriesOf, entry => TextOf(_log.ReadFrame(entry.Segment, entry.Offset)).ToArray());
         _maps = new SegmentMaps(folder, files, tag, readOnly, _log.BytesOf, MapOf);

@@ -23,7 +23,9 @@ internal readonly record struct HistoryFrame(LogEntry Entry, bool Viewable);
 internal sealed class SegmentHistory(int number, HistoryState before)
 {
     internal int Number => number;
-    internal HistoryState Before => before;
+    internal HistoryState Before { get; } = before;
+    /// <summary>Behind its last frame.</summary>
+    internal HistoryState After { get; set; } = before;
     internal int Frames { get; private set; }
     internal long Extents { get; private set; }
     internal long FirstSequence { get; private set; } = long.MaxValue;
@@ -35,10 +37,12 @@ internal sealed class SegmentHistory(int number, HistoryState before)
     internal bool HasSeveralEpochs { get; set; }
 
     /// <summary>None of its positions may be viewed any more.</summary>
-    internal SegmentHistory Hidden(HistoryState before) => new(number, before) { Frames = Frames, Extents = Extents, Kept = null };
+    /// <remarks>Frames that are hidden leave the state as it was in front of them.</remarks>
+    internal SegmentHistory Hidden(HistoryState state) => new(number, state) { Frames = Frames, Extents = Extents, Kept = null };
 
-    internal SegmentHistory Numbered(int other) => new(other, before)
+    internal SegmentHistory Numbered(int other) => new(other, Before)
     {
+        After = After,
         Frames = Frames, Extents = Extents, FirstSequence = FirstSequence, LastSequence = LastSequence, FirstTime = FirstTime, LastTime = LastTime, Kept = null,
     };
 

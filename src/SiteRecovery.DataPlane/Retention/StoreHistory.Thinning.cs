@@ -79,6 +79,7 @@ internal sealed partial class StoreHistory
         // An epoch begins behind the last frame of the one before it.
         for (var b = 0; b < _branches.Count; b++)
             if (_branches[b].First is { Index: > 0 } at && at.Segment == thinned.Number) _branches[b] = _branches[b] with { First = at with { Index = kept.Frames } };
+        kept.After = state;
         _segments.RemoveRange(first, last - first + 1);
         _segments.Insert(first, kept);
         PutPoints(thinned.First, thinned.Number, points);
@@ -108,6 +109,7 @@ internal sealed partial class StoreHistory
             segment.Add(entry, viewable);
             if (PointAt(state, entry.Header, viewable, text) is { } point) points.Add(point);
         }
+        segment.After = state;
         return (segment, points);
     }
 

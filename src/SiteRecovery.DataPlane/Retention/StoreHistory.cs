@@ -98,6 +98,7 @@ internal sealed partial class StoreHistory
         _begun = false;
         (_state, var viewable) = _state.After(header, text);
         _segments[^1].Add(entry, viewable);
+        _segments[^1].After = _state;
         if (PointAt(_state, header, viewable, text) is { } point) _points.Add((point, entry.Segment.Number));
     }
 
@@ -127,7 +128,7 @@ internal sealed partial class StoreHistory
         Start(end.Segment);
         _segments[^1].Restore(end);
         _points.AddRange(end.Points.Select(p => (p.ToPoint(), end.Segment)));
-        _state = end.State;
+        _segments[^1].After = _state = end.State;
         return true;
     }
 
@@ -178,15 +179,35 @@ internal sealed partial class StoreHistory
     {
         if (segment.Kept is { } kept) return kept;
         if (_remembered.TryGetValue(segment.Number, out var remembered)) return remembered;
-        var (frames, state) = (new List<HistoryFrame>(segment.Frames), segment.Before);
-        foreach (var entry in _framesOf(segment.Number))
-        {
-            // Of no other marker the text matters here.
-            (state, var viewable) = state.After(entry.Header, entry.Header.Marker == MarkerKind.StreamStart ? _textOf(entry) : default);
-            frames.Add(new HistoryFrame(entry, viewable));
-        }
+        // Where a start cannot be read any more it was a gap, unless that would not have come to what the segment did.
+        var (frames, after, unread) = Read(segment, "gap");
+        if (unread is not null && after != segment.After) (frames, after, _) = Read(segment, "continue");
+        if (unread is not null && after != segment.After) throw unread;
         if (_rememberedInTurn.Count == SegmentsRemembered) _remembered.Remove(_rememberedInTurn.Dequeue());
         _rememberedInTurn.Enqueue(segment.Number);
         return _remembered[segment.Number] = frames;
+    }
+
+    /// <param name="unreadable">What a start says whose frame is damaged.</param>
+    private (List<HistoryFrame> Frames, HistoryState After, IOException? Unread) Read(SegmentHistory segment, string unreadable)
+    {
+        var (frames, state, unread) = (new List<HistoryFrame>(segment.Frames), segment.Before, (IOException?)null);
+        foreach (var entry in _framesOf(segment.Number))
+        {
+            ReadOnlySpan<byte> text = default;
+            try
+            {
+                // Of no other marker the text matters here.
+                if (entry.Header.Marker == MarkerKind.StreamStart) text = _textOf(entry);
+            }
+            catch (IOException damage)
+            {
+                text = System.Text.Encoding.UTF8.GetBytes(unreadable);
+                unread = damage;
+            }
+            (state, var viewable) = state.After(entry.Header, text);
+            frames.Add(new HistoryFrame(entry, viewable));
+        }
+        return (frames, state, unread);
     }
 }

@@ -20,6 +20,10 @@ internal sealed partial class StoreLog
     {
         if (!readOnly)
         {
+            // A process before was perhaps killed when it had just made a file.
+            files.FlushFolder(folder);
+            files.FlushFolder(Path.Combine(folder, "log"));
+            files.FlushFolder(Path.Combine(folder, "base"));
             Sweep();
             Remove(first - 1);
         }
@@ -163,7 +167,20 @@ internal sealed partial class StoreLog
             _end = SegmentFile.HeaderBytesOf(segment);
         }
         _tail.SetLength(_end);
+        WriteAgain(_tail, SyncedEnd(segment.Number), _end);
         _tail.Flush();
         WriteMark(_end);
+    }
+
+    /// <summary>What no flush has confirmed: after one that failed such bytes may be in the cache alone, and would not be flushed any more.</summary>
+    private static void WriteAgain(IBlockFile file, long from, long to)
+    {
+        for (var buffer = new byte[(int)Math.Clamp(to - from, 0, 1 << 20)]; from < to;)
+        {
+            var part = buffer.AsSpan(0, (int)Math.Min(buffer.Length, to - from));
+            file.Read(from, part);
+            file.Write(from, part);
+            from += part.Length;
+        }
     }
 }

@@ -199,6 +199,8 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     /// <exception cref="IOException">There is none of that number any more.</exception>
     internal SegmentId IdOf(int number) => _present.TryGetValue(number, out var segment) ? segment : throw new IOException($"segment {number} is missing");
 
+    internal bool HasHeader(SegmentId segment) => SegmentFile.StepOf(FileOf(segment), tag, segment) is not null;
+
     internal bool Has(int number) => _present.ContainsKey(number);
 
     internal bool Has(SegmentId segment) => _present.TryGetValue(segment.Number, out var now) && now == segment;

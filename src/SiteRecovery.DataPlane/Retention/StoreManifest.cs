@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Retention;
@@ -29,7 +30,7 @@ public sealed record StoreManifest(
     /// <summary>1: the first. 2: bases and continued epochs, which a reader of version 1 would pass over and show wrong bytes. 3: promotion, likewise. 4: thinning, likewise.</summary>
     public const int FirstVersion = 1, CurrentVersion = 4;
 
-    public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, StoreManifestJson.Default.StoreManifest);
+    public byte[] ToBytes() => SealedJson.Seal(JsonSerializer.SerializeToUtf8Bytes(this, StoreManifestJson.Default.StoreManifest));
 
     /// <summary>With the lowest version that says all of it.</summary>
     internal StoreManifest Versioned() =>
@@ -38,11 +39,11 @@ public sealed record StoreManifest(
             Version = Thinned is not null ? CurrentVersion : Promoted is not null || Promoting is not null ? 3 : Disks.Any(d => d.Base is not null) || Epochs.Any(e => e.ContinuesAfter is not null) ? 2 : FirstVersion,
         };
 
-    public static StoreManifest Parse(ReadOnlySpan<byte> bytes)
+    public static StoreManifest Parse(byte[] bytes)
     {
         try
         {
-            var manifest = JsonSerializer.Deserialize(bytes, StoreManifestJson.Default.StoreManifest);
+            var manifest = JsonSerializer.Deserialize(SealedJson.Open(bytes), StoreManifestJson.Default.StoreManifest);
             if (manifest is not { Version: >= FirstVersion and <= CurrentVersion, Epochs.Count: > 0, Disks: not null, Machine: not null })
                 throw new InvalidDataException("the store's manifest is of an unknown version or incomplete");
             return manifest;
@@ -54,6 +55,6 @@ public sealed record StoreManifest(
     }
 }
 
-[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
 [JsonSerializable(typeof(StoreManifest))]
 internal sealed partial class StoreManifestJson : JsonSerializerContext;

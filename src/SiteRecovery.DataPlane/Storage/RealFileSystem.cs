@@ -1,17 +1,31 @@
+using System.Runtime.InteropServices;
+
 namespace SiteRecovery.DataPlane.Storage;
 
 /// <summary>The operating system's files.</summary>
 public sealed class RealFileSystem : IFileSystem
 {
     public static readonly RealFileSystem Instance = new();
+    private const int Invalid = 22, ReadOnlyFileSystem = 30;
 
     public IBlockFile Open(string path, FileOpening how) => new RealBlockFile(path, how);
     public bool Exists(string path) => File.Exists(path);
-    public void CreateDirectory(string path) => Directory.CreateDirectory(path);
     public IReadOnlyList<string> List(string folder) =>
         Directory.Exists(folder) ? Directory.GetFiles(folder).Order(StringComparer.Ordinal).ToArray() : [];
     public byte[]? TryReadAll(string path) => File.Exists(path) ? File.ReadAllBytes(path) : null;
     public void Delete(string path) => File.Delete(path);
+
+    public void CreateDirectory(string path)
+    {
+        if (Path.GetDirectoryName(Path.GetFullPath(path).TrimEnd('/')) is not { } parent) return;
+        if (!Directory.Exists(path))
+        {
+            CreateDirectory(parent);
+            Directory.CreateDirectory(path);
+        }
+        // Also where it was there: whoever made it was perhaps killed before this.
+        FlushFolder(parent);
+    }
 
     public void DeleteFolder(string path)
     {
@@ -41,8 +55,9 @@ public sealed class RealFileSystem : IFileSystem
     {
         var descriptor = Posix.Open(folder, 0, 0);
         if (descriptor < 0) return;
-        _ = Posix.Fsync(descriptor);
+        var failed = Posix.Fsync(descriptor) == 0 ? 0 : Marshal.GetLastPInvokeError();
         _ = Posix.Close(descriptor);
+        if (failed is not (0 or Invalid or ReadOnlyFileSystem)) throw new IOException($"{folder} cannot be flushed: {Marshal.GetPInvokeErrorMessage(failed)}", failed);
     }
 
     public long FreeBytes(string path) => new DriveInfo(Path.GetFullPath(path)).AvailableFreeSpace;

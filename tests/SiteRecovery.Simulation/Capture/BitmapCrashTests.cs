@@ -1,0 +1,104 @@
+using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.Simulation.World;
+
+namespace SiteRecovery.Simulation.Capture;
+
+/// <summary>The bitmap file after every single I/O: no block is forgotten that the target may lack.</summary>
+public sealed class BitmapCrashTests
+{
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void No_block_is_forgotten_that_the_target_may_lack(int seed) => new Tracked(seed).Run(40);
+
+    [Fact]
+    public void No_block_is_forgotten_that_the_target_may_lack_for_fresh_seeds() => Seeds.Try(TimeSpan.FromSeconds(3), seed => new Tracked(seed).Run(40));
+
+    private sealed class Tracked
+    {
+        // More regions than stay active for ever.
+        private const long DiskBytes = (1100L * BitmapFile.RegionBytes) + 77_000, Blocks = (DiskBytes + BitmapFile.BlockBytes - 1) / BitmapFile.BlockBytes;
+        private const string Path = "/state/disk-0.bitmap";
+        private readonly Random _random;
+        private readonly HashSet<long> _unsynced = [];
+        private HashSet<long> _current = [], _previous = [];
+        private SimDisk _disk = new();
+        private BitmapFile _bitmap = null!;
+        private bool _opened;
+
+        internal Tracked(int seed) => _random = new Random(seed);
+
+        internal void Run(int steps)
+        {
+            _disk.CreateDirectory("/state");
+            _disk.After = Look;
+            _bitmap = BitmapFile.Open(_disk, Path, DiskBytes, _disk.BootId, startsClean: true);
+            _opened = true;
+            for (; steps > 0; steps--) Step();
+        }
+
+        private void Step()
+        {
+            switch (_random.Next(14))
+            {
+                case 0: Crash(_random.Next(2) == 0 ? _disk.Kill() : _disk.LosePower(_random.Next())); break;
+                case 1: _bitmap.RetireRegions(); break;
+                case 2:
+                    // Everything unsynced has arrived, say.
+                    _unsynced.Clear();
+                    _bitmap.Unsynced.Clear(0, Blocks - 1);
+                    break;
+                case 3 or 4 when _previous.Count > 0:
+                    _previous = [];
+                    _bitmap.ForgetPrevious();
+                    break;
+                case 5 or 6 when _previous.Count == 0 && _bitmap.Previous.None:
+                    _bitmap.Rotate();
+                    (_previous, _current) = (_current, []);
+                    break;
+                default: Write(); break;
+            }
+        }
+
+        /// <summary>The write itself comes after the mark.</summary>
+        private void Write()
+        {
+            var long_ = _random.Next(8) == 0;
+            var first = _random.NextInt64(Blocks);
+            var last = Math.Min(Blocks - 1, first + (long_ ? _random.NextInt64(Blocks) : _random.Next(3)));
+            _bitmap.Mark(first * BitmapFile.BlockBytes, Math.Min(DiskBytes, (last + 1) * BitmapFile.BlockBytes) - first * BitmapFile.BlockBytes);
+            for (var block = first; block <= last; block++) _current.Add(block);
+            if (_random.Next(3) > 0) return;
+            _bitmap.Unsynced.Set(first, last);
+            for (var block = first; block <= last; block++) _unsynced.Add(block);
+        }
+
+        private void Crash(SimDisk image)
+        {
+            _disk.TurnOff();
+            _disk = image;
+            _unsynced.UnionWith(_current);
+            _unsynced.UnionWith(_previous);
+            (_current, _previous) = ([], []);
+            _disk.After = Look;
+            _bitmap = BitmapFile.Open(_disk, Path, DiskBytes, _disk.BootId);
+            Assert.Null(_bitmap.LostReason);
+        }
+
+        private void Look(SimIo io)
+        {
+            AssertAll(_disk.Kill(), $"killed after {io}");
+            var loss = _random.Next();
+            AssertAll(_disk.LosePower(loss), $"without power ({loss}) after {io}");
+        }
+
+        private void AssertAll(SimDisk image, string how)
+        {
+            var bitmap = BitmapFile.Open(image, Path, DiskBytes, image.BootId, startsClean: !_opened);
+            Assert.True(!_opened || bitmap.LostReason is null, $"{how}: {bitmap.LostReason}");
+            foreach (var block in _unsynced.Concat(_current).Concat(_previous))
+                if (!bitmap.Unsynced[block]) Assert.Fail($"{how}: block {block} is forgotten");
+        }
+    }
+}

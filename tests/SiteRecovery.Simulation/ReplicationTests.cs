@@ -1,0 +1,33 @@
+using System.Diagnostics;
+
+namespace SiteRecovery.Simulation;
+
+/// <summary>The simulator, in a process of its own with one thread for work.</summary>
+public sealed class ReplicationTests
+{
+    [Fact]
+    public async Task Nothing_is_lost_whatever_breaks() => Assert.DoesNotContain("VIOLATION", await RunAsync(1, 4, 40), StringComparison.Ordinal);
+
+    [Fact]
+    public async Task The_same_seed_is_the_same_run() => Assert.Equal(await RunAsync(7, 1, 30), await RunAsync(7, 1, 30));
+
+    /// <summary>SITERECOVERY_STORE_SEEDS of ten simulated minutes each, or a few seconds' worth of short ones.</summary>
+    [Fact]
+    public async Task Nothing_is_lost_whatever_breaks_for_fresh_seeds()
+    {
+        var asked = int.TryParse(Environment.GetEnvironmentVariable("SITERECOVERY_STORE_SEEDS"), out var seeds);
+        var first = int.TryParse(Environment.GetEnvironmentVariable("SITERECOVERY_STORE_SEED"), out var given) ? given : Random.Shared.Next(1 << 20);
+        Assert.DoesNotContain("VIOLATION", await RunAsync(first, asked ? seeds : 3, asked ? 600 : 40), StringComparison.Ordinal);
+    }
+
+    private static async Task<string> RunAsync(int first, int count, int seconds)
+    {
+        var start = new ProcessStartInfo("dotnet", [typeof(Program).Assembly.Location, $"{first}", $"{count}", $"{seconds}"]) { RedirectStandardOutput = true };
+        start.Environment["DOTNET_ThreadPool_ForceMaxWorkerThreads"] = start.Environment["DOTNET_ThreadPool_ForceMinWorkerThreads"] = "1";
+        using var process = Process.Start(start)!;
+        var said = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        Assert.True(process.ExitCode <= 1, $"it ended with {process.ExitCode}: {said}");
+        return said;
+    }
+}

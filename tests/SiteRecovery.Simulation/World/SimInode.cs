@@ -1,0 +1,129 @@
+namespace SiteRecovery.Simulation.World;
+
+internal enum ChangeKind { Write, Zero, SetLength }
+
+/// <summary>A change of a file that no flush has made durable yet.</summary>
+internal readonly record struct Change(ChangeKind Kind, long Offset, long Length, byte[]? Data)
+{
+    /// <param name="lands">Which of its sectors do; a length lands as a whole.</param>
+    internal void ApplyTo(SimContent content, Func<long, bool> lands)
+    {
+        if (Kind == ChangeKind.SetLength)
+        {
+            if (lands(0)) content.SetLength(Length);
+            return;
+        }
+        for (long at = 0; at < Length;)
+        {
+            var sector = (Offset + at) / SimDisk.SectorBytes;
+            var part = Math.Min(Length - at, (sector + 1) * SimDisk.SectorBytes - Offset - at);
+            if (lands(sector))
+            {
+                if (Kind == ChangeKind.Zero) content.Zero(Offset + at, part);
+                else content.Write(Offset + at, Data.AsSpan((int)at, (int)part));
+            }
+            at += part;
+        }
+    }
+
+    internal void ApplyTo(SimContent content)
+    {
+        if (Kind == ChangeKind.Write) content.Write(Offset, Data);
+        else if (Kind == ChangeKind.Zero) content.Zero(Offset, Length);
+        else content.SetLength(Length);
+    }
+}
+
+/// <summary>What a name of the disk may stand for.</summary>
+internal abstract class SimNode;
+
+/// <summary>A file: its bytes as they are, as they were last flushed, and what lies between.</summary>
+internal sealed class SimInode : SimNode
+{
+    internal SimContent Live { get; private set; } = new();
+    internal SimContent Durable { get; private set; } = new();
+    internal List<Change> Pending { get; } = [];
+    /// <summary>Sectors that fail when they are read, until they are written anew.</summary>
+    internal HashSet<long> Unreadable { get; } = [];
+    internal int Opens { get; set; }
+    internal bool Linked { get; set; }
+
+    internal void Change(Change change)
+    {
+        change.ApplyTo(Live);
+        if (change.Kind == ChangeKind.SetLength) Pending.Add(change);
+        else PendSectors(change);
+        if (Unreadable.Count > 0 && change.Kind == ChangeKind.Write)
+            for (var sector = change.Offset / SimDisk.SectorBytes; sector * SimDisk.SectorBytes < change.Offset + change.Length; sector++) Unreadable.Remove(sector);
+    }
+
+    /// <summary>A sector goes to the disk as a whole, as it is then: what an earlier change left in it goes along.</summary>
+    private void PendSectors(Change change)
+    {
+        const int sector = SimDisk.SectorBytes;
+        var (from, to) = (change.Offset / sector * sector, Math.Min(Live.Length, (change.Offset + change.Length + sector - 1) / sector * sector));
+        var (first, last) = ((change.Offset + sector - 1) / sector * sector, (change.Offset + change.Length) / sector * sector);
+        if (change.Kind == ChangeKind.Zero && first < Math.Min(last, to))
+        {
+            PendBytes(from, first);
+            Pending.Add(new Change(ChangeKind.Zero, first, Math.Min(last, to) - first, null));
+            PendBytes(last, to);
+        }
+        else PendBytes(from, to);
+    }
+
+    private void PendBytes(long from, long to)
+    {
+        if (from >= to) return;
+        var bytes = new byte[to - from];
+        Live.Read(from, bytes);
+        Pending.Add(new Change(ChangeKind.Write, from, bytes.Length, bytes));
+    }
+
+    internal void Flush()
+    {
+        foreach (var change in Pending) change.ApplyTo(Durable);
+        Pending.Clear();
+    }
+
+    /// <summary>As Linux does it: what a failed flush did not write is not written later either.</summary>
+    internal void FlushBadly(Random random)
+    {
+        foreach (var change in Pending) change.ApplyTo(Durable, _ => random.Next(2) == 0);
+        Pending.Clear();
+    }
+
+    internal void Flip(long offset, byte mask)
+    {
+        Live.Flip(offset, mask);
+        Durable.Flip(offset, mask);
+    }
+
+    internal SimInode Copy()
+    {
+        var copy = new SimInode { Live = Live.Copy(), Durable = Durable.Copy(), Linked = true };
+        copy.Pending.AddRange(Pending);
+        copy.Unreadable.UnionWith(Unreadable);
+        return copy;
+    }
+
+    /// <summary>With what a loss of power leaves.</summary>
+    internal SimInode Survivor(Fate fate, Random random)
+    {
+        var content = Durable.Copy();
+        var (whole, torn) = (fate == Fate.Prefix ? random.Next(Pending.Count + 1) : 0, random.Next(1, 64));
+        for (var i = 0; i < Pending.Count; i++)
+        {
+            var (change, sectors) = (Pending[i], 0);
+            if (fate == Fate.Kept || (fate == Fate.Prefix && i < whole)) change.ApplyTo(content);
+            else if (fate == Fate.Prefix && i == whole) change.ApplyTo(content, _ => sectors++ < torn);
+            else if (fate == Fate.Scattered && random.Next(3) is var how && how > 0) change.ApplyTo(content, _ => how == 1 || random.Next(2) == 0);
+        }
+        var survivor = new SimInode { Live = content, Durable = content.Copy(), Linked = true };
+        survivor.Unreadable.UnionWith(Unreadable);
+        return survivor;
+    }
+}
+
+/// <summary>What becomes of changes that were not flushed: all there, all gone, the first of them there with the last one torn, or any of them, in sectors.</summary>
+internal enum Fate { Kept, Lost, Prefix, Scattered }

@@ -1,0 +1,150 @@
+using System.Threading.Channels;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.Simulation.World;
+
+/// <summary>
+/// A network between two rooms, as a stage over the far one: each frame is copied and takes its time, and so does every answer. Loss shows as a disconnect; a session that was
+/// cut at the near end lives on at the far end for a while, with what was under way.
+/// </summary>
+/// <param name="far">Null: nobody listens there.</param>
+public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random random) : IStreamTarget
+{
+    private readonly List<Session> _sessions = [];
+
+    /// <summary>Nothing goes there.</summary>
+    public bool Cut { get; private set; }
+    /// <summary>Nothing comes back, though all goes there.</summary>
+    public bool Mute { get; set; }
+
+    /// <summary>What is open breaks, and nothing opens until it is mended.</summary>
+    public void Break()
+    {
+        Cut = true;
+        Drop("the network is gone");
+    }
+
+    public void Mend() => (Cut, Mute) = (false, false);
+
+    /// <summary>Every connection is lost; the next try succeeds.</summary>
+    public void Drop(string reason)
+    {
+        foreach (var session in _sessions.ToArray()) session.Break(new IOException(reason));
+    }
+
+    public async ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)
+    {
+        await LagAsync(stop).ConfigureAwait(false);
+        if (Cut || Mute || far() is not { } target) throw new IOException("the network does not get there");
+        var session = new Session(this, positions);
+        await session.OpenAsync(target, opening, stop).ConfigureAwait(false);
+        _sessions.Add(session);
+        return session;
+    }
+
+    private Task LagAsync(CancellationToken stop) => Task.Delay(TimeSpan.FromMicroseconds(random.Next(50, 15_000)), clock, stop);
+
+    private sealed class Session(SimLink link, IPositionListener positions) : IStreamSession, IPositionListener
+    {
+        private readonly Channel<Batch> _underWay = Channel.CreateBounded<Batch>(32);
+        private readonly Channel<Action> _back = Channel.CreateUnbounded<Action>();
+        private readonly TaskCompletionSource<Exception?> _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private IStreamSession _far = null!;
+        private Exception? _broken;
+
+        public StreamOpened Opened => _far.Opened;
+        public Task<Exception?> Closed => _closed.Task;
+
+        internal async ValueTask OpenAsync(IStreamTarget target, StreamOpening opening, CancellationToken stop)
+        {
+            _far = await target.OpenAsync(opening, this, stop).ConfigureAwait(false);
+            _ = CarryAsync();
+            _ = CarryBackAsync();
+            _ = _far.Closed.ContinueWith(over => Break(over.IsCompletedSuccessfully ? over.Result ?? new IOException("the far end closed") : over.Exception!), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        }
+
+        public async ValueTask OfferAsync(Batch batch, CancellationToken stop)
+        {
+            if (_broken is not null) throw _broken;
+            try
+            {
+                await _underWay.Writer.WriteAsync(BatchCodec.Verify(batch.Frame.ToArray()), stop).ConfigureAwait(false);
+            }
+            catch (ChannelClosedException) when (_broken is not null)
+            {
+                throw _broken;
+            }
+        }
+
+        public async ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop)
+        {
+            await link.LagAsync(stop).ConfigureAwait(false);
+            if (_broken is not null) throw _broken;
+            var hashes = await _far.HashesAsync(disk, offset, blockBytes, blocks, stop).ConfigureAwait(false);
+            await link.LagAsync(stop).ConfigureAwait(false);
+            return _broken is null && !link.Mute ? hashes : throw _broken ?? new IOException("the answer was lost");
+        }
+
+        public void Received(StreamPosition position) => _back.Writer.TryWrite(() => positions.Received(position));
+
+        public void Durable(StreamPosition position, Sequence sequence) => _back.Writer.TryWrite(() => positions.Durable(position, sequence));
+
+        internal void Break(Exception reason)
+        {
+            if (_broken is not null) return;
+            _broken = reason;
+            link._sessions.Remove(this);
+            _underWay.Writer.TryComplete();
+            _back.Writer.TryComplete();
+            _closed.TrySetResult(reason);
+        }
+
+        public ValueTask DisposeAsync()
+        {
+            Break(new IOException("the session was closed"));
+            return default;
+        }
+
+        /// <summary>What is in the network still arrives, all of it or some of it.</summary>
+        private async Task CarryAsync()
+        {
+            try
+            {
+                while (await _underWay.Reader.WaitToReadAsync().ConfigureAwait(false))
+                    while (_underWay.Reader.TryRead(out var batch))
+                    {
+                        if (link.Cut || (_broken is not null && link.Chance(4))) return;
+                        await link.LagAsync(default).ConfigureAwait(false);
+                        await _far.OfferAsync(batch, default).ConfigureAwait(false);
+                    }
+            }
+            catch (Exception refused)
+            {
+                Break(refused);
+            }
+            finally
+            {
+                // The far end learns late that nobody is there any more.
+                await Task.Delay(TimeSpan.FromMilliseconds(link.Any(400)), link.Clock).ConfigureAwait(false);
+                await _far.DisposeAsync().ConfigureAwait(false);
+            }
+        }
+
+        private async Task CarryBackAsync()
+        {
+            while (await _back.Reader.WaitToReadAsync().ConfigureAwait(false))
+                while (_back.Reader.TryRead(out var answer))
+                {
+                    await link.LagAsync(default).ConfigureAwait(false);
+                    if (_broken is null && !link.Mute) answer();
+                }
+        }
+    }
+
+    private SimClock Clock => clock;
+
+    private bool Chance(int of) => random.Next(of) == 0;
+
+    private int Any(int below) => random.Next(below);
+}
