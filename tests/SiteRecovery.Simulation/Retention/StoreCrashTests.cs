@@ -6,6 +6,7 @@ public sealed class StoreCrashTests
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
+    [InlineData(542692136)]
     public void Nothing_acknowledged_is_lost_and_nothing_shown_is_wrong(int seed) => Run(seed);
 
     /// <summary>Seeds that nobody has tried: Seeds.</summary>
