@@ -13,7 +13,7 @@ public sealed class BitmapCrashTests
     public void No_block_is_forgotten_that_the_target_may_lack(int seed) => new Tracked(seed).Run(40);
 
     [Fact]
-    public void No_block_is_forgotten_that_the_target_may_lack_for_fresh_seeds() => Seeds.Try(TimeSpan.FromSeconds(3), seed => new Tracked(seed).Run(40));
+    public void No_block_is_forgotten_that_the_target_may_lack_for_fresh_seeds() => Seeds.Try(TimeSpan.FromSeconds(2), seed => new Tracked(seed).Run(40));
 
     private sealed class Tracked
     {

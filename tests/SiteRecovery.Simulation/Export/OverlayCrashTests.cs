@@ -13,7 +13,7 @@ public sealed class OverlayCrashTests
     public void What_was_written_survives_a_kill_and_what_was_flushed_a_loss_of_power(int seed) => new Layer(seed).Run(16);
 
     [Fact]
-    public void What_was_written_survives_a_kill_and_what_was_flushed_a_loss_of_power_for_fresh_seeds() => Seeds.Try(TimeSpan.FromSeconds(3), seed => new Layer(seed).Run(16));
+    public void What_was_written_survives_a_kill_and_what_was_flushed_a_loss_of_power_for_fresh_seeds() => Seeds.Try(TimeSpan.FromSeconds(2), seed => new Layer(seed).Run(16));
 
     private sealed class Layer
     {

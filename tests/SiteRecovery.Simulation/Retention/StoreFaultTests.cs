@@ -16,7 +16,7 @@ public sealed class StoreFaultTests
     public void A_torn_IO_stops_it_with_a_reason_and_it_goes_on(int seed) => Everywhere(seed, DiskFault.Torn);
 
     [Fact]
-    public void A_failing_disk_stops_it_with_a_reason_and_it_goes_on_for_fresh_seeds() => Seeds.Try(TimeSpan.FromSeconds(5), seed =>
+    public void A_failing_disk_stops_it_with_a_reason_and_it_goes_on_for_fresh_seeds() => Seeds.Try(TimeSpan.FromSeconds(4), seed =>
     {
         var (faults, random) = (new StoreFaults(seed, 60), new Random(seed));
         var ios = faults.Ios();

@@ -109,7 +109,7 @@ internal sealed class StoreRot
     }
 
     private string Said(RetentionStore store) => string.Join('\n', store.CurrentEpoch, store.Held, store.Durable, store.DurableSequence, store.ConsistentUpTo, store.Consistent, store.CurrentAsOf, store.IsEmpty,
-        string.Join(' ', store.Disks), string.Join(' ', store.Points), string.Join(' ', store.Points.Select(store.NoteOf)),
+        string.Join(' ', store.Disks), string.Join(' ', store.Points), string.Join(" ", store.Points.Select(p => store.NoteOf(p).Protected)),
         string.Join(' ', _positions.Keys.Select(id => store.ResolvePoint(new PointSelector.ById(id)))));
 
     private static bool MayBeMadeAgain(string file) => Path.GetExtension(file) is ".idx" or ".end" or ".map" || Path.GetFileName(file) is "SYNCED" or "PROOF";

@@ -96,7 +96,7 @@ internal sealed partial class StoreScript
 
     private void Maintain()
     {
-        var window = YoungSeconds + 2 + _random.Next(20);
+        var window = YoungSeconds + 2 + _random.Next(8);
         Add($"keep {window} s", run => run.Store.Maintain(new RetentionLimits(TimeSpan.FromSeconds(window), null), CancellationToken.None), _now,
             s => s with { GivesUpTo = _now.Second - window });
     }

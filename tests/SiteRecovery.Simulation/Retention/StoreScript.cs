@@ -10,7 +10,7 @@ internal sealed partial class StoreScript
     internal const int DiskBytes = 48 << 10, OtherBytes = (20 << 10) + 512;
     internal static readonly MachineId Machine = new("db1");
     internal static readonly DiskGeometry[] Geometry = [new(0, "vda", DiskBytes), new(1, "vdb", OtherBytes)];
-    private const int YoungSeconds = 12;
+    private const int YoungSeconds = 6;
     private readonly Random _random;
     private readonly List<StoreStep> _steps = [];
     private readonly List<Reached> _young = [];
