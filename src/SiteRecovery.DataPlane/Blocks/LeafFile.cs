@@ -38,8 +38,8 @@ internal sealed class LeafFile : IDisposable
     internal void Set(ushort disk, long block, ulong leaf)
     {
         Load(disk, block / LeavesPerPage);
-        if (_page[block % LeavesPerPage] == leaf) return;
         _page[block % LeavesPerPage] = leaf;
+        // Written also where it reads so already: after a flush that failed that may be in the cache alone.
         _changed = true;
     }
 
@@ -86,6 +86,7 @@ internal sealed class LeafFile : IDisposable
         {
             if (!IsBeingMade) throw new InvalidDataException($"the leaves of the root hash are damaged at {at}");
             bytes.Clear();
+            _changed = true; // also where zeroes are what it should be
         }
         _at = at;
     }

@@ -24,6 +24,13 @@ internal sealed class PointNotes(string folder, IFileSystem files)
 
     internal PointNote Of(string point) => _notes?.GetValueOrDefault(point) ?? new PointNote(point);
 
+    /// <summary>What was found of a point is found no more; what an operator wants of it stays. Durable when it returns.</summary>
+    internal void ForgetState(string point, Func<string, bool> exists)
+    {
+        var (note, left) = (Of(point), new PointNote(point, Of(point).Protected));
+        if (note != left) Set(left, exists);
+    }
+
     /// <summary>Durable when it returns. Notes of points that are gone go with it.</summary>
     internal void Set(PointNote note, Func<string, bool> exists) => Set([note], exists);
 

@@ -156,7 +156,10 @@ public sealed partial class RetentionStore
         catch (Exception failed) when (failed is IOException or InvalidDataException or ObjectDisposedException)
         {
             GiveUp();
-            if (failed is InvalidDataException) leaves.Forget();
+            // What a failed write or flush has left in the file is not what is in memory: it is opened anew.
+            _leaves = null;
+            using (leaves)
+                if (failed is InvalidDataException) leaves.Forget();
             throw;
         }
     }

@@ -99,6 +99,8 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             if (batch.Header.MachineTag != BatchCodec.TagOf(Machine)) throw new InvalidDataException("batch of another machine");
             if (!_history.Accepts(batch.Header)) return false;
             CheckExtents(batch);
+            // Only here a position may come to show another state than it did.
+            if (batch.Header.Marker == MarkerKind.SyncCompleted) _notes.ForgetState(RecoveryPoint.IdOf(batch.Header.Epoch, batch.Header.Last), IsThere);
             var entry = _log.Append(batch);
             _history.Apply(entry, TextOf(batch));
             Extend(entry, batch);
