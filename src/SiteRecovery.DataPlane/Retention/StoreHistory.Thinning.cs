@@ -43,7 +43,8 @@ internal sealed partial class StoreHistory
     {
         var record = _branches[owner].Record;
         var reached = _branches[owner].Floor?.Sequence.Value ?? (record.ForkedFromEpoch > 0 ? record.ForkedFromSequence : -1);
-        for (var i = first - 1; i >= 0 && OwnerIndex(i) == owner; i--) reached = Math.Max(reached, _segments[i].LastSequence);
+        // It may have begun within a segment.
+        for (var i = first - 1; i >= 0 && _branches[owner].First < new FramePosition(_segments[i].Number, _segments[i].Frames); i--) reached = Math.Max(reached, _segments[i].LastSequence);
         var next = last + 1;
         while (next < _segments.Count && OwnerIndex(next) == owner && _segments[next].LastSequence < 0) next++;
         var follows = next < _segments.Count && OwnerIndex(next) == owner;
