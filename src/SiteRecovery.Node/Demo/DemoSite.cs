@@ -53,6 +53,8 @@ public sealed class DemoSite : IDisposable
 
     public async Task<JsonNode> PutAsync(string path, object body, CancellationToken stop) => await SendAsync(HttpMethod.Put, path, body, stop);
 
+    public async Task<JsonNode> DeleteAsync(string path, CancellationToken stop) => await SendAsync(HttpMethod.Delete, path, null, stop);
+
     /// <summary>Waits for a job's end and throws with its error unless it succeeded.</summary>
     public async Task<JsonNode> FinishAsync(JsonNode job, CancellationToken stop)
     {

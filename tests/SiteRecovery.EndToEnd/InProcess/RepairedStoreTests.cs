@@ -19,9 +19,11 @@ public sealed class RepairedStoreTests(TwoSites sites)
         using (var accepted = await sites.ProtectAsync("rot1", sites.NewDisk("rot1.raw", DiskBytes), policy: "short")) Assert.True(accepted.IsSuccessStatusCode, await accepted.Content.ReadAsStringAsync(sites.Stop));
         await sites.UntilStateAsync("rot1", "Protected");
         new Random(5).NextBytes(disk.AsSpan(100 * Block, Block));
-        await using (var source = await NbdAddress.Parse((string)(await sites.MachineAsync("rot1"))["disks"]![0]!["captureUri"]!).OpenAsync(sites.Stop))
-            await source.WriteAsync(100L * Block, disk.AsMemory(100 * Block, Block), true, sites.Stop);
+        await WriteAsync(disk, 100);
         var shows = await PointAsync();
+        // At a later write, for what is mended is the state of the newest one.
+        disk.AsSpan(300 * Block, Block).Fill(3);
+        await WriteAsync(disk, 300);
         var log = Path.Combine(Directory.GetDirectories(sites.At("secondary"), "rot1", SearchOption.AllDirectories).Single(), "log");
         // Only a segment that is sealed is scrubbed; one is, when it is old enough and something follows.
         string? segment = null;
@@ -51,6 +53,12 @@ public sealed class RepairedStoreTests(TwoSites sites)
             for (var at = 0; at < DiskBytes; at += 1 << 20) await replica.ReadAsync(at, found.AsMemory(at, 1 << 20), sites.Stop);
         Assert.Equal(disk, found);
         await sites.ActAsync("rot1", "test-failover-cleanup");
+    }
+
+    private async Task WriteAsync(byte[] disk, int block)
+    {
+        await using var source = await NbdAddress.Parse((string)(await sites.MachineAsync("rot1"))["disks"]![0]!["captureUri"]!).OpenAsync(sites.Stop);
+        await source.WriteAsync((long)block * Block, disk.AsMemory(block * Block, Block), true, sites.Stop);
     }
 
     private async Task<JsonNode> NotedAsync(string id) => (await sites.GetAsync("/api/v1/machines/rot1/recovery-points"))["items"]!.AsArray().First(p => (string)p!["id"]! == id)!;

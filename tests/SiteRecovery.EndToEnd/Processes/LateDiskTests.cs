@@ -1,5 +1,4 @@
 using System.Net.Sockets;
-using System.Text.Json.Nodes;
 using SiteRecovery.Node.Demo;
 using SiteRecovery.DataPlane.Nbd;
 
@@ -31,7 +30,7 @@ public sealed class LateDiskTests : IDisposable
         await WriteAsync(agent);
         agent.Kill();
         if (!told) await agent.SilenceAsync();
-        Boot(agent);
+        HostBoot.Pretend(agent.StateFolder);
         File.Move(path, path + ".away");
 
         agent.Start("--ask-after-boot", $"{Patience.TotalSeconds}s");
@@ -44,16 +43,6 @@ public sealed class LateDiskTests : IDisposable
         await WriteAsync(agent);
         Assert.True(TimeProvider.System.GetElapsedTime(back) >= Patience, "the write did not wait");
         Assert.Contains("it takes writes now", Log(agent), StringComparison.Ordinal);
-    }
-
-    /// <summary>What its state says of the host's last boot is of another one.</summary>
-    private static void Boot(AgentUnderTest agent)
-    {
-        var path = Path.Combine(agent.StateFolder, "capture.json");
-        var state = JsonNode.Parse(File.ReadAllText(path))!;
-        Assert.NotNull(state["BootId"]);
-        state["BootId"] = Guid.NewGuid().ToString();
-        File.WriteAllText(path, state.ToJsonString());
     }
 
     /// <summary>As a guest does: until the disk is served, and then until the write is taken.</summary>

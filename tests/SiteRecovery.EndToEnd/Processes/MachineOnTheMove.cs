@@ -135,6 +135,26 @@ internal sealed class MachineOnTheMove(
         await EqualAsync();
     }
 
+    /// <summary>Its protection ends where it is: what is left is a raw file with all that was acknowledged.</summary>
+    public async Task ReleaseAsync()
+    {
+        await EqualAsync();
+        await UntilAsync("its disks to be flat", async () => (await TryAsync(() => sites.Admin.GetAsync($"/api/v1/jobs?machine={name}", stop)))?["items"]!.AsArray()
+            .FirstOrDefault(j => (string)j!["action"]! == "flatten") is { } flatten && (string)flatten["status"]! == "succeeded");
+        _probe = false; // a probe has the disks open
+        var job = await ActAsync("disable", new { });
+        Assert.True((string)job["status"]! is "succeeded" or "succeededWithWarnings", job.ToJsonString());
+        var folder = ((string)job["steps"]!.AsArray().Single(s => (string)s!["name"]! == "release-replica")!["detail"]!).Split(' ')[^1];
+        await using var file = File.OpenRead(Path.Combine(folder, "disk-0.raw"));
+        Assert.Equal(DiskBytes, file.Length);
+        var verdict = await PrefixVerdict.JudgeAsync(_ledger, 0, DiskBytes, (offset, into) =>
+        {
+            file.Position = offset;
+            return file.ReadExactlyAsync(into, stop).AsTask();
+        }, WorkingSetBytes);
+        Assert.True(verdict.Holds && verdict.PrefixLength >= _ledger.Count, $"{name}: {verdict} in {folder}; {_ledger.Count} were acknowledged");
+    }
+
     /// <summary>The machine's own disk is exactly what was acknowledged.</summary>
     public async Task EqualAsync()
     {
@@ -216,7 +236,9 @@ internal sealed class MachineOnTheMove(
     private async Task<JsonNode> PostAsync(string action, object body)
     {
         JsonNode? job = null;
-        await UntilAsync($"{action} to be taken", async () => (job = await TryAsync(() => sites.Admin.PostAsync($"/api/v1/machines/{name}/{action}", body, stop))) is not null);
+        await UntilAsync($"{action} to be taken", async () => (job = await TryAsync(() => action == "disable"
+            ? sites.Admin.DeleteAsync($"/api/v1/machines/{name}?acknowledge=pointsRemoved&acknowledge=replicaReleased&acknowledge=sourceNotFenced", stop)
+            : sites.Admin.PostAsync($"/api/v1/machines/{name}/{action}", body, stop))) is not null);
         return job!;
     }
 

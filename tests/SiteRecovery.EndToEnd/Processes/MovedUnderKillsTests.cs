@@ -59,6 +59,7 @@ public sealed class MovedUnderKillsTests(ITestOutputHelper output) : IDisposable
         await machine.PlannedAsync();
         await machine.CancelAsync();
         await machine.EqualAsync();
+        await machine.ReleaseAsync();
     }
 
     public void Dispose() => _limit.Dispose();

@@ -119,10 +119,7 @@ public sealed class ReturnedPrimaryTests(ITestOutputHelper output) : IDisposable
             Directory.Delete(sites.At(folder), recursive: true);
             Copy(sites.At(folder + "-before"), sites.At(folder));
         }
-        var state = State(sites);
-        Assert.NotNull((string?)state["BootId"]);
-        state["BootId"] = Guid.NewGuid().ToString();
-        File.WriteAllText(StatePath(sites), state.ToJsonString());
+        HostBoot.Pretend(Path.GetDirectoryName(StatePath(sites))!);
         network();
         sites.Start(SitesUnderTest.Primary);
         sites.Start(SitesUnderTest.Agent);
