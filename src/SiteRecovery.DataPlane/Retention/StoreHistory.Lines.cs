@@ -118,6 +118,15 @@ internal sealed partial class StoreHistory
 
     private FramePosition EndOf(int branch) => branch + 1 < _branches.Count ? _branches[branch + 1].First : End;
 
+    /// <summary>The time of the last frame at which a position was reached.</summary>
+    private DateTimeOffset? ReachedAt(Epoch epoch, Sequence sequence)
+    {
+        if (IndexOf(epoch) is not (>= 0 and var branch)) return null;
+        if (Find(branch, sequence) is { } at) return FrameAt(at).Header.Time;
+        if (_branches[branch].Floor is { } floor) return floor.Sequence == sequence ? _floorAsOf : null;
+        return _branches[branch].Forks(sequence) ? ReachedAt(new Epoch(_branches[branch].Record.ForkedFromEpoch), sequence) : null;
+    }
+
     /// <summary>The frame at which a position is reached; null where that is the fork itself.</summary>
     private (int Branch, FramePosition? Frame) Locate(Epoch epoch, Sequence sequence)
     {

@@ -54,6 +54,7 @@ internal sealed partial class StoreHistory
         var end = new FramePosition(promoted.Segment + 1, 0);
         var owner = OwnerOf(end);
         _branches[owner] = _branches[owner] with { First = end, Floor = promoted.Point };
+        _floorAsOf = promoted.CurrentAsOf;
         _branches.RemoveRange(0, owner);
         var pointsOfOthers = _points.FindIndex(p => p.Segment > promoted.Segment);
         if (pointsOfOthers < 0) pointsOfOthers = _points.Count;

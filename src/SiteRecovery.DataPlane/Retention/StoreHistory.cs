@@ -32,6 +32,7 @@ internal sealed partial class StoreHistory
     private readonly Queue<int> _rememberedInTurn = new();
     private HistoryState _state = new();
     private int _pointsOfSealed;
+    private DateTimeOffset _floorAsOf; // what the oldest position that is kept was current as of
     private bool _begun; // an epoch, since the last frame
 
     /// <param name="framesOf">The frames of a segment that is not the last, in log order.</param>
@@ -41,6 +42,7 @@ internal sealed partial class StoreHistory
         (_framesOf, _textOf) = (framesOf, textOf);
         _branches.Add(new Branch(first, promoted is null ? default : new FramePosition(promoted.Segment + 1, 0)) { Floor = promoted?.Point });
         if (promoted is null) return;
+        _floorAsOf = promoted.CurrentAsOf;
         _points.Add((promoted.Point, promoted.Segment));
         _state = new HistoryState { Held = promoted.Held, Newest = new Sequence(promoted.Sequence), CurrentAsOf = promoted.CurrentAsOf, ConsistentUpTo = promoted.Point with { Kind = PointKind.CrashConsistent, Label = null } };
     }
@@ -154,11 +156,13 @@ internal sealed partial class StoreHistory
     {
         var origin = Resolve(new Epoch(fork.ForkedFromEpoch), new Sequence(fork.ForkedFromSequence))
             ?? throw new InvalidDataException(string.Create(CultureInfo.InvariantCulture, $"epoch {fork.Epoch} forks from a position that the log does not have"));
+        // Not that of a mark, which thinning may take away before the position.
+        var at = ReachedAt(origin.Epoch, origin.Sequence) ?? origin.At;
         _branches.Add(new Branch(fork, End));
         _state = new HistoryState
         {
-            Held = _state.Held, Newest = origin.Sequence, CurrentAsOf = origin.At,
-            ConsistentUpTo = origin with { Epoch = Current, Kind = PointKind.CrashConsistent, Label = null },
+            Held = _state.Held, Newest = origin.Sequence, CurrentAsOf = at,
+            ConsistentUpTo = origin with { At = at, Epoch = Current, Kind = PointKind.CrashConsistent, Label = null },
         };
     }
 

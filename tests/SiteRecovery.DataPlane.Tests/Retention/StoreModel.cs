@@ -268,7 +268,11 @@ internal sealed class StoreModel : IDisposable
             var folded = Store.Fold(again.Written, new Sequence(last), At(++_seconds), "what it had");
             Assert.Equal(new RecoveryPoint(new Epoch(_branch.Epoch), new Sequence(last), At(_seconds), PointKind.CrashConsistent, "what it had"), folded);
             Assert.Equal(Store.Held, Store.Durable);
-            foreach (var (disk, file) in again.Disks) Assert.True(ReadAll(file).AsSpan().SequenceEqual(ReadAll(Store.At(folded).File(disk.Index))), "the fold is not what the replica had");
+        {
+            var view = Store.At(folded);
+            foreach (var (disk, file) in again.Disks) Assert.True(ReadAll(file).AsSpan().SequenceEqual(ReadAll(view.File(disk.Index))), "the fold is not what the replica had");
+            view.Release();
+        }
         }
         (_newest, _ordinal) = (last, 0);
         Reached();
@@ -289,6 +293,7 @@ internal sealed class StoreModel : IDisposable
                 Assert.True(disks[disk].AsSpan().SequenceEqual(ReadAll(view.File(disk))), $"{id} shows other bytes on disk {disk}");
                 AssertHoles(disks[disk], view.File(disk));
             }
+            view.Release(); // else it holds its position until it is collected
             AssertAfter(point!, _branches[point!.Epoch.Value].Writes[writes..]);
         }
         if (_held is { } held)

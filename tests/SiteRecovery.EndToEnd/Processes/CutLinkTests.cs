@@ -68,7 +68,7 @@ public sealed class CutLinkTests(ITestOutputHelper output) : IDisposable
         Assert.True(verdict is { Holds: true, LostWrites: > 0 }, verdict.ToString());
         await sites.UntilAsync("the fence to be confirmed", async () => (await sites.LookAsync())?.SourceFenced == true);
         await sites.Admin.FinishAsync(await sites.Admin.PostAsync($"/api/v1/machines/{SitesUnderTest.Machine}/commit", new { }, _limit.Token), _limit.Token);
-        Assert.Empty(await sites.UnfinishedJobsAsync());
+        await sites.UntilAsync("every job to end, flattening too", async () => !(await sites.UnfinishedJobsAsync()).Any());
     }
 
     /// <summary>
