@@ -11,7 +11,7 @@ public sealed class SimDiskContract : FileSystemContract
     public SimDiskContract() => _disk.CreateDirectory(Folder);
 
     protected override IFileSystem Files => _disk;
-    protected override string Folder => "/work/folder";
+    protected override string Folder => "/simulated/folder";
 
     [Theory]
     [InlineData(1)]
