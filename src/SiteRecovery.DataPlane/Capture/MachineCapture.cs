@@ -111,7 +111,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         _signal.Set();
     }
 
-    /// <summary>For an initial replication or a full check: every block counts as missing at the target.</summary>
+    /// <summary>For an initial replication or a full check: every block counts as missing at the target. Durable when it returns: whoever asked for it does not ask again after a power loss.</summary>
     public void MarkAllUnsynced(string reason = "initial replication")
     {
         lock (_log)
@@ -119,9 +119,16 @@ public sealed partial class MachineCapture : IAsyncDisposable
             LoseStream(reason);
             _marking++; // no synchronization starts on half of the bits
         }
-        foreach (var disk in _disks) disk.Bitmap.Unsynced.SetAll();
-        lock (_log) _marking--;
-        _signal.Set();
+        try
+        {
+            foreach (var disk in _disks) disk.Bitmap.Unsynced.SetAll();
+            foreach (var disk in _disks) disk.Bitmap.Flush();
+        }
+        finally
+        {
+            lock (_log) _marking--;
+            _signal.Set();
+        }
     }
 
     /// <summary>Starts, or after a restart continues, making the target complete for everything unsynced.</summary>

@@ -52,6 +52,10 @@ public sealed class SrctlTests(NodeForSrctl node) : IClassFixture<NodeForSrctl>
         var gold = (await _srctl.DoneAsync("policy", "show", "gold", "-o", "json")).Json;
         Assert.Equal(("15s", "lz4", 20L << 30), ((string)gold["rpoThreshold"]!, (string)gold["compression"]!, (long)gold["retention"]!["maxBytes"]!));
 
+        await _srctl.DoneAsync("policy", "put", "tiered", "--retention-window", "6h", "--retention-tier", "1h=24h", "--retention-tier", "1d=30d");
+        Assert.Equal("""[{"every":"1h","keepFor":"1d"},{"every":"1d","keepFor":"30d"}]""", (await _srctl.DoneAsync("policy", "show", "tiered", "-o", "json")).Json["retention"]!["tiers"]!.ToJsonString());
+        await _srctl.RefusedAsync(2, "policy", "put", "tiered", "--retention-tier", "1h");
+
         await File.WriteAllTextAsync(node.In("gold.json"), gold.ToJsonString(), node.Stop);
         await _srctl.DoneAsync("policy", "put", "gold", "--file", node.In("gold.json"), "--rpo-threshold", "20s");
         var again = (await _srctl.DoneAsync("policy", "show", "gold", "-o", "json")).Json;

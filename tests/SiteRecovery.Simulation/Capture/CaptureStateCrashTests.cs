@@ -43,6 +43,23 @@ public sealed class CaptureStateCrashTests
         }
     }
 
+    [Fact]
+    public async Task That_every_block_is_to_be_compared_is_not_forgotten_without_power()
+    {
+        _disk.CreateDirectory("/disks");
+        using (var file = _disk.Open(DiskPath, FileOpening.Create))
+        {
+            file.SetLength(DiskBytes);
+            file.Flush();
+        }
+        _disk.FlushFolder("/disks");
+        _capture = await OpenAsync(_disk, 1, forkedAt: 5); // begins with nothing to be compared
+        Assert.Equal(0, _capture.Status().DirtyBytes);
+        _capture.MarkAllUnsynced("every block is compared, as asked");
+        for (var seed = 0; seed < 20; seed++)
+            Assert.Equal(DiskBytes, (await OpenAsync(_disk.LosePower(seed), 1)).Status().DirtyBytes);
+    }
+
     private async Task StepAsync(Random random)
     {
         switch (random.Next(12))
@@ -107,8 +124,8 @@ public sealed class CaptureStateCrashTests
 
     private static (bool, bool, bool) Of(Promise promise) => (promise.Fenced, promise.Frozen, promise is { Frozen: true, Held: true });
 
-    private static Task<MachineCapture> OpenAsync(SimDisk disk, int epoch) => MachineCapture.OpenAsync(new CaptureOptions
+    private static Task<MachineCapture> OpenAsync(SimDisk disk, int epoch, long? forkedAt = null) => MachineCapture.OpenAsync(new CaptureOptions
     {
-        Machine = new MachineId("m1"), Epoch = new Epoch(epoch), StateFolder = Folder, BufferBytes = 1 << 20, Disks = [new CaptureDisk(new(0, "vda", DiskBytes), DiskPath)],
+        Machine = new MachineId("m1"), Epoch = new Epoch(epoch), StateFolder = Folder, BufferBytes = 1 << 20, ForkedAt = forkedAt is { } at ? new Sequence(at) : null, Disks = [new CaptureDisk(new(0, "vda", DiskBytes), DiskPath)],
     }, disk, new SimClock());
 }
