@@ -100,7 +100,6 @@ public sealed partial class RetentionStore
     /// <summary>False: some of the log in between is gone or damaged.</summary>
     private bool TryTouch(Proving proof, List<FrameRange> since)
     {
-        var sizes = Disks.ToDictionary(d => d.Index);
         try
         {
             foreach (var range in since)
