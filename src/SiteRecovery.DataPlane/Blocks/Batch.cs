@@ -25,6 +25,8 @@ public sealed record BatchHeader
     public bool Absorbed { get; init; }
     /// <summary>Only in segments that thinning has written: a part of what lies in front of the batch at the same position of the stream. No position before that one may be viewed.</summary>
     public bool Thinned { get; init; }
+    /// <summary>Only in segments of a retention store: the payload and its hash are encrypted (STORE.md).</summary>
+    public bool Encrypted { get; init; }
     public bool IsTick => Kind == BatchKind.Marker && Marker == MarkerKind.Tick;
     public required ulong MachineTag { get; init; }
     public required Epoch Epoch { get; init; }

@@ -8,7 +8,7 @@ using SiteRecovery.Domain.History;
 namespace SiteRecovery.DataPlane.Blocks;
 
 /// <summary>Encodes, checks and decodes batches as BATCH.md describes them.</summary>
-public static class BatchCodec
+public static partial class BatchCodec
 {
     public const int HeaderBytes = 88;
     public const int ExtentBytes = 16;
@@ -49,7 +49,7 @@ public static class BatchCodec
         var payloadBytes = bytes.Length - HeaderBytes - extents.Length * ExtentBytes;
         header = header with
         {
-            Compression = PayloadCompression.None, ExtentCount = extents.Length, RawBytes = payloadBytes, StoredBytes = payloadBytes,
+            Encrypted = false, Compression = PayloadCompression.None, ExtentCount = extents.Length, RawBytes = payloadBytes, StoredBytes = payloadBytes,
             RawHash = XxHash3.HashToUInt64(bytes[HeaderBytes..]),
             // To the precision that the bytes have: who compares what he reads with what he has written must find it equal.
             Time = TimeFrom(MicrosecondsOf(header.Time)),
@@ -91,7 +91,7 @@ public static class BatchCodec
             throw new InvalidDataException("not a batch: wrong magic");
         var header = new BatchHeader
         {
-            Kind = (BatchKind)bytes[4], Compression = (PayloadCompression)bytes[CompressionAt], Marker = (MarkerKind)bytes[6], Coalesced = (bytes[7] & 1) != 0, Absorbed = (bytes[7] & 2) != 0, Thinned = (bytes[7] & 4) != 0,
+            Kind = (BatchKind)bytes[4], Compression = (PayloadCompression)bytes[CompressionAt], Marker = (MarkerKind)bytes[6], Coalesced = (bytes[7] & 1) != 0, Absorbed = (bytes[7] & 2) != 0, Thinned = (bytes[7] & 4) != 0, Encrypted = (bytes[FlagsAt] & EncryptedFlag) != 0,
             MachineTag = BinaryPrimitives.ReadUInt64LittleEndian(bytes[8..]),
             Epoch = new Epoch(BinaryPrimitives.ReadInt32LittleEndian(bytes[16..])),
             ExtentCount = BinaryPrimitives.ReadInt32LittleEndian(bytes[20..]),
@@ -105,9 +105,11 @@ public static class BatchCodec
             RawHash = BinaryPrimitives.ReadUInt64LittleEndian(bytes[RawHashAt..]),
         };
         if (!Enum.IsDefined(header.Kind) || !Enum.IsDefined(header.Marker) || !Enum.IsDefined(header.Compression)) throw new InvalidDataException("batch of an unknown kind");
-        if (header.ExtentCount is < 0 or > ExtentsMax || header.RawBytes is < 0 or > PayloadBytesMax || header.StoredBytes < 0 || header.StoredBytes > header.RawBytes)
+        var least = header.Encrypted ? EncryptionBytes : 0;
+        if (header.ExtentCount is < 0 or > ExtentsMax || header.RawBytes is < 0 or > PayloadBytesMax || header.StoredBytes < least || header.StoredBytes > header.RawBytes + least)
             throw new InvalidDataException("batch exceeds its limits");
         if (header.Absorbed && (header.Kind != BatchKind.Delta || !header.Coalesced || header.ExtentCount != 0)) throw new InvalidDataException("batch cannot be absorbed");
+        if (header.Encrypted && header.Kind == BatchKind.Marker) throw new InvalidDataException("batch cannot be encrypted");
         if (header.Thinned && (header.Kind != BatchKind.Delta || !header.Coalesced || header.Absorbed)) throw new InvalidDataException("batch cannot be thinned");
         return header;
     }
@@ -136,6 +138,7 @@ public static class BatchCodec
     public static void Decompress(Batch batch, Span<byte> raw)
     {
         var header = batch.Header;
+        if (header.Encrypted) throw new InvalidDataException("batch is encrypted");
         raw = raw[..header.RawBytes];
         var stored = batch.StoredPayload.Span;
         var written = header.Compression switch

@@ -5,21 +5,24 @@ using SiteRecovery.DataPlane.Storage;
 namespace SiteRecovery.DataPlane.Blocks;
 
 /// <summary>
-/// The leaves of a <see cref="RootHash"/> in a file, behind a page that is its owner's: per disk pages of 4096 bytes, each 511 leaves and the XxHash3 of them (0 for zeroes). Not
-/// safe for concurrent calls.
+/// The leaves of a <see cref="RootHash"/> in a file, behind a page that is its owner's: per disk pages of 4096 bytes, each 511 leaves and the XxHash3 of them (0 for zeroes), or
+/// 508 leaves that are encrypted and what they need to be decrypted. Not safe for concurrent calls.
 /// </summary>
 internal sealed class LeafFile : IDisposable
 {
-    internal const int PageBytes = 4096, LeavesPerPage = 511;
-    private const int HashAt = LeavesPerPage * 8;
+    internal const int PageBytes = 4096;
+    private readonly ICipher? _cipher;
+    private readonly int _leavesPerPage;
     private readonly IReadOnlyList<(ushort Index, long SizeBytes)> _disks;
     private readonly ulong[] _page = new ulong[PageBytes / 8];
     private long _at = -1; // which page is in memory
     private bool _changed;
 
     /// <summary>Makes the file as long as it has to be.</summary>
-    internal LeafFile(IBlockFile file, IEnumerable<(ushort Index, long SizeBytes)> disks)
+    /// <param name="cipher">Null: they are not encrypted.</param>
+    internal LeafFile(IBlockFile file, IEnumerable<(ushort Index, long SizeBytes)> disks, ICipher? cipher = null)
     {
+        (_cipher, _leavesPerPage) = (cipher, PageBytes / 8 - (cipher is null ? 1 : ICipher.SealBytes / 8));
         (File, _disks) = (file, [.. disks.OrderBy(d => d.Index)]);
         var bytes = PageBytes * (1 + _disks.Sum(d => PagesOf(d.SizeBytes)));
         if (file.LengthBytes == bytes) return;
@@ -30,6 +33,7 @@ internal sealed class LeafFile : IDisposable
 
     internal IBlockFile File { get; }
     internal bool IsNew { get; }
+    private int LeafBytes => _leavesPerPage * 8;
 
     /// <summary>Pages that are damaged are taken for pages of zeroes: every leaf is about to be made.</summary>
     internal bool IsBeingMade { get; set; }
@@ -37,8 +41,8 @@ internal sealed class LeafFile : IDisposable
     /// <exception cref="InvalidDataException">The page that it is on is damaged.</exception>
     internal void Set(ushort disk, long block, ulong leaf)
     {
-        Load(disk, block / LeavesPerPage);
-        _page[block % LeavesPerPage] = leaf;
+        Load(disk, block / _leavesPerPage);
+        _page[block % _leavesPerPage] = leaf;
         // Written also where it reads so already: after a flush that failed that may be in the cache alone.
         _changed = true;
     }
@@ -61,10 +65,10 @@ internal sealed class LeafFile : IDisposable
         foreach (var (index, size) in _disks)
         {
             root.AddDisk(index, size);
-            for (long left = RootHash.BlocksOf(size), page = 0; left > 0; left -= LeavesPerPage, page++)
+            for (long left = RootHash.BlocksOf(size), page = 0; left > 0; left -= _leavesPerPage, page++)
             {
                 Load(index, page);
-                root.AddLeaves(_page.AsSpan(0, (int)Math.Min(left, LeavesPerPage)));
+                root.AddLeaves(_page.AsSpan(0, (int)Math.Min(left, _leavesPerPage)));
             }
         }
         return root.Finish();
@@ -72,7 +76,7 @@ internal sealed class LeafFile : IDisposable
 
     public void Dispose() => File.Dispose();
 
-    private static long PagesOf(long sizeBytes) => (RootHash.BlocksOf(sizeBytes) + LeavesPerPage - 1) / LeavesPerPage;
+    private long PagesOf(long sizeBytes) => (RootHash.BlocksOf(sizeBytes) + _leavesPerPage - 1) / _leavesPerPage;
 
     private void Load(ushort disk, long page)
     {
@@ -82,7 +86,7 @@ internal sealed class LeafFile : IDisposable
         _at = -1;
         var bytes = MemoryMarshal.AsBytes(_page.AsSpan());
         File.Read(at, bytes);
-        if (HashOf(bytes) != _page[LeavesPerPage])
+        if (!TryOpen(at, bytes))
         {
             if (!IsBeingMade) throw new InvalidDataException($"the leaves of the root hash are damaged at {at}");
             bytes.Clear();
@@ -95,11 +99,38 @@ internal sealed class LeafFile : IDisposable
     {
         if (!_changed) return;
         var bytes = MemoryMarshal.AsBytes(_page.AsSpan());
-        _page[LeavesPerPage] = HashOf(bytes);
-        File.Write(_at, bytes);
+        if (_cipher is null)
+        {
+            _page[_leavesPerPage] = HashOf(bytes);
+            File.Write(_at, bytes);
+        }
+        else
+        {
+            Span<byte> encrypted = stackalloc byte[PageBytes];
+            bytes.CopyTo(encrypted);
+            _cipher.Encrypt(Known(_at), encrypted[..LeafBytes], encrypted[LeafBytes..]);
+            File.Write(_at, encrypted);
+        }
         _changed = false;
     }
 
+    private bool TryOpen(long at, Span<byte> page)
+    {
+        if (_cipher is null) return HashOf(page) == _page[_leavesPerPage];
+        if (!page.ContainsAnyExcept((byte)0)) return true;
+        try
+        {
+            _cipher.Decrypt(Known(at), page[..LeafBytes], page[LeafBytes..]);
+            return true;
+        }
+        catch (InvalidDataException)
+        {
+            return false;
+        }
+    }
+
+    private static ReadOnlySpan<byte> Known(long at) => BitConverter.GetBytes(at);
+
     // A page that was never written is a page of zeroes, and right.
-    private static ulong HashOf(ReadOnlySpan<byte> page) => page[..HashAt].ContainsAnyExcept((byte)0) ? XxHash3.HashToUInt64(page[..HashAt]) : 0;
+    private ulong HashOf(ReadOnlySpan<byte> page) => page[..LeafBytes].ContainsAnyExcept((byte)0) ? XxHash3.HashToUInt64(page[..LeafBytes]) : 0;
 }

@@ -11,8 +11,9 @@ public sealed record StoreReport(Sequence DurableSequence, RecoveryPoint? Consis
     DateTimeOffset? ReceivedAt, long Bytes, string? FailedReason);
 
 /// <summary>The master target's door: one store per machine under a root folder, one session per machine.</summary>
+/// <param name="options">Of every store that it opens.</param>
 /// <param name="streamsCreateStores">False: a stream finds a store only where <see cref="Hold"/> has made one.</param>
-public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider time, bool streamsCreateStores = true) : IStreamTarget, IAsyncDisposable
+public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider time, bool streamsCreateStores = true, StoreOptions? options = null) : IStreamTarget, IAsyncDisposable
 {
     private readonly ConcurrentDictionary<MachineId, RetentionStore> _stores = new();
     private readonly ConcurrentDictionary<MachineId, StoreSession> _sessions = new();
@@ -23,7 +24,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     {
         lock (_stores)
             return _stores.TryGetValue(machine, out var store) ? store
-                : _stores[machine] = RetentionStore.Open(Path.Combine(root, machine.Value), files, time);
+                : _stores[machine] = RetentionStore.Open(Path.Combine(root, machine.Value), files, time, options: options);
     }
 
     public string FolderOf(MachineId machine) => Path.Combine(root, machine.Value);
@@ -33,9 +34,13 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     /// <summary>The machine's store is there, and open; made for these disks and this epoch where there was none.</summary>
     /// <exception cref="InvalidDataException">There is a store, but for other disks, or it is damaged.</exception>
     /// <param name="bases">Per disk, for a store that has to be made: <see cref="RetentionStore.Create"/>.</param>
-    public void Hold(MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch, IReadOnlyDictionary<ushort, string>? bases = null)
+    /// <param name="encrypt">Whether what comes is encrypted; null: as before.</param>
+    /// <exception cref="Keys.StoreLockedException">It is to be encrypted, and there is no key: no stream is taken until there is.</exception>
+    public void Hold(MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch, IReadOnlyDictionary<ushort, string>? bases = null, bool? encrypt = null)
     {
-        lock (_stores) CheckDisks(Prepare(machine, disks, epoch, mayCreate: true, bases), disks);
+        RetentionStore store;
+        lock (_stores) CheckDisks(store = Prepare(machine, disks, epoch, mayCreate: true, bases), disks);
+        if (encrypt is { } wanted) store.Encrypt(wanted);
     }
 
     /// <summary>Forks the history at a point, after which every older epoch is refused. The old epoch's stream, if it still runs, learns it.</summary>
@@ -63,7 +68,11 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
                 // Renamed first: a removal that was cut short leaves nothing that looks like a store.
                 var gone = FolderOf(machine) + ".removed";
                 files.DeleteFolder(gone);
-                if (Has(machine)) files.Rename(FolderOf(machine), gone);
+                if (Has(machine))
+                {
+                    files.Rename(FolderOf(machine), gone);
+                    RetentionStore.DestroyKeys(gone, files);
+                }
                 files.DeleteFolder(gone);
             }
         }
@@ -130,9 +139,9 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         // A failed store is opened anew: only its files say what survived.
         if (_stores.TryGetValue(machine, out var held) && held.FailedReason is not null && _stores.TryRemove(machine, out _)) held.Dispose();
         if (_stores.TryGetValue(machine, out held)) return held;
-        if (RetentionStore.Exists(folder, files)) return _stores[machine] = RetentionStore.Open(folder, files, time);
+        if (RetentionStore.Exists(folder, files)) return _stores[machine] = RetentionStore.Open(folder, files, time, options: options);
         if (!mayCreate) throw new InvalidDataException($"this master target holds no store of {machine}");
-        return _stores[machine] = RetentionStore.Create(folder, machine, disks, epoch, files, time, bases);
+        return _stores[machine] = RetentionStore.Create(folder, machine, disks, epoch, files, time, bases, options);
     }
 
     private static void CheckDisks(RetentionStore store, IReadOnlyList<DiskGeometry> disks)

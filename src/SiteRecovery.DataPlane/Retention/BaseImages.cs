@@ -1,3 +1,4 @@
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.DataPlane.Retention;
@@ -6,20 +7,29 @@ namespace SiteRecovery.DataPlane.Retention;
 /// What lies below the log of a store: per disk the blocks that promotion has written, below them the raw file that the store was made over, else zeroes.
 /// Files are opened when first read. Safe for concurrent calls.
 /// </summary>
-internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks, IFileSystem files, bool readOnly) : IDisposable
+internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks, IFileSystem files, bool readOnly, StoreKeys keys) : IDisposable
 {
     /// <summary>Something was promoted: each disk has its files, and without them nothing is known of it.</summary>
     internal bool IsPromoted { get; set; }
+
+    /// <summary>Something was promoted into encrypted images: each disk has one.</summary>
+    internal bool IsEncrypted { get; set; }
+
+    /// <summary>Where promotion writes is encrypted; where it ever was it stays so.</summary>
+    internal bool Encrypts { get; set; }
+
+    /// <summary>The last segment of those that are on their way here; 0: none are.</summary>
+    internal int Promoting { get; set; }
 
     /// <summary>Whether the block of a disk at an offset may be half written; null: none is.</summary>
     internal Func<ushort, long, bool>? MayBeTorn { get; set; }
 
     private readonly Lock _gate = new();
-    private readonly Dictionary<ushort, (IBlockFile? File, PromotedImage? Promoted)> _open = [];
+    private readonly Dictionary<ushort, (IBlockFile? File, IBaseImage? Promoted)> _open = [];
     private bool _disposed;
 
     internal IReadOnlyList<DiskRecord> Disks => disks;
-    internal bool Any => disks.Any(d => d.Base is not null || PromotedImage.Exists(folder, d.Index, files));
+    internal bool Any => disks.Any(d => d.Base is not null || PromotedImage.Exists(folder, d.Index, files) || EncryptedImage.Exists(folder, d.Index, files));
 
     /// <summary>Opens the files below a disk.</summary>
     /// <exception cref="IOException">One cannot be opened, or is of another size than the disk.</exception>
@@ -41,19 +51,31 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
     }
 
     /// <summary>Where promotion writes; it is made where there was none.</summary>
-    internal PromotedImage ToWrite(ushort disk)
+    internal IBaseImage ToWrite(ushort disk)
     {
         var (file, promoted) = Of(disk);
-        if (promoted is not null) return promoted;
+        if (promoted is EncryptedImage || (promoted is not null && !Encrypts)) return promoted;
         lock (_gate)
         {
             files.CreateDirectory(Path.Combine(folder, "base"));
-            promoted = new PromotedImage(folder, disks.First(d => d.Index == disk), file, files, readOnly: false, IsTorn);
+            var record = disks.First(d => d.Index == disk);
+            promoted = Encrypts ? new EncryptedImage(folder, record, file, (PromotedImage?)promoted, files, readOnly: false, keys, () => Promoting)
+                : new PromotedImage(folder, record, file, files, readOnly: false, IsTorn);
             files.FlushFolder(Path.Combine(folder, "base"));
             files.FlushFolder(folder);
             _open[disk] = (file, promoted);
             return promoted;
         }
+    }
+
+    /// <summary>What was just promoted went into encrypted images.</summary>
+    internal bool WritesEncrypted { get { lock (_gate) return _open.Values.Any(o => o.Promoted is EncryptedImage); } }
+
+    /// <summary>What was written and not flushed is written once more.</summary>
+    internal void Restart()
+    {
+        lock (_gate)
+            foreach (var (_, promoted) in _open.Values) promoted?.Restart();
     }
 
     /// <summary>Looks at each file anew, whether it was opened before or not, and reads what has checksums.</summary>
@@ -71,9 +93,9 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
                 reason = failure.Message;
             }
             if (reason is not null) yield return new StoreDamage(record.Base!, 0, reason);
-            else if (IsPromoted && !PromotedImage.Exists(folder, record.Index, files)) yield return new StoreDamage(Path.Combine(folder, "base"), 0, $"what was promoted of disk {record.Index} is missing");
+            else if (IsMissing(record.Index)) yield return new StoreDamage(Path.Combine(folder, "base"), 0, $"what was promoted of disk {record.Index} is missing");
             else
-                foreach (var damage in Of(record.Index).Promoted?.Verify() ?? []) yield return damage;
+                foreach (var damage in Of(record.Index).Promoted?.Verify(record.SizeBytes) ?? []) yield return damage;
         }
     }
 
@@ -98,7 +120,7 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
         }
     }
 
-    private (IBlockFile? File, PromotedImage? Promoted) Of(ushort disk)
+    private (IBlockFile? File, IBaseImage? Promoted) Of(ushort disk)
     {
         lock (_gate)
         {
@@ -106,11 +128,13 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
             if (_open.TryGetValue(disk, out var open)) return open;
             var record = disks.First(d => d.Index == disk);
             var file = record.Base is null ? null : OpenFile(record);
-            var isThere = PromotedImage.Exists(folder, disk, files);
-            if (IsPromoted && !isThere) throw new IOException($"what was promoted of disk {disk} is missing");
-            return _open[disk] = (file, isThere ? new PromotedImage(folder, record, file, files, readOnly, IsTorn) : null);
+            if (IsMissing(disk)) throw new IOException($"what was promoted of disk {disk} is missing");
+            var plain = PromotedImage.Exists(folder, disk, files) ? new PromotedImage(folder, record, file, files, readOnly, IsTorn) : null;
+            return _open[disk] = (file, EncryptedImage.Exists(folder, disk, files) ? new EncryptedImage(folder, record, file, plain, files, readOnly, keys, () => Promoting) : plain);
         }
     }
+
+    private bool IsMissing(ushort disk) => IsEncrypted ? !EncryptedImage.Exists(folder, disk, files) : IsPromoted && !PromotedImage.Exists(folder, disk, files);
 
     private bool IsTorn(ushort disk, long offset) => MayBeTorn?.Invoke(disk, offset) ?? false;
 

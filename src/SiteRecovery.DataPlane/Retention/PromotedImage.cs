@@ -10,7 +10,7 @@ namespace SiteRecovery.DataPlane.Retention;
 /// A checksum is written only when its block is durable: whatever ends a promotion, a block is where its checksum says, and what it keeps of before is right.
 /// </summary>
 /// <param name="mayBeTorn">Whether the block at an offset may be half written, by a promotion that was cut short and covers what differs.</param>
-internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? below, IFileSystem files, bool readOnly, Func<ushort, long, bool> mayBeTorn) : IDisposable
+internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? below, IFileSystem files, bool readOnly, Func<ushort, long, bool> mayBeTorn) : IBaseImage
 {
     internal const int BlockBytes = 4096;
     private const int HashBytes = 8, BlocksAtOnce = 256;
@@ -25,7 +25,7 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     internal static bool Exists(string folder, ushort disk, IFileSystem files) => files.Exists(PathOf(folder, disk, "raw")) && files.Exists(PathOf(folder, disk, "sum"));
 
     /// <exception cref="IOException">A block is not what was written.</exception>
-    internal void Read(long offset, Span<byte> into)
+    public void Read(long offset, Span<byte> into)
     {
         _gate.EnterReadLock();
         try
@@ -39,7 +39,7 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     }
 
     /// <summary>The first run at that offset: blocks of zeroes are holes, and what is not here is as it is below.</summary>
-    internal (long Length, bool Hole) RunAt(long offset)
+    public (long Length, bool Hole) RunAt(long offset)
     {
         var first = offset / BlockBytes;
         Span<ulong> hashes = stackalloc ulong[BlocksAtOnce];
@@ -63,7 +63,7 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     }
 
     /// <summary>Takes bytes in; durable after <see cref="Flush"/>.</summary>
-    internal void Write(long offset, ReadOnlySpan<byte> from)
+    public void Write(long offset, ReadOnlySpan<byte> from)
     {
         Span<byte> blocks = new byte[(int)((offset + from.Length + BlockBytes - 1) / BlockBytes - offset / BlockBytes) * BlockBytes];
         var start = offset / BlockBytes * BlockBytes;
@@ -89,7 +89,7 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     }
 
     /// <summary>Bytes that should come here are damaged where they lie: who reads the blocks is told so, until they are written as a whole.</summary>
-    internal void Lose(long offset, long length)
+    public void Lose(long offset, long length)
     {
         _gate.EnterWriteLock();
         for (var block = offset / BlockBytes; block * BlockBytes < offset + length; block++) _unflushed[block] = Lost;
@@ -97,7 +97,7 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     }
 
     /// <summary>By the one that writes.</summary>
-    internal void Flush()
+    public void Flush()
     {
         _data.Flush();
         Span<byte> hash = stackalloc byte[HashBytes];
@@ -112,19 +112,26 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
         _gate.ExitWriteLock();
     }
 
-    /// <summary>Reads every block back, a piece at a time.</summary>
-    internal IEnumerable<StoreDamage> Verify()
+    public void Restart()
     {
-        for (long at = 0; at < disk.SizeBytes;)
+        // What was written may stay: until the end nobody believes that it is whole.
+    }
+
+    /// <summary>These blocks are elsewhere by now, durably, and nobody asks for them here.</summary>
+    internal void Forget(IEnumerable<long> blocks)
+    {
+        Span<byte> none = stackalloc byte[HashBytes];
+        none.Clear();
+        foreach (var block in blocks)
         {
-            var (bytes, damage) = Scrub(at, disk.SizeBytes - at);
-            if (damage is not null) yield return damage;
-            at += bytes;
+            if (HashAt(block) == 0) continue;
+            _hashes.Write(block * HashBytes, none);
+            _data.Zero(block * BlockBytes, BlockBytes);
         }
     }
 
     /// <summary>Reads and checks the blocks that are here from an offset on, at most 1 MiB; what is not here is passed over.</summary>
-    internal (long Bytes, StoreDamage? Damage) Scrub(long offset, long bytes)
+    public (long Bytes, StoreDamage? Damage) Scrub(long offset, long bytes)
     {
         var (run, hole) = RunAt(offset);
         if (hole && KindOf(HashAt(offset / BlockBytes)) == BlockKind.Below) return (run, null);

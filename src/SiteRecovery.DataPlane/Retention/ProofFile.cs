@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.IO.Hashing;
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
 
@@ -17,21 +18,25 @@ internal sealed class ProofFile : IDisposable
     private const uint Magic = 0x31505253; // "SRP1"
     private readonly LeafFile _leaves;
     private readonly ulong _tag;
+    private readonly int _version; // 2 where the leaves are encrypted
 
-    private ProofFile(LeafFile leaves, ulong tag) => (_leaves, _tag) = (leaves, tag);
+    private ProofFile(LeafFile leaves, ulong tag, int version) => (_leaves, _tag, _version) = (leaves, tag, version);
 
     /// <summary>What the leaves are of; null: of nothing yet, and each is to be made.</summary>
     /// <remarks>The position in the log is that of the frame behind the point's, for one position may come to show another state.</remarks>
     internal (Epoch Epoch, Sequence Sequence, FramePosition Behind)? Position { get; private set; }
 
-    internal static ProofFile Open(string folder, IReadOnlyList<DiskRecord> disks, ulong tag, IFileSystem files)
+    /// <param name="keys">Null: the leaves are not to be encrypted. A file in which they are otherwise is made anew.</param>
+    internal static ProofFile Open(string folder, IReadOnlyList<DiskRecord> disks, ulong tag, IFileSystem files, StoreKeys? keys)
     {
         var path = Path.Combine(folder, FileName);
         var (isNew, file) = (!files.Exists(path), files.Open(path, FileOpening.Create));
         try
         {
-            var leaves = new LeafFile(file, disks.Select(d => (d.Index, d.SizeBytes)));
-            var proof = new ProofFile(leaves, tag);
+            var version = keys is null ? 1 : 2;
+            if (VersionOf(file) is var found && found != 0 && found != version) file.SetLength(0);
+            var leaves = new LeafFile(file, disks.Select(d => (d.Index, d.SizeBytes)), keys?.CipherFor(KeyUse.Proof, 0));
+            var proof = new ProofFile(leaves, tag, version);
             if (isNew) files.FlushFolder(folder);
             if (!leaves.IsNew) proof.Position = proof.ReadHeader();
             leaves.IsBeingMade = proof.Position is null;
@@ -62,7 +67,7 @@ internal sealed class ProofFile : IDisposable
         _leaves.Flush();
         Span<byte> header = stackalloc byte[HeaderBytes];
         BinaryPrimitives.WriteUInt32LittleEndian(header, Magic);
-        BinaryPrimitives.WriteInt32LittleEndian(header[4..], 1);
+        BinaryPrimitives.WriteInt32LittleEndian(header[4..], _version);
         BinaryPrimitives.WriteUInt64LittleEndian(header[8..], _tag);
         BinaryPrimitives.WriteInt64LittleEndian(header[16..], sequence.Value);
         BinaryPrimitives.WriteInt32LittleEndian(header[24..], epoch.Value);
@@ -80,11 +85,19 @@ internal sealed class ProofFile : IDisposable
 
     public void Dispose() => _leaves.Dispose();
 
+    /// <summary>0: it holds leaves of no position.</summary>
+    private static int VersionOf(IBlockFile file)
+    {
+        Span<byte> header = stackalloc byte[8];
+        file.Read(0, header);
+        return BinaryPrimitives.ReadUInt32LittleEndian(header) == Magic ? BinaryPrimitives.ReadInt32LittleEndian(header[4..]) : 0;
+    }
+
     private (Epoch, Sequence, FramePosition)? ReadHeader()
     {
         Span<byte> header = stackalloc byte[HeaderBytes];
         _leaves.File.Read(0, header);
-        if (BinaryPrimitives.ReadUInt32LittleEndian(header) != Magic || BinaryPrimitives.ReadInt32LittleEndian(header[4..]) != 1 || BinaryPrimitives.ReadUInt64LittleEndian(header[8..]) != _tag
+        if (BinaryPrimitives.ReadUInt32LittleEndian(header) != Magic || BinaryPrimitives.ReadInt32LittleEndian(header[4..]) != _version || BinaryPrimitives.ReadUInt64LittleEndian(header[8..]) != _tag
             || BinaryPrimitives.ReadUInt64LittleEndian(header[HashedBytes..]) != XxHash3.HashToUInt64(header[..HashedBytes])) return null;
         return (new Epoch(BinaryPrimitives.ReadInt32LittleEndian(header[24..])), new Sequence(BinaryPrimitives.ReadInt64LittleEndian(header[16..])),
             new FramePosition(BinaryPrimitives.ReadInt32LittleEndian(header[28..]), BinaryPrimitives.ReadInt32LittleEndian(header[32..])));

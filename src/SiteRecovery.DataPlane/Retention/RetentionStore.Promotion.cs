@@ -1,4 +1,5 @@
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
 
@@ -22,12 +23,14 @@ public sealed partial class RetentionStore
     /// </summary>
     /// <param name="limits">Null: everything is kept.</param>
     /// <exception cref="IOException">The disk is full, say: nothing is lost, and the next call tries again.</exception>
+    /// <exception cref="StoreLockedException">It is encrypted, and its keys are not to be had.</exception>
     public void Maintain(RetentionLimits? limits, CancellationToken stop)
     {
         using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, _ended.Token);
         stop = either.Token;
         lock (_maintaining)
         {
+            RenewKeys();
             if (limits is not null) EndOldSegment(limits.Window);
             MakeMaps(stop);
             if (_promotion is not null && !TryFinish(stop)) return;
@@ -72,7 +75,7 @@ public sealed partial class RetentionStore
     private void Plan(int segment)
     {
         var (to, frames) = (_history.PromotedAt(segment), _history.LineUpTo(segment));
-        _below = SourcesOf(frames);
+        (_below, _bases.Promoting) = (SourcesOf(frames), segment);
         _promotion = (to, frames);
         _history.Forget(to);
         (_newest, _tail) = (null, null);
@@ -102,6 +105,7 @@ public sealed partial class RetentionStore
     private void CutShort()
     {
         var written = new StoreView(_log, _bases, _below);
+        _bases.Restart();
         _bases.MayBeTorn = (disk, offset) => written.Cover(disk, offset, PromotedImage.BlockBytes).Exists(e => e.Segment.Number != StoreView.BelowTheLog);
     }
 
@@ -146,7 +150,7 @@ public sealed partial class RetentionStore
         }
     }
 
-    private static void Write(PromotedImage image, MappedExtent part, byte[] raw)
+    private static void Write(IBaseImage image, MappedExtent part, byte[] raw)
     {
         if (part.RawOffset >= 0) image.Write(part.Offset, raw.AsSpan(part.RawOffset, part.Length));
         else
@@ -157,9 +161,9 @@ public sealed partial class RetentionStore
     {
         lock (_gate)
         {
-            var to = _promotion!.Value.To;
+            var to = _promotion!.Value.To with { Encrypted = _bases.WritesEncrypted ? true : null };
             Save(_manifest with { Promoted = to, Promoting = null });
-            _bases.IsPromoted = true;
+            (_bases.IsPromoted, _bases.IsEncrypted, _bases.Promoting) = (true, to.Encrypted == true, 0);
             // Somebody may be asking it for hashes just now.
             _newest?.WithoutUpTo(to.Segment);
             (_promotion, _below, _newest, _tail, _bases.MayBeTorn) = (null, [], null, null, null);

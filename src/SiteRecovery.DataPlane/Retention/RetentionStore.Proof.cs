@@ -41,6 +41,8 @@ public sealed partial class RetentionStore
     {
         using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, _ended.Token);
         lock (_proving)
+        {
+            _keys.Check();
             while (bytes > 0 && !either.IsCancellationRequested)
             {
                 try
@@ -60,12 +62,13 @@ public sealed partial class RetentionStore
                     return; // the scrub says where; the next point may not show it any more
                 }
             }
+        }
     }
 
     private void Begin(RecoveryPoint point)
     {
         GiveUp();
-        var leaves = _leaves ??= ProofFile.Open(Folder, Disks, BatchCodec.TagOf(Machine), _files);
+        var leaves = _leaves ??= ProofFile.Open(Folder, Disks, BatchCodec.TagOf(Machine), _files, Encrypts ? _keys : null);
         var view = At(point);
         List<FrameRange> ranges;
         List<FrameRange>? since;

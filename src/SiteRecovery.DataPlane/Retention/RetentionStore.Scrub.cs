@@ -1,4 +1,5 @@
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Keys;
 
 namespace SiteRecovery.DataPlane.Retention;
 
@@ -16,8 +17,10 @@ public sealed partial class RetentionStore
     public IReadOnlyList<StoreDamage> Rot { get { lock (_gate) return [.. _rot.Values]; } }
 
     /// <summary>Reads and checks about so many bytes of sealed segments and base, on from where the last call ended.</summary>
+    /// <exception cref="StoreLockedException">It is encrypted, and its keys are not to be had.</exception>
     public void Scrub(long bytes, CancellationToken stop)
     {
+        _keys.Check();
         using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, _ended.Token);
         lock (_maintaining)
         {
@@ -60,7 +63,7 @@ public sealed partial class RetentionStore
             read += prefix.Header.FrameBytes;
             try
             {
-                FramePool.Shared.Return(_log.ReadFrame(segment, offset).Frame);
+                _log.CheckFrame(segment, offset);
             }
             catch (IOException damage)
             {
@@ -90,6 +93,7 @@ public sealed partial class RetentionStore
     private void ScrubManifest()
     {
         if (_notes.IsDamaged || PointNotes.Read(_files.TryReadAll(Path.Combine(Folder, PointNotes.FileName))) is null) Note(new StoreDamage(Path.Combine(Folder, PointNotes.FileName), 0, "which points are protected is not known"));
+        if (_keys.Mend() is { } damagedKeys) Note(new StoreDamage(Path.Combine(Folder, damagedKeys), 0, "one of the two copies of the keys was damaged"));
         try
         {
             if (_files.TryReadAll(Path.Combine(Folder, StoreManifest.FileName)) is { } bytes) StoreManifest.Parse(bytes);

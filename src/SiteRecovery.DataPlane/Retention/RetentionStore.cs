@@ -1,4 +1,5 @@
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
 
@@ -10,6 +11,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     private readonly Lock _gate = new(), _flushing = new(); // taken in the order _flushing, _gate
     private readonly IFileSystem _files;
     private readonly TimeProvider _time;
+    private readonly StoreKeys _keys;
     private readonly StoreLog _log;
     private readonly StoreHistory _history;
     private readonly BaseImages _bases;
@@ -21,14 +23,16 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     {
         (Folder, _files, _time, _manifest, _notes) = (folder, files, time, manifest, new PointNotes(folder, files));
         var tag = BatchCodec.TagOf(Machine);
-        _bases = new BaseImages(folder, manifest.Disks, files, readOnly) { IsPromoted = manifest.Promoted is not null };
-        _log = new StoreLog(folder, files, tag, readOnly, options ?? new StoreOptions()) { Sealing = (segment, bytes) => _history!.EndOf(segment, tag, bytes) };
+        _keys = new StoreKeys(folder, files, options?.Keys, time, readOnly);
+        _bases = new BaseImages(folder, manifest.Disks, files, readOnly, _keys) { IsPromoted = manifest.Promoted is not null, IsEncrypted = manifest.Promoted?.Encrypted == true };
+        _log = new StoreLog(folder, files, tag, readOnly, options ?? new StoreOptions(), _keys) { Sealing = (segment, bytes) => _history!.EndOf(segment, tag, bytes) };
         _history = new StoreHistory(manifest.Promoted is { } kept ? manifest.Epochs.First(e => e.Epoch == kept.Epoch) : manifest.Epochs[0], manifest.Promoted, _log.EntriesOf, entry => TextOf(_log.ReadFrame(entry.Segment, entry.Offset)).ToArray());
         _maps = new SegmentMaps(folder, files, tag, readOnly, _log.BytesOf, MapOf);
         try
         {
             _log.Recover(this, (manifest.Promoted?.Segment ?? 0) + 1);
             BeginUpTo(new Epoch(manifest.Epochs[^1].Epoch));
+            if (manifest.Encrypted == true && !readOnly) StartEncrypting();
             if (manifest.Promoting is { } interrupted && _log.FailedReason is null)
             {
                 Plan(interrupted);
@@ -63,7 +67,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     /// <summary>Bytes of an unsynced, torn tail that opening cut off.</summary>
     public long CutBytes => _log.CutBytes;
     public IReadOnlyList<StoreDamage> Damage { get { lock (_gate) return [.. _log.Damage]; } }
-    public string? FailedReason { get { lock (_gate) return _log.FailedReason; } }
+    public string? FailedReason { get { lock (_gate) return _log.FailedReason ?? _locked; } }
 
     public static bool Exists(string folder, IFileSystem files) => files.Exists(Path.Combine(folder, StoreManifest.FileName));
 
@@ -76,7 +80,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         DiskRecord[] records = [.. disks.Select(d => new DiskRecord(d.Index, d.Name, d.SizeBytes, bases?.GetValueOrDefault(d.Index)))];
         if (bases?.Keys.Except(disks.Select(d => d.Index)).Any() == true) throw new ArgumentException("a base of a disk that the store does not have", nameof(bases));
         if (Array.Find(records, r => r.Base is { } path && !Path.IsPathFullyQualified(path)) is { } relative) throw new ArgumentException($"{relative.Base} is no absolute path", nameof(bases));
-        using (var images = new BaseImages(folder, records, files, readOnly: true))
+        using (var images = new BaseImages(folder, records, files, readOnly: true, new StoreKeys(folder, files, null, time, readOnly: true)))
             foreach (var disk in disks) images.Open(disk.Index);
         files.CreateDirectory(Path.Combine(folder, "log"));
         var manifest = new StoreManifest(StoreManifest.CurrentVersion, machine.Value, records, 4096, [new EpochRecord(epoch.Value, 0, 0, time.GetUtcNow())]).Versioned();
@@ -97,6 +101,8 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         lock (_gate)
         {
             if (batch.Header.MachineTag != BatchCodec.TagOf(Machine)) throw new InvalidDataException("batch of another machine");
+            if (_locked is { } reason) throw new StoreLockedException(reason);
+            if (batch.Header.Encrypted || batch.Header.Thinned) throw new InvalidDataException("batch is one that only a store writes");
             if (!_history.Accepts(batch.Header)) return false;
             CheckExtents(batch);
             // Only here a position may come to show another state than it did.
@@ -186,8 +192,10 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     }
 
     /// <summary>All disks at a point.</summary>
+    /// <exception cref="StoreLockedException">It is encrypted, and its keys are not to be had.</exception>
     public StoreView At(RecoveryPoint point)
     {
+        _keys.Check();
         MakeMaps();
         lock (_gate)
         {
@@ -203,6 +211,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         lock (_gate) view = _newest;
         if (view is null)
         {
+            _keys.Check();
             MakeMaps();
             lock (_gate) view = _newest ??= NewestView();
         }
@@ -210,8 +219,10 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     }
 
     /// <summary>Reads and checks every frame of the log. Of a base only that it is there and as long as its disk: it has no checksums.</summary>
+    /// <exception cref="StoreLockedException">It is encrypted, and its keys are not to be had.</exception>
     public IReadOnlyList<StoreDamage> Verify()
     {
+        _keys.Check();
         lock (_gate) return [.. _log.Verify((_manifest.Promoted?.Segment ?? 0) + 1), .. _bases.Verify(),
             .. _notes.IsDamaged ? (IEnumerable<StoreDamage>)[new StoreDamage(Path.Combine(Folder, PointNotes.FileName), 0, "which points are protected is not known, so all are kept: protect one of them anew")] : []];
     }

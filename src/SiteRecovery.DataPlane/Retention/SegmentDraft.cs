@@ -6,8 +6,9 @@ namespace SiteRecovery.DataPlane.Retention;
 
 /// <summary>A segment that thinning writes beside those that it will take the place of, with all files that belong to it.</summary>
 /// <param name="first">The first segment that it will take the place of.</param>
+/// <param name="lowest">The first number that that one stands for: its keys are those of it.</param>
 /// <param name="before">In front of that.</param>
-internal sealed class SegmentDraft(StoreLog log, IFileSystem files, ulong tag, Epoch epoch, int first, HistoryState before) : IDisposable
+internal sealed class SegmentDraft(StoreLog log, IFileSystem files, ulong tag, Epoch epoch, int first, int lowest, HistoryState before) : IDisposable
 {
     private readonly SegmentIndex _index = new(tag, first);
     private readonly ExtentMap _map = new();
@@ -25,11 +26,13 @@ internal sealed class SegmentDraft(StoreLog log, IFileSystem files, ulong tag, E
     internal void Append(Batch batch)
     {
         if (_file is null) Begin();
-        _file!.Write(Bytes, batch.Frame.Span);
-        var entry = new LogEntry(Id, Bytes, batch.Header);
-        _index.Add(Bytes, batch);
-        _map.Add(entry, batch, long.MaxValue);
-        Bytes += batch.Frame.Length;
+        var stored = log.AsStored(batch, lowest);
+        _file!.Write(Bytes, stored.Frame.Span);
+        var entry = new LogEntry(Id, Bytes, stored.Header);
+        _index.Add(Bytes, stored);
+        _map.Add(entry, stored, long.MaxValue);
+        Bytes += stored.Frame.Length;
+        if (stored != batch) FramePool.Shared.Return(stored.Frame);
         var text = RetentionStore.TextOf(batch);
         (State, var viewable) = State.After(batch.Header, text);
         _history.Add(entry, viewable);

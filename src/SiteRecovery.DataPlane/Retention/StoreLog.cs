@@ -2,12 +2,13 @@ using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.IO.Hashing;
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.DataPlane.Retention;
 
 /// <summary>The segments of a store. Appending is not safe for concurrent calls; reading frames is.</summary>
-internal sealed partial class StoreLog(string folder, IFileSystem files, ulong tag, bool readOnly, StoreOptions options) : IDisposable
+internal sealed partial class StoreLog(string folder, IFileSystem files, ulong tag, bool readOnly, StoreOptions options, StoreKeys keys) : IDisposable
 {
     private readonly ConcurrentDictionary<SegmentId, Lazy<IBlockFile>> _open = new();
     private readonly ConcurrentDictionary<int, SegmentId> _present = new(); // by number, the last one too
@@ -36,22 +37,33 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     {
         if (FailedReason is not null) throw new IOException("the store takes no writes: " + FailedReason);
         if (readOnly) throw new IOException("the store is open read-only");
+        var stored = batch;
         try
         {
             if (_tail is null || IsFull()) StartSegment();
-            _tail!.Write(_end, batch.Frame.Span);
+            stored = AsStored(batch, _segment);
+            _tail!.Write(_end, stored.Frame.Span);
         }
         catch (IOException failure)
         {
             Fail(failure);
             throw;
         }
-        var entry = new LogEntry(SegmentId.Of(_segment), _end, batch.Header);
-        _index.Add(_end, batch);
-        _end += batch.Frame.Length;
-        (_frames, _extents, _unflushed) = (_frames + 1, _extents + batch.Header.ExtentCount, true);
+        var entry = new LogEntry(SegmentId.Of(_segment), _end, stored.Header);
+        _index.Add(_end, stored);
+        _end += stored.Frame.Length;
+        (_frames, _extents, _unflushed) = (_frames + 1, _extents + stored.Header.ExtentCount, true);
+        if (stored != batch) FramePool.Shared.Return(stored.Frame);
         return entry;
     }
+
+    /// <summary>Whether what is written is encrypted.</summary>
+    internal bool Encrypts { get; set; }
+
+    /// <summary>A frame as it is written: itself, or encrypted, in an array of the frame pool.</summary>
+    /// <param name="first">The first segment of those that what it is written to stands for.</param>
+    internal Batch AsStored(Batch batch, int first) =>
+        Encrypts && batch.Header is { Kind: not BatchKind.Marker, RawBytes: > 0 } ? BatchCodec.Encrypt(batch, keys.CipherFor(KeyUse.Frames, first)) : batch;
 
     /// <summary>What one flush makes durable: a segment up to where it ended when the flush began.</summary>
     internal readonly record struct Pending(IBlockFile File, int Segment, long End);
@@ -101,8 +113,31 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
         _sealed.Clear();
     }
 
-    /// <summary>Reads a frame, into an array of the frame pool, and checks all of it.</summary>
-    internal Batch ReadFrame(SegmentId segment, long offset)
+    /// <summary>Reads a frame as it came, into an array of the frame pool, and checks all of it.</summary>
+    internal Batch ReadFrame(SegmentId segment, long offset) => ReadFrame(segment, offset, out _);
+
+    /// <param name="encrypted">Whether it lies there otherwise than it is returned.</param>
+    internal Batch ReadFrame(SegmentId segment, long offset, out bool encrypted)
+    {
+        var batch = Load(segment, offset, out var frame);
+        if (!(encrypted = batch.Header.Encrypted)) return batch;
+        try
+        {
+            return BatchCodec.Decrypt(batch, frame, keys.CipherFor(KeyUse.Frames, segment.First));
+        }
+        catch (InvalidDataException damage)
+        {
+            throw DamagedAt(segment, offset, damage);
+        }
+    }
+
+    /// <summary>Reads a frame and checks all of it, but does not look into what is encrypted.</summary>
+    /// <exception cref="IOException">It is damaged.</exception>
+    internal void CheckFrame(SegmentId segment, long offset) => FramePool.Shared.Return(Load(segment, offset, out _).Frame);
+
+    private static IOException DamagedAt(SegmentId segment, long offset, InvalidDataException damage) => new($"segment {segment.Number} is damaged at offset {offset}: {damage.Message}", damage);
+
+    private Batch Load(SegmentId segment, long offset, out Memory<byte> frame)
     {
         try
         {
@@ -110,14 +145,14 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
             var file = FileOf(segment);
             file.Read(offset, prefix);
             var length = BatchCodec.ReadHeader(prefix).FrameBytes;
-            var frame = FramePool.Shared.Rent(length).AsMemory(0, length);
+            frame = FramePool.Shared.Rent(length).AsMemory(0, length);
             file.Read(offset, frame.Span);
             var batch = BatchCodec.Verify(frame);
             return batch.Header.MachineTag == tag ? batch : throw new InvalidDataException("a frame of another machine");
         }
         catch (InvalidDataException damage)
         {
-            throw new IOException($"segment {segment.Number} is damaged at offset {offset}: {damage.Message}", damage);
+            throw DamagedAt(segment, offset, damage);
         }
     }
 

@@ -14,21 +14,23 @@ public sealed record DiskRecord(ushort Index, string Name, long SizeBytes, strin
 
 /// <summary>The oldest position that the store keeps: what was logged up to the end of a segment is in the base.</summary>
 /// <param name="Epoch">That of the frames behind it.</param>
-public sealed record PromotedRecord(int Segment, int Epoch, long Sequence, DateTimeOffset At, PointKind Kind, string? Label, StreamPosition Held, DateTimeOffset CurrentAsOf)
+/// <param name="Encrypted">Some of it, or all, is in the encrypted images.</param>
+public sealed record PromotedRecord(int Segment, int Epoch, long Sequence, DateTimeOffset At, PointKind Kind, string? Label, StreamPosition Held, DateTimeOffset CurrentAsOf, bool? Encrypted = null)
 {
     internal RecoveryPoint Point => new(new Epoch(Epoch), new Sequence(Sequence), At, Kind, Label);
 }
 
 /// <summary>MANIFEST.json; the current epoch is the last one.</summary>
 /// <param name="Thinned">There are segments that stand for others, or were on their way: a reader of version 3 would not know them.</param>
+/// <param name="Encrypted">Whether what is appended from here on is encrypted; null: nothing ever was.</param>
 /// <param name="Promoting">Segments up to it are on their way into the base: no position in them is viewable any more.</param>
 public sealed record StoreManifest(
     int Version, string Machine, IReadOnlyList<DiskRecord> Disks, int BlockSize, IReadOnlyList<EpochRecord> Epochs, PromotedRecord? Promoted = null, int? Promoting = null,
-    bool? Thinned = null)
+    bool? Thinned = null, bool? Encrypted = null)
 {
     public const string FileName = "MANIFEST.json";
-    /// <summary>1: the first. 2: bases and continued epochs, which a reader of version 1 would pass over and show wrong bytes. 3: promotion, likewise. 4: thinning, likewise.</summary>
-    public const int FirstVersion = 1, CurrentVersion = 4;
+    /// <summary>1: the first. 2: bases and continued epochs, which a reader of version 1 would pass over and show wrong bytes. 3: promotion, likewise. 4: thinning, likewise. 5: encryption.</summary>
+    public const int FirstVersion = 1, CurrentVersion = 5;
 
     public byte[] ToBytes() => SealedJson.Seal(JsonSerializer.SerializeToUtf8Bytes(this, StoreManifestJson.Default.StoreManifest));
 
@@ -36,7 +38,7 @@ public sealed record StoreManifest(
     internal StoreManifest Versioned() =>
         this with
         {
-            Version = Thinned is not null ? CurrentVersion : Promoted is not null || Promoting is not null ? 3 : Disks.Any(d => d.Base is not null) || Epochs.Any(e => e.ContinuesAfter is not null) ? 2 : FirstVersion,
+            Version = Encrypted is not null ? CurrentVersion : Thinned is not null ? 4 : Promoted is not null || Promoting is not null ? 3 : Disks.Any(d => d.Base is not null) || Epochs.Any(e => e.ContinuesAfter is not null) ? 2 : FirstVersion,
         };
 
     public static StoreManifest Parse(byte[] bytes)

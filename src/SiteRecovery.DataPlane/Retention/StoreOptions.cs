@@ -1,9 +1,13 @@
+using SiteRecovery.DataPlane.Keys;
+
 namespace SiteRecovery.DataPlane.Retention;
 
-/// <summary>When a segment of the log is full. Each bounds something: the file, what opening has to verify, and what the last segment keeps in memory.</summary>
+/// <summary>When a segment of the log is full, and what its keys are wrapped with. Each limit bounds something: the file, what opening has to verify, and what the last segment keeps in memory.</summary>
 public sealed record StoreOptions
 {
     public long SegmentBytesMax { get; init; } = 256 << 20;
     public int SegmentFramesMax { get; init; } = 32 << 10;
     public int SegmentExtentsMax { get; init; } = 128 << 10;
+    /// <summary>Null: what is encrypted cannot be read, and nothing can be encrypted.</summary>
+    public KeyWrappings? Keys { get; init; }
 }

@@ -19,7 +19,7 @@ public sealed class StoreView
     private volatile IReadOnlyList<(int Segment, IExtentSource Source)> _sources;
     private readonly Dictionary<(SegmentId Segment, long Offset), LinkedListNode<((SegmentId Segment, long Offset) Frame, byte[] Raw)>> _cache = [];
     private readonly LinkedList<((SegmentId Segment, long Offset) Frame, byte[] Raw)> _recent = new();
-    // Of frames that were checked once: where their uncompressed payload begins in the segment; -1 where it is compressed.
+    // Of frames that were checked once: where their uncompressed payload begins in the segment; -1 where it is compressed or encrypted.
     private readonly Dictionary<(SegmentId Segment, long Offset), long> _checked = [];
     private long _cacheBytes;
 
@@ -199,21 +199,21 @@ public sealed class StoreView
             _log.ReadRaw(frame.Segment, plainAt + rawOffset, into);
             return;
         }
-        var (header, raw) = Load(frame.Segment, frame.Offset);
+        var (header, raw, encrypted) = Load(frame.Segment, frame.Offset);
         raw.AsSpan(rawOffset, into.Length).CopyTo(into);
-        Keep(frame, raw, header.Compression != PayloadCompression.None ? -1 : frame.Offset + BatchCodec.HeaderBytes + header.ExtentCount * BatchCodec.ExtentBytes);
+        Keep(frame, raw, encrypted || header.Compression != PayloadCompression.None ? -1 : frame.Offset + BatchCodec.HeaderBytes + header.ExtentCount * BatchCodec.ExtentBytes);
     }
 
     /// <summary>Into an array of the frame pool.</summary>
-    private (BatchHeader Header, byte[] Raw) Load(SegmentId segment, long offset)
+    private (BatchHeader Header, byte[] Raw, bool Encrypted) Load(SegmentId segment, long offset)
     {
-        var frame = _log.ReadFrame(segment, offset);
+        var frame = _log.ReadFrame(segment, offset, out var encrypted);
         var raw = FramePool.Shared.Rent(frame.Header.RawBytes);
         try
         {
             BatchCodec.Decompress(frame, raw);
             FramePool.Shared.Return(frame.Frame);
-            return (frame.Header, raw);
+            return (frame.Header, raw, encrypted);
         }
         catch (InvalidDataException damage)
         {

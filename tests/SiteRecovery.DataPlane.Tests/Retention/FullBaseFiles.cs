@@ -5,6 +5,8 @@ namespace SiteRecovery.DataPlane.Tests.Retention;
 /// <summary>The operating system's files, on a disk that takes only so many more writes to a store's base: the last of them is torn.</summary>
 internal sealed class FullBaseFiles : RealFiles
 {
+    private const int SectorBytes = 512;
+
     /// <summary>Writes that still succeed.</summary>
     public int Room { get; set; } = int.MaxValue;
     /// <summary>Changes of any file that still succeed: then the process is gone, and nothing it does has an effect.</summary>
@@ -55,13 +57,16 @@ internal sealed class FullBaseFiles : RealFiles
         public void Write(long offset, ReadOnlySpan<byte> from)
         {
             var full = bounded && files.Room-- <= 0;
-            if (full || files.Life == 0) file.Write(offset, from[..(from.Length / 2)]);
+            if (full || files.Life == 0) file.Write(offset, from[..TornAt(offset, from.Length)]);
             files.Live();
             if (full) throw new IOException("no space left on device");
             if (bounded) files.BytesWritten += from.Length;
             if (logged) files.BytesLogged += from.Length;
             file.Write(offset, from);
         }
+
+        // Whole sectors are written as wholes.
+        private static int TornAt(long offset, int length) => offset % SectorBytes == 0 && length % SectorBytes == 0 ? length / SectorBytes / 2 * SectorBytes : length / 2;
 
         public void Zero(long offset, long length)
         {

@@ -1,5 +1,6 @@
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Export;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
@@ -20,6 +21,7 @@ internal sealed class StoreModel : IDisposable
     private readonly FullBaseFiles _files = new();
     private readonly Dictionary<int, Branch> _branches = [];
     private readonly StoreOptions _options;
+    private readonly Random _encryption;
     private byte[][] _now;
     private Branch _branch;
     private (string Id, StoreView View, byte[][] Disks)? _held;
@@ -42,7 +44,13 @@ internal sealed class StoreModel : IDisposable
     internal StoreModel(int seed, bool based)
     {
         _random = new Random(seed);
-        _options = new StoreOptions { SegmentFramesMax = seed % 4 == 0 ? 1 << 10 : _random.Next(1, 12) };
+        // Its own, so that a seed is the same history whether it is encrypted or not.
+        _encryption = new Random(seed ^ 0x5eed);
+        _options = new StoreOptions
+        {
+            Keys = new KeyWrappings(TestKeys.File(_folder), [], _encryption.Next(3) == 0 ? TimeSpan.Zero : KeyWrappings.RenewAfterDefault),
+            SegmentFramesMax = seed % 4 == 0 ? 1 << 10 : _random.Next(1, 12),
+        };
         _now = [new byte[DiskBytes], new byte[OtherBytes]];
         if (based)
         {
@@ -54,6 +62,7 @@ internal sealed class StoreModel : IDisposable
         _branches[1] = _branch = new Branch(1);
         Store = RetentionStore.Create(Path.Combine(_folder, "store"), Machine, [new DiskGeometry(0, "vda", DiskBytes), new DiskGeometry(1, "vdb", OtherBytes)],
             Epoch.First, _files, TimeProvider.System, based ? new Dictionary<ushort, string> { [0] = BasePath } : null, _options);
+        if (_encryption.Next(2) == 0) Store.Encrypt(true);
         if (based) Store.Fold([], new Sequence(_newest = 7), At(++_seconds), "as it was");
         else Start("continue");
         Reached();
@@ -65,6 +74,7 @@ internal sealed class StoreModel : IDisposable
     /// <summary>One thing that may happen to a store.</summary>
     internal void Step()
     {
+        if (_encryption.Next(30) == 0) Store.Encrypt(_encryption.Next(3) > 0);
         switch (_random.Next(_gap ? 8 : 14))
         {
             case 7: Maintain(); break;

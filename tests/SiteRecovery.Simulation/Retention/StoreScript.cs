@@ -1,4 +1,5 @@
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
 
@@ -21,15 +22,24 @@ internal sealed partial class StoreScript
     internal StoreScript(int seed, int steps)
     {
         _random = new Random(seed);
-        Options = new StoreOptions { SegmentFramesMax = _random.Next(2, 8) };
+        // Its own, so that a seed is the same history whether it is encrypted or not.
+        var encryption = new Random(seed ^ 0x5eed);
+        Options = new StoreOptions { SegmentFramesMax = _random.Next(2, 8), Keys = new KeyWrappings(SimKey.Wrapping, [], encryption.Next(3) == 0 ? TimeSpan.Zero : KeyWrappings.RenewAfterDefault) };
         Add("create", run => run.Create(), _now, s => s with { Durable = true });
+        if (encryption.Next(2) == 0) Encrypt(true);
         Start("continue");
-        while (_steps.Count < steps) Next();
+        while (_steps.Count < steps)
+        {
+            if (encryption.Next(25) == 0) Encrypt(encryption.Next(3) > 0);
+            Next();
+        }
         Flush();
     }
 
     internal IReadOnlyList<StoreStep> Steps => _steps;
     internal StoreOptions Options { get; }
+
+    private void Encrypt(bool encrypt) => Add(encrypt ? "encrypt" : "encrypt no longer", run => run.Store.Encrypt(encrypt), _now);
 
     private void Next()
     {

@@ -1,0 +1,71 @@
+using System.ComponentModel;
+using System.Diagnostics;
+
+namespace SiteRecovery.DataPlane.Keys;
+
+/// <summary>
+/// A key management service, by a command of its owner's: run by sh with `wrap` or `unwrap` as its last argument, it reads one line and writes one. What goes in to be wrapped and comes
+/// out unwrapped is base64; what is wrapped is whatever text the service makes.
+/// </summary>
+public sealed class KeyCommand(string command) : IKeyWrapping
+{
+    private const int SaidCharactersMax = 200;
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+
+    public string Name => "command";
+
+    public string Wrap(ReadOnlySpan<byte> key) => Run("wrap", Convert.ToBase64String(key));
+
+    public byte[] Unwrap(string wrapped)
+    {
+        var said = Run("unwrap", wrapped);
+        try
+        {
+            return Convert.FromBase64String(said);
+        }
+        catch (FormatException other)
+        {
+            throw new StoreLockedException($"the key command '{command} unwrap' wrote no base64", other);
+        }
+    }
+
+    private string Run(string action, string line)
+    {
+        try
+        {
+            using var process = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"{command} \"$1\"", "sh", action])
+            {
+                RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false,
+            })!;
+            var (said, errors) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+            Tell(process, line);
+            if (!process.WaitForExit(Patience))
+            {
+                process.Kill(entireProcessTree: true);
+                throw new StoreLockedException($"the key command '{command} {action}' did not end within {Patience.TotalSeconds} s");
+            }
+            process.WaitForExit(); // and what it has said is here
+            if (process.ExitCode != 0) throw new StoreLockedException($"the key command '{command} {action}' failed with {process.ExitCode}: {Shortened(errors.GetAwaiter().GetResult())}");
+            return said.GetAwaiter().GetResult().Trim() is { Length: > 0 } answer ? answer : throw new StoreLockedException($"the key command '{command} {action}' wrote nothing");
+        }
+        catch (Exception failure) when (failure is Win32Exception or IOException)
+        {
+            throw new StoreLockedException($"the key command '{command} {action}' cannot be run: {failure.Message}", failure);
+        }
+    }
+
+    private static void Tell(Process process, string line)
+    {
+        try
+        {
+            process.StandardInput.WriteLine(line);
+            process.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // It has ended without reading: how, its exit code says.
+        }
+    }
+
+    private static string Shortened(string text) => text.Trim() is var said && said.Length > SaidCharactersMax ? said[..SaidCharactersMax] : said;
+}

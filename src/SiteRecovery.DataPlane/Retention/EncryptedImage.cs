@@ -1,0 +1,324 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.IO.Hashing;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Keys;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <summary>
+/// The blocks of a disk that promotion has written, each encrypted: STORE.md, `base/disk-0.aes`. A block has two places and is never written where its entry says that it is: whatever ends
+/// a promotion, each block is whole, as it was before or as it will be.
+/// </summary>
+/// <param name="plain">What came into the base before the store was encrypted: it goes where it is written anew.</param>
+/// <param name="promotion">The last segment of those that are on their way: an entry that names it is of a promotion that was cut short when all of it had been written.</param>
+internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile? below, PromotedImage? plain, IFileSystem files, bool readOnly, StoreKeys keys, Func<int> promotion) : IBaseImage
+{
+    private const int BlockBytes = PromotedImage.BlockBytes, AreaBlocks = 64, BlocksAtOnce = 256;
+    private const int EntryBytes = 8 + ICipher.SealBytes, SectorBytes = 512, EntriesPerSector = SectorBytes / EntryBytes, HashAt = EntriesPerSector * EntryBytes;
+    private const int RegionShift = 16; // blocks that share a key: 256 MiB, so that no key ever sees too many nonces
+    private readonly ReaderWriterLockSlim _gate = new();
+    private readonly Dictionary<long, (Entry Entry, bool Final)> _unflushed = [];
+    private readonly IBlockFile _data = files.Open(PathOf(folder, disk.Index, "aes"), readOnly ? FileOpening.Read : FileOpening.Create);
+    private readonly IBlockFile _entries = files.Open(PathOf(folder, disk.Index, "tag"), readOnly ? FileOpening.Read : FileOpening.Create);
+
+    private enum Kind : byte { Below = 0, First = 1, Second = 2, Zero = 3, Lost = 4 }
+
+    /// <summary>Where a block is, since which promotion, and what it needs to be decrypted.</summary>
+    private readonly record struct Entry(Kind Kind, int Promotion, Seal Seal)
+    {
+        internal bool IsHere => Kind is Kind.First or Kind.Second;
+    }
+
+    [System.Runtime.CompilerServices.InlineArray(ICipher.SealBytes)]
+    private struct Seal
+    {
+        private byte _first;
+    }
+
+    internal static bool Exists(string folder, ushort disk, IFileSystem files) => files.Exists(PathOf(folder, disk, "aes")) && files.Exists(PathOf(folder, disk, "tag"));
+
+    public void Read(long offset, Span<byte> into)
+    {
+        _gate.EnterReadLock();
+        try
+        {
+            ReadInside(offset, into);
+        }
+        finally
+        {
+            _gate.ExitReadLock();
+        }
+    }
+
+    public (long Length, bool Hole) RunAt(long offset)
+    {
+        var (length, kind) = AlikeFrom(offset);
+        if (kind != Kind.Below) return (length, kind == Kind.Zero);
+        var run = plain?.RunAt(offset) ?? below?.RunAt(offset) ?? (length, true);
+        return (Math.Min(length, run.Hole && run.Length <= 0 ? length : run.Length), run.Hole);
+    }
+
+    /// <summary>How far blocks are of one kind; wherever they are, those that are here are.</summary>
+    private (long Length, Kind Kind) AlikeFrom(long offset)
+    {
+        var (first, same, entries) = (offset / BlockBytes, 1, new Entry[BlocksAtOnce]);
+        _gate.EnterReadLock();
+        try
+        {
+            EntriesFrom(first, entries);
+        }
+        finally
+        {
+            _gate.ExitReadLock();
+        }
+        while (same < BlocksAtOnce && (entries[same].Kind == entries[0].Kind || entries[same].IsHere && entries[0].IsHere)) same++;
+        return (Math.Min((first + same) * BlockBytes, disk.SizeBytes) - offset, entries[0].Kind);
+    }
+
+    public void Write(long offset, ReadOnlySpan<byte> from)
+    {
+        Span<byte> block = stackalloc byte[BlockBytes];
+        _gate.EnterWriteLock();
+        try
+        {
+            while (from.Length > 0)
+            {
+                var (number, within) = (offset / BlockBytes, (int)(offset % BlockBytes));
+                var part = from[..Math.Min(from.Length, BlockBytes - within)];
+                if (Stored(number) is { } stored) Put(number, within, part, block, stored);
+                offset += part.Length;
+                from = from[part.Length..];
+            }
+        }
+        finally
+        {
+            _gate.ExitWriteLock();
+        }
+    }
+
+    public void Lose(long offset, long length)
+    {
+        _gate.EnterWriteLock();
+        try
+        {
+            for (var block = offset / BlockBytes; block * BlockBytes < offset + length; block++)
+                if (Stored(block) is not null) _unflushed[block] = (new Entry(Kind.Lost, promotion(), default), false);
+        }
+        finally
+        {
+            _gate.ExitWriteLock();
+        }
+    }
+
+    public void Flush()
+    {
+        _data.Flush();
+        var left = new List<(long Block, Kind Place)>();
+        var (before, sector) = (new Entry[EntriesPerSector], new byte[SectorBytes]);
+        foreach (var written in _unflushed.Keys.GroupBy(block => block / EntriesPerSector).OrderBy(g => g.Key))
+        {
+            ReadSector(written.Key, before);
+            foreach (var block in written)
+                if (before[block % EntriesPerSector] is { IsHere: true } old && old.Kind != _unflushed[block].Entry.Kind) left.Add((block, old.Kind));
+            foreach (var block in written) before[block % EntriesPerSector] = _unflushed[block].Entry;
+            Save(before, sector);
+            _entries.Write(written.Key * SectorBytes, sector);
+        }
+        _entries.Flush();
+        // Only now nobody needs them: after a crash before it they are written over when their turn comes.
+        foreach (var (block, place) in left) _data.Zero(PlaceOf(block, place), BlockBytes);
+        plain?.Forget(_unflushed.Keys);
+        Restart();
+    }
+
+    public void Restart()
+    {
+        _gate.EnterWriteLock();
+        _unflushed.Clear();
+        _gate.ExitWriteLock();
+    }
+
+    public (long Bytes, StoreDamage? Damage) Scrub(long offset, long bytes)
+    {
+        var (run, kind) = AlikeFrom(offset);
+        if (kind == Kind.Below) return plain?.Scrub(offset, Math.Min(run, bytes)) is var (read, damaged) ? (Math.Min(read, run), damaged) : (run, null);
+        if (kind == Kind.Zero) return (run, null);
+        var part = (int)Math.Min(Math.Min(run, bytes), BlocksAtOnce * BlockBytes);
+        try
+        {
+            Read(offset, new byte[part]);
+            return (part, null);
+        }
+        catch (IOException damage)
+        {
+            return (part, new StoreDamage(PathOf(folder, disk.Index, "aes"), offset, damage.Message));
+        }
+    }
+
+    public void Dispose()
+    {
+        _data.Dispose();
+        _entries.Dispose();
+        _gate.Dispose();
+    }
+
+    private static string PathOf(string folder, ushort disk, string kind) => Path.Combine(folder, "base", $"disk-{disk}.{kind}");
+
+    private static long PlaceOf(long block, Kind place) => ((block / AreaBlocks * 2 + (place == Kind.Second ? 1 : 0)) * AreaBlocks + block % AreaBlocks) * BlockBytes;
+
+    private ICipher CipherOf(long block) => keys.CipherFor(KeyUse.Base, (long)disk.Index << 48 | block >> RegionShift);
+
+    /// <summary>What a block's bytes are vouched for with: that they are those of this block, as of this promotion.</summary>
+    private void Known(long block, Entry entry, Span<byte> known)
+    {
+        BinaryPrimitives.WriteInt64LittleEndian(known, block);
+        BinaryPrimitives.WriteInt32LittleEndian(known[8..], entry.Promotion);
+        BinaryPrimitives.WriteUInt16LittleEndian(known[12..], disk.Index);
+        BinaryPrimitives.WriteUInt16LittleEndian(known[14..], (ushort)entry.Kind);
+    }
+
+    /// <summary>As the file says: where the block must not be written. Null: a promotion that was cut short at its very end has made of it what it makes of it again.</summary>
+    private Entry? Stored(long block)
+    {
+        if (_unflushed.TryGetValue(block, out var pending) && pending.Final) return null;
+        var entry = OnDisk(block);
+        if (entry.Kind == Kind.Below || entry.Promotion != promotion()) return entry;
+        // Written again, for it may not be durable.
+        _unflushed[block] = (entry, true);
+        return null;
+    }
+
+    private void Put(long number, int within, ReadOnlySpan<byte> part, Span<byte> block, Entry stored)
+    {
+        if (part.Length < BlockBytes)
+        {
+            // Of a block that is lost a part is no block.
+            if (EntryAt(number).Kind == Kind.Lost)
+            {
+                _unflushed[number] = (new Entry(Kind.Lost, promotion(), default), false);
+                return;
+            }
+            ReadInside(number * BlockBytes, block);
+        }
+        part.CopyTo(block[within..]);
+        var entry = new Entry(Kind.Zero, promotion(), default);
+        if (block.ContainsAnyExcept((byte)0))
+        {
+            entry = entry with { Kind = stored.Kind == Kind.First ? Kind.Second : Kind.First };
+            Span<byte> known = stackalloc byte[16];
+            Known(number, entry, known);
+            Seal seal = default;
+            CipherOf(number).Encrypt(known, block, seal);
+            entry = entry with { Seal = seal };
+            _data.Write(PlaceOf(number, entry.Kind), block);
+        }
+        _unflushed[number] = (entry, false);
+    }
+
+    /// <summary>Under the lock.</summary>
+    private Entry EntryAt(long block) => _unflushed.Count > 0 && _unflushed.TryGetValue(block, out var newer) ? newer.Entry : OnDisk(block);
+
+    /// <summary>Under the lock.</summary>
+    private void EntriesFrom(long first, Span<Entry> into)
+    {
+        var sector = new Entry[EntriesPerSector];
+        for (var i = 0; i < into.Length; i++)
+        {
+            if (i == 0 || (first + i) % EntriesPerSector == 0) ReadSector((first + i) / EntriesPerSector, sector);
+            into[i] = _unflushed.Count > 0 && _unflushed.TryGetValue(first + i, out var newer) ? newer.Entry : sector[(first + i) % EntriesPerSector];
+        }
+    }
+
+    private Entry OnDisk(long block)
+    {
+        var sector = new Entry[EntriesPerSector];
+        ReadSector(block / EntriesPerSector, sector);
+        return sector[block % EntriesPerSector];
+    }
+
+    /// <summary>Where the sector is damaged nobody knows where its blocks are: all of them are lost.</summary>
+    private void ReadSector(long number, Span<Entry> into)
+    {
+        Span<byte> sector = stackalloc byte[SectorBytes];
+        _entries.Read(number * SectorBytes, sector);
+        var whole = HashOf(sector) == BinaryPrimitives.ReadUInt64LittleEndian(sector[HashAt..]);
+        for (var i = 0; i < EntriesPerSector; i++)
+        {
+            var bytes = sector.Slice(i * EntryBytes, EntryBytes);
+            Seal seal = default;
+            bytes[8..].CopyTo(seal);
+            into[i] = whole ? new Entry((Kind)bytes[0], BinaryPrimitives.ReadInt32LittleEndian(bytes[4..]), seal) : new Entry(Kind.Lost, 0, default);
+        }
+    }
+
+    private static void Save(ReadOnlySpan<Entry> entries, Span<byte> sector)
+    {
+        sector.Clear();
+        for (var i = 0; i < EntriesPerSector; i++)
+        {
+            var bytes = sector.Slice(i * EntryBytes, EntryBytes);
+            bytes[0] = (byte)entries[i].Kind;
+            BinaryPrimitives.WriteInt32LittleEndian(bytes[4..], entries[i].Promotion);
+            var seal = entries[i].Seal;
+            ((ReadOnlySpan<byte>)seal).CopyTo(bytes[8..]);
+        }
+        BinaryPrimitives.WriteUInt64LittleEndian(sector[HashAt..], HashOf(sector));
+    }
+
+    // One that was never written is a sector of zeroes, and right.
+    private static ulong HashOf(ReadOnlySpan<byte> sector) => sector[..HashAt].ContainsAnyExcept((byte)0) ? XxHash3.HashToUInt64(sector[..HashAt]) : 0;
+
+    /// <summary>Under the lock. What lies beyond the disk reads as zeroes.</summary>
+    private void ReadInside(long offset, Span<byte> into)
+    {
+        var buffer = ArrayPool<byte>.Shared.Rent(AreaBlocks * BlockBytes);
+        try
+        {
+            while (into.Length > 0)
+            {
+                var (first, within) = (offset / BlockBytes, (int)(offset % BlockBytes));
+                var entries = new Entry[Math.Min(AreaBlocks - first % AreaBlocks, (within + into.Length + BlockBytes - 1) / BlockBytes)];
+                EntriesFrom(first, entries);
+                var (entry, blocks) = (entries[0], 1);
+                while (blocks < entries.Length && entries[blocks].Kind == entry.Kind) blocks++;
+                var part = into[..Math.Min(into.Length, blocks * BlockBytes - within)];
+                if (entry.IsHere)
+                {
+                    var read = buffer.AsSpan(0, blocks * BlockBytes);
+                    _data.Read(PlaceOf(first, entry.Kind), read);
+                    for (var i = 0; i < blocks; i++) Decrypt(first + i, entries[i], read.Slice(i * BlockBytes, BlockBytes));
+                    read.Slice(within, part.Length).CopyTo(part);
+                }
+                else if (entry.Kind == Kind.Below && plain is not null) plain.Read(offset, part);
+                else if (entry.Kind == Kind.Below && below is not null) below.Read(offset, part);
+                else if (entry.Kind is Kind.Below or Kind.Zero) part.Clear();
+                else throw DamagedAt(first, null);
+                offset += part.Length;
+                into = into[part.Length..];
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private void Decrypt(long block, Entry entry, Span<byte> bytes)
+    {
+        Span<byte> known = stackalloc byte[16];
+        Known(block, entry, known);
+        try
+        {
+            var seal = entry.Seal;
+            CipherOf(block).Decrypt(known, bytes, seal);
+        }
+        catch (InvalidDataException damage)
+        {
+            throw DamagedAt(block, damage);
+        }
+    }
+
+    private IOException DamagedAt(long block, Exception? damage) => new($"the base of disk {disk.Index} is damaged at offset {block * BlockBytes}", damage);
+}

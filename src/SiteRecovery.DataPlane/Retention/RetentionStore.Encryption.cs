@@ -1,0 +1,58 @@
+using SiteRecovery.DataPlane.Keys;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <content>Encryption at rest: what the store holds of its disks can only be read with its keys.</content>
+public sealed partial class RetentionStore
+{
+    private string? _locked; // why it takes no writes though it could
+
+    /// <summary>Whether what is appended is encrypted.</summary>
+    public bool Encrypts { get { lock (_gate) return _manifest.Encrypted == true; } }
+
+    /// <summary>What is appended from here on is encrypted, or no longer. Durable when it returns. What is there already stays as it is until it is thinned or promoted.</summary>
+    /// <exception cref="StoreLockedException">There is no key: the store takes no writes until it is opened with one.</exception>
+    public void Encrypt(bool encrypt)
+    {
+        lock (_proving)
+        {
+            // The leaves are made anew, as what they are of is.
+            GiveUp();
+            _leaves?.Dispose();
+            _leaves = null;
+        }
+        lock (_maintaining)
+            lock (_gate)
+            {
+                if (encrypt == (_manifest.Encrypted == true)) return;
+                // First that it is to be, so that nothing of it is ever written otherwise.
+                Save(_manifest with { Encrypted = encrypt });
+                if (encrypt) StartEncrypting();
+                else (_log.Encrypts, _bases.Encrypts, _locked) = (false, false, null);
+            }
+        if (encrypt && _locked is { } reason) throw new StoreLockedException(reason);
+    }
+
+    /// <summary>Removes what a store's keys are kept in: what is encrypted of it can never be read again.</summary>
+    internal static void DestroyKeys(string folder, Storage.IFileSystem files) => StoreKeys.Destroy(folder, files);
+
+    private void StartEncrypting()
+    {
+        (_log.Encrypts, _bases.Encrypts) = (true, true);
+        try
+        {
+            _keys.Renew();
+        }
+        catch (StoreLockedException missing)
+        {
+            _locked = missing.Message;
+        }
+    }
+
+    /// <summary>A key that has become old is replaced; those before it stay, for what they have encrypted.</summary>
+    private void RenewKeys()
+    {
+        _keys.Check();
+        if (Encrypts && _locked is null) _keys.Renew();
+    }
+}
