@@ -10,7 +10,7 @@ internal static class PolicyCommands
     [
         Column.Of("NAME", "name"), Column.Of("RPO", "rpoThreshold"), Column.Of("FREQUENCY", "copyFrequency"),
         Column.Of("CRASH-CONSISTENT", "recoveryPoints.crashConsistentEvery"), Column.Of("APP-CONSISTENT", "recoveryPoints.applicationConsistentEvery"),
-        Column.Of("WINDOW", "retention.window"), new("TIERS", p => string.Join(' ', (p.At("retention.tiers") as JsonArray ?? []).OfType<JsonNode>().Select(t => $"{t.At("every").Text()}={t.At("keepFor").Text()}"))), new("MAX-SIZE", p => Forms.Bytes(p.At("retention.maxBytes"))), Column.Of("COMPRESSION", "compression"),
+        Column.Of("WINDOW", "retention.window"), new("TIERS", p => string.Join(' ', (p.At("retention.tiers") as JsonArray ?? []).OfType<JsonNode>().Select(t => $"{t.At("every").Text()}={t.At("keepFor").Text()}"))), new("MAX-SIZE", p => Forms.Bytes(p.At("retention.maxBytes"))), Column.Of("COMPRESSION", "compression"), Column.Of("ENCRYPTED", "retention.encrypted"),
         Column.Of("RESYNC", "resynchronization.window", wide: true),
     ]);
 
@@ -25,6 +25,7 @@ internal static class PolicyCommands
             Setting.Of("--retention-window", "retention.window", "How long every write is kept, e.g. 24h"),
             Setting.Each("--retention-tier", "retention.tiers", "Beyond the window one point in so much time, up to an age", "EVERY=KEEPFOR, e.g. 1h=24h", Tier),
             Setting.Of("--retention-max-bytes", "retention.maxBytes", "At most so many bytes of history, e.g. 500G", isBytes: true),
+            Setting.Whether("--retention-encrypted", "retention.encrypted", "Encrypt what the target keeps; its master target needs a store key"),
             Setting.Of("--compression", "compression", "zstd, lz4 or none"),
             Setting.Of("--resynchronization", "resynchronization.window", "automatic or manual")),
     };

@@ -18,6 +18,12 @@ internal sealed record Setting(Option Option, string Path, Func<ParseResult, Jso
             : JsonValue.Create(Forms.ParseBytes(value) ?? throw CommandProblem.Usage($"{flag} is '{value}'", "Give bytes, or a number with K, M, G or T.")));
     }
 
+    public static Setting Whether(string flag, string path, string description)
+    {
+        var option = new Option<bool?>(flag) { Description = description };
+        return new(option, path, arguments => arguments.GetValue(option) is { } value ? JsonValue.Create(value) : null);
+    }
+
     /// <summary>A flag that may be repeated, and the list that it makes.</summary>
     /// <param name="item">Null: the value is none.</param>
     public static Setting Each(string flag, string path, string description, string form, Func<string, JsonNode?> item)

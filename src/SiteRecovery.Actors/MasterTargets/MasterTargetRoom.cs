@@ -1,7 +1,9 @@
 using System.Net;
 using SiteRecovery.DataPlane.Export;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.MasterTarget;
 using SiteRecovery.DataPlane.ProcessServer;
+using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Domain.History;
@@ -19,12 +21,13 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     private readonly ReplicaHosting? _hosting;
 
     /// <param name="hosting">Null: replicas are disks alone.</param>
-    public MasterTargetRoom(string folder, IPEndPoint listen, PeerIdentity identity, IFileSystem files, TimeProvider time, ReplicaHosting? hosting = null)
+    /// <param name="keys">Null: no store can be encrypted.</param>
+    public MasterTargetRoom(string folder, IPEndPoint listen, PeerIdentity identity, IFileSystem files, TimeProvider time, ReplicaHosting? hosting = null, KeyWrappings? keys = null)
     {
         (_root, Files, Time, _hosting) = (Path.Combine(folder, "stores"), files, time, hosting);
         files.CreateDirectory(_root);
         var options = new ChannelOptions { Time = time };
-        Stores = new StoreReceiver(_root, files, time, streamsCreateStores: false);
+        Stores = new StoreReceiver(_root, files, time, streamsCreateStores: false, new StoreOptions { Keys = keys });
         Machines = new ReplicaHost(hosting, Stores.FolderOf, Path.Combine(folder, "seeds"), files, time);
         Exports = new ReplicaExports(Path.Combine(folder, "exports.sock"), time);
         Routes = new MachineRoutes(Path.Combine(folder, "routes.json"), files);

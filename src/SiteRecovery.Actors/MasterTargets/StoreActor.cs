@@ -176,7 +176,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     private static NotedPoint Noted(RetentionStore store, RecoveryPoint point, ImmutableHashSet<string> verifying)
     {
         var note = store.NoteOf(point);
-        return new NotedPoint(point, note.Protected, verifying.Contains(point.Id), note.VerifiedAt, note.Damage, note.Root);
+        return new NotedPoint(point, note.Protected, verifying.Contains(point.Id), note.VerifiedAt, note.Damage, note.Root, store.SignalsOf(point));
     }
 
     private void StartMaintaining()
@@ -221,8 +221,9 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
                 var around = point is null && resolve.Selector is PointSelector.ById(var id) && RecoveryPoint.TryParseId(id, out var epoch, out var sequence) ? store.ThinnedAround(epoch, sequence) : null;
                 return new PointResolved(point, around?.Before, around?.After);
             case GetRecoveryPoints get:
+                var jumps = store.Jumps();
                 var found = store.Points.Reverse().Where(p => (get.Kind is null || p.Kind == get.Kind) && !(p.At < get.From) && !(p.At > get.To))
-                    .Skip(get.Skip).Take(get.Limit + 1).Select(p => Noted(store, p, verifying)).ToImmutableArray();
+                    .Skip(get.Skip).Take(get.Limit + 1).Select(p => Noted(store, p, verifying) with { Jump = jumps.Contains(p.Id) }).ToImmutableArray();
                 return found.Length > get.Limit ? new RecoveryPoints(found[..get.Limit], true) : new RecoveryPoints(found, false);
             case ProtectPoint protect:
                 store.Protect(protect.Point, protect.Keep);

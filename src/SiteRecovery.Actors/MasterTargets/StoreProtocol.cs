@@ -1,3 +1,4 @@
+using SiteRecovery.DataPlane.Retention;
 using System.Collections.Immutable;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
@@ -21,7 +22,7 @@ public sealed record RecoveryPoints(ImmutableArray<NotedPoint> Items, bool More)
 /// <param name="Verifying">All of its bytes are being read now.</param>
 /// <param name="Damage">What the last verification found; null: nothing, or there was none.</param>
 /// <param name="Root">The root hash of all its disks; null: not known yet.</param>
-public sealed record NotedPoint(RecoveryPoint Point, bool Protected, bool Verifying, DateTimeOffset? VerifiedAt, string? Damage, string? Root = null) : IClusterMessage;
+public sealed record NotedPoint(RecoveryPoint Point, bool Protected, bool Verifying, DateTimeOffset? VerifiedAt, string? Damage, string? Root = null, PointSignals? Signals = null, bool Jump = false) : IClusterMessage;
 
 /// <summary>Keeps a point beyond the retention, or gives it up again. Answered with <see cref="NotedPoint"/> or <see cref="StoreUnavailable"/>.</summary>
 public sealed record ProtectPoint(MachineId Machine, RecoveryPoint Point, bool Keep) : IForStore, IClusterMessage;

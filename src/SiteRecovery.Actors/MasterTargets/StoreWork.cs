@@ -25,7 +25,7 @@ internal static class StoreWork
         switch (order)
         {
             case HoldStore hold:
-                room.Stores.Hold(hold.Machine, GeometryOf(hold.Disks), hold.Epoch);
+                room.Stores.Hold(hold.Machine, GeometryOf(hold.Disks), hold.Epoch, encrypt: hold.Policy.RetentionEncrypted);
                 room.Machines.Keep(hold.Machine, hold.Definition);
                 return null;
             case OpenEpoch open:
@@ -243,7 +243,7 @@ internal static class StoreWork
             }
             bases.Clear();
         }
-        room.Stores.Hold(next.Machine, GeometryOf(next.Disks), from.After, bases.Count > 0 ? bases : null);
+        room.Stores.Hold(next.Machine, GeometryOf(next.Disks), from.After, bases.Count > 0 ? bases : null, next.Encrypted ? true : null);
     }
 
     /// <summary>What was written to the replica is kept, as the end of its epoch.</summary>

@@ -16,10 +16,10 @@ internal static class StoreExport
         var to = new Option<string>("--to") { Description = "The image to write, or a block device", Required = true };
         var sparse = new Option<bool>("--sparse") { Description = "Let blocks of zeroes take no room; without it room for the whole disk is reserved" };
         var force = new Option<bool>("--force") { Description = "Overwrite what exists" };
-        var command = new Command("export", "Write a disk at a point as a raw image") { folder, StoreFolder.Point, disk, to, sparse, force };
+        var command = new Command("export", "Write a disk at a point as a raw image") { folder, StoreFolder.Point, disk, to, sparse, force, StoreFolder.KeyFile, StoreFolder.KeyCommand };
         command.SetAction(async (arguments, cancel) =>
         {
-            using var store = StoreFolder.OpenOne(arguments.GetRequiredValue(folder));
+            using var store = StoreFolder.OpenOne(arguments.GetRequiredValue(folder), arguments);
             var record = StoreFolder.ChooseDisk(store, arguments.GetValue(disk));
             var point = StoreFolder.Choose(store, arguments.GetValue(StoreFolder.Point)!);
             var path = Path.GetFullPath(arguments.GetRequiredValue(to));

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
@@ -17,6 +18,9 @@ internal static class StoreFolder
         DefaultValueFactory = _ => "latest",
         CompletionSources = { "latest", "latest-application-consistent", "at:" },
     };
+
+    public static readonly Option<string?> KeyFile = new("--key-file") { Description = "Of an encrypted store: the file with the key of its master target" };
+    public static readonly Option<string?> KeyCommand = new("--key-command") { Description = "Or the command that unwraps its keys" };
 
     public static Argument<string> Argument() => new("dir") { Description = "The store's directory; it holds MANIFEST.json" };
 
@@ -37,18 +41,27 @@ internal static class StoreFolder
         }
     }
 
-    public static RetentionStore OpenOne(string folder)
+    public static RetentionStore OpenOne(string folder, ParseResult? keys = null)
     {
         var found = Find(folder);
-        if (found is [var only] && only == folder) return Open(folder);
+        if (found is [var only] && only == folder) return Open(folder, keys);
         throw CommandProblem.Usage($"{folder} is no store itself, but holds {found.Count}: {string.Join(", ", found.Select(Path.GetFileName))}", $"Name one of them, e.g. {found[0]}.");
     }
 
-    public static RetentionStore Open(string folder)
+    /// <param name="keys">Of a command with the two options: what is encrypted is to be read. Null: it need not be.</param>
+    public static RetentionStore Open(string folder, ParseResult? keys = null)
     {
+        RetentionStore? store = null;
         try
         {
-            return RetentionStore.Open(folder, RealFileSystem.Instance, TimeProvider.System, readOnly: true);
+            store = RetentionStore.Open(folder, RealFileSystem.Instance, TimeProvider.System, readOnly: true, new StoreOptions { Keys = keys is null ? null : Wrappings(keys) });
+            if (keys is not null) store.Unlock();
+            return store;
+        }
+        catch (StoreLockedException locked)
+        {
+            store!.Dispose();
+            throw new CommandProblem(ExitCode.Failed, $"the store in {folder} cannot be read", locked.Message, "Give --key-file FILE or --key-command COMMAND, as its master target is set up with.", locked);
         }
         catch (UnauthorizedAccessException e)
         {
@@ -58,6 +71,12 @@ internal static class StoreFolder
         {
             throw new CommandProblem(ExitCode.Failed, $"the store in {folder} cannot be opened", e.Message, $"If {StoreManifest.FileName} is damaged, restore it from a copy; the log beside it is not touched.", e);
         }
+    }
+
+    private static KeyWrappings Wrappings(ParseResult keys)
+    {
+        IKeyWrapping[] given = [.. keys.GetValue(KeyFile) is { } file ? [new DataPlane.Keys.KeyFile(file, RealFileSystem.Instance)] : (IKeyWrapping[])[], .. keys.GetValue(KeyCommand) is { } command ? [new DataPlane.Keys.KeyCommand(command)] : (IKeyWrapping[])[]];
+        return new KeyWrappings(null, given, KeyWrappings.RenewAfterDefault);
     }
 
     public static RecoveryPoint Choose(RetentionStore store, string text)

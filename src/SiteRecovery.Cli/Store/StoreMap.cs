@@ -17,10 +17,10 @@ internal static class StoreMap
     {
         var folder = StoreFolder.Argument();
         var disk = new Option<string?>("--disk") { Description = "The disk's index or name" };
-        var command = new Command("map", "The extents of a disk at a point: offset, length, data or hole") { folder, StoreFolder.Point, disk };
+        var command = new Command("map", "The extents of a disk at a point: offset, length, data or hole") { folder, StoreFolder.Point, disk, StoreFolder.KeyFile, StoreFolder.KeyCommand };
         command.SetAction(async (arguments, cancel) =>
         {
-            using var store = StoreFolder.OpenOne(arguments.GetRequiredValue(folder));
+            using var store = StoreFolder.OpenOne(arguments.GetRequiredValue(folder), arguments);
             var record = StoreFolder.ChooseDisk(store, arguments.GetValue(disk));
             await using var view = store.At(StoreFolder.Choose(store, arguments.GetValue(StoreFolder.Point)!)).Disk(record.Index);
             var extents = new List<JsonNode>();

@@ -12,10 +12,10 @@ internal static class StoreVerify
     public static Command Create()
     {
         var folder = StoreFolder.Argument();
-        var command = new Command("verify", "Read and check every byte of a store, or of every store in a directory; exit code 1 on damage") { folder };
+        var command = new Command("verify", "Read and check every byte of a store, or of every store in a directory; exit code 1 on damage") { folder, StoreFolder.KeyFile, StoreFolder.KeyCommand };
         command.SetAction(arguments =>
         {
-            var all = StoreFolder.Find(arguments.GetRequiredValue(folder)).Select(Verify).ToList();
+            var all = StoreFolder.Find(arguments.GetRequiredValue(folder)).Select(f => Verify(f, arguments)).ToList();
             var data = Session.DataOf(arguments);
             var damage = all.SelectMany(s => s.At("damage").Items()).ToList();
             if (!data.IsForPeople) data.List(all, []);
@@ -27,9 +27,9 @@ internal static class StoreVerify
         return command;
     }
 
-    private static JsonNode Verify(string folder)
+    private static JsonNode Verify(string folder, ParseResult arguments)
     {
-        using var store = StoreFolder.Open(folder);
+        using var store = StoreFolder.Open(folder, arguments);
         Session.Say($"verifying {store.Machine} in {folder}: {Forms.Bytes(store.Bytes)}");
         var damage = store.Verify();
         Session.Say(damage.Count > 0 ? $"{store.Machine}: DAMAGED at {damage.Count} place(s)"

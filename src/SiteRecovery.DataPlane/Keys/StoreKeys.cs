@@ -165,7 +165,7 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
     {
         public void Encrypt(ReadOnlySpan<byte> known, Span<byte> bytes, Span<byte> seal)
         {
-            var key = keys._current is > 0 and var current ? current : throw new StoreLockedException(Missing);
+            var key = keys._current is > 0 and var current ? current : throw new StoreLockedException("the store has no key to encrypt with yet");
             BinaryPrimitives.WriteInt32LittleEndian(seal, key);
             RandomNumberGenerator.Fill(seal.Slice(4, NonceBytes));
             var cipher = keys.Rent(key, use, index);

@@ -54,12 +54,14 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
     internal IBaseImage ToWrite(ushort disk)
     {
         var (file, promoted) = Of(disk);
-        if (promoted is EncryptedImage || (promoted is not null && !Encrypts)) return promoted;
+        // All disks of a store alike, also where what was promoted was cut short between two.
+        var encrypt = Encrypts || disks.Any(d => EncryptedImage.Exists(folder, d.Index, files));
+        if (promoted is EncryptedImage || (promoted is not null && !encrypt)) return promoted;
         lock (_gate)
         {
             files.CreateDirectory(Path.Combine(folder, "base"));
             var record = disks.First(d => d.Index == disk);
-            promoted = Encrypts ? new EncryptedImage(folder, record, file, (PromotedImage?)promoted, files, readOnly: false, keys, () => Promoting)
+            promoted = encrypt ? new EncryptedImage(folder, record, file, (PromotedImage?)promoted, files, readOnly: false, keys, () => Promoting)
                 : new PromotedImage(folder, record, file, files, readOnly: false, IsTorn);
             files.FlushFolder(Path.Combine(folder, "base"));
             files.FlushFolder(folder);

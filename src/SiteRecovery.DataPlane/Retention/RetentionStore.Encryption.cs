@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using SiteRecovery.DataPlane.Keys;
 
 namespace SiteRecovery.DataPlane.Retention;
@@ -14,6 +15,7 @@ public sealed partial class RetentionStore
     /// <exception cref="StoreLockedException">There is no key: the store takes no writes until it is opened with one.</exception>
     public void Encrypt(bool encrypt)
     {
+        Exception? failure = null;
         lock (_proving)
         {
             // The leaves are made anew, as what they are of is.
@@ -24,28 +26,35 @@ public sealed partial class RetentionStore
         lock (_maintaining)
             lock (_gate)
             {
-                if (encrypt == (_manifest.Encrypted == true)) return;
+                if (encrypt == (_manifest.Encrypted == true) && _locked is null) return;
                 // First that it is to be, so that nothing of it is ever written otherwise.
-                Save(_manifest with { Encrypted = encrypt });
-                if (encrypt) StartEncrypting();
+                if (encrypt != _manifest.Encrypted) Save(_manifest with { Encrypted = encrypt });
+                if (encrypt) failure = StartEncrypting();
                 else (_log.Encrypts, _bases.Encrypts, _locked) = (false, false, null);
             }
-        if (encrypt && _locked is { } reason) throw new StoreLockedException(reason);
+        if (failure is not null) ExceptionDispatchInfo.Throw(failure);
     }
+
+    /// <summary>Fetches the keys of a store that is encrypted, so that it can be read; nothing happens to one that is not.</summary>
+    /// <exception cref="StoreLockedException">They are not to be had.</exception>
+    public void Unlock() => _keys.Check();
 
     /// <summary>Removes what a store's keys are kept in: what is encrypted of it can never be read again.</summary>
     internal static void DestroyKeys(string folder, Storage.IFileSystem files) => StoreKeys.Destroy(folder, files);
 
-    private void StartEncrypting()
+    /// <returns>Why it cannot: it takes no writes then.</returns>
+    private Exception? StartEncrypting()
     {
-        (_log.Encrypts, _bases.Encrypts) = (true, true);
+        (_log.Encrypts, _bases.Encrypts, _locked) = (true, true, null);
         try
         {
             _keys.Renew();
+            return null;
         }
-        catch (StoreLockedException missing)
+        catch (Exception missing) when (missing is StoreLockedException or IOException)
         {
             _locked = missing.Message;
+            return missing;
         }
     }
 

@@ -31,6 +31,7 @@ public sealed partial class RetentionStore
         lock (_maintaining)
         {
             RenewKeys();
+            ForgetSignals();
             if (limits is not null) EndOldSegment(limits.Window);
             MakeMaps(stop);
             if (_promotion is not null && !TryFinish(stop)) return;

@@ -113,7 +113,7 @@ public sealed partial class RetentionStore
         var (first, last, generation) = (plan.Segments[plan.Done], plan.Done, 0);
         HistoryState before;
         lock (_gate) before = _history.BeforeOf(first);
-        using var draft = new SegmentDraft(_log, _files, BatchCodec.TagOf(Machine), plan.Unit.Epoch, first, _log.IdOf(first).First, before);
+        using var draft = new SegmentDraft(_log, EndWithSignals, _files, BatchCodec.TagOf(Machine), plan.Unit.Epoch, first, _log.IdOf(first).First, before);
         var writer = new ThinningWriter(_log, plan, draft, (from, to) => new StoreView(_log, _bases, CoverOf(plan.Unit, from, to)));
         try
         {

@@ -25,7 +25,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         var tag = BatchCodec.TagOf(Machine);
         _keys = new StoreKeys(folder, files, options?.Keys, time, readOnly);
         _bases = new BaseImages(folder, manifest.Disks, files, readOnly, _keys) { IsPromoted = manifest.Promoted is not null, IsEncrypted = manifest.Promoted?.Encrypted == true };
-        _log = new StoreLog(folder, files, tag, readOnly, options ?? new StoreOptions(), _keys) { Sealing = (segment, bytes) => _history!.EndOf(segment, tag, bytes) };
+        _log = new StoreLog(folder, files, tag, readOnly, options ?? new StoreOptions(), _keys) { Sealing = (segment, bytes) => _history!.EndOf(segment, tag, bytes) is { } end ? WithSignals(end) : null };
         _history = new StoreHistory(manifest.Promoted is { } kept ? manifest.Epochs.First(e => e.Epoch == kept.Epoch) : manifest.Epochs[0], manifest.Promoted, _log.EntriesOf, entry => TextOf(_log.ReadFrame(entry.Segment, entry.Offset)).ToArray());
         _maps = new SegmentMaps(folder, files, tag, readOnly, _log.BytesOf, MapOf);
         try
@@ -101,14 +101,16 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         lock (_gate)
         {
             if (batch.Header.MachineTag != BatchCodec.TagOf(Machine)) throw new InvalidDataException("batch of another machine");
-            if (_locked is { } reason) throw new StoreLockedException(reason);
+            if (_locked is { } reason) throw new IOException("the store takes no writes: " + reason);
             if (batch.Header.Encrypted || batch.Header.Thinned) throw new InvalidDataException("batch is one that only a store writes");
             if (!_history.Accepts(batch.Header)) return false;
             CheckExtents(batch);
             // Only here a position may come to show another state than it did.
             if (batch.Header.Marker == MarkerKind.SyncCompleted) _notes.ForgetState(RecoveryPoint.IdOf(batch.Header.Epoch, batch.Header.Last), IsThere);
             var entry = _log.Append(batch);
+            var points = _history.PointCount;
             _history.Apply(entry, TextOf(batch));
+            Measure(batch, points);
             Extend(entry, batch);
             return true;
         }
@@ -151,6 +153,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     }
 
     /// <summary>Forks the history. Idempotent; durable when it returns, and older epochs are refused from then on.</summary>
+    /// <exception cref="StoreLockedException">It is encrypted, and its keys are not to be had.</exception>
     public void OpenEpoch(Epoch next, RecoveryPoint from)
     {
         lock (_gate)
@@ -158,6 +161,8 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             var last = _manifest.Epochs[^1];
             if (last.Epoch == next.Value && last.ContinuesAfter is null && last.ForkedFromEpoch == from.Epoch.Value && last.ForkedFromSequence == from.Sequence.Value) return;
             if (next <= _history.Current) throw new StaleEpochException(_history.Current);
+            // Before it is final: who cannot read the point must not fail over to it.
+            _keys.Check();
             if (_history.Resolve(from.Epoch, from.Sequence) is null) throw _history.NotViewable(from.Epoch, from.Sequence);
             Begin(new EpochRecord(next.Value, from.Epoch.Value, from.Sequence.Value, _time.GetUtcNow()));
         }
@@ -248,12 +253,16 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     void IReplay.Frame(LogEntry entry, Batch prefix)
     {
         if (entry.Header.Epoch > _history.Current) BeginUpTo(entry.Header.Epoch);
+        var points = _history.PointCount;
         _history.Apply(entry, entry.Header.Kind == BatchKind.Marker ? TextOf(_log.ReadFrame(entry.Segment, entry.Offset)) : default);
+        // Of a segment whose end is lost the payloads are not read once more: what is not known of it stays so.
+        Measure(prefix, points);
     }
 
     bool IReplay.Segment(SegmentEnd end)
     {
         if (end.Epoch > _history.Current.Value) BeginUpTo(new Epoch(end.Epoch));
+        Restore(end);
         return _history.TryRestore(end);
     }
 

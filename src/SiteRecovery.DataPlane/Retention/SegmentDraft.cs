@@ -5,10 +5,11 @@ using SiteRecovery.Domain.History;
 namespace SiteRecovery.DataPlane.Retention;
 
 /// <summary>A segment that thinning writes beside those that it will take the place of, with all files that belong to it.</summary>
+/// <param name="told">What is to be known of it, with what the store knows beside.</param>
 /// <param name="first">The first segment that it will take the place of.</param>
 /// <param name="lowest">The first number that that one stands for: its keys are those of it.</param>
 /// <param name="before">In front of that.</param>
-internal sealed class SegmentDraft(StoreLog log, IFileSystem files, ulong tag, Epoch epoch, int first, int lowest, HistoryState before) : IDisposable
+internal sealed class SegmentDraft(StoreLog log, Func<SegmentEnd, SegmentEnd> told, IFileSystem files, ulong tag, Epoch epoch, int first, int lowest, HistoryState before) : IDisposable
 {
     private readonly SegmentIndex _index = new(tag, first);
     private readonly ExtentMap _map = new();
@@ -47,7 +48,7 @@ internal sealed class SegmentDraft(StoreLog log, IFileSystem files, ulong tag, E
         _file!.Write(0, SegmentFile.Header(tag, id, step));
         _file.Flush();
         files.Replace(log.PathOf(id, ".idx"), _index.ToBytes(id.Number));
-        files.Replace(log.PathOf(id, ".end"), SegmentEnd.Of(tag, Bytes, epoch, _history, State, Points).ToBytes());
+        files.Replace(log.PathOf(id, ".end"), told(SegmentEnd.Of(tag, Bytes, epoch, _history, State, Points)).ToBytes());
         MapFile.Write(log.PathOf(id, ".map"), files, tag, id, Bytes, _map.InOrder());
     }
 

@@ -37,7 +37,7 @@ internal sealed record SegmentEnd
     public StreamPosition? ThinnedBefore { get; init; }
     public required IReadOnlyList<PointRecord> Points { get; init; }
 
-    public sealed record PointRecord(int Epoch, long Sequence, DateTimeOffset At, PointKind Kind, string? Label)
+    public sealed record PointRecord(int Epoch, long Sequence, DateTimeOffset At, PointKind Kind, string? Label, PointSignals? Signals = null)
     {
         internal static PointRecord Of(RecoveryPoint point) => new(point.Epoch.Value, point.Sequence.Value, point.At, point.Kind, point.Label);
         internal RecoveryPoint ToPoint() => new(new Epoch(Epoch), new Sequence(Sequence), At, Kind, Label);

@@ -49,6 +49,8 @@ internal sealed partial class StoreHistory
 
     internal IEnumerable<RecoveryPoint> Points => _points.Select(p => p.Point);
     internal int PointCount => _points.Count;
+    /// <summary>The one that was marked last, on whatever line.</summary>
+    internal RecoveryPoint? LastPoint => _points.Count > 0 ? _points[^1].Point : null;
     internal RecoveryPoint? OldestPoint => _points.Count > 0 ? _points[0].Point : null;
     internal Epoch Current => _branches[^1].Epoch;
     internal StreamPosition Held => _state.Held;

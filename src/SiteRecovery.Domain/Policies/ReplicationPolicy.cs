@@ -18,6 +18,7 @@ public sealed record PolicyProblem(string Setting, string Problem, string Remedy
 /// <param name="ApplicationConsistentEvery">Null: none are made.</param>
 /// <param name="RetentionBytesMax">Null: the window alone decides.</param>
 /// <param name="RetentionTiers">What stays beyond the window; null: nothing.</param>
+/// <param name="RetentionEncrypted">What the target keeps is encrypted, with a key of the machine's own.</param>
 /// <param name="CommitAfter">How long after the replica has started a failover commits itself; null: an operator commits.</param>
 /// <param name="StopFencedMachine">An old primary that returns has its machine stopped by force, instead of only having its writes refused.</param>
 /// <param name="Compression">"zstd", "lz4" or "none".</param>
@@ -32,7 +33,8 @@ public sealed record ReplicationPolicy(
     ResynchronizationWindow ResynchronizationWindow,
     TimeSpan? CommitAfter = null,
     bool StopFencedMachine = false,
-    RetentionTiers? RetentionTiers = null)
+    RetentionTiers? RetentionTiers = null,
+    bool RetentionEncrypted = false)
 {
     public static ReplicationPolicy Default { get; } = new(
         RpoThreshold: TimeSpan.FromSeconds(30),

@@ -71,7 +71,7 @@ public sealed partial record ProtectedMachine
     private ImmutableArray<Work> Flatten(Epoch layer, SiteName site, string? node) => Flattened == layer ? [] : [new FlattenReplica(Id, Epoch, layer, site, node)];
 
     /// <summary>Disks that may still be written to are nobody's base.</summary>
-    private ContinueStore Continue() => new(Id, Epoch, Fence is null ? Continuation! : Continuation! with { FromDisks = false }, SourceStoppedAt ?? Sequence.None, Required.Disks, Required.TargetSite, Required.TargetNode);
+    private ContinueStore Continue() => new(Id, Epoch, Fence is null ? Continuation! : Continuation! with { FromDisks = false }, SourceStoppedAt ?? Sequence.None, Required.Disks, Required.TargetSite, Required.TargetNode, Required.Policy.RetentionEncrypted);
 
     private TakeBackTail TakeBack() => new(Id, Epoch, Required.Agent, Required.Loser, Required.TargetSite, Required.Replica!, Required.SourceSite);
 

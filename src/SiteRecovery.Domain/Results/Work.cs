@@ -175,14 +175,14 @@ public sealed record VerifyTarget(MachineId Machine, Epoch Epoch, DrainedSource 
 /// <param name="Continuation">What it goes on from.</param>
 /// <param name="Newest">The last write of a source whose disks become the store's base.</param>
 public sealed record ContinueStore(
-    MachineId Machine, Epoch Epoch, StoreContinuation Continuation, Sequence Newest, ImmutableArray<DiskSpec> Disks, SiteName TargetSite, string? TargetNode = null)
-    : Work(Machine, Epoch), IAtMasterTarget
+    MachineId Machine, Epoch Epoch, StoreContinuation Continuation, Sequence Newest, ImmutableArray<DiskSpec> Disks, SiteName TargetSite, string? TargetNode = null,
+    bool Encrypted = false) : Work(Machine, Epoch), IAtMasterTarget
 {
     public override string Kind => WorkKind.ContinueStore;
 
     public bool Equals(ContinueStore? other) =>
         other is not null && Machine == other.Machine && Epoch == other.Epoch && Continuation == other.Continuation && Newest == other.Newest
-        && TargetSite == other.TargetSite && TargetNode == other.TargetNode && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
+        && TargetSite == other.TargetSite && TargetNode == other.TargetNode && Encrypted == other.Encrypted && Disks.AsSpan().SequenceEqual(other.Disks.AsSpan());
 
     public override int GetHashCode() => HashCode.Combine(Machine, Epoch, Continuation, TargetSite);
 }

@@ -14,7 +14,8 @@ public sealed record RecoveryPointSchedule(TimeSpan? CrashConsistentEvery = null
 /// <param name="KeepFor">Up to this age.</param>
 public sealed record RetentionTierBody(TimeSpan Every, TimeSpan KeepFor);
 
-public sealed record RetentionBody(TimeSpan? Window = null, long? MaxBytes = null, IReadOnlyList<RetentionTierBody>? Tiers = null);
+/// <param name="Encrypted">With a key of each machine's own, which its master target wraps by siterecovery.master-target.store-key-file or store-key-command.</param>
+public sealed record RetentionBody(TimeSpan? Window = null, long? MaxBytes = null, IReadOnlyList<RetentionTierBody>? Tiers = null, bool? Encrypted = null);
 
 public sealed record ResynchronizationBody(ResynchronizationWindow? Window = null);
 
@@ -29,7 +30,7 @@ public sealed record PolicyBody(
         var policy = named.Policy;
         return new(named.Name, policy.RpoThreshold, policy.CopyFrequency is { } every ? JsonForms.Text(every) : "continuous",
             new RecoveryPointSchedule(policy.CrashConsistentEvery, policy.ApplicationConsistentEvery),
-            new RetentionBody(policy.RetentionWindow, policy.RetentionBytesMax, policy.RetentionTiers?.Items.Select(t => new RetentionTierBody(t.Every, t.KeepFor)).ToArray()), policy.Compression, new ResynchronizationBody(policy.ResynchronizationWindow), policy.CommitAfter, policy.StopFencedMachine);
+            new RetentionBody(policy.RetentionWindow, policy.RetentionBytesMax, policy.RetentionTiers?.Items.Select(t => new RetentionTierBody(t.Every, t.KeepFor)).ToArray(), policy.RetentionEncrypted), policy.Compression, new ResynchronizationBody(policy.ResynchronizationWindow), policy.CommitAfter, policy.StopFencedMachine);
     }
 
     public ReplicationPolicy ToPolicy()
@@ -43,7 +44,7 @@ public sealed record PolicyBody(
             RecoveryPoints?.ApplicationConsistentEvery,
             Retention?.Window ?? standard.RetentionWindow, Retention?.MaxBytes,
             Compression ?? standard.Compression, Resynchronization?.Window ?? standard.ResynchronizationWindow, CommitAfter, StopFencedMachine ?? standard.StopFencedMachine,
-            RetentionTiers.Of(Retention?.Tiers?.Select(t => new RetentionTier(t.Every, t.KeepFor))));
+            RetentionTiers.Of(Retention?.Tiers?.Select(t => new RetentionTier(t.Every, t.KeepFor))), Retention?.Encrypted ?? standard.RetentionEncrypted);
     }
 }
 

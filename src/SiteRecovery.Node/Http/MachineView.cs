@@ -24,12 +24,18 @@ public sealed record PointView(string Id, DateTimeOffset At, PointKind Kind, str
     public static PointView Of(RecoveryPoint point) => new(point.Id, point.At, point.Kind, point.Label, point.Epoch.Value, point.Sequence.Value);
 }
 
+/// <summary>What was written between a point and the one before it.</summary>
+/// <param name="Entropy">Bits per byte, 0 to 8: what is compressed or encrypted has nearly 8; null: nothing was written, or it is not known.</param>
+/// <param name="OverwriteRate">Bytes per second.</param>
+/// <param name="Jump">Much was written that looks encrypted where what was written before did not: the point before the first such one is the last of before.</param>
+public sealed record PointSignalsView(double? Entropy, long WrittenBytes, long OverwriteRate, bool Jump);
+
 /// <param name="Protected">Kept beyond the retention, with all that follows it.</param>
 /// <param name="Verification">"unverified", "running", "verified" or "damaged".</param>
 /// <param name="Damage">What the last verification found.</param>
 /// <param name="RootHash">Over all disks; null while it has not been computed: ask for it with a verification.</param>
 public sealed record NotedPointView(string Id, DateTimeOffset At, PointKind Kind, string? Label, int Epoch, long Sequence,
-    bool Protected, string Verification, DateTimeOffset? VerifiedAt, string? Damage, string? RootHash)
+    bool Protected, string Verification, DateTimeOffset? VerifiedAt, string? Damage, string? RootHash, PointSignalsView? Signals)
 {
     public static NotedPointView Of(NotedPoint noted) => new(noted.Point.Id, noted.Point.At, noted.Point.Kind, noted.Point.Label, noted.Point.Epoch.Value, noted.Point.Sequence.Value,
         noted.Protected, noted switch
@@ -38,7 +44,8 @@ public sealed record NotedPointView(string Id, DateTimeOffset At, PointKind Kind
             { Damage: not null } => "damaged",
             { VerifiedAt: not null } => "verified",
             _ => "unverified",
-        }, noted.VerifiedAt, noted.Damage, noted.Root);
+        }, noted.VerifiedAt, noted.Damage, noted.Root,
+        noted.Signals is { } signals ? new PointSignalsView(signals.Entropy, signals.WrittenBytes, (long)signals.OverwriteRate, noted.Jump) : null);
 }
 
 /// <param name="BytesResent">Sent again after a cut, since the agent started.</param>

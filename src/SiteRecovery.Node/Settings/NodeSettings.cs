@@ -1,6 +1,7 @@
 using Akka.Configuration;
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.DataPlane.Hypervisors;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.Node.Settings;
@@ -31,13 +32,22 @@ public sealed record HypervisorSettings(string Uri, string FailoverNetwork, stri
     private string? Network => FailoverNetwork.Length == 0 ? null : FailoverNetwork;
 }
 
+/// <summary>What a master target wraps the keys of encrypted stores with.</summary>
+public sealed record StoreKeySettings(string File, string Command, IReadOnlyList<string> FormerFiles, TimeSpan RenewAfter)
+{
+    public KeyWrappings Open(IFileSystem files) => new(
+        Command.Length > 0 ? new KeyCommand(Command) : File.Length > 0 ? new KeyFile(File, files) : null,
+        // A file beside a command is what was there before it.
+        [.. FormerFiles.Concat(Command.Length > 0 && File.Length > 0 ? [File] : []).Select(path => new KeyFile(path, files))], RenewAfter);
+}
+
 /// <summary>The settings of one node, typed and validated once at start.</summary>
 /// <param name="DataFolder">Everything the node keeps lies below it.</param>
 public sealed record NodeSettings(
     string Name, string Site, IReadOnlyList<string> Roles, string Address, string DataFolder, NodePorts Ports, AdvertisedAddress Advertised,
     long BodyBytesMax, TimeSpan WaitMax, int ListItemsMax, TimeSpan AskTimeout,
     TimeSpan StableAfter, TimeSpan HeartbeatPause, string PersistenceProvider, string ConnectionStringFile,
-    TimeSpan JoinTokenValidity, string LogLevel, long SpoolBytesMax, HypervisorSettings Hypervisor)
+    TimeSpan JoinTokenValidity, string LogLevel, long SpoolBytesMax, HypervisorSettings Hypervisor, StoreKeySettings StoreKeys)
 {
     public bool Is(string role) => Roles.Contains(role);
 
@@ -64,7 +74,8 @@ public sealed record NodeSettings(
             Seconds(root, "http.wait-max"), root.GetInt("http.list-items-max"), Seconds(root, "http.ask-timeout"),
             Seconds(root, "cluster.stable-after"), Seconds(root, "cluster.heartbeat-pause"), provider, connection,
             Seconds(root, "pki.join-token-validity"), root.GetString("log.level"), (long)SettingValues.Size(root.GetString("process-server.spool-bytes-max"))!,
-            new HypervisorSettings(root.GetString("hypervisor.uri"), root.GetString("hypervisor.failover-network"), root.GetString("hypervisor.qemu-accelerators")));
+            new HypervisorSettings(root.GetString("hypervisor.uri"), root.GetString("hypervisor.failover-network"), root.GetString("hypervisor.qemu-accelerators")),
+            new StoreKeySettings(root.GetString("master-target.store-key-file") ?? "", root.GetString("master-target.store-key-command") ?? "", [.. root.GetStringList("master-target.former-store-key-files")], Seconds(root, "master-target.store-key-renew-after")));
     }
 
     private static AdvertisedAddress AdvertisedOf(Config root) => new(

@@ -241,7 +241,7 @@ public sealed class EncryptionTests : IDisposable
     private void AssertRefuses(RetentionStore store)
     {
         var before = _now.ToArray();
-        Assert.Throws<StoreLockedException>(() => store.Append(Delta(0, 512, PayloadCompression.None)));
+        Assert.Throws<IOException>(() => store.Append(Delta(0, 512, PayloadCompression.None)));
         (_sequence, _ordinal) = (_sequence - 1, _ordinal - 1);
         before.CopyTo(_now, 0);
     }

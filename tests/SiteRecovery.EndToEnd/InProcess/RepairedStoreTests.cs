@@ -1,7 +1,5 @@
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
-using SiteRecovery.DataPlane.Nbd;
-using SiteRecovery.Node.Demo;
 
 namespace SiteRecovery.EndToEnd.InProcess;
 
@@ -20,7 +18,7 @@ public sealed class RepairedStoreTests(TwoSites sites)
         await sites.UntilStateAsync("rot1", "Protected");
         new Random(5).NextBytes(disk.AsSpan(100 * Block, Block));
         await WriteAsync(disk, 100);
-        var shows = await PointAsync();
+        var shows = await sites.PointAsync("rot1");
         // At a later write, for what is mended is the state of the newest one.
         disk.AsSpan(300 * Block, Block).Fill(3);
         await WriteAsync(disk, 300);
@@ -44,35 +42,13 @@ public sealed class RepairedStoreTests(TwoSites sites)
         await sites.UntilAsync(async () => (string)(await NotedAsync(shows))["verification"]! == "damaged");
         Assert.Contains("scrub", (string)(await NotedAsync(shows))["damage"]!, StringComparison.Ordinal);
 
-        var mended = await PointAsync();
+        var mended = await sites.PointAsync("rot1");
         await sites.ActAsync("rot1", "test-failover", new { point = mended });
-        string? uri = null;
-        await sites.UntilAsync(async () => (uri = (string?)(await sites.GetAsync("/api/v1/machines/rot1/exports"))["items"]!.AsArray().FirstOrDefault()?["uri"]) is not null);
-        var found = new byte[DiskBytes];
-        await using (var replica = await NbdAddress.Parse(uri!).OpenAsync(sites.Stop))
-            for (var at = 0; at < DiskBytes; at += 1 << 20) await replica.ReadAsync(at, found.AsMemory(at, 1 << 20), sites.Stop);
-        Assert.Equal(disk, found);
+        Assert.Equal(disk, await sites.ReplicaAsync("rot1", DiskBytes));
         await sites.ActAsync("rot1", "test-failover-cleanup");
     }
 
-    private async Task WriteAsync(byte[] disk, int block)
-    {
-        await using var source = await NbdAddress.Parse((string)(await sites.MachineAsync("rot1"))["disks"]![0]!["captureUri"]!).OpenAsync(sites.Stop);
-        await source.WriteAsync((long)block * Block, disk.AsMemory(block * Block, Block), true, sites.Stop);
-    }
+    private Task WriteAsync(byte[] disk, int block) => sites.WriteAsync("rot1", (long)block * Block, disk.AsMemory(block * Block, Block));
 
-    private async Task<JsonNode> NotedAsync(string id) => (await sites.GetAsync("/api/v1/machines/rot1/recovery-points"))["items"]!.AsArray().First(p => (string)p!["id"]! == id)!;
-
-    private async Task<string> PointAsync()
-    {
-        var id = "";
-        await sites.UntilAsync(async () =>
-        {
-            using var taken = await sites.Http.PostAsJsonAsync("/api/v1/machines/rot1/recovery-points", new { label = "here" }, sites.Stop);
-            if (taken.IsSuccessStatusCode) id = (string)JsonNode.Parse(await taken.Content.ReadAsStringAsync(sites.Stop))!["id"]!;
-            return taken.IsSuccessStatusCode;
-        });
-        await sites.UntilAsync(async () => (await sites.GetAsync("/api/v1/machines/rot1/recovery-points"))["items"]!.AsArray().Any(p => (string)p!["id"]! == id));
-        return id;
-    }
+    private async Task<JsonNode> NotedAsync(string id) => (await sites.PointsAsync("rot1")).First(p => (string)p!["id"]! == id)!;
 }

@@ -6,6 +6,7 @@ using System.Text.Json.Nodes;
 using SiteRecovery.Agent;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Node.Demo;
 using SiteRecovery.Node.Hosting;
 using SiteRecovery.Node.Settings;
 
@@ -31,6 +32,7 @@ public sealed class TwoSites : IAsyncLifetime
 
     public async Task InitializeAsync()
     {
+        await File.WriteAllTextAsync(At("store.key"), Convert.ToHexStringLower(System.Security.Cryptography.RandomNumberGenerator.GetBytes(32)));
         await StartSecondaryAsync();
         await File.WriteAllTextAsync(At("node.token"), await TokenAsync("nodes"), Stop);
         _primary = await StartAsync("primary", "process-server,master-target", new JoinOrder(_secondary!.Endpoints.HttpUrl, At("node.token")));
@@ -66,6 +68,40 @@ public sealed class TwoSites : IAsyncLifetime
         return answer.IsSuccessStatusCode ? JsonNode.Parse(text)! : throw new HttpRequestException($"{path}: {text}");
     }
 
+    /// <summary>Takes a point; its id, once it is durable at the target.</summary>
+    internal async Task<string> PointAsync(string machine)
+    {
+        var id = "";
+        await UntilAsync(async () =>
+        {
+            using var taken = await Http.PostAsJsonAsync($"/api/v1/machines/{machine}/recovery-points", new { label = "here" }, Stop);
+            if (taken.IsSuccessStatusCode) id = (string)JsonNode.Parse(await taken.Content.ReadAsStringAsync(Stop))!["id"]!;
+            return taken.IsSuccessStatusCode;
+        });
+        await UntilAsync(async () => (await PointsAsync(machine)).Any(p => (string)p!["id"]! == id));
+        return id;
+    }
+
+    internal async Task<JsonArray> PointsAsync(string machine) => (await GetAsync($"/api/v1/machines/{machine}/recovery-points"))["items"]!.AsArray();
+
+    /// <summary>Through the agent, as the machine would; durable on its own disk.</summary>
+    internal async Task WriteAsync(string machine, long offset, ReadOnlyMemory<byte> bytes)
+    {
+        await using var source = await NbdAddress.Parse((string)(await MachineAsync(machine))["disks"]![0]!["captureUri"]!).OpenAsync(Stop);
+        await source.WriteAsync(offset, bytes, true, Stop);
+    }
+
+    /// <summary>What the machine's replica, or its test, shows.</summary>
+    internal async Task<byte[]> ReplicaAsync(string machine, int bytes)
+    {
+        string? uri = null;
+        await UntilAsync(async () => (uri = (string?)(await GetAsync($"/api/v1/machines/{machine}/exports"))["items"]!.AsArray().FirstOrDefault()?["uri"]) is not null);
+        var found = new byte[bytes];
+        await using var replica = await NbdAddress.Parse(uri!).OpenAsync(Stop);
+        for (var at = 0; at < bytes; at += 1 << 20) await replica.ReadAsync(at, found.AsMemory(at, Math.Min(1 << 20, bytes - at)), Stop);
+        return found;
+    }
+
     internal Task<JsonNode> MachineAsync(string machine) => GetAsync($"/api/v1/machines/{machine}");
 
     internal async Task<JsonNode> ActAsync(string machine, string action, object? body = null)
@@ -87,10 +123,10 @@ public sealed class TwoSites : IAsyncLifetime
 
     internal Task UntilStateAsync(string machine, string state) => UntilAsync(async () => (string)(await MachineAsync(machine))["state"]! == state);
 
-    internal async Task UntilAsync(Func<Task<bool>> holds)
+    internal async Task UntilAsync(Func<Task<bool>> holds, TimeSpan? within = null)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(Stop);
-        patience.CancelAfter(TimeSpan.FromSeconds(60));
+        patience.CancelAfter(within ?? TimeSpan.FromSeconds(60));
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(100));
         while (!await holds()) await timer.WaitForNextTickAsync(patience.Token);
     }
@@ -125,6 +161,7 @@ public sealed class TwoSites : IAsyncLifetime
         var config = SettingsLoader.Installed().Load(null, new Dictionary<string, string>(), new Dictionary<string, string>
         {
             ["siterecovery.node.site"] = site, ["siterecovery.node.roles"] = roles, ["siterecovery.log.level"] = "warning",
+            ["siterecovery.master-target.store-key-file"] = At("store.key"),
             ["siterecovery.hypervisor.uri"] = "qemu", ["siterecovery.hypervisor.qemu-accelerators"] = "tcg",
             ["siterecovery.ports.http"] = "0", ["siterecovery.ports.cluster"] = "0", ["siterecovery.ports.data"] = "0", ["siterecovery.ports.agent"] = "0",
         });

@@ -55,7 +55,7 @@ internal sealed class StoreRot
             run.Reopen();
             if (Said(run.Store) != _said || Look(run.Store)) return "opened again it is another";
             run.Store.Dispose();
-            return MayBeMadeAgain(file) || IsUnused(file, offset) ? null : "nobody found it";
+            return MayBeMadeAgain(file) || IsMadeAgain(disk, file) || IsUnused(file, offset) ? null : "nobody found it";
         }
         catch (InvalidDataException)
         {
@@ -114,9 +114,22 @@ internal sealed class StoreRot
 
     private static bool MayBeMadeAgain(string file) => Path.GetExtension(file) is ".idx" or ".end" or ".map" || Path.GetFileName(file) is "SYNCED" or "PROOF";
 
+    /// <summary>Where a store renews its key when it is opened, both copies are written.</summary>
+    private static bool IsMadeAgain(SimDisk disk, string file) =>
+        Path.GetFileName(file).StartsWith("KEYS", StringComparison.Ordinal) && disk.TryReadAll(Path.Combine(StoreRun.Folder, "KEYS.json"))!.AsSpan().SequenceEqual(disk.TryReadAll(Path.Combine(StoreRun.Folder, "KEYS-2.json")));
+
     /// <summary>A block of the base that nothing was promoted into, or a hole.</summary>
     internal bool IsUnused(string file, long offset)
     {
+        if (Path.GetExtension(file) == ".tag") return offset % 512 >= 488;
+        if (Path.GetExtension(file) == ".aes")
+        {
+            // Of the two places of a block the one where it is not.
+            var (place, entries) = (offset / 4096, _disk.TryReadAll(Path.ChangeExtension(file, ".tag"))!);
+            var (block, second) = (place / 128 * 64 + place % 64, place / 64 % 2 == 1);
+            var entry = block / 12 * 512 + block % 12 * 40;
+            return entry >= entries.Length || entries[entry] != (second ? 2 : 1);
+        }
         if (Path.GetExtension(file) != ".raw") return false;
         var hashes = _disk.TryReadAll(Path.ChangeExtension(file, ".sum"))!;
         var at = offset / 4096 * 8;

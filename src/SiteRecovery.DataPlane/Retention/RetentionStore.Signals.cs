@@ -1,0 +1,57 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <content>Signals: how what was written before each point looked. They lie in the ends of segments; of the last one they are measured again.</content>
+public sealed partial class RetentionStore
+{
+    private readonly SignalMeter _meter = new();
+    private readonly Dictionary<string, PointSignals> _signals = [];
+
+    /// <summary>Null: nothing is known of it.</summary>
+    public PointSignals? SignalsOf(RecoveryPoint point)
+    {
+        lock (_gate) return _signals.GetValueOrDefault(point.Id);
+    }
+
+    /// <summary>Ids of points at which what was written looks encrypted all at once (<see cref="PointSignals.Jumps"/>).</summary>
+    public IReadOnlySet<string> Jumps()
+    {
+        (string, PointSignals?)[] known;
+        lock (_gate) known = [.. _history.Points.Select(p => (p.Id, _signals.GetValueOrDefault(p.Id)))];
+        return PointSignals.Jumps(known);
+    }
+
+    /// <summary>A frame whose point, if it marks one, is the newest of so many more than before it.</summary>
+    private void Measure(Batch batch, int pointsBefore)
+    {
+        _meter.Add(batch);
+        if (_history.PointCount > pointsBefore && _history.LastPoint is { } point) _signals[point.Id] = _meter.Take(point.At);
+    }
+
+    private void Restore(SegmentEnd end)
+    {
+        foreach (var point in end.Points)
+            if (point.Signals is { } signals) _signals[point.ToPoint().Id] = signals;
+        if (end.Points.Count > 0) _meter.Take(end.Points[^1].At);
+    }
+
+    private SegmentEnd WithSignals(SegmentEnd end) => end with { Points = [.. end.Points.Select(p => p with { Signals = _signals.GetValueOrDefault(p.ToPoint().Id) })] };
+
+    private SegmentEnd EndWithSignals(SegmentEnd end)
+    {
+        lock (_gate) return WithSignals(end);
+    }
+
+    /// <summary>Of points that are gone nothing is kept.</summary>
+    private void ForgetSignals()
+    {
+        lock (_gate)
+        {
+            if (_signals.Count <= _history.PointCount) return;
+            var there = _history.Points.Select(p => p.Id).ToHashSet();
+            foreach (var id in _signals.Keys.Where(id => !there.Contains(id)).ToArray()) _signals.Remove(id);
+        }
+    }
+}
