@@ -63,7 +63,7 @@ public sealed class EncryptedMachineTests(TwoSites sites) : IDisposable
         await sites.UntilStateAsync("enc1", "Protected");
 
         // Its key goes with it.
-        using var gone = await sites.Http.DeleteAsync("/api/v1/machines/enc1", sites.Stop);
+        using var gone = await sites.Http.DeleteAsync("/api/v1/machines/enc1?acknowledge=pointsRemoved", sites.Stop);
         gone.EnsureSuccessStatusCode();
         await sites.UntilAsync(() => Task.FromResult(!Directory.Exists(store)));
     }
