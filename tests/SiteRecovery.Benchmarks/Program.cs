@@ -23,9 +23,14 @@ root.SetAction(async (arguments, stop) =>
     var wanted = arguments.GetRequiredValue(room);
     using var bench = new Bench(options);
     foreach (var (name, run) in rooms)
-        if (wanted == "all" || wanted == name || name.StartsWith(wanted + "-", StringComparison.Ordinal)) await run(bench, stop);
+    {
+        if (wanted != "all" && wanted != name && !name.StartsWith(wanted + "-", StringComparison.Ordinal)) continue;
+        await run(bench, stop);
+        Console.Error.WriteLine($"{name} is done");
+        // After each room: what hours have measured does not go with the room that fails.
+        if (arguments.GetValue(report) is { } path) bench.Results.Save(path);
+        if (arguments.GetValue(page) is { } file) bench.Report.Write(Path.GetDirectoryName(Path.GetFullPath(file))!, Path.GetFileNameWithoutExtension(file));
+    }
     bench.Results.Print(Console.Out);
-    if (arguments.GetValue(report) is { } path) bench.Results.Save(path);
-    if (arguments.GetValue(page) is { } file) bench.Report.Write(Path.GetDirectoryName(Path.GetFullPath(file))!, Path.GetFileNameWithoutExtension(file));
 });
 return await root.Parse(args).InvokeAsync();

@@ -4,13 +4,13 @@ using SiteRecovery.Node.Bench;
 namespace SiteRecovery.Benchmarks;
 
 /// <summary>
-/// Rounds on a machine that others use too. Up to three times as many are run as are wanted, and those count in which other processes took the least of the processors: that is known without looking at any
+/// Rounds on a machine that others use too. Up to twice as many are run as are wanted, and those count in which other processes took the least of the processors: that is known without looking at any
 /// figure. One more goes before them and never counts.
 /// </summary>
 public static class CalmRounds
 {
     private const double CalmCores = 0.25;
-    private const int AttemptsPerRound = 3;
+    private const int AttemptsPerRound = 2;
 
     public static async Task RunAsync(Bench bench, string what, Func<Measurements, int, Task> run, CancellationToken stop)
     {

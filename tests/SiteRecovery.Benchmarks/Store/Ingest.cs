@@ -12,7 +12,7 @@ namespace SiteRecovery.Benchmarks;
 /// </summary>
 public static class Ingest
 {
-    private const long BytesOfAll = 512L << 20;
+    private const long BytesOfAll = 384L << 20;
     private static readonly int[] MachineCounts = [1, 4];
 
     /// <param name="WriteBytes">Of the guest's writes.</param>
@@ -85,12 +85,12 @@ public static class Ingest
     /// <summary>Where the time went, in seconds per GiB. Stages run beside each other, so that they do not add up to the whole.</summary>
     private static void Profile(Measurements results, string name, Stream[] streams, MeteredFiles.Meter log, TimeSpan elapsed, double cpu)
     {
-        var began = Stopwatch.GetTimestamp();
+        var verifying = Environment.CpuUsage.TotalTime;
         foreach (var stream in streams)
             foreach (var batch in stream.Batches) BatchCodec.Verify(batch.Frame);
-        var verifying = Stopwatch.GetElapsedTime(began);
+        verifying = Environment.CpuUsage.TotalTime - verifying;
         var gibibytes = streams.Sum(s => s.Bytes) / (double)(1 << 30);
-        foreach (var (stage, seconds) in ((string, double)[])[("the whole, by the clock", elapsed.TotalSeconds), ("checksum (verify, measured alone)", verifying.TotalSeconds), ("write (copy into the page cache)", log.Writing.TotalSeconds),
+        foreach (var (stage, seconds) in ((string, double)[])[("the whole, by the clock", elapsed.TotalSeconds), ("checksum, CPU, measured alone", verifying.TotalSeconds), ("write (copy into the page cache)", log.Writing.TotalSeconds),
             ("flush (beside the appending)", log.Flushing.TotalSeconds), ("CPU of all of it, the kernel's too", cpu)])
             results.Add(name + ": stages", "s/GiB", stage, seconds / gibibytes);
     }

@@ -10,14 +10,14 @@ namespace SiteRecovery.Benchmarks;
 /// </summary>
 public static class KeepingPoints
 {
-    private const int Points = 6, Restored = 3, ScatteredWrites = 4096, Runs = 16, WriteBytes = 4096, RunBytes = 1 << 20;
+    private const int Points = 4, Restored = 2, ScatteredWrites = 2048, Runs = 8, WriteBytes = 4096, RunBytes = 1 << 20;
 
     /// <param name="Offset">In bytes.</param>
     internal sealed record Change(long Offset, byte[] Data);
 
     public static async Task RunAsync(Bench bench, CancellationToken stop)
     {
-        var diskBytes = Math.Min(bench.Options.DiskBytes, 512L << 20);
+        var diskBytes = Math.Min(bench.Options.DiskBytes, 256L << 20);
         var (disk, expected, restored) = (bench.At("disk"), bench.At("expected"), bench.At("restored"));
         SampleDisk.Create(disk, diskBytes);
         var keepers = new List<IPointKeeper> { new StoreKeeper(bench.At("kept-store"), disk) };

@@ -10,7 +10,7 @@ namespace SiteRecovery.Benchmarks;
 /// <summary>Segments that overwrite the same blocks go into the base: what is written there for each byte that was ingested, how long it takes, and what a stream that comes in meanwhile feels of it.</summary>
 public static class Promoting
 {
-    private const long DiskBytes = 256L << 20, LogBytes = 1536L << 20, MeanwhileBytes = 384L << 20;
+    private const long DiskBytes = 128L << 20, LogBytes = 768L << 20, MeanwhileBytes = 256L << 20;
     private const string Written = "promotion, bytes written to the base", Rate = "promotion, log taken in", During = "ingest of packed 4 KiB writes beside a promotion", Delay = During + ": from the offer until it is durable";
     private const string Beside = "siterecovery store, promoting", Alone = "the same store, not promoting";
     private static readonly RetentionLimits Limits = new(TimeSpan.FromSeconds(1), null);
@@ -37,7 +37,7 @@ public static class Promoting
         {
             foreach (var promoting in Bench.InTurn([true, false], round)) await MeanwhileAsync(bench, results, promoting, stop);
         }, stop);
-        bench.Report.Text("Promotion: bytes written to `base/`, checksums with them, beside the bytes of the segments that went into it, a log of 1.5 GiB over a disk of 256 MiB. Beside it, a stream of 384 MiB of packed 4 KiB writes into a store that promotes such a log at the same time, and into one that does not.");
+        bench.Report.Text("Promotion: bytes written to `base/`, checksums with them, beside the bytes of the segments that went into it, a log of 768 MiB over a disk of 128 MiB. Beside it, a stream of 256 MiB of packed 4 KiB writes into a store that promotes such a log at the same time, and into one that does not.");
     }
 
     private static void Promote(Bench bench, Measurements results, Load load, CancellationToken stop)

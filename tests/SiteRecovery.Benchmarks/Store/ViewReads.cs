@@ -15,7 +15,7 @@ namespace SiteRecovery.Benchmarks;
 /// </summary>
 public static class ViewReads
 {
-    private const int ReadBytes = 1 << 20, RandomReads = 2000;
+    private const int ReadBytes = 1 << 20, RandomReads = 500, SampleFrames = 64;
     private const string Buffered = "fio, buffered", Direct = "fio, direct", Base = "a view of the promoted base", RandomFigure = "random 4 KiB read, one after the other";
 
     /// <param name="Scattered">A twentieth of it was overwritten since in 4 KiB writes all over the disk.</param>
@@ -27,7 +27,7 @@ public static class ViewReads
     public static async Task RunAsync(Bench bench, CancellationToken stop)
     {
         if (!Tool.Have(bench, "reading views", "fio")) return;
-        var bytes = Math.Min(bench.Options.DiskBytes, 1L << 30) / ReadBytes * ReadBytes;
+        var bytes = Math.Min(bench.Options.DiskBytes, 512L << 20) / ReadBytes * ReadBytes;
         var raw = bench.At("raw");
         foreach (var content in Contents)
         {
@@ -84,7 +84,9 @@ public static class ViewReads
     private static async Task SequentialAsync(Bench bench, Measurements results, RetentionStore store, string raw, Content content, long bytes, CancellationToken stop)
     {
         var view = Cold(store);
+        var cpu = Environment.CpuUsage.TotalTime;
         var ours = ReadAll(view.File(0), bytes);
+        cpu = Environment.CpuUsage.TotalTime - cpu;
         view.Release();
         var (buffered, direct) = (await Fio.ReadAsync(raw, bytes, direct: false, stop), await Fio.ReadAsync(raw, bytes, direct: true, stop));
         view = Cold(store);
@@ -95,7 +97,27 @@ public static class ViewReads
         var servedRaw = await ServedAsync(bench, new FileDevice(file, readOnly: true), bytes, stop);
         var name = NameOf(content);
         foreach (var (contestant, rate) in new[] { (Ours, ours), (Buffered, buffered), (Direct, direct) }) results.Add(name, "MB/s", contestant, rate, moreIsBetter: true);
+        results.Add(name + ": stages", "s/GiB", "CPU of all of it, the kernel's too", cpu.TotalSeconds / bytes * (1 << 30));
+        Profile(results, name + ": stages", content);
         foreach (var (contestant, rate) in new[] { (Ours, served), ("a raw file, by the same server", servedRaw) }) results.Add(name + ", through NBD", "MB/s", contestant, rate, moreIsBetter: true);
+    }
+
+    /// <summary>What the processor does with a frame once it is in memory.</summary>
+    private static void Profile(Measurements results, string figure, Content content)
+    {
+        var feed = new Feed(new MachineId("machine"), new DiskGeometry(0, "disk", Feed.PackedBytes), TimeSpan.FromSeconds(1));
+        var batch = feed.Write(0, Feed.Payload(Feed.PackedBytes, content.Compressed));
+        if (content.Compressed) batch = BatchCodec.Compress(batch, PayloadCompression.Zstd);
+        var (raw, frame) = (new byte[Feed.PackedBytes], batch.Frame);
+        Stage("checksum of the frame", () => BatchCodec.Verify(frame));
+        Stage(content.Compressed ? "decompression, and checksum of what comes out" : "copy, and checksum of the data", () => BatchCodec.Decompress(batch, raw));
+
+        void Stage(string name, Action work)
+        {
+            var cpu = Environment.CpuUsage.TotalTime;
+            for (var n = 0; n < SampleFrames; n++) work();
+            results.Add(figure, "s/GiB", name, (Environment.CpuUsage.TotalTime - cpu).TotalSeconds / SampleFrames * (1 << 30) / Feed.PackedBytes);
+        }
     }
 
     private static double ReadAll(IBlockFile file, long bytes)
