@@ -36,6 +36,14 @@ public sealed class Feed(MachineId machine, DiskGeometry disk, TimeSpan step)
         return Delta(extents, payload);
     }
 
+    /// <summary>The same as zeroes, which carry no payload.</summary>
+    public Batch ScatteredZeroes(int writeBytes, int writes)
+    {
+        var extents = new Extent[writes];
+        for (var i = 0; i < writes; i++) extents[i] = new Extent(_random.NextInt64(disk.SizeBytes / writeBytes) * writeBytes, writeBytes, disk.Index, ExtentKind.Zero);
+        return Delta(extents, []);
+    }
+
     public Batch Delta(ReadOnlySpan<Extent> extents, ReadOnlySpan<byte> payload)
     {
         var first = _sequence + 1;

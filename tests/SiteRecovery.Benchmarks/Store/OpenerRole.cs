@@ -22,27 +22,32 @@ public static class OpenerRole
     {
         switch (words[0])
         {
-            case "open": return Open(words[1]);
+            case "open": return Open(words[1], long.Parse(words[2], CultureInfo.InvariantCulture));
             default: throw new ArgumentException($"no such command: {words[0]}");
         }
     }
 
-    private static string Open(string folder)
+    /// <param name="back">So many writes before the newest position lies another one.</param>
+    /// <returns>CPU time of opening, of a view of the newest position and of the other one, each with a first sector, in ms; then the same by the clock; then memory, managed and resident, in MiB.</returns>
+    private static string Open(string folder, long back)
     {
         var (resident, managed, random) = (Resident(), GC.GetTotalMemory(forceFullCollection: true), new Random(1));
-        var began = Stopwatch.GetTimestamp();
-        double Elapsed() => Stopwatch.GetElapsedTime(began).TotalMilliseconds;
-        using var store = RetentionStore.Open(folder, RealFileSystem.Instance, TimeProvider.System);
-        var opening = Elapsed();
+        var (processor, clock) = (new List<double>(), new List<double>());
+        T Timed<T>(Func<T> work)
+        {
+            var (cpu, began) = (Environment.CpuUsage.TotalTime, Stopwatch.GetTimestamp());
+            var made = work();
+            clock.Add(Stopwatch.GetElapsedTime(began).TotalMilliseconds);
+            processor.Add((Environment.CpuUsage.TotalTime - cpu).TotalMilliseconds);
+            return made;
+        }
+        using var store = Timed(() => RetentionStore.Open(folder, RealFileSystem.Instance, TimeProvider.System));
         var latest = store.ConsistentUpTo!;
-        began = Stopwatch.GetTimestamp();
-        var first = FirstSector(store, latest, random);
-        var view = Elapsed();
-        began = Stopwatch.GetTimestamp();
-        var second = FirstSector(store, store.ResolvePoint(new PointSelector.ById(RecoveryPoint.IdOf(latest.Epoch, new Sequence(latest.Sequence.Value - 1)))) ?? latest, random);
-        var another = Elapsed();
+        var first = Timed(() => FirstSector(store, latest, random));
+        var earlier = new PointSelector.ById(RecoveryPoint.IdOf(latest.Epoch, new Sequence(latest.Sequence.Value - back)));
+        var second = Timed(() => FirstSector(store, store.ResolvePoint(earlier) ?? throw new InvalidOperationException($"{earlier.Id} is not viewable"), random));
         var residentMost = Resident() - resident;
-        var answer = string.Create(CultureInfo.InvariantCulture, $"{opening} {view} {another} {(GC.GetTotalMemory(forceFullCollection: true) - managed) / 1048576.0} {residentMost}");
+        var answer = string.Create(CultureInfo.InvariantCulture, $"{string.Join(' ', processor.Concat(clock))} {(GC.GetTotalMemory(forceFullCollection: true) - managed) / 1048576.0} {residentMost}");
         GC.KeepAlive((first, second));
         return answer;
     }
