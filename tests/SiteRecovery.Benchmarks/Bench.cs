@@ -3,11 +3,18 @@ using SiteRecovery.Node.Bench;
 namespace SiteRecovery.Benchmarks;
 
 /// <summary>What every room is given: options, a folder with certificates, and where the figures go.</summary>
-public sealed class Bench(BenchOptions options) : IDisposable
+public sealed class Bench : IDisposable
 {
-    public BenchOptions Options => options;
+    public Bench(BenchOptions options)
+    {
+        (Options, Workspace) = (options, new Workspace(options.Folder));
+        Report = new StoreReport(Results);
+    }
+
+    public BenchOptions Options { get; }
     public Measurements Results { get; } = new();
-    public Workspace Workspace { get; } = new(options.Folder);
+    public StoreReport Report { get; }
+    public Workspace Workspace { get; }
 
     public string At(string name) => Workspace.At(name);
 

@@ -23,6 +23,10 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     private readonly Dictionary<int, long> _lengths = []; // of sealed segments
     private long _sealedBytes;
     private bool _unflushed, _lastIsSealed;
+    private const int ReadAheadBytes = 4 << 20;
+    private long _readUpTo; // where the frame that was read last ended
+
+    private static long PlaceOf(SegmentId segment, long offset) => ((long)segment.Number << 40) + offset;
 
     internal long Bytes => _sealedBytes + _end;
     /// <summary>What is to be known of a segment that ends at so many bytes; null: nothing that could be kept.</summary>
@@ -145,6 +149,8 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
             var file = FileOf(segment);
             file.Read(offset, prefix);
             var length = BatchCodec.ReadHeader(prefix).FrameBytes;
+            // Frames that are read in the order of the log: while one is checked and decompressed the next ones come.
+            if (Interlocked.Exchange(ref _readUpTo, PlaceOf(segment, offset + length)) == PlaceOf(segment, offset)) file.Expect(offset + length, ReadAheadBytes);
             frame = FramePool.Shared.Rent(length).AsMemory(0, length);
             file.Read(offset, frame.Span);
             var batch = BatchCodec.Verify(frame);

@@ -7,6 +7,11 @@ public interface IBlockFile : IDisposable
     void SetLength(long lengthBytes);
     /// <summary>Reads exactly into.Length bytes; what lies beyond the end reads as zeroes.</summary>
     void Read(long offset, Span<byte> into);
+    /// <summary>The range will be read soon: a file that can brings it into memory meanwhile. Nothing else comes of it.</summary>
+    void Expect(long offset, long length)
+    {
+        // What is not expected is read when it is asked for.
+    }
     void Write(long offset, ReadOnlySpan<byte> from);
     /// <summary>Makes the range read as zeroes, by punching a hole where the file system can.</summary>
     void Zero(long offset, long length);

@@ -6,6 +6,7 @@ namespace SiteRecovery.DataPlane.Storage;
 public sealed class RealBlockFile : IBlockFile
 {
     private const int PunchHoleKeepSize = 0x01 | 0x02, ZeroRangeKeepSize = 0x10 | 0x01;
+    private const int WillNeed = 3;
     private const int SeekData = 3, SeekHole = 4, SeekEnd = 2, NoSuchData = 6;
     private const int Interrupted = 4, Invalid = 22, ReadOnlyFileSystem = 30;
     private readonly SafeFileHandle _handle;
@@ -39,6 +40,8 @@ public sealed class RealBlockFile : IBlockFile
             into = into[count..];
         }
     }
+
+    public void Expect(long offset, long length) => _ = Posix.Advise(_handle, offset, length, WillNeed);
 
     public void Write(long offset, ReadOnlySpan<byte> from) => RandomAccess.Write(_handle, from, offset);
 

@@ -12,10 +12,16 @@ public sealed class Measurements
     private readonly List<Figure> _figures = [];
     private readonly List<string> _notes = [];
 
-    private sealed record Figure(string Name, string Unit, bool MoreIsBetter)
+    public sealed record Figure(string Name, string Unit, bool MoreIsBetter)
     {
         public List<(string Contestant, List<double> Values)> Rounds { get; } = [];
     }
+
+    public IReadOnlyList<Figure> Figures => _figures;
+    public IReadOnlyList<string> Notes => _notes;
+
+    /// <summary>What a contestant's rounds have given, in their order; empty where it did not take part.</summary>
+    public IReadOnlyList<double> Of(string figure, string contestant) => _figures.Find(f => f.Name == figure)?.Rounds.Find(r => r.Contestant == contestant).Values ?? [];
 
     public void Add(string figure, string unit, string contestant, double value, bool moreIsBetter = false)
     {
@@ -27,6 +33,15 @@ public sealed class Measurements
             found.Rounds.Add((contestant, []));
         }
         found.Rounds[index].Values.Add(value);
+    }
+
+    /// <summary>Another's figures and notes behind these.</summary>
+    public void Take(Measurements other)
+    {
+        foreach (var figure in other._figures)
+            foreach (var (contestant, values) in figure.Rounds)
+                foreach (var value in values) Add(figure.Name, figure.Unit, contestant, value, figure.MoreIsBetter);
+        foreach (var note in other._notes) Note(note);
     }
 
     /// <summary>Something a reader of the figures must know, such as a peer that is not installed.</summary>
@@ -42,7 +57,7 @@ public sealed class Measurements
             to.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{figure.Name} [{figure.Unit}, {(figure.MoreIsBetter ? "more" : "less")} is better]"));
             foreach (var (contestant, values) in figure.Rounds)
                 to.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                    $"  {contestant,-26} median {Round(Median(values)),10}   {Round(values.Min())} to {Round(values.Max())} in {values.Count} rounds{Ratios(figure, contestant)}"));
+                    $"  {contestant,-26} median {Round(Median(values)),10}   {Round(values.Min())} to {Round(values.Max())} in {values.Count} rounds{RatiosOf(figure, contestant)}"));
         }
         foreach (var note in _notes) to.WriteLine("note: " + note);
     }
@@ -63,22 +78,26 @@ public sealed class Measurements
 
     public void Save(string path) => File.WriteAllText(path, ToJson().ToJsonString(new() { WriteIndented = true }));
 
-    /// <summary>Ours to each peer's: the median of the ratios of each round, as what disturbed one round disturbed both of its sides.</summary>
-    private static string Ratios(Figure figure, string contestant)
+    /// <summary>Of each round, as what disturbed one round disturbed both of its sides; empty where not both took part in all.</summary>
+    public static IReadOnlyList<double> Ratios(IReadOnlyList<double> own, IReadOnlyList<double> other) =>
+        own.Count == other.Count && !other.Contains(0) ? [.. own.Zip(other, (a, b) => a / b)] : [];
+
+    /// <summary>Ours to each peer's: the median of the ratios.</summary>
+    private static string RatiosOf(Figure figure, string contestant)
     {
         if (!IsOurs(contestant)) return "";
         var own = figure.Rounds.Find(r => r.Contestant == contestant).Values;
-        return string.Concat(figure.Rounds.Where(r => !IsOurs(r.Contestant) && r.Values.Count == own.Count && !r.Values.Contains(0))
-            .Select(peer => string.Create(CultureInfo.InvariantCulture, $";  {Median([.. own.Zip(peer.Values, (a, b) => a / b)]):0.00} x {peer.Contestant}")));
+        return string.Concat(figure.Rounds.Where(r => !IsOurs(r.Contestant)).Select(peer => (peer.Contestant, Ratios: Ratios(own, peer.Values))).Where(peer => peer.Ratios.Count > 0)
+            .Select(peer => string.Create(CultureInfo.InvariantCulture, $";  {Median(peer.Ratios):0.00} x {peer.Contestant}")));
     }
 
     private static bool IsOurs(string contestant) => contestant.StartsWith("siterecovery", StringComparison.Ordinal);
 
-    private static double Median(List<double> values)
+    public static double Median(IReadOnlyList<double> values)
     {
         var sorted = values.Order().ToArray();
         return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 
-    private static string Round(double value) => value.ToString(Math.Abs(value) >= 100 ? "N0" : "0.###", CultureInfo.InvariantCulture);
+    public static string Round(double value) => value.ToString(Math.Abs(value) >= 100 ? "N0" : "0.###", CultureInfo.InvariantCulture);
 }

@@ -16,6 +16,9 @@ public static class ProcessUsage
     /// <summary>The largest resident memory so far, in MiB.</summary>
     public static double PeakMebibytes(int process) => Status(process, "VmHWM:");
 
+    /// <summary>The resident memory now, in MiB.</summary>
+    public static double ResidentMebibytes(int process) => Status(process, "VmRSS:");
+
     private static long Ticks(int process, int field)
     {
         if (TryRead($"/proc/{process}/stat") is not { } stat) return 0;

@@ -6,6 +6,7 @@ namespace SiteRecovery.DataPlane.Tests.Retention;
 internal sealed class CountedReads(string name) : RealFiles
 {
     internal long Bytes { get; set; }
+    internal List<(long Offset, long Length)> Expected { get; } = [];
 
     protected override IBlockFile Around(string path, IBlockFile file) => Path.GetFileName(path) == name ? new Counted(file, this) : file;
 
@@ -17,6 +18,11 @@ internal sealed class CountedReads(string name) : RealFiles
         {
             files.Bytes += into.Length;
             file.Read(offset, into);
+        }
+        public void Expect(long offset, long length)
+        {
+            files.Expected.Add((offset, length));
+            file.Expect(offset, length);
         }
         public void Write(long offset, ReadOnlySpan<byte> from) => file.Write(offset, from);
         public void Zero(long offset, long length) => file.Zero(offset, length);
