@@ -190,24 +190,40 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
             var first = offset / BlockBytes;
             var count = (int)Math.Min(BlocksAtOnce, (offset + into.Length + BlockBytes - 1) / BlockBytes - first);
             ReadHashes(first, hashes[..count]);
-            for (var i = 0; i < count; i++)
+            for (var i = 0; i < count;)
             {
-                var (start, within) = ((first + i) * BlockBytes, (int)(offset % BlockBytes));
-                var part = into[..Math.Min(into.Length, BlockBytes - within)];
+                var (start, within, blocks) = ((first + i) * BlockBytes, (int)(offset % BlockBytes), 1);
+                while (i + blocks < count && (hashes[i + blocks] == 0) == (hashes[i] == 0)) blocks++;
+                var part = into[..Math.Min(into.Length, blocks * BlockBytes - within)];
                 if (hashes[i] == 0)
                 {
                     if (below is null) part.Clear();
                     else below.Read(offset, part);
                 }
+                else if (within == 0 && part.Length >= BlockBytes)
+                {
+                    blocks = part.Length / BlockBytes;
+                    part = part[..(blocks * BlockBytes)];
+                    _data.Read(start, part);
+                    for (var n = 0; n < blocks; n++) Check(part.Slice(n * BlockBytes, BlockBytes), hashes[i + n], start + n * BlockBytes);
+                }
                 else
                 {
+                    blocks = 1;
+                    part = part[..Math.Min(part.Length, BlockBytes - within)];
                     _data.Read(start, block);
-                    if (HashOf(block) != hashes[i] && (hashes[i] == Lost || !mayBeTorn(disk.Index, start))) throw new IOException($"the base of disk {disk.Index} is damaged at offset {start}");
+                    Check(block, hashes[i], start);
                     block.Slice(within, part.Length).CopyTo(part);
                 }
                 offset += part.Length;
                 into = into[part.Length..];
+                i += blocks;
             }
         }
+    }
+
+    private void Check(ReadOnlySpan<byte> block, ulong hash, long start)
+    {
+        if (HashOf(block) != hash && (hash == Lost || !mayBeTorn(disk.Index, start))) throw new IOException($"the base of disk {disk.Index} is damaged at offset {start}");
     }
 }

@@ -172,6 +172,33 @@ public sealed class PromotionTests : IDisposable
     }
 
     [Fact]
+    public void Each_block_of_a_long_read_of_the_base_is_checked()
+    {
+        using (var store = Create())
+        {
+            for (var at = 0; at < DiskBytes; at += 1 << 16) Write(store, at, 1 << 16);
+            for (var i = 0; i < 20; i++) Write(store, 0, 512);
+            store.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
+        }
+        var file = Path.Combine(_folder, "store", "base", "disk-0.raw");
+        var whole = File.ReadAllBytes(file);
+        foreach (var block in (int[])[64, 65, 100, 255])
+        {
+            var flipped = whole.ToArray();
+            flipped[block * 4096 + 77] ^= 1;
+            File.WriteAllBytes(file, flipped);
+            using var damaged = Open();
+            var disk = damaged.At(damaged.ConsistentUpTo!).File(0);
+            Assert.Contains($"offset {block * 4096}", Assert.Throws<IOException>(() => disk.Read(4096 * 30, new byte[DiskBytes - 4096 * 30])).Message, StringComparison.Ordinal);
+            // What does not touch it is there, as far as the byte in front of it.
+            var before = new byte[block * 4096 - 512];
+            disk.Read(512, before.AsSpan(0, before.Length));
+            Assert.True(_now.AsSpan(512, before.Length).SequenceEqual(before));
+        }
+        File.WriteAllBytes(file, whole);
+    }
+
+    [Fact]
     public async Task Readers_and_the_writer_go_on_while_segments_are_promoted()
     {
         using var store = Filled(frames: 155);

@@ -57,7 +57,7 @@ public sealed class EncryptedMachineTests(TwoSites sites) : IDisposable
         await sites.RestartSecondaryAsync();
         await sites.UntilStateAsync("enc1", "Protected");
         var job = await sites.ActAsync("enc1", "unplanned-failover", new { point = before, acknowledge = new[] { "sourceUnreachable", "olderPoint" } });
-        Assert.Equal("succeeded", (string)job["status"]!);
+        Assert.StartsWith("succeeded", (string)job["status"]!, StringComparison.Ordinal);
         Assert.True((await sites.ReplicaAsync("enc1", DiskBytes)).AsSpan(0, Secret.Length).SequenceEqual(Secret));
         await sites.ActAsync("enc1", "cancel-failover");
         await sites.UntilStateAsync("enc1", "Protected");
