@@ -50,7 +50,8 @@ internal static class StoreCommands
             if (store.ConsistentUpTo is { } newest && !points.Exists(p => p.Id == newest.Id)) points.Add(newest with { Label = "(newest position)" });
             var (earliest, latest) = (arguments.GetValue(from) ?? DateTimeOffset.MinValue, arguments.GetValue(to) ?? DateTimeOffset.MaxValue);
             var shown = points.Where(p => p.At >= earliest && p.At <= latest).TakeLast(arguments.GetValue(limit) ?? int.MaxValue).Reverse();
-            Session.DataOf(arguments).List([.. shown.Select(p => Describe(p, store.NoteOf(p)))], RecoveryPointCommands.Columns);
+            var jumps = store.Jumps();
+            Session.DataOf(arguments).List([.. shown.Select(p => Describe(p, store.NoteOf(p), store.SignalsOf(p), jumps.Contains(p.Id)))], RecoveryPointCommands.Columns);
             if (store.FailedReason is { } damage) Session.Say($"The store is damaged, and points after the damage are missing: {damage}. See: srctl store verify {store.Folder}");
             return ExitCode.Done;
         });
@@ -63,10 +64,12 @@ internal static class StoreCommands
         ["label"] = point.Label, ["epoch"] = point.Epoch.Value, ["sequence"] = point.Sequence.Value,
     };
 
-    private static JsonNode Describe(RecoveryPoint point, PointNote note)
+    private static JsonNode Describe(RecoveryPoint point, PointNote note, PointSignals? signals, bool jump)
     {
         var described = Describe(point);
         (described["protected"], described["verifiedAt"], described["damage"]) = (note.Protected, note.VerifiedAt, note.Damage);
+        if (signals is not null)
+            described["signals"] = new JsonObject { ["entropy"] = signals.Entropy, ["writtenBytes"] = signals.WrittenBytes, ["overwriteRate"] = (long)signals.OverwriteRate, ["jump"] = jump };
         described["verification"] = note.Damage is not null ? "damaged" : note.VerifiedAt is not null ? "verified" : "unverified";
         return described;
     }

@@ -1,4 +1,5 @@
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Retention;
@@ -28,6 +29,20 @@ public sealed partial class RetentionStore
     {
         _meter.Add(batch);
         if (_history.PointCount > pointsBefore && _history.LastPoint is { } point) _signals[point.Id] = _meter.Take(point.At);
+    }
+
+    /// <summary>A frame of the last segment as it came, where it does not tell its entropy otherwise. Of a segment whose end is lost nothing is read once more: what is not known of it stays so.</summary>
+    private Batch Readable(LogEntry entry, Batch found)
+    {
+        if (found.Header is not { Encrypted: true, Compression: PayloadCompression.None } || found.Frame.Length < found.Header.FrameBytes) return found;
+        try
+        {
+            return _log.ReadFrame(entry.Segment, entry.Offset);
+        }
+        catch (Exception unread) when (unread is IOException or StoreLockedException)
+        {
+            return found;
+        }
     }
 
     private void Restore(SegmentEnd end)

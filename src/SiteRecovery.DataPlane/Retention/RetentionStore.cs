@@ -255,8 +255,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         if (entry.Header.Epoch > _history.Current) BeginUpTo(entry.Header.Epoch);
         var points = _history.PointCount;
         _history.Apply(entry, entry.Header.Kind == BatchKind.Marker ? TextOf(_log.ReadFrame(entry.Segment, entry.Offset)) : default);
-        // Of a segment whose end is lost the payloads are not read once more: what is not known of it stays so.
-        Measure(prefix, points);
+        Measure(Readable(entry, prefix), points);
     }
 
     bool IReplay.Segment(SegmentEnd end)

@@ -56,10 +56,10 @@ public sealed class EncryptedMachineTests(TwoSites sites) : IDisposable
         // A failover back to before the jump, from a node that has fetched the key anew.
         await sites.RestartSecondaryAsync();
         await sites.UntilStateAsync("enc1", "Protected");
-        var job = await sites.ActAsync("enc1", "unplanned-failover", new { point = before, acknowledge = new[] { "sourceUnreachable", "olderPoint" } });
+        var job = await sites.ActAsync("enc1", "unplanned-failover", new { point = before, acknowledge = new[] { "sourceUnreachable", "sourceReachable", "olderPoint" } });
         Assert.StartsWith("succeeded", (string)job["status"]!, StringComparison.Ordinal);
         Assert.True((await sites.ReplicaAsync("enc1", DiskBytes)).AsSpan(0, Secret.Length).SequenceEqual(Secret));
-        await sites.ActAsync("enc1", "cancel-failover");
+        await sites.ActAsync("enc1", "cancel-failover", new { acknowledge = new[] { "replicaWritesLost" } });
         await sites.UntilStateAsync("enc1", "Protected");
 
         // Its key goes with it.

@@ -82,7 +82,7 @@ public sealed class TwoSites : IAsyncLifetime
         return id;
     }
 
-    internal async Task<JsonArray> PointsAsync(string machine) => (await GetAsync($"/api/v1/machines/{machine}/recovery-points"))["items"]!.AsArray();
+    internal async Task<JsonArray> PointsAsync(string machine) => (await GetAsync($"/api/v1/machines/{machine}/recovery-points?limit=500"))["items"]!.AsArray();
 
     /// <summary>Through the agent, as the machine would; durable on its own disk.</summary>
     internal async Task WriteAsync(string machine, long offset, ReadOnlyMemory<byte> bytes)
