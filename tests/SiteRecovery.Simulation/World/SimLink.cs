@@ -13,19 +13,31 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
 {
     private readonly List<Session> _sessions = [];
 
-    /// <summary>Nothing goes there.</summary>
-    public bool Cut { get; private set; }
-    /// <summary>Nothing comes back, though all goes there.</summary>
-    public bool Mute { get; set; }
+    private int _cuts, _mutes;
 
-    /// <summary>What is open breaks, and nothing opens until it is mended.</summary>
-    public void Break()
+    /// <summary>Told when the far end has taken a marker of a point, or the end of a synchronization.</summary>
+    internal Action? Arrived { get; init; }
+
+    private bool IsCut => _cuts > 0;
+    private bool IsMute => _mutes > 0;
+
+    /// <summary>Nothing goes there: what is open breaks, and nothing opens until this ends.</summary>
+    internal void Cut(bool begins)
     {
-        Cut = true;
-        Drop("the network is gone");
+        _cuts = Math.Max(0, _cuts + (begins ? 1 : -1));
+        if (begins) Drop("the network is gone");
     }
 
-    public void Mend() => (Cut, Mute) = (false, false);
+    /// <summary>Nothing comes back, though all goes there.</summary>
+    internal void Mute(bool begins) => _mutes = Math.Max(0, _mutes + (begins ? 1 : -1));
+
+    internal void Mend() => (_cuts, _mutes) = (0, 0);
+
+    /// <summary>Whoever listened there has died. What it had said is in the network, and arrives or not, before the connection ends.</summary>
+    internal void EndFar(string reason)
+    {
+        foreach (var session in _sessions.ToArray()) session.EndFar(new IOException(reason));
+    }
 
     /// <summary>Every connection is lost; the next try succeeds.</summary>
     public void Drop(string reason)
@@ -36,7 +48,7 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
     public async ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)
     {
         await LagAsync(stop).ConfigureAwait(false);
-        if (Cut || Mute || far() is not { } target) throw new IOException("the network does not get there");
+        if (IsCut || IsMute || far() is not { } target) throw new IOException("the network does not get there");
         var session = new Session(this, positions);
         await session.OpenAsync(target, opening, stop).ConfigureAwait(false);
         _sessions.Add(session);
@@ -51,7 +63,7 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
         private readonly Channel<Action> _back = Channel.CreateUnbounded<Action>();
         private readonly TaskCompletionSource<Exception?> _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private IStreamSession _far = null!;
-        private Exception? _broken;
+        private Exception? _broken, _ended;
 
         public StreamOpened Opened => _far.Opened;
         public Task<Exception?> Closed => _closed.Task;
@@ -71,9 +83,9 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
             {
                 await _underWay.Writer.WriteAsync(BatchCodec.Verify(batch.Frame.ToArray()), stop).ConfigureAwait(false);
             }
-            catch (ChannelClosedException) when (_broken is not null)
+            catch (ChannelClosedException) when ((_broken ?? _ended) is { } over)
             {
-                throw _broken;
+                throw over;
             }
         }
 
@@ -83,12 +95,20 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
             if (_broken is not null) throw _broken;
             var hashes = await _far.HashesAsync(disk, offset, blockBytes, blocks, stop).ConfigureAwait(false);
             await link.LagAsync(stop).ConfigureAwait(false);
-            return _broken is null && !link.Mute ? hashes : throw _broken ?? new IOException("the answer was lost");
+            return _broken is null && !link.IsMute ? hashes : throw _broken ?? new IOException("the answer was lost");
         }
 
         public void Received(StreamPosition position) => _back.Writer.TryWrite(() => positions.Received(position));
 
         public void Durable(StreamPosition position, Sequence sequence) => _back.Writer.TryWrite(() => positions.Durable(position, sequence));
+
+        internal void EndFar(Exception reason)
+        {
+            _ended = reason;
+            _underWay.Writer.TryComplete();
+            _back.Writer.TryComplete();
+            if (link.Chance(2)) Break(reason);
+        }
 
         internal void Break(Exception reason)
         {
@@ -114,9 +134,10 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
                 while (await _underWay.Reader.WaitToReadAsync().ConfigureAwait(false))
                     while (_underWay.Reader.TryRead(out var batch))
                     {
-                        if (link.Cut || (_broken is not null && link.Chance(4))) return;
+                        if (link.IsCut || (_broken is not null && link.Chance(4))) return;
                         await link.LagAsync(default).ConfigureAwait(false);
                         await _far.OfferAsync(batch, default).ConfigureAwait(false);
+                        if (batch.Header.Marker is MarkerKind.SyncCompleted or MarkerKind.CrashConsistentPoint) link.Arrived?.Invoke();
                     }
             }
             catch (Exception refused)
@@ -137,8 +158,9 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
                 while (_back.Reader.TryRead(out var answer))
                 {
                     await link.LagAsync(default).ConfigureAwait(false);
-                    if (_broken is null && !link.Mute) answer();
+                    if (_broken is null && !link.IsMute) answer();
                 }
+            if (_ended is not null) Break(_ended);
         }
     }
 
