@@ -47,6 +47,8 @@ public sealed class ReplicaMachine : IReplicaDisks
 
     public IReadOnlyList<(DiskRecord Disk, IBlockDevice Device)> Disks { get; }
 
+    internal MachineCapture Capture => _capture;
+
     /// <summary>What it was last told; null before that.</summary>
     public ReplicateFrom? Work => _work;
 
@@ -76,7 +78,7 @@ public sealed class ReplicaMachine : IReplicaDisks
     /// <summary>A replica that is not served is fenced in its folder.</summary>
     public static void Fence(string folder, Epoch epoch, IFileSystem files)
     {
-        if (Directory.Exists(Path.Combine(folder, CaptureFolder))) MachineCapture.FenceStored(Path.Combine(folder, CaptureFolder), epoch, files);
+        if (files.FolderExists(Path.Combine(folder, CaptureFolder))) MachineCapture.FenceStored(Path.Combine(folder, CaptureFolder), epoch, files);
     }
 
     /// <summary>Where a replica that is not served ended.</summary>

@@ -117,7 +117,7 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeReplica serve, CancellationToken stop)
     {
         var (store, name, folder) = (room.Stores.StoreOf(serve.Machine), serve.Machine.Value, room.LayerFolderOf(serve.Machine, LayerOf(serve.Layer)));
-        if (Directory.Exists(room.ReleasedFolderOf(serve.Machine, LayerOf(serve.Layer)))) throw new IOException($"the replica of {serve.Machine} has been released");
+        if (room.Files.FolderExists(room.ReleasedFolderOf(serve.Machine, LayerOf(serve.Layer)))) throw new IOException($"the replica of {serve.Machine} has been released");
         // However late an order comes: a replica that the store has left behind is served no more, nor one in the place of its own later life.
         if (serve.Layer < store.CurrentEpoch) throw new StaleEpochException(store.CurrentEpoch);
         if (await ReplicaOf(room, serve.Machine, stop) is { } now && now.Epoch > serve.Epoch) throw new StaleEpochException(now.Epoch);
@@ -189,7 +189,7 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> ReleaseAsync(MasterTargetRoom room, ReleaseReplica release, CancellationToken stop)
     {
         var (layer, released) = (room.LayerFolderOf(release.Machine, LayerOf(release.Layer)), room.ReleasedFolderOf(release.Machine, LayerOf(release.Layer)));
-        if (!Directory.Exists(released))
+        if (!room.Files.FolderExists(released))
         {
             if (await ReplicaOf(room, release.Machine, stop) is not { } replica) throw new IOException($"the replica of {release.Machine} is not served yet");
             if (!replica.Flatten()) throw new IOException($"the disks of {release.Machine} are being flattened");
@@ -251,9 +251,9 @@ internal static class StoreWork
     {
         var (store, folder) = (room.Stores.StoreOf(next.Machine), room.LayerFolderOf(next.Machine, LayerOf(layer)));
         // A source that is left was served out of its layer, and what follows builds on it; a replica that was cancelled may never have been served.
-        if (!Directory.Exists(folder) && next.Continuation is { MayStartEmpty: false, After: var after } && after == layer)
+        if (!room.Files.FolderExists(folder) && next.Continuation is { MayStartEmpty: false, After: var after } && after == layer)
             throw new IOException($"what the replica of {next.Machine} wrote is gone: reverse the replication with full");
-        if (!Directory.Exists(folder) || store.ConsistentUpTo is not { } top) return;
+        if (!room.Files.FolderExists(folder) || store.ConsistentUpTo is not { } top) return;
         var end = ReplicaMachine.EndOf(folder, room.Files) ?? top.Sequence;
         using var layers = new ReplicaLayers(store, top, folder, room.Files);
         store.Fold(layers.Written, end, room.Time.GetUtcNow(), LabelOf(next));

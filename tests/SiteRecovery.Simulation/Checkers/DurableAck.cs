@@ -2,12 +2,12 @@ using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation.Checkers;
 
-/// <summary>What the master target has acknowledged is there, and after its crash.</summary>
+/// <summary>What the master target has acknowledged is there, also after its crash.</summary>
 internal static class DurableAck
 {
     internal static void Check(SimSites sites)
     {
-        if (sites.Target.Receiver is not null && sites.DurableHeard > 0 && (sites.Store?.DurableSequence.Value ?? 0) < sites.DurableHeard)
-            throw new SimViolation("durable ack", $"sequence {sites.DurableHeard} was acknowledged, and {sites.Store?.DurableSequence} is there");
+        if (sites.StoreOfTarget is { } store && sites.Guest.DurableHeard.GetValueOrDefault(store.CurrentEpoch) is > 0 and var heard && store.DurableSequence.Value < heard)
+            throw new SimViolation("durable ack", $"sequence {heard} of epoch {store.CurrentEpoch} was acknowledged, and {store.DurableSequence} is there");
     }
 }

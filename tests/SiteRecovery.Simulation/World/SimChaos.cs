@@ -4,6 +4,8 @@ namespace SiteRecovery.Simulation.World;
 internal sealed class SimChaos(SimSites sites, SimScript script)
 {
     private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan Felt = TimeSpan.FromSeconds(2);
+    private readonly List<string> _suffered = [];
     private bool _healed;
 
     internal int Faults { get; private set; }
@@ -15,8 +17,8 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
             var wait = TimeSpan.FromMilliseconds(step.At) - sites.Clock.Elapsed;
             if (wait > TimeSpan.Zero) await Task.Delay(wait, sites.Clock);
             if (_healed) return;
-            Faults++;
-            _ = CarryOutAsync(step);
+            if (step.What.StartsWith("do ", StringComparison.Ordinal)) sites.Operator.Do(step.What[3..]);
+            else _ = SufferAsync(step);
         }
     }
 
@@ -24,8 +26,8 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
     internal void Heal()
     {
         _healed = true;
-        sites.ToRelay.Mend();
-        sites.ToTarget.Mend();
+        sites.Near.Mend();
+        sites.Wan.Mend();
         foreach (var host in sites.Hosts)
         {
             host.Faults.Heal();
@@ -33,14 +35,29 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
         }
     }
 
+    /// <summary>The kinds of faults that there are now.</summary>
+    internal IEnumerable<string> Suffered => _suffered;
+
+    private async Task SufferAsync(SimStep step)
+    {
+        Faults++;
+        var kind = step.What[..step.What.IndexOf(' ', StringComparison.Ordinal)];
+        _suffered.Add(kind);
+        sites.Coverage.Note(sites.Control.Machine, null, [kind]);
+        await CarryOutAsync(step);
+        // What broke at once is felt for a while.
+        await Task.Delay(Felt, sites.Clock);
+        _suffered.Remove(kind);
+    }
+
     private async Task CarryOutAsync(SimStep step)
     {
         var words = step.What.Split(' ');
         switch (words)
         {
-            case ["drop", var link]: LinkOf(link).Drop("reset"); break;
-            case ["cut", var link, "for", var lasts]: await ForAsync(lasts, LinkOf(link).Cut); break;
-            case ["mute", var link, "for", var lasts]: await ForAsync(lasts, LinkOf(link).Mute); break;
+            case ["drop", var wire]: WireOf(wire).Drop("reset"); break;
+            case ["cut", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Cut); break;
+            case ["mute", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Mute); break;
             case ["crash", var host, var way, "for", var lasts]: await CrashAsync(sites.HostOf(host), way, lasts); break;
             case ["crash", var host, var way, var when, var io, var nth, "for", var lasts]:
                 sites.HostOf(host).Faults.Crash(way == "power", MomentOf(io), SimScript.Number(nth), when == "after");
@@ -55,6 +72,11 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
                 break;
             case ["fail", var host, var io, var nth]: sites.HostOf(host).Faults.Fail(MomentOf(io), SimScript.Number(nth), Fault.Error); break;
             case ["tear", var host, var nth]: sites.HostOf(host).Faults.Fail(SimMoment.Write, SimScript.Number(nth), Fault.Torn); break;
+            case ["dark", "for", var lasts]:
+                sites.Wan.Cut(true);
+                await Task.WhenAll(CrashAsync(sites.Source, "power", lasts), CrashAsync(sites.Relay, "power", lasts));
+                sites.Wan.Cut(false);
+                break;
             case ["jump", var host, var by]: sites.HostOf(host).Clock.Jump(TimeSpan.FromMilliseconds(SimScript.Number(by))); break;
             case ["drift", var host, var by]: sites.HostOf(host).Clock.Drift(SimScript.Number(by)); break;
             default: throw new FormatException($"nobody knows how to do '{step.What}'");
@@ -85,7 +107,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
 
     private Task WaitAsync(string lasts) => Task.Delay(TimeSpan.FromMilliseconds(SimScript.Number(lasts)), sites.Clock);
 
-    private SimLink LinkOf(string name) => name == "relay" ? sites.ToRelay : sites.ToTarget;
+    private SimWire WireOf(string name) => name == "near" ? sites.Near : sites.Wan;
 
     private static SimMoment MomentOf(string io) => Enum.Parse<SimMoment>(io, ignoreCase: true);
 }

@@ -13,6 +13,9 @@ internal sealed class SimDiskFaults(SimHost host)
         internal int Left { get; set; }
     }
 
+    /// <summary>Nothing is wrong with it, nor will be.</summary>
+    internal bool AreNone => _ahead.Count == 0 && _capacities.Count == 0 && _slow == 0 && _unreadable == 0;
+
     internal void Attach()
     {
         var disk = host.Disk;

@@ -20,6 +20,8 @@ internal abstract class SimHost
     internal SimDisk Disk { get; private set; } = new();
     internal SimDiskFaults Faults { get; }
     internal bool IsUp { get; private set; }
+    /// <summary>How often it was started or died.</summary>
+    internal int Lives => _life;
     /// <summary>Told of each I/O that changed something on its disk.</summary>
     internal Action<SimIo>? Traced { get; set; }
 
@@ -35,9 +37,15 @@ internal abstract class SimHost
                 await RunAsync();
                 return;
             }
+            catch (IOException) when (life == _life)
+            {
+                // A disk that is full, or fails: this process ends.
+                Cut();
+                await EndQuietlyAsync();
+            }
             catch (IOException)
             {
-                // A disk that is full, or fails.
+                return; // the host has died
             }
         }
     }
@@ -53,14 +61,26 @@ internal abstract class SimHost
         Faults.Attach();
         Cut();
         // It may be in the middle of anything, with any lock held.
-        _ = Task.Run(End);
+        _ = Task.Run(EndQuietlyAsync);
+    }
+
+    private async Task EndQuietlyAsync()
+    {
+        try
+        {
+            await EndAsync();
+        }
+        catch (Exception)
+        {
+            // Its disk is off.
+        }
     }
 
     /// <summary>What is served or asked here is gone at once.</summary>
     protected abstract void Cut();
 
     /// <summary>What is left in memory of what ran is let go of. Its disk is off.</summary>
-    protected abstract void End();
+    protected abstract Task EndAsync();
 
     protected abstract Task RunAsync();
 }

@@ -38,6 +38,8 @@ internal sealed class SimLedger
         return null;
     }
 
+    internal string Describe(int at) => string.Join("\n", _lives.Select(l => $"life from {l.From} last {l.Last} content {Convert.ToHexString(l.At(long.MaxValue).AsSpan(at, 16))} began {Convert.ToHexString(l.At(0).AsSpan(at, 16))} {l.Of(at)}"));
+
     internal sealed record Written(long Sequence, DateTimeOffset At, int Offset, byte[] Data);
 
     /// <summary>Between two moments at which the disks were looked at.</summary>
@@ -48,6 +50,8 @@ internal sealed class SimLedger
         private byte[] _newest = content.ToArray();
 
         internal long From => from;
+        internal long Last => _writes.Count > 0 ? _writes[^1].Sequence : -1;
+        internal string Of(int at) => string.Join(",", _writes.Where(w => w.Offset <= at && at < w.Offset + w.Data.Length).Select(w => $"{w.Sequence}:{w.Offset}+{w.Data.Length} {w.At:mm:ss.fff}"));
 
         internal void Add(Written write)
         {

@@ -9,29 +9,16 @@ namespace SiteRecovery.Simulation.World;
 /// cut at the near end lives on at the far end for a while, with what was under way.
 /// </summary>
 /// <param name="far">Null: nobody listens there.</param>
-public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random random) : IStreamTarget
+internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock clock, Random random) : IStreamTarget
 {
     private readonly List<Session> _sessions = [];
-
-    private int _cuts, _mutes;
 
     /// <summary>Told when the far end has taken a marker of a point, or the end of a synchronization.</summary>
     internal Action? Arrived { get; init; }
 
-    private bool IsCut => _cuts > 0;
-    private bool IsMute => _mutes > 0;
-
-    /// <summary>Nothing goes there: what is open breaks, and nothing opens until this ends.</summary>
-    internal void Cut(bool begins)
-    {
-        _cuts = Math.Max(0, _cuts + (begins ? 1 : -1));
-        if (begins) Drop("the network is gone");
-    }
-
-    /// <summary>Nothing comes back, though all goes there.</summary>
-    internal void Mute(bool begins) => _mutes = Math.Max(0, _mutes + (begins ? 1 : -1));
-
-    internal void Mend() => (_cuts, _mutes) = (0, 0);
+    private bool IsCut => wire.IsCut;
+    // Where it is the near end that listens, nothing goes there.
+    private bool IsMute => wire.IsMute;
 
     /// <summary>Whoever listened there has died. What it had said is in the network, and arrives or not, before the connection ends.</summary>
     internal void EndFar(string reason)

@@ -1,53 +1,73 @@
-using SiteRecovery.DataPlane.MasterTarget;
+using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.DataPlane.ProcessServer;
 using SiteRecovery.DataPlane.Retention;
 
 namespace SiteRecovery.Simulation.World;
 
-/// <summary>The host of the real process server.</summary>
+/// <summary>The host of the process server, in the primary site.</summary>
 internal sealed class SimRelay(SimClock time, Random random, SimSites sites) : SimHost("relay", time, random)
 {
     internal const long SpoolBytesMax = 4 << 20;
-    private SpoolTarget? _ending;
+    private ProcessServerRoom? _ending;
+    private CancellationTokenSource _life = new();
 
-    internal SpoolTarget? Spool { get; private set; }
+    internal ProcessServerRoom? Room { get; private set; }
+    /// <summary>Of its process.</summary>
+    internal CancellationToken Life => _life.Token;
 
     protected override Task RunAsync()
     {
-        Spool = new SpoolTarget(new SpoolOptions { Folder = "/spool", BytesMax = SpoolBytesMax, SegmentBytes = 256 << 10 }, _ => sites.ToTarget, Disk, Clock);
+        _life = new CancellationTokenSource();
+        Room = new ProcessServerRoom("/relay", SpoolBytesMax, routes => new Upstreams(routes, (host, _) => sites.WayOf(this, host)), Disk, Clock);
+        sites.Control.Start(Name, Room, Clock);
         return Task.CompletedTask;
     }
 
     protected override void Cut()
     {
-        (_ending, Spool) = (Spool, null);
-        sites.ToRelay.EndFar("the process server has ended");
+        (_ending, Room) = (Room, null);
+        sites.FromAgent.EndFar("the process server has ended");
+        sites.FromSource.EndFar("the process server has ended");
         sites.ToTarget.Drop("the process server has ended");
+        sites.Near.Dropped?.Invoke("the process server has ended");
+        sites.Control.Stop(Name);
     }
 
-    protected override void End() => _ = _ending?.DisposeAsync().AsTask();
+    protected override async Task EndAsync()
+    {
+        await _life.CancelAsync();
+        if (_ending is not null) await _ending.DisposeAsync();
+    }
 }
 
-/// <summary>The host of the real master target.</summary>
+/// <summary>The host of the secondary site: its master target, and the configuration server.</summary>
 internal sealed class SimTarget(SimClock time, Random random, SimSites sites) : SimHost("target", time, random)
 {
-    internal StoreReceiver? Receiver { get; private set; }
-    internal RetentionStore? Store => Receiver is { } receiver && receiver.Has(SimSites.Machine) ? receiver.StoreOf(SimSites.Machine) : null;
+    private MasterTargetRoom? _ending;
+
+    internal MasterTargetRoom? Room { get; private set; }
+    internal RetentionStore? Store => Room?.Stores is { } stores && stores.Has(SimSites.Machine) ? stores.StoreOf(SimSites.Machine) : null;
 
     protected override Task RunAsync()
     {
-        Receiver = new StoreReceiver("/stores", Disk, Clock);
+        Room = new MasterTargetRoom("/target", routes => new Upstreams(routes, (host, _) => sites.WayOf(this, host)), Disk, Clock);
+        sites.Control.Start(Name, Room);
+        sites.Control.StartConfiguration(Clock);
         return Task.CompletedTask;
     }
 
     protected override void Cut()
     {
-        Receiver = null;
+        (_ending, Room) = (Room, null);
         sites.ToTarget.EndFar("the master target has ended");
+        sites.Back.Drop("the master target has ended");
+        sites.Control.Stop(Name);
+        sites.Control.StopConfiguration();
     }
 
-    protected override void End()
+    protected override async Task EndAsync()
     {
-        // Nothing of it does anything by itself.
+        if (_ending is not null) await _ending.DisposeAsync();
     }
 }

@@ -1,0 +1,69 @@
+using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.Simulation.World;
+
+namespace SiteRecovery.Simulation.Checkers;
+
+/// <summary>All checkers, one per invariant; when each looks.</summary>
+internal sealed class Checks(SimSites sites, Random random)
+{
+    private readonly PlannedFailovers _planned = new();
+    private readonly SecondaryAlone _alone = new();
+
+    /// <summary>Often: what passes.</summary>
+    internal void Watch()
+    {
+        if (sites.Control.Machine is { } machine)
+        {
+            _planned.Check(sites, machine);
+            _alone.Check(sites, machine);
+        }
+        sites.Control.Look();
+    }
+
+    /// <summary>Now and then: what takes time.</summary>
+    internal void Look()
+    {
+        Bounded.Check(sites);
+        foreach (var store in Stores())
+            Unbroken(() =>
+            {
+                Prefix.CheckNewest(sites, store);
+                Prefix.CheckAny(sites, store, random);
+            });
+        Unbroken(() =>
+        {
+            DurableAck.Check(sites);
+            NeverSilentlyWrong.Check(sites);
+            TestFailovers.Check(sites);
+        });
+    }
+
+    /// <summary>A position that is shown for a moment only is looked at in that moment.</summary>
+    internal void LookAtNewest()
+    {
+        foreach (var store in Stores()) Unbroken(() => Prefix.CheckNewest(sites, store));
+    }
+
+    private IEnumerable<RetentionStore> Stores()
+    {
+        foreach (var room in (Actors.MasterTargets.MasterTargetRoom?[])[sites.Target.Room, sites.Source.Room])
+        {
+            RetentionStore? store = null;
+            Unbroken(() => store = SimSites.StoreAt(room));
+            if (store is not null) yield return store;
+        }
+    }
+
+    /// <summary>Where a disk says that it fails, nothing is shown that could be wrong.</summary>
+    private static void Unbroken(Action look)
+    {
+        try
+        {
+            look();
+        }
+        catch (Exception broken) when (broken is IOException or ObjectDisposedException)
+        {
+            // Full, broken for now, or gone.
+        }
+    }
+}
