@@ -8,12 +8,15 @@ namespace SiteRecovery.Simulation;
 /// </summary>
 internal static class Program
 {
-    private const string Usage = "SEED [COUNT [SECONDS]] | replay FILE … | shrink SEED SECONDS";
+    private const string Usage = "SEED [COUNT [SECONDS]] | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS";
 
     public static async Task<int> Main(string[] arguments)
     {
         switch (arguments)
         {
+            case ["tell", var file]:
+                Console.WriteLine((await Run.OnceAsync(SimScript.Parse(await File.ReadAllTextAsync(file)), say: Console.WriteLine)).Line);
+                return 0;
             case ["replay", .. var files]: return await SayAsync(files.Select(f => (Path.GetFileName(f), SimScript.Parse(File.ReadAllText(f)))));
             case ["shrink", var seed, var seconds]: return await ShrinkAsync(SimFate.Of(Number(seed), Number(seconds) * 1000));
             case ["script", var seed, var seconds]:

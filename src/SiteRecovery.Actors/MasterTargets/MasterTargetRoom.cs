@@ -60,7 +60,13 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     /// <summary>Where the layer's disks lie as raw files once the replica is a machine of its own: their owner's, never removed.</summary>
     public string ReleasedFolderOf(MachineId machine, string layer) => Path.GetFullPath(Path.Combine(_root, "..", "released", machine.Value, layer));
 
-    public void DeleteLayer(MachineId machine, string layer) => Files.DeleteFolder(LayerFolderOf(machine, layer));
+    /// <summary>Durable when it returns: what was said to be gone does not come back with the power.</summary>
+    public void DeleteLayer(MachineId machine, string layer)
+    {
+        var folder = LayerFolderOf(machine, layer);
+        Files.DeleteFolder(folder);
+        if (Path.GetDirectoryName(folder) is { } layers && Files.FolderExists(layers)) Files.FlushFolder(layers);
+    }
 
     public void Start()
     {

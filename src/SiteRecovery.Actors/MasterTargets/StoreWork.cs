@@ -120,7 +120,12 @@ internal static class StoreWork
         if (room.Files.FolderExists(room.ReleasedFolderOf(serve.Machine, LayerOf(serve.Layer)))) throw new IOException($"the replica of {serve.Machine} has been released");
         // However late an order comes: a replica that the store has left behind is served no more, nor one in the place of its own later life.
         if (serve.Layer < store.CurrentEpoch) throw new StaleEpochException(store.CurrentEpoch);
-        if (await ReplicaOf(room, serve.Machine, stop) is { } now && now.Epoch > serve.Epoch) throw new StaleEpochException(now.Epoch);
+        if (await ReplicaOf(room, serve.Machine, stop) is { } now)
+        {
+            if (now.Epoch > serve.Epoch) throw new StaleEpochException(now.Epoch);
+            // Nobody else would open it again, and its machine waits for its disks.
+            if (now.HasFailed) await room.Exports.StopAsync(name, stop);
+        }
         // A store that failed was opened anew: what still reads from the old one reads nothing.
         var key = (store, serve.Point.Id, serve.Layer, serve.Epoch, serve.Policy);
         var served = await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(

@@ -74,6 +74,8 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
                     RetentionStore.DestroyKeys(gone, files);
                 }
                 files.DeleteFolder(gone);
+                // Come back after a loss of power, it would be in the way of the next protection's.
+                if (files.FolderExists(root)) files.FlushFolder(root);
             }
         }
         finally

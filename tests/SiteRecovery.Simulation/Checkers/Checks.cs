@@ -1,4 +1,5 @@
 using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation.Checkers;
@@ -8,12 +9,14 @@ internal sealed class Checks(SimSites sites, Random random)
 {
     private readonly PlannedFailovers _planned = new();
     private readonly SecondaryAlone _alone = new();
+    private Phase? _phase;
 
     /// <summary>Often: what passes.</summary>
     internal void Watch()
     {
         if (sites.Control.Machine is { } machine)
         {
+            if (machine.Phase != _phase) sites.Say($"{_phase = machine.Phase}, epoch {machine.Epoch}, fence {machine.Fence?.Epoch.Value}, {string.Join("; ", machine.Problems.Select(p => $"{p.Work}: {p.Reason}"))}");
             _planned.Check(sites, machine);
             _alone.Check(sites, machine);
         }

@@ -7,7 +7,7 @@ namespace SiteRecovery.Simulation.Checkers;
 /// <summary>Once nothing is broken any more, and whatever the state asks an operator to do is done, the machine comes to be protected within a bound, with everything at the target.</summary>
 internal static class Liveness
 {
-    internal static readonly TimeSpan Bound = TimeSpan.FromMinutes(8);
+    internal static readonly TimeSpan Bound = TimeSpan.FromMinutes(5);
 
     internal static bool IsHome(SimSites sites) => sites.Control.Machine is { Phase: Phase.Protected, Tests.Length: 0, Fence: null } && SourceOf(sites) is { } source
         && source.Status() is { Complete: true, Mode: CaptureMode.Streaming, DirtyBytes: 0 } status && status.Durable == status.Newest && sites.StoreOfTarget?.ConsistentUpTo?.Sequence == status.Newest;

@@ -7,6 +7,8 @@ namespace SiteRecovery.Simulation.Checkers;
 /// <summary>The replica at a position equals the source's disks after exactly a prefix of the acknowledged writes of its epoch.</summary>
 internal static class Prefix
 {
+    private static readonly byte[] Shown = new byte[SimSource.DiskCount * SimSource.DiskBytes];
+
     internal static void CheckNewest(SimSites sites, RetentionStore store)
     {
         if (store.ConsistentUpTo is { } newest) Check(sites, store, newest);
@@ -41,7 +43,7 @@ internal static class Prefix
         {
             return;
         }
-        var shown = new byte[SimSource.DiskCount * SimSource.DiskBytes];
+        var shown = Shown;
         try
         {
             for (ushort disk = 0; disk < SimSource.DiskCount; disk++) view.File(disk).Read(0, shown.AsSpan(disk * SimSource.DiskBytes, SimSource.DiskBytes));

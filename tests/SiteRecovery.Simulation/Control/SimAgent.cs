@@ -23,7 +23,7 @@ internal sealed class SimAgent(SimSource host, SimSites sites, CancellationToken
 
     internal MachineCapture? Capture { get; private set; }
     /// <summary>In which it writes while it is not fenced.</summary>
-    internal Epoch Epoch => new(_assignment!.Epoch);
+    internal Epoch Epoch => new(_assignment?.Epoch ?? 0);
 
     /// <summary>Serves what it served before, then obeys whoever it reaches.</summary>
     internal async Task StartAsync()
@@ -100,6 +100,7 @@ internal sealed class SimAgent(SimSource host, SimSites sites, CancellationToken
     {
         if (message is ReportTail tail) await TellTailAsync(channel, tail);
         else if (message is ProtectMachine protect) await channel.SendAsync(new CommandDone(protect.Id, await TryAsync(() => ProtectAsync(protect))), stop);
+        else if (message is ReleaseMachine release) await channel.SendAsync(new CommandDone(release.Id, await TryAsync(() => ReleaseAsync(release))), stop);
         else if (message is FenceMachine fence) await channel.SendAsync(new CommandDone(fence.Id, await TryAsync(() => FenceAsync(new Epoch(fence.Epoch)))), stop);
     }
 
@@ -122,6 +123,14 @@ internal sealed class SimAgent(SimSource host, SimSites sites, CancellationToken
         if (Capture is { } capture) return capture.FenceAsync(epoch, stop);
         if (_disk.FolderExists(Folder)) MachineCapture.FenceStored(Folder, epoch, _disk);
         return Task.CompletedTask;
+    }
+
+    private async Task ReleaseAsync(ReleaseMachine release)
+    {
+        if (_assignment is { } now && now.Epoch > release.Epoch) return;
+        if (Capture is not null) await CloseAsync();
+        _assignment = null;
+        _disk.DeleteFolder(Folder);
     }
 
     private async Task ProtectAsync(ProtectMachine wanted)

@@ -17,6 +17,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
             var wait = TimeSpan.FromMilliseconds(step.At) - sites.Clock.Elapsed;
             if (wait > TimeSpan.Zero) await Task.Delay(wait, sites.Clock);
             if (_healed) return;
+            sites.Say(step.What);
             if (step.What.StartsWith("do ", StringComparison.Ordinal)) sites.Operator.Do(step.What[3..]);
             else _ = SufferAsync(step);
         }

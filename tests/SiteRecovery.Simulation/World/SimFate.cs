@@ -18,6 +18,7 @@ internal static class SimFate
         [$"{MachineActions.TestFailover} latest", $"{MachineActions.UnplannedFailover} latest", MachineActions.TestFailoverCleanup, MachineActions.CancelFailover],
         [MachineActions.Pause, MachineActions.Resume],
         [MachineActions.Resynchronize],
+        [MachineActions.Disable, MachineActions.Enable],
     ];
 
     internal static SimScript Of(int seed, int until)

@@ -25,8 +25,8 @@ internal sealed class SimGuest(SimSites sites, Random random)
     }
 
     internal long Writes { get; private set; }
-    /// <summary>Per epoch the newest sequence that the source has been told is durable.</summary>
-    internal Dictionary<Epoch, long> DurableHeard { get; } = [];
+    /// <summary>The newest sequence of an epoch that its source has been told is durable at a host.</summary>
+    internal Dictionary<(Epoch Epoch, string At), long> DurableHeard { get; } = [];
 
     internal SimLedger? LedgerOf(Epoch epoch) => _ledgers.GetValueOrDefault(epoch);
 
@@ -52,7 +52,8 @@ internal sealed class SimGuest(SimSites sites, Random random)
         {
             if (capture.IsFenced || capture.IsAsking || !_places.TryGetValue(capture, out var place) || !place.IsKnown) continue;
             for (var i = random.Next(6); i > 0 && place.IsKnown && !capture.IsFrozen; i--) Write(capture, place);
-            DurableHeard[place.Epoch] = Math.Max(DurableHeard.GetValueOrDefault(place.Epoch), capture.Epoch == place.Epoch ? capture.Status().Durable.Value : 0);
+            var heard = (place.Epoch, place.Host == "target" ? "source" : "target");
+            DurableHeard[heard] = Math.Max(DurableHeard.GetValueOrDefault(heard), capture.Epoch == place.Epoch ? capture.Status().Durable.Value : 0);
         }
     }
 

@@ -24,12 +24,15 @@ internal abstract class SimHost
     internal int Lives => _life;
     /// <summary>Told of each I/O that changed something on its disk.</summary>
     internal Action<SimIo>? Traced { get; set; }
+    /// <summary>Told what becomes of it, for people.</summary>
+    internal Action<string>? Said { get; set; }
 
     /// <summary>Whoever starts it is a service manager: what fails to start is started again.</summary>
     internal async Task StartAsync()
     {
         if (IsUp) return;
         IsUp = true;
+        Said?.Invoke($"{Name} is started");
         for (var life = ++_life; life == _life; await Task.Delay(RestartDelay, Time))
         {
             try
@@ -54,6 +57,7 @@ internal abstract class SimHost
     internal void Crash(bool power)
     {
         if (!IsUp) return;
+        Said?.Invoke($"{Name} dies{(power ? " without power" : "")}");
         var image = power ? Disk.LosePower(_random.Next()) : Disk.Kill();
         Disk.TurnOff();
         (Disk, IsUp) = (image, false);

@@ -8,6 +8,7 @@ internal sealed class SimLedger
 {
     private const int WritesBetween = 200;
     private readonly List<Life> _lives = [];
+    private byte[]? _expected;
 
     /// <summary>The disks are as they are, and the next write has a higher sequence.</summary>
     internal void Begin(long sequence, byte[] content) => _lives.Add(new Life(sequence, content));
@@ -20,9 +21,9 @@ internal sealed class SimLedger
         var first = -1;
         for (var i = _lives.FindLastIndex(l => l.From <= sequence); i >= 0; i--)
         {
-            var expected = _lives[i].At(sequence);
-            var common = shown.CommonPrefixLength(expected);
-            if (common == expected.Length) return -1;
+            _lives[i].At(sequence, _expected ??= new byte[shown.Length]);
+            var common = shown.CommonPrefixLength(_expected);
+            if (common == shown.Length) return -1;
             first = Math.Max(first, common);
             // What a failed write left came without a sequence of its own: at that position it may be there or not.
             if (_lives[i].From < sequence) return first;
@@ -38,8 +39,6 @@ internal sealed class SimLedger
         return null;
     }
 
-    internal string Describe(int at) => string.Join("\n", _lives.Select(l => $"life from {l.From} last {l.Last} content {Convert.ToHexString(l.At(long.MaxValue).AsSpan(at, 16))} began {Convert.ToHexString(l.At(0).AsSpan(at, 16))} {l.Of(at)}"));
-
     internal sealed record Written(long Sequence, DateTimeOffset At, int Offset, byte[] Data);
 
     /// <summary>Between two moments at which the disks were looked at.</summary>
@@ -47,12 +46,9 @@ internal sealed class SimLedger
     {
         private readonly List<Written> _writes = [];
         private readonly List<byte[]> _between = [content];
-        private byte[] _newest = content.ToArray();
+        private readonly byte[] _newest = content.ToArray();
 
         internal long From => from;
-        internal long Last => _writes.Count > 0 ? _writes[^1].Sequence : -1;
-        internal string Of(int at) => string.Join(",", _writes.Where(w => w.Offset <= at && at < w.Offset + w.Data.Length).Select(w => $"{w.Sequence}:{w.Offset}+{w.Data.Length} {w.At:mm:ss.fff}"));
-
         internal void Add(Written write)
         {
             _writes.Add(write);
@@ -62,12 +58,11 @@ internal sealed class SimLedger
 
         internal Written? After(long sequence) => CountUpTo(sequence) is var count && count < _writes.Count ? _writes[count] : null;
 
-        internal byte[] At(long sequence)
+        internal void At(long sequence, byte[] disk)
         {
             var count = CountUpTo(sequence);
-            var disk = _between[count / WritesBetween].ToArray();
+            _between[count / WritesBetween].CopyTo(disk, 0);
             for (var i = count / WritesBetween * WritesBetween; i < count; i++) _writes[i].Data.CopyTo(disk, _writes[i].Offset);
-            return disk;
         }
 
         private int CountUpTo(long sequence)

@@ -31,6 +31,10 @@ internal sealed class SimOperator(SimSites sites, Random random)
             case [MachineActions.ReverseReplicate, var how]: Tell(id => new ReverseReplicate(machine, id, Full: how == "full")); break;
             case [MachineActions.Pause]: Tell(id => new PauseReplication(machine, id)); break;
             case [MachineActions.Resume]: Tell(id => new ResumeReplication(machine, id)); break;
+            // The disks of a replica that is the machine would stay with their owner: that is another story.
+            case [MachineActions.Disable] when sites.Control.Machine is { Protection.Replica: null, Phase: not Phase.FailedOver }: Tell(id => new DisableProtection(machine, id)); break;
+            case [MachineActions.Disable]: break;
+            case [MachineActions.Enable]: Protect(); break;
             case [MachineActions.Resynchronize]: Tell(id => new Resynchronize(machine, id)); break;
             default: throw new FormatException($"no operator knows '{action}'");
         }

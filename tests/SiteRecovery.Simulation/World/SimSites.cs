@@ -1,4 +1,4 @@
-using Akka.Actor;
+using System.Globalization;
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.DataPlane.Blocks;
@@ -28,6 +28,7 @@ internal sealed class SimSites
     private readonly SimTrace _trace;
     private readonly Checks _checks;
     private SimViolation? _violation;
+    private Action<string>? _say;
 
     private SimSites(SimScript script)
     {
@@ -40,7 +41,7 @@ internal sealed class SimSites
         Back = LinkOver(Wan, () => Source!.Room?.Stores, seed + 6);
         (Source, Relay, Target) = (new SimSource(Clock, new Random(seed + 7), this), new SimRelay(Clock, new Random(seed + 8), this), new SimTarget(Clock, new Random(seed + 10), this));
         Hosts = [Source, Relay, Target];
-        foreach (var host in Hosts) host.Traced = _trace.Add;
+        foreach (var host in Hosts) (host.Traced, host.Said) = (_trace.Add, Say);
         (Guest, Operator, Chaos) = (new SimGuest(this, new Random(seed + 11)), new SimOperator(this, new Random(seed + 12)), new SimChaos(this, script));
     }
 
@@ -112,9 +113,10 @@ internal sealed class SimSites
     }
 
     /// <summary>Runs with faults, then without, until the machine is protected. What it returns is the same for the same script.</summary>
-    internal static async Task<string> RunAsync(SimScript script, SimCoverage? coverage = null)
+    /// <param name="say">Hears what happens, for people.</param>
+    internal static async Task<string> RunAsync(SimScript script, SimCoverage? coverage = null, Action<string>? say = null)
     {
-        var sites = new SimSites(script);
+        var sites = new SimSites(script) { _say = say };
         sites.Control = await SimControl.StartAsync(sites);
         try
         {
@@ -126,6 +128,8 @@ internal sealed class SimSites
             sites.Control.End();
         }
     }
+
+    internal void Say(string what) => _say?.Invoke(string.Create(CultureInfo.InvariantCulture, $"{(long)Clock.Elapsed.TotalMilliseconds,7} {what}"));
 
     private async Task<string> RunAsync()
     {

@@ -8,7 +8,7 @@ namespace SiteRecovery.Simulation.World;
 /// <summary>The protected machine's host in the primary site: its disks and its agent; and a master target beside them, for the way back.</summary>
 internal sealed class SimSource : SimHost
 {
-    internal const int DiskBytes = 1 << 20, DiskCount = 2;
+    internal const int DiskBytes = 512 << 10, DiskCount = 2;
     private readonly SimSites _sites;
     private CancellationTokenSource _life = new();
     private SimAgent? _ending;
