@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using SiteRecovery.Simulation.World;
 
@@ -8,30 +9,33 @@ namespace SiteRecovery.Simulation;
 /// </summary>
 internal static class Program
 {
-    private const string Usage = "SEED [COUNT [SECONDS]] | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS";
+    private const string Usage = "SEED [COUNT [SECONDS]] | until-found SEED SECONDS | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS | coverage SEED COUNT SECONDS";
 
     public static async Task<int> Main(string[] arguments)
     {
         switch (arguments)
         {
+            case ["replay", .. var files]: return await SayAsync(files.Select(f => (Path.GetFileName(f), SimScript.Parse(File.ReadAllText(f)))));
             case ["tell", var file]:
                 Console.WriteLine((await Run.OnceAsync(SimScript.Parse(await File.ReadAllTextAsync(file)), say: Console.WriteLine)).Line);
                 return 0;
-            case ["replay", .. var files]: return await SayAsync(files.Select(f => (Path.GetFileName(f), SimScript.Parse(File.ReadAllText(f)))));
-            case ["shrink", var seed, var seconds]: return await ShrinkAsync(SimFate.Of(Number(seed), Number(seconds) * 1000));
             case ["script", var seed, var seconds]:
                 Console.Write(SimFate.Of(Number(seed), Number(seconds) * 1000));
                 return 0;
+            case ["shrink", var seed, var seconds]: return await ShrinkAsync(SimFate.Of(Number(seed), Number(seconds) * 1000));
+            case ["coverage", var seed, var count, var seconds]: return await CoverAsync(Number(seed), Number(count), Number(seconds) * 1000);
+            case ["until-found", var seed, var seconds]: return await SayAsync(Seeds(Number(seed), int.MaxValue, Number(seconds) * 1000), untilFound: true);
             case [.. var numbers] when numbers.All(n => int.TryParse(n, CultureInfo.InvariantCulture, out _)):
-                var (first, count, until) = (NumberAt(numbers, 0, 1), NumberAt(numbers, 1, 1), NumberAt(numbers, 2, 600) * 1000);
-                return await SayAsync(Enumerable.Range(first, count).Select(s => ($"seed {s}", SimFate.Of(s, until))));
+                return await SayAsync(Seeds(NumberAt(numbers, 0, 1), NumberAt(numbers, 1, 1), NumberAt(numbers, 2, 600) * 1000));
             default:
                 await Console.Error.WriteLineAsync(Usage);
                 return 2;
         }
     }
 
-    private static async Task<int> SayAsync(IEnumerable<(string Name, SimScript Script)> runs)
+    private static IEnumerable<(string Name, SimScript Script)> Seeds(int first, int count, int until) => Enumerable.Range(first, Math.Min(count, int.MaxValue - first)).Select(s => ($"seed {s}", SimFate.Of(s, until)));
+
+    private static async Task<int> SayAsync(IEnumerable<(string Name, SimScript Script)> runs, bool untilFound = false)
     {
         var failed = false;
         foreach (var (name, script) in runs)
@@ -39,6 +43,10 @@ internal static class Program
             var (found, line) = await Run.OnceAsync(script);
             failed |= found is not null;
             Console.WriteLine($"{name}: {line}");
+            if (found is null || !untilFound) continue;
+            using var own = Process.GetCurrentProcess();
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"after {own.TotalProcessorTime.TotalSeconds:0} s"));
+            return 1;
         }
         return failed ? 1 : 0;
     }
@@ -50,6 +58,14 @@ internal static class Program
         Console.WriteLine($"# {(await Run.OnceAsync(smallest)).Line}");
         Console.Write(smallest);
         return 1;
+    }
+
+    private static async Task<int> CoverAsync(int first, int count, int until)
+    {
+        var coverage = new SimCoverage();
+        foreach (var (_, script) in Seeds(first, count, until)) await Run.OnceAsync(script, coverage);
+        Console.Write(coverage);
+        return 0;
     }
 
     private static int NumberAt(string[] arguments, int index, int otherwise) => arguments.Length > index ? Number(arguments[index]) : otherwise;

@@ -218,6 +218,8 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> ContinueAsync(MasterTargetRoom room, ContinueStore next, CancellationToken stop)
     {
         var (machine, from) = (next.Machine, next.Continuation);
+        // No stream opens it, and nobody else is told to hold it meanwhile.
+        room.Stores.LetGoOfFailed(machine);
         if (!room.Stores.Has(machine)) Begin(room, next);
         if (room.Stores.StoreOf(machine) is var store && store.CurrentEpoch < next.Epoch)
         {

@@ -1,3 +1,4 @@
+using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Simulation.World;
@@ -9,6 +10,7 @@ internal sealed class Checks(SimSites sites, Random random)
 {
     private readonly PlannedFailovers _planned = new();
     private readonly SecondaryAlone _alone = new();
+    private readonly TestFailovers _tests = new();
     private Phase? _phase;
 
     /// <summary>Often: what passes.</summary>
@@ -17,6 +19,7 @@ internal sealed class Checks(SimSites sites, Random random)
         if (sites.Control.Machine is { } machine)
         {
             if (machine.Phase != _phase) sites.Say($"{_phase = machine.Phase}, epoch {machine.Epoch}, fence {machine.Fence?.Epoch.Value}, {string.Join("; ", machine.Problems.Select(p => $"{p.Work}: {p.Reason}"))}");
+            _tests.Note(machine);
             _planned.Check(sites, machine);
             _alone.Check(sites, machine);
         }
@@ -27,33 +30,39 @@ internal sealed class Checks(SimSites sites, Random random)
     internal void Look()
     {
         Bounded.Check(sites);
-        foreach (var store in Stores())
+        foreach (var (host, store) in Stores())
             Unbroken(() =>
             {
+                DurableAck.Check(sites, store, host);
                 Prefix.CheckNewest(sites, store);
                 Prefix.CheckAny(sites, store, random);
             });
         Unbroken(() =>
         {
-            DurableAck.Check(sites);
             NeverSilentlyWrong.Check(sites);
-            TestFailovers.Check(sites);
+            _tests.Check(sites);
         });
     }
 
     /// <summary>A position that is shown for a moment only is looked at in that moment.</summary>
     internal void LookAtNewest()
     {
-        foreach (var store in Stores()) Unbroken(() => Prefix.CheckNewest(sites, store));
+        foreach (var (_, store) in Stores()) Unbroken(() => Prefix.CheckNewest(sites, store));
     }
 
-    private IEnumerable<RetentionStore> Stores()
+    /// <summary>A master target has come up, and nothing has reached it yet.</summary>
+    internal void LookAtStart()
     {
-        foreach (var room in (Actors.MasterTargets.MasterTargetRoom?[])[sites.Target.Room, sites.Source.Room])
+        foreach (var (host, store) in Stores()) Unbroken(() => DurableAck.Check(sites, store, host));
+    }
+
+    private IEnumerable<(string Host, RetentionStore Store)> Stores()
+    {
+        foreach (var (host, room) in ((string, MasterTargetRoom?)[])[(sites.Target.Name, sites.Target.Room), (sites.Source.Name, sites.Source.Room)])
         {
             RetentionStore? store = null;
             Unbroken(() => store = SimSites.StoreAt(room));
-            if (store is not null) yield return store;
+            if (store is not null) yield return (host, store);
         }
     }
 

@@ -12,6 +12,7 @@ namespace SiteRecovery.Simulation.World;
 /// </summary>
 internal sealed class SimGuest(SimSites sites, Random random)
 {
+    private const int HotBytes = 24 << 10;
     private readonly Dictionary<Epoch, SimLedger> _ledgers = [];
     private readonly Dictionary<Epoch, string> _writers = [];
     private readonly ConditionalWeakTable<MachineCapture, Place> _places = [];
@@ -57,6 +58,13 @@ internal sealed class SimGuest(SimSites sites, Random random)
         }
     }
 
+    /// <summary>A host has lost its power, and its guest what was not flushed.</summary>
+    internal void LosePower(string host)
+    {
+        foreach (var (epoch, writer) in _writers)
+            if ((writer == "agent" ? "source" : writer) == host) _ledgers[epoch].LosePower();
+    }
+
     /// <summary>All disks, as they are read; null while one cannot be.</summary>
     internal static byte[]? Content(MachineCapture capture)
     {
@@ -99,7 +107,8 @@ internal sealed class SimGuest(SimSites sites, Random random)
         var (disk, trims, unitAccess) = (random.Next(SimSource.DiskCount), random.Next(12) == 0, random.Next(20) == 0);
         var data = new byte[(random.Next(24) + 1) * 512];
         if (!trims && random.Next(8) > 0) random.NextBytes(data);
-        var offset = random.Next((SimSource.DiskBytes - data.Length) / 512) * 512;
+        // Some places are written again and again.
+        var offset = random.Next(((random.Next(3) == 0 ? HotBytes : SimSource.DiskBytes) - data.Length) / 512) * 512;
         var before = capture.Status().Newest.Value;
         var write = trims ? capture.Disks[disk].WriteZeroesAsync(offset, data.Length, mayTrim: true, unitAccess, CancellationToken.None)
             : capture.Disks[disk].WriteAsync(offset, data, unitAccess, CancellationToken.None);

@@ -24,6 +24,7 @@ internal abstract class SimHost
     internal int Lives => _life;
     /// <summary>Told of each I/O that changed something on its disk.</summary>
     internal Action<SimIo>? Traced { get; set; }
+    internal Action<string>? LostPower { get; set; }
     /// <summary>Told what becomes of it, for people.</summary>
     internal Action<string>? Said { get; set; }
 
@@ -64,6 +65,7 @@ internal abstract class SimHost
         _life++;
         Faults.Attach();
         Cut();
+        if (power) LostPower?.Invoke(Name);
         // It may be in the middle of anything, with any lock held.
         _ = Task.Run(EndQuietlyAsync);
     }

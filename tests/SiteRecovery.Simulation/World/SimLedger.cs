@@ -9,9 +9,17 @@ internal sealed class SimLedger
     private const int WritesBetween = 200;
     private readonly List<Life> _lives = [];
     private byte[]? _expected;
+    private bool _isLost;
 
     /// <summary>The disks are as they are, and the next write has a higher sequence.</summary>
-    internal void Begin(long sequence, byte[] content) => _lives.Add(new Life(sequence, content));
+    internal void Begin(long sequence, byte[] content)
+    {
+        _lives.Add(new Life(sequence, content));
+        _isLost = false;
+    }
+
+    /// <summary>The disks have lost their power: of what was not flushed nobody knows what is left, until they are looked at.</summary>
+    internal void LosePower() => _isLost = true;
 
     internal void Add(long sequence, DateTimeOffset at, int offset, byte[] data) => _lives[^1].Add(new Written(sequence, at, offset, data));
 
@@ -19,6 +27,7 @@ internal sealed class SimLedger
     internal int FirstDifference(long sequence, ReadOnlySpan<byte> shown)
     {
         var first = -1;
+        if (_isLost && sequence > _lives[^1].Last) return first;
         for (var i = _lives.FindLastIndex(l => l.From <= sequence); i >= 0; i--)
         {
             _lives[i].At(sequence, _expected ??= new byte[shown.Length]);
@@ -49,6 +58,7 @@ internal sealed class SimLedger
         private readonly byte[] _newest = content.ToArray();
 
         internal long From => from;
+        internal long Last => _writes.Count > 0 ? _writes[^1].Sequence : from;
         internal void Add(Written write)
         {
             _writes.Add(write);

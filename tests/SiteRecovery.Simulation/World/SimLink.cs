@@ -11,6 +11,7 @@ namespace SiteRecovery.Simulation.World;
 /// <param name="far">Null: nobody listens there.</param>
 internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock clock, Random random) : IStreamTarget
 {
+    private static readonly TimeSpan SaidAgain = TimeSpan.FromMilliseconds(200);
     private readonly List<Session> _sessions = [];
 
     /// <summary>Told when the far end has taken a marker of a point, or the end of a synchronization.</summary>
@@ -46,7 +47,7 @@ internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock c
 
     private sealed class Session(SimLink link, IPositionListener positions) : IStreamSession, IPositionListener
     {
-        private readonly Channel<Batch> _underWay = Channel.CreateBounded<Batch>(32);
+        private readonly Channel<Batch> _underWay = Channel.CreateBounded<Batch>(link.Any(6) + 1);
         private readonly Channel<Action> _back = Channel.CreateUnbounded<Action>();
         private readonly TaskCompletionSource<Exception?> _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private IStreamSession _far = null!;
@@ -60,7 +61,7 @@ internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock c
             _far = await target.OpenAsync(opening, this, stop).ConfigureAwait(false);
             _ = CarryAsync();
             _ = CarryBackAsync();
-            _ = _far.Closed.ContinueWith(over => Break(over.IsCompletedSuccessfully ? over.Result ?? new IOException("the far end closed") : over.Exception!), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+            _ = _far.Closed.ContinueWith(over => End(over.IsCompletedSuccessfully ? over.Result ?? new IOException("the far end closed") : over.Exception!), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
         }
 
         public async ValueTask OfferAsync(Batch batch, CancellationToken stop)
@@ -91,10 +92,16 @@ internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock c
 
         internal void EndFar(Exception reason)
         {
-            _ended = reason;
+            End(reason);
+            if (link.Chance(2)) Break(reason);
+        }
+
+        /// <summary>The far end says nothing more; what it has said comes first.</summary>
+        private void End(Exception reason)
+        {
+            _ended ??= reason;
             _underWay.Writer.TryComplete();
             _back.Writer.TryComplete();
-            if (link.Chance(2)) Break(reason);
         }
 
         internal void Break(Exception reason)
@@ -145,6 +152,8 @@ internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock c
                 while (_back.Reader.TryRead(out var answer))
                 {
                     await link.LagAsync(default).ConfigureAwait(false);
+                    // It is said again until it is heard, or the connection ends.
+                    while (link.IsMute && _broken is null && _ended is null) await Task.Delay(SaidAgain, link.Clock).ConfigureAwait(false);
                     if (_broken is null && !link.IsMute) answer();
                 }
             if (_ended is not null) Break(_ended);

@@ -52,6 +52,7 @@ internal sealed class SimTarget(SimClock time, Random random, SimSites sites) : 
     protected override Task RunAsync()
     {
         Room = new MasterTargetRoom("/target", routes => new Upstreams(routes, (host, _) => sites.WayOf(this, host)), Disk, Clock);
+        sites.LookAtStart();
         sites.Control.Start(Name, Room);
         sites.Control.StartConfiguration(Clock);
         return Task.CompletedTask;

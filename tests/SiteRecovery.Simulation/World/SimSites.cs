@@ -41,7 +41,7 @@ internal sealed class SimSites
         Back = LinkOver(Wan, () => Source!.Room?.Stores, seed + 6);
         (Source, Relay, Target) = (new SimSource(Clock, new Random(seed + 7), this), new SimRelay(Clock, new Random(seed + 8), this), new SimTarget(Clock, new Random(seed + 10), this));
         Hosts = [Source, Relay, Target];
-        foreach (var host in Hosts) (host.Traced, host.Said) = (_trace.Add, Say);
+        foreach (var host in Hosts) (host.Traced, host.Said, host.LostPower) = (_trace.Add, Say, name => Guest!.LosePower(name));
         (Guest, Operator, Chaos) = (new SimGuest(this, new Random(seed + 11)), new SimOperator(this, new Random(seed + 12)), new SimChaos(this, script));
     }
 
@@ -129,6 +129,9 @@ internal sealed class SimSites
         }
     }
 
+    /// <summary>A room has just come up.</summary>
+    internal void LookAtStart() => Watched(_checks.LookAtStart);
+
     internal void Say(string what) => _say?.Invoke(string.Create(CultureInfo.InvariantCulture, $"{(long)Clock.Elapsed.TotalMilliseconds,7} {what}"));
 
     private async Task<string> RunAsync()
@@ -162,9 +165,14 @@ internal sealed class SimSites
 
     private async Task EveryAsync(int milliseconds, TimeSpan until, Action act)
     {
+        for (; Clock.Elapsed < until && _violation is null; await Task.Delay(TimeSpan.FromMilliseconds(_random.Next(1, 2 * milliseconds)), Clock)) Watched(act);
+    }
+
+    private void Watched(Action act)
+    {
         try
         {
-            for (; Clock.Elapsed < until && _violation is null; await Task.Delay(TimeSpan.FromMilliseconds(_random.Next(1, 2 * milliseconds)), Clock)) act();
+            act();
         }
         catch (SimViolation found)
         {

@@ -38,6 +38,7 @@ internal sealed class SimSource : SimHost
         await agent.StartAsync();
         if (life != Lives) return;
         Room = new MasterTargetRoom("/target", routes => new Upstreams(routes, (host, _) => _sites.WayOf(this, host)), Disk, Clock);
+        _sites.LookAtStart();
         _sites.Control.Start(Name, Room);
     }
 
