@@ -1,40 +1,74 @@
+using System.Diagnostics;
 using System.Globalization;
 using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation;
 
 /// <summary>
-/// Runs seeds of the simulator, one line each: SEED COUNT [SECONDS of simulated faults, 600]. To be the same each time it needs DOTNET_ThreadPool_ForceMaxWorkerThreads=1 and
-/// DOTNET_ThreadPool_ForceMinWorkerThreads=1.
+/// The simulator, README.md. To be the same each time it needs DOTNET_ThreadPool_ForceMaxWorkerThreads=1 and DOTNET_ThreadPool_ForceMinWorkerThreads=1.
 /// </summary>
 internal static class Program
 {
+    private const string Usage = "SEED [COUNT [SECONDS]] | until-found SEED SECONDS | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS | coverage SEED COUNT SECONDS";
+
     public static async Task<int> Main(string[] arguments)
     {
-        var (first, count) = (Number(arguments, 0, 1), Number(arguments, 1, 1));
-        var faulty = TimeSpan.FromSeconds(Number(arguments, 2, 600));
-        var failed = false;
-        for (var seed = first; seed < first + count; seed++)
+        switch (arguments)
         {
-            // On the one thread that there is for work.
-            var line = await Task.Run(() => TryAsync(seed, faulty));
-            failed |= line.StartsWith("VIOLATION", StringComparison.Ordinal);
-            Console.WriteLine($"seed {seed}: {line}");
+            case ["replay", .. var files]: return await SayAsync(files.Select(f => (Path.GetFileName(f), SimScript.Parse(File.ReadAllText(f)))));
+            case ["tell", var file]:
+                Console.WriteLine((await Run.OnceAsync(SimScript.Parse(await File.ReadAllTextAsync(file)), say: Console.WriteLine)).Line);
+                return 0;
+            case ["script", var seed, var seconds]:
+                Console.Write(SimFate.Of(Number(seed), Number(seconds) * 1000));
+                return 0;
+            case ["shrink", var seed, var seconds]: return await ShrinkAsync(SimFate.Of(Number(seed), Number(seconds) * 1000));
+            case ["coverage", var seed, var count, var seconds]: return await CoverAsync(Number(seed), Number(count), Number(seconds) * 1000);
+            case ["until-found", var seed, var seconds]: return await SayAsync(Seeds(Number(seed), int.MaxValue, Number(seconds) * 1000), untilFound: true);
+            case [.. var numbers] when numbers.All(n => int.TryParse(n, CultureInfo.InvariantCulture, out _)):
+                return await SayAsync(Seeds(NumberAt(numbers, 0, 1), NumberAt(numbers, 1, 1), NumberAt(numbers, 2, 600) * 1000));
+            default:
+                await Console.Error.WriteLineAsync(Usage);
+                return 2;
+        }
+    }
+
+    private static IEnumerable<(string Name, SimScript Script)> Seeds(int first, int count, int until) => Enumerable.Range(first, Math.Min(count, int.MaxValue - first)).Select(s => ($"seed {s}", SimFate.Of(s, until)));
+
+    private static async Task<int> SayAsync(IEnumerable<(string Name, SimScript Script)> runs, bool untilFound = false)
+    {
+        var failed = false;
+        foreach (var (name, script) in runs)
+        {
+            var (found, line) = await Run.OnceAsync(script);
+            failed |= found is not null;
+            Console.WriteLine($"{name}: {line}");
+            if (found is null || !untilFound) continue;
+            using var own = Process.GetCurrentProcess();
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"after {own.TotalProcessorTime.TotalSeconds:0} s"));
+            return 1;
         }
         return failed ? 1 : 0;
     }
 
-    private static async Task<string> TryAsync(int seed, TimeSpan faulty)
+    private static async Task<int> ShrinkAsync(SimScript script)
     {
-        try
-        {
-            return await new SimSites(seed).RunAsync(faulty);
-        }
-        catch (SimViolation found)
-        {
-            return "VIOLATION of " + found.Message;
-        }
+        var smallest = await Shrinking.OfAsync(script, said => Console.Error.WriteLine(said));
+        if (smallest is null) return 0;
+        Console.WriteLine($"# {(await Run.OnceAsync(smallest)).Line}");
+        Console.Write(smallest);
+        return 1;
     }
 
-    private static int Number(string[] arguments, int index, int otherwise) => arguments.Length > index ? int.Parse(arguments[index], CultureInfo.InvariantCulture) : otherwise;
+    private static async Task<int> CoverAsync(int first, int count, int until)
+    {
+        var coverage = new SimCoverage();
+        foreach (var (_, script) in Seeds(first, count, until)) await Run.OnceAsync(script, coverage);
+        Console.Write(coverage);
+        return 0;
+    }
+
+    private static int NumberAt(string[] arguments, int index, int otherwise) => arguments.Length > index ? Number(arguments[index]) : otherwise;
+
+    private static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
 }

@@ -16,25 +16,31 @@ namespace SiteRecovery.Actors.MasterTargets;
 /// </summary>
 public sealed class MasterTargetRoom : IAsyncDisposable
 {
-    private readonly ChannelListener _listener;
+    private readonly ChannelListener? _listener;
     private readonly string _root;
     private readonly ReplicaHosting? _hosting;
 
     /// <param name="hosting">Null: replicas are disks alone.</param>
     /// <param name="keys">Null: no store can be encrypted.</param>
     public MasterTargetRoom(string folder, IPEndPoint listen, PeerIdentity identity, IFileSystem files, TimeProvider time, ReplicaHosting? hosting = null, KeyWrappings? keys = null)
+        : this(folder, routes => new Upstreams(routes, identity, new ChannelOptions { Time = time }), files, time, hosting, keys)
+    {
+        var options = new ChannelOptions { Time = time };
+        // Agents speak to process servers; only nodes bring batches here.
+        var server = new ChannelServer(Stores, options, (peer, _) => peer is { Role: PeerRole.Node } ? null : "only nodes of the cluster send to a master target");
+        _listener = new ChannelListener(listen, identity.ForServer(), options, (stream, peer, stop) => server.RunAsync(stream, peer, stop), (_, _) => Task.CompletedTask);
+    }
+
+    /// <summary>Without a listener: whoever makes it brings streams to its stores.</summary>
+    internal MasterTargetRoom(string folder, Func<MachineRoutes, Upstreams> upstreams, IFileSystem files, TimeProvider time, ReplicaHosting? hosting = null, KeyWrappings? keys = null)
     {
         (_root, Files, Time, _hosting) = (Path.Combine(folder, "stores"), files, time, hosting);
         files.CreateDirectory(_root);
-        var options = new ChannelOptions { Time = time };
         Stores = new StoreReceiver(_root, files, time, streamsCreateStores: false, new StoreOptions { Keys = keys });
         Machines = new ReplicaHost(hosting, Stores.FolderOf, Path.Combine(folder, "seeds"), files, time);
         Exports = new ReplicaExports(Path.Combine(folder, "exports.sock"), time);
         Routes = new MachineRoutes(Path.Combine(folder, "routes.json"), files);
-        Upstreams = new Upstreams(Routes, identity, options);
-        // Agents speak to process servers; only nodes bring batches here.
-        var server = new ChannelServer(Stores, options, (peer, _) => peer is { Role: PeerRole.Node } ? null : "only nodes of the cluster send to a master target");
-        _listener = new ChannelListener(listen, identity.ForServer(), options, (stream, peer, stop) => server.RunAsync(stream, peer, stop), (_, _) => Task.CompletedTask);
+        Upstreams = upstreams(Routes);
     }
 
     public StoreReceiver Stores { get; }
@@ -54,17 +60,23 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     /// <summary>Where the layer's disks lie as raw files once the replica is a machine of its own: their owner's, never removed.</summary>
     public string ReleasedFolderOf(MachineId machine, string layer) => Path.GetFullPath(Path.Combine(_root, "..", "released", machine.Value, layer));
 
-    public void DeleteLayer(MachineId machine, string layer) => Files.DeleteFolder(LayerFolderOf(machine, layer));
+    /// <summary>Durable when it returns: what was said to be gone does not come back with the power.</summary>
+    public void DeleteLayer(MachineId machine, string layer)
+    {
+        var folder = LayerFolderOf(machine, layer);
+        Files.DeleteFolder(folder);
+        if (Path.GetDirectoryName(folder) is { } layers && Files.FolderExists(layers)) Files.FlushFolder(layers);
+    }
 
     public void Start()
     {
         Exports.Start();
-        _listener.Start();
+        _listener?.Start();
     }
 
     public async ValueTask DisposeAsync()
     {
-        await _listener.DisposeAsync();
+        if (_listener is not null) await _listener.DisposeAsync();
         if (_hosting is { } hosting) await hosting.Hypervisor.DisposeAsync(); // its machines run on
         await Exports.DisposeAsync();
         await Upstreams.DisposeAsync();

@@ -28,6 +28,7 @@ public sealed class ReplicaMachine : IReplicaDisks
     private IStreamTarget? _target;
     private volatile ReplicateFrom? _work;
     private volatile bool _isAskedToStop;
+    private readonly ReplicaLayers _layers;
     private readonly LayerFlattening _flattening;
     private volatile Task? _flattened;
 
@@ -37,15 +38,20 @@ public sealed class ReplicaMachine : IReplicaDisks
     /// <summary>It is being moved away: nobody may write to it.</summary>
     public bool IsFrozen => _capture.IsFrozen;
 
+    /// <summary>A layer takes nothing more: only opened anew it is as its disk has it.</summary>
+    public bool HasFailed => _layers.Disks.Any(d => d.File.HasFailed);
+
     private ReplicaMachine(MachineId machine, ReplicaLayers layers, MachineCapture capture, LayerFlattening flattening, Epoch epoch, Func<ReplicaMachine, int> clients, TimeProvider time)
     {
-        _flattening = flattening;
+        (_layers, _flattening) = (layers, flattening);
         (_machine, _capture, _clients, Epoch) = (machine, capture, () => clients(this), epoch);
         Disks = [.. layers.Disks.Zip(capture.Disks, (layer, disk) => (layer.Disk, (IBlockDevice)disk))];
         _orders = new CaptureOrders(capture, new CaptureOrder(epoch, 0, capture.Status().Mode == CaptureMode.Paused), _clients, time, isAskedToStop: () => _isAskedToStop);
     }
 
     public IReadOnlyList<(DiskRecord Disk, IBlockDevice Device)> Disks { get; }
+
+    internal MachineCapture Capture => _capture;
 
     /// <summary>What it was last told; null before that.</summary>
     public ReplicateFrom? Work => _work;
@@ -76,7 +82,7 @@ public sealed class ReplicaMachine : IReplicaDisks
     /// <summary>A replica that is not served is fenced in its folder.</summary>
     public static void Fence(string folder, Epoch epoch, IFileSystem files)
     {
-        if (Directory.Exists(Path.Combine(folder, CaptureFolder))) MachineCapture.FenceStored(Path.Combine(folder, CaptureFolder), epoch, files);
+        if (files.FolderExists(Path.Combine(folder, CaptureFolder))) MachineCapture.FenceStored(Path.Combine(folder, CaptureFolder), epoch, files);
     }
 
     /// <summary>Where a replica that is not served ended.</summary>

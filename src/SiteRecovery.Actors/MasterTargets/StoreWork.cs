@@ -117,10 +117,15 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeReplica serve, CancellationToken stop)
     {
         var (store, name, folder) = (room.Stores.StoreOf(serve.Machine), serve.Machine.Value, room.LayerFolderOf(serve.Machine, LayerOf(serve.Layer)));
-        if (Directory.Exists(room.ReleasedFolderOf(serve.Machine, LayerOf(serve.Layer)))) throw new IOException($"the replica of {serve.Machine} has been released");
+        if (room.Files.FolderExists(room.ReleasedFolderOf(serve.Machine, LayerOf(serve.Layer)))) throw new IOException($"the replica of {serve.Machine} has been released");
         // However late an order comes: a replica that the store has left behind is served no more, nor one in the place of its own later life.
         if (serve.Layer < store.CurrentEpoch) throw new StaleEpochException(store.CurrentEpoch);
-        if (await ReplicaOf(room, serve.Machine, stop) is { } now && now.Epoch > serve.Epoch) throw new StaleEpochException(now.Epoch);
+        if (await ReplicaOf(room, serve.Machine, stop) is { } now)
+        {
+            if (now.Epoch > serve.Epoch) throw new StaleEpochException(now.Epoch);
+            // Nobody else would open it again, and its machine waits for its disks.
+            if (now.HasFailed) await room.Exports.StopAsync(name, stop);
+        }
         // A store that failed was opened anew: what still reads from the old one reads nothing.
         var key = (store, serve.Point.Id, serve.Layer, serve.Epoch, serve.Policy);
         var served = await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
@@ -189,7 +194,7 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> ReleaseAsync(MasterTargetRoom room, ReleaseReplica release, CancellationToken stop)
     {
         var (layer, released) = (room.LayerFolderOf(release.Machine, LayerOf(release.Layer)), room.ReleasedFolderOf(release.Machine, LayerOf(release.Layer)));
-        if (!Directory.Exists(released))
+        if (!room.Files.FolderExists(released))
         {
             if (await ReplicaOf(room, release.Machine, stop) is not { } replica) throw new IOException($"the replica of {release.Machine} is not served yet");
             if (!replica.Flatten()) throw new IOException($"the disks of {release.Machine} are being flattened");
@@ -213,6 +218,8 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> ContinueAsync(MasterTargetRoom room, ContinueStore next, CancellationToken stop)
     {
         var (machine, from) = (next.Machine, next.Continuation);
+        // No stream opens it, and nobody else is told to hold it meanwhile.
+        room.Stores.LetGoOfFailed(machine);
         if (!room.Stores.Has(machine)) Begin(room, next);
         if (room.Stores.StoreOf(machine) is var store && store.CurrentEpoch < next.Epoch)
         {
@@ -251,9 +258,9 @@ internal static class StoreWork
     {
         var (store, folder) = (room.Stores.StoreOf(next.Machine), room.LayerFolderOf(next.Machine, LayerOf(layer)));
         // A source that is left was served out of its layer, and what follows builds on it; a replica that was cancelled may never have been served.
-        if (!Directory.Exists(folder) && next.Continuation is { MayStartEmpty: false, After: var after } && after == layer)
+        if (!room.Files.FolderExists(folder) && next.Continuation is { MayStartEmpty: false, After: var after } && after == layer)
             throw new IOException($"what the replica of {next.Machine} wrote is gone: reverse the replication with full");
-        if (!Directory.Exists(folder) || store.ConsistentUpTo is not { } top) return;
+        if (!room.Files.FolderExists(folder) || store.ConsistentUpTo is not { } top) return;
         var end = ReplicaMachine.EndOf(folder, room.Files) ?? top.Sequence;
         using var layers = new ReplicaLayers(store, top, folder, room.Files);
         store.Fold(layers.Written, end, room.Time.GetUtcNow(), LabelOf(next));

@@ -1,5 +1,6 @@
 using System.Net;
 using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.ProcessServer;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
@@ -13,27 +14,35 @@ namespace SiteRecovery.Actors.ProcessServers;
 /// </summary>
 public sealed class ProcessServerRoom : IAsyncDisposable
 {
-    private readonly ChannelListener _listener;
+    private readonly ChannelListener? _listener;
 
     /// <param name="spoolBytesMax">What may wait on disk, all machines together.</param>
     public ProcessServerRoom(string folder, IPEndPoint listen, long spoolBytesMax, PeerIdentity identity, IFileSystem files, TimeProvider time)
+        : this(folder, spoolBytesMax, routes => new Upstreams(routes, identity, new ChannelOptions { Time = time }), files, time)
     {
-        files.CreateDirectory(folder);
         var options = new ChannelOptions { Time = time };
-        Sessions = new AgentSessions(time);
-        Routes = new MachineRoutes(Path.Combine(folder, "routes.json"), files);
-        Upstreams = new Upstreams(Routes, identity, options);
-        Spool = new SpoolTarget(new SpoolOptions { Folder = Path.Combine(folder, "spool"), BytesMax = spoolBytesMax }, Upstreams.Of, files, time);
-        var server = new ChannelServer(new CompressingTarget(Spool, Routes.CompressionOf), options, Routes.Authorise);
+        var server = new ChannelServer(Door, options, Routes.Authorise);
         _listener = new ChannelListener(listen, identity.ForServer(), options, (stream, peer, stop) => server.RunAsync(stream, peer, stop), Sessions.RunAsync);
     }
 
+    /// <summary>Without a listener: whoever makes it brings streams to its door, and control channels to its sessions.</summary>
+    internal ProcessServerRoom(string folder, long spoolBytesMax, Func<MachineRoutes, Upstreams> upstreams, IFileSystem files, TimeProvider time)
+    {
+        files.CreateDirectory(folder);
+        Sessions = new AgentSessions(time);
+        Routes = new MachineRoutes(Path.Combine(folder, "routes.json"), files);
+        Upstreams = upstreams(Routes);
+        Spool = new SpoolTarget(new SpoolOptions { Folder = Path.Combine(folder, "spool"), BytesMax = spoolBytesMax }, Upstreams.Of, files, time);
+        Door = new CompressingTarget(Spool, Routes.CompressionOf);
+    }
+
+    internal IStreamTarget Door { get; }
     public MachineRoutes Routes { get; }
     public Upstreams Upstreams { get; }
     public SpoolTarget Spool { get; }
     public AgentSessions Sessions { get; }
 
-    public void Start() => _listener.Start();
+    public void Start() => _listener?.Start();
 
     /// <summary>Null where nothing of the machine has come by here.</summary>
     public SpoolReport? SpoolReportOf(MachineId machine)
@@ -52,7 +61,7 @@ public sealed class ProcessServerRoom : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await _listener.DisposeAsync();
+        if (_listener is not null) await _listener.DisposeAsync();
         await Spool.DisposeAsync();
         await Upstreams.DisposeAsync();
     }

@@ -213,11 +213,20 @@ public sealed partial class MachineCapture : IAsyncDisposable
         Settle(now: true);
         Settle(now: true);
         Save(s => s with { CleanAt = _newest, Durable = _fenced ? 0 : _durableSequence });
+        IOException? failed = null;
         foreach (var disk in _disks)
         {
-            disk.File.Flush();
+            try
+            {
+                disk.File.Flush();
+            }
+            catch (IOException failure)
+            {
+                failed ??= failure; // they are let go of all the same
+            }
             disk.File.Dispose();
             disk.Bitmap.Dispose();
         }
+        if (failed is not null) throw failed;
     }
 }

@@ -258,6 +258,9 @@ public sealed class OverlayFile : IBlockFile
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, LengthBytes - offset);
     }
 
+    /// <summary>It takes no more requests until it is opened again.</summary>
+    public bool HasFailed => _failed is not null;
+
     private void ThrowIfFailed()
     {
         if (_failed is { } reason) throw new IOException("the overlay takes no more requests until it is opened again: " + reason);

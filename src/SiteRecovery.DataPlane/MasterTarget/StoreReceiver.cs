@@ -55,6 +55,13 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     public Task ContinueEpochAsync(MachineId machine, Epoch next, Epoch after, CancellationToken stop) =>
         BeginEpochAsync(machine, next, store => store.ContinueEpoch(next, after), stop);
 
+    /// <summary>A failed store is opened anew when it is needed next: only its files say what survived.</summary>
+    public void LetGoOfFailed(MachineId machine)
+    {
+        lock (_stores)
+            if (_stores.TryGetValue(machine, out var held) && held.FailedReason is not null && _stores.TryRemove(machine, out _)) held.Dispose();
+    }
+
     /// <summary>Removes a machine's store with all its points. Nothing happens where there is none.</summary>
     public async Task RemoveAsync(MachineId machine, CancellationToken stop)
     {
@@ -74,6 +81,8 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
                     RetentionStore.DestroyKeys(gone, files);
                 }
                 files.DeleteFolder(gone);
+                // Come back after a loss of power, it would be in the way of the next protection's.
+                if (files.FolderExists(root)) files.FlushFolder(root);
             }
         }
         finally
@@ -136,9 +145,8 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     private RetentionStore Prepare(MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch, bool mayCreate, IReadOnlyDictionary<ushort, string>? bases = null)
     {
         var folder = FolderOf(machine);
-        // A failed store is opened anew: only its files say what survived.
-        if (_stores.TryGetValue(machine, out var held) && held.FailedReason is not null && _stores.TryRemove(machine, out _)) held.Dispose();
-        if (_stores.TryGetValue(machine, out held)) return held;
+        LetGoOfFailed(machine);
+        if (_stores.TryGetValue(machine, out var held)) return held;
         if (RetentionStore.Exists(folder, files)) return _stores[machine] = RetentionStore.Open(folder, files, time, options: options);
         if (!mayCreate) throw new InvalidDataException($"this master target holds no store of {machine}");
         return _stores[machine] = RetentionStore.Create(folder, machine, disks, epoch, files, time, bases, options);

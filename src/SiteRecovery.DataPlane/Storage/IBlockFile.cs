@@ -26,6 +26,7 @@ public interface IFileSystem
 {
     IBlockFile Open(string path, FileOpening how);
     bool Exists(string path);
+    bool FolderExists(string path);
     /// <summary>With those above it. Durable when it returns, so that whatever is flushed in the folder is.</summary>
     void CreateDirectory(string path);
     /// <summary>Full paths of the files directly in a folder, sorted; empty where it does not exist.</summary>

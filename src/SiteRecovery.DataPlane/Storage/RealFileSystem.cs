@@ -10,6 +10,7 @@ public sealed class RealFileSystem : IFileSystem
 
     public IBlockFile Open(string path, FileOpening how) => new RealBlockFile(path, how);
     public bool Exists(string path) => File.Exists(path);
+    public bool FolderExists(string path) => Directory.Exists(path);
     public IReadOnlyList<string> List(string folder) =>
         Directory.Exists(folder) ? Directory.GetFiles(folder).Order(StringComparer.Ordinal).ToArray() : [];
     public byte[]? TryReadAll(string path) => File.Exists(path) ? File.ReadAllBytes(path) : null;

@@ -64,6 +64,7 @@ public sealed class NeverWaitingTests : CaptureFixture
         public ManualResetEventSlim Door { get; } = new(true);
         public IBlockFile Open(string path, FileOpening how) => _real.Open(path, how);
         public bool Exists(string path) => _real.Exists(path);
+        public bool FolderExists(string path) => _real.FolderExists(path);
         public void CreateDirectory(string path) => _real.CreateDirectory(path);
         public IReadOnlyList<string> List(string folder) => _real.List(folder);
         public byte[]? TryReadAll(string path) => _real.TryReadAll(path);

@@ -269,6 +269,7 @@ public sealed class EncryptionTests : IDisposable
         public bool IsStuck { get; set; }
         public IBlockFile Open(string path, FileOpening how) => Disk.Open(path, how);
         public bool Exists(string path) => Disk.Exists(path);
+        public bool FolderExists(string path) => Disk.FolderExists(path);
         public void CreateDirectory(string path) => Disk.CreateDirectory(path);
         public IReadOnlyList<string> List(string folder) => Disk.List(folder);
         public byte[]? TryReadAll(string path) => Disk.TryReadAll(path);

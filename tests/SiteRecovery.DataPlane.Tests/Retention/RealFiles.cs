@@ -12,6 +12,7 @@ internal abstract class RealFiles : IFileSystem
     protected virtual IBlockFile Around(string path, IBlockFile file) => file;
 
     public bool Exists(string path) => Real.Exists(path);
+    public bool FolderExists(string path) => Real.FolderExists(path);
     public void CreateDirectory(string path) => Real.CreateDirectory(path);
     public IReadOnlyList<string> List(string folder) => Real.List(folder);
     public byte[]? TryReadAll(string path) => Real.TryReadAll(path);

@@ -9,6 +9,6 @@ internal static class Bounded
 
     internal static void Check(SimSites sites)
     {
-        if (sites.Relay?.StatusOf(SimSites.Machine) is { Bytes: > SimSites.SpoolBytesMax + FrameBytesMax } status) throw new SimViolation("bounded", $"{status.Bytes} bytes wait in the spool");
+        if (sites.Relay.Room?.Spool.StatusOf(SimSites.Machine) is { Bytes: > SimRelay.SpoolBytesMax + FrameBytesMax } status) throw new SimViolation("bounded", $"{status.Bytes} bytes wait in the spool");
     }
 }

@@ -1,13 +1,14 @@
+using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation.Checkers;
 
-/// <summary>What the master target has acknowledged is there after its crash.</summary>
+/// <summary>What a master target has acknowledged is there, and first of all when it has just come up: later it is sent again.</summary>
 internal static class DurableAck
 {
-    internal static void Check(SimSites sites)
+    internal static void Check(SimSites sites, RetentionStore store, string host)
     {
-        if (sites.DurableHeard > 0 && (sites.Store?.DurableSequence.Value ?? 0) < sites.DurableHeard)
-            throw new SimViolation("durable ack", $"sequence {sites.DurableHeard} was acknowledged, and {sites.Store?.DurableSequence} is there");
+        if (sites.Guest.DurableHeard.GetValueOrDefault((store.CurrentEpoch, host)) is > 0 and var heard && store.DurableSequence.Value < heard)
+            throw new SimViolation("durable ack", $"sequence {heard} of epoch {store.CurrentEpoch} was acknowledged, and {store.DurableSequence} is there");
     }
 }

@@ -3,12 +3,22 @@ using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation.Checkers;
 
-/// <summary>A source that calls itself complete up to its newest write has that write at the target, where all of it is as at the source.</summary>
+/// <summary>
+/// A source that calls itself complete up to its newest write has that write at the target; and the time that the target's newest position claims, from which the RPO is told, is
+/// no later than that of the first write that is not in it.
+/// </summary>
 internal static class NeverSilentlyWrong
 {
     internal static void Check(SimSites sites)
     {
-        if (sites.Source.Capture?.Status() is not { Complete: true, Mode: CaptureMode.Streaming } status || status.Durable < status.Newest || sites.Store is not { } store) return;
-        if (store.ConsistentUpTo?.Sequence < status.Newest) throw new SimViolation("never silently wrong", $"the source says that {status.Newest} is durable, the target shows {store.ConsistentUpTo}");
+        if (sites.StoreOfTarget is not { ConsistentUpTo: { } newest } store) return;
+        foreach (var (host, _, capture) in sites.Guest.Running())
+        {
+            if (capture.Epoch != store.CurrentEpoch || newest.Epoch != capture.Epoch || capture.IsFenced) continue;
+            if (capture.Status() is { Complete: true, Mode: CaptureMode.Streaming } status && status.Durable >= status.Newest && newest.Sequence < status.Newest && sites.SourceNow == host)
+                throw new SimViolation("never silently wrong", $"{host} says that {status.Newest} is durable, the target shows {newest}");
+            if (sites.ClockAt(host).IsTrue && sites.SourceNow == host && sites.Guest.LedgerOf(newest.Epoch)?.FirstAfter(newest.Sequence.Value) is { } missing && missing.At < newest.At)
+                throw new SimViolation("never silently wrong", $"{newest.Id} claims all until {newest.At:O}, and lacks {missing.Sequence} of {missing.At:O}");
+        }
     }
 }

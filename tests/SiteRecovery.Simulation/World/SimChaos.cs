@@ -1,20 +1,25 @@
 namespace SiteRecovery.Simulation.World;
 
-/// <summary>Everything that may go wrong, at any time, and is mended after a while.</summary>
-internal sealed class SimChaos(SimSites sites, Random random)
+/// <summary>Carries out a script.</summary>
+internal sealed class SimChaos(SimSites sites, SimScript script)
 {
+    private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan Felt = TimeSpan.FromSeconds(2);
+    private readonly List<string> _suffered = [];
     private bool _healed;
 
     internal int Faults { get; private set; }
 
-    internal async Task RunAsync(TimeSpan until)
+    internal async Task RunAsync()
     {
-        while (!_healed)
+        foreach (var step in script.Steps)
         {
-            await Task.Delay(TimeSpan.FromMilliseconds(random.Next(100, 8000)), sites.Clock);
-            if (sites.Clock.Elapsed >= until) return;
-            Faults++;
-            _ = OneAsync();
+            var wait = TimeSpan.FromMilliseconds(step.At) - sites.Clock.Elapsed;
+            if (wait > TimeSpan.Zero) await Task.Delay(wait, sites.Clock);
+            if (_healed) return;
+            sites.Say(step.What);
+            if (step.What.StartsWith("do ", StringComparison.Ordinal)) sites.Operator.Do(step.What[3..]);
+            else _ = SufferAsync(step);
         }
     }
 
@@ -22,44 +27,88 @@ internal sealed class SimChaos(SimSites sites, Random random)
     internal void Heal()
     {
         _healed = true;
-        sites.ToRelay.Mend();
-        sites.ToTarget.Mend();
-        foreach (var disk in (SimDisk[])[sites.Source.Disk, sites.RelayDisk, sites.TargetDisk]) (disk.CapacityBytes, disk.Cost) = (long.MaxValue, null);
-        if (sites.Source.Capture is null) _ = StartSourceAsync();
-        sites.StartRelay();
-        sites.StartTarget();
-        sites.Trace();
-    }
-
-    private async Task OneAsync()
-    {
-        var link = random.Next(2) == 0 ? sites.ToRelay : sites.ToTarget;
-        switch (random.Next(10))
+        sites.Near.Mend();
+        sites.Wan.Mend();
+        foreach (var host in sites.Hosts)
         {
-            case 0 or 1: link.Drop("reset"); return;
-            case 2: link.Break(); break;
-            case 3: link.Mute = true; break;
-            case 4: sites.Source.Crash(random.Next(2) == 0); break;
-            case 5: sites.CrashRelay(random.Next(2) == 0); break;
-            case 6 or 7: sites.CrashTarget(random.Next(2) == 0); break;
-            case 8:
-                var slow = random.Next(3) switch { 0 => sites.Source.Disk, 1 => sites.RelayDisk, _ => sites.TargetDisk };
-                slow.Cost = io => sites.Clock.Spend(TimeSpan.FromMicroseconds(io.Kind == IoKind.Flush ? 3000 : 100));
-                break;
-            default:
-                var full = random.Next(2) == 0 ? sites.RelayDisk : sites.TargetDisk;
-                full.CapacityBytes = full.UsedBytes + random.Next(64 << 10);
-                break;
+            host.Faults.Heal();
+            _ = host.StartAsync();
         }
-        await Task.Delay(TimeSpan.FromMilliseconds(random.Next(50, 6000)), sites.Clock);
-        if (_healed) return;
-        link.Mend();
-        foreach (var disk in (SimDisk[])[sites.Source.Disk, sites.RelayDisk, sites.TargetDisk]) (disk.CapacityBytes, disk.Cost) = (long.MaxValue, null);
-        if (sites.Source.Capture is null) await StartSourceAsync();
-        sites.StartRelay();
-        sites.StartTarget();
-        sites.Trace();
     }
 
-    private Task StartSourceAsync() => sites.Source.StartAsync();
+    /// <summary>The kinds of faults that there are now.</summary>
+    internal IEnumerable<string> Suffered => _suffered;
+
+    private async Task SufferAsync(SimStep step)
+    {
+        Faults++;
+        var kind = step.What[..step.What.IndexOf(' ', StringComparison.Ordinal)];
+        _suffered.Add(kind);
+        sites.Coverage.Note(sites.Control.Machine, null, [kind]);
+        await CarryOutAsync(step);
+        // What broke at once is felt for a while.
+        await Task.Delay(Felt, sites.Clock);
+        _suffered.Remove(kind);
+    }
+
+    private async Task CarryOutAsync(SimStep step)
+    {
+        var words = step.What.Split(' ');
+        switch (words)
+        {
+            case ["drop", var wire]: WireOf(wire).Drop("reset"); break;
+            case ["cut", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Cut); break;
+            case ["mute", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Mute); break;
+            case ["crash", var host, var way, "for", var lasts]: await CrashAsync(sites.HostOf(host), way, lasts); break;
+            case ["crash", var host, var way, var when, var io, var nth, "for", var lasts]:
+                sites.HostOf(host).Faults.Crash(way == "power", MomentOf(io), SimScript.Number(nth), when == "after");
+                await ComeBackAsync(sites.HostOf(host), lasts);
+                break;
+            case ["slow", var host, "for", var lasts]: await ForAsync(lasts, sites.HostOf(host).Faults.Slow); break;
+            case ["unreadable", var host, "for", var lasts]: await ForAsync(lasts, sites.HostOf(host).Faults.Unreadable); break;
+            case ["full", var host, var bytes, "for", var lasts]:
+                var capacity = sites.HostOf(host).Faults.Full(SimScript.Number(bytes));
+                await WaitAsync(lasts);
+                sites.HostOf(host).Faults.HasRoom(capacity);
+                break;
+            case ["fail", var host, var io, var nth]: sites.HostOf(host).Faults.Fail(MomentOf(io), SimScript.Number(nth), Fault.Error); break;
+            case ["tear", var host, var nth]: sites.HostOf(host).Faults.Fail(SimMoment.Write, SimScript.Number(nth), Fault.Torn); break;
+            case ["dark", "for", var lasts]:
+                sites.Wan.Cut(true);
+                await Task.WhenAll(CrashAsync(sites.Source, "power", lasts), CrashAsync(sites.Relay, "power", lasts));
+                sites.Wan.Cut(false);
+                break;
+            case ["jump", var host, var by]: sites.HostOf(host).Clock.Jump(TimeSpan.FromMilliseconds(SimScript.Number(by))); break;
+            case ["drift", var host, var by]: sites.HostOf(host).Clock.Drift(SimScript.Number(by)); break;
+            default: throw new FormatException($"nobody knows how to do '{step.What}'");
+        }
+    }
+
+    private async Task CrashAsync(SimHost host, string way, string lasts)
+    {
+        host.Crash(way == "power");
+        await WaitAsync(lasts);
+        await host.StartAsync();
+    }
+
+    /// <summary>A host that is to die in an I/O comes back when it has.</summary>
+    private async Task ComeBackAsync(SimHost host, string lasts)
+    {
+        while (host.IsUp && !_healed) await Task.Delay(LookEvery, sites.Clock);
+        await WaitAsync(lasts);
+        await host.StartAsync();
+    }
+
+    private async Task ForAsync(string lasts, Action<bool> fault)
+    {
+        fault(true);
+        await WaitAsync(lasts);
+        fault(false);
+    }
+
+    private Task WaitAsync(string lasts) => Task.Delay(TimeSpan.FromMilliseconds(SimScript.Number(lasts)), sites.Clock);
+
+    private SimWire WireOf(string name) => name == "near" ? sites.Near : sites.Wan;
+
+    private static SimMoment MomentOf(string io) => Enum.Parse<SimMoment>(io, ignoreCase: true);
 }

@@ -17,6 +17,12 @@ public sealed partial class SimDisk
         lock (_gate) ((SimInode)Find(path)!).Unreadable.Add(offset / SectorBytes);
     }
 
+    /// <summary>A file's bytes as they are, whatever the disk suffers from.</summary>
+    public void Peek(string path, Span<byte> into)
+    {
+        lock (_gate) ((SimInode)Find(path)!).Live.Read(0, into);
+    }
+
     public long LengthOf(string path)
     {
         lock (_gate) return ((SimInode)Find(path)!).Live.Length;

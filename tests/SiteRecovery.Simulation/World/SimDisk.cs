@@ -65,6 +65,8 @@ public sealed partial class SimDisk : IFileSystem
         lock (_gate) return Find(path) is SimInode;
     }
 
+    public bool FolderExists(string path) => FolderAt(path) is not null;
+
     /// <summary>Also the names of the folders are durable when it returns.</summary>
     public void CreateDirectory(string path)
     {

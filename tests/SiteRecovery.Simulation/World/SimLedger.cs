@@ -1,22 +1,90 @@
 namespace SiteRecovery.Simulation.World;
 
-/// <summary>What a guest knows of its disk, apart from everything that replicates it: how it began, and every write that was acknowledged, by its sequence.</summary>
+/// <summary>
+/// What a guest knows of its disks, apart from everything that replicates them: how they began, and every write that got a place in the history, by its sequence. The disks
+/// lie one behind the other.
+/// </summary>
 internal sealed class SimLedger
 {
-    private readonly List<(long From, byte[] Content, List<(long Sequence, int Offset, byte[] Data)> Writes)> _lives = [];
+    private const int WritesBetween = 200;
+    private readonly List<Life> _lives = [];
+    private byte[]? _expected;
+    private bool _isLost;
 
-    /// <summary>The disk is as it is, and the next write has a higher sequence.</summary>
-    internal void Begin(long sequence, byte[] content) => _lives.Add((sequence, content, []));
-
-    internal void Add(long sequence, int offset, byte[] data) => _lives[^1].Writes.Add((sequence, offset, data));
-
-    /// <summary>The disk after exactly the writes up to a sequence.</summary>
-    internal byte[] At(long sequence)
+    /// <summary>The disks are as they are, and the next write has a higher sequence.</summary>
+    internal void Begin(long sequence, byte[] content)
     {
-        var (_, content, writes) = _lives.FindLast(l => l.From <= sequence);
-        var disk = content.ToArray();
-        foreach (var (at, offset, data) in writes)
-            if (at <= sequence) data.CopyTo(disk, offset);
-        return disk;
+        _lives.Add(new Life(sequence, content));
+        _isLost = false;
+    }
+
+    /// <summary>The disks have lost their power: of what was not flushed nobody knows what is left, until they are looked at.</summary>
+    internal void LosePower() => _isLost = true;
+
+    internal void Add(long sequence, DateTimeOffset at, int offset, byte[] data) => _lives[^1].Add(new Written(sequence, at, offset, data));
+
+    /// <summary>From where on the disks are not as they were after exactly the writes up to a sequence; -1: they are.</summary>
+    internal int FirstDifference(long sequence, ReadOnlySpan<byte> shown)
+    {
+        var first = -1;
+        if (_isLost && sequence > _lives[^1].Last) return first;
+        for (var i = _lives.FindLastIndex(l => l.From <= sequence); i >= 0; i--)
+        {
+            _lives[i].At(sequence, _expected ??= new byte[shown.Length]);
+            var common = shown.CommonPrefixLength(_expected);
+            if (common == shown.Length) return -1;
+            first = Math.Max(first, common);
+            // What a failed write left came without a sequence of its own: at that position it may be there or not.
+            if (_lives[i].From < sequence) return first;
+        }
+        return first;
+    }
+
+    /// <summary>The first write that is not in the history up to a sequence; null: there is none yet.</summary>
+    internal Written? FirstAfter(long sequence)
+    {
+        foreach (var life in _lives)
+            if (life.After(sequence) is { } write) return write;
+        return null;
+    }
+
+    internal sealed record Written(long Sequence, DateTimeOffset At, int Offset, byte[] Data);
+
+    /// <summary>Between two moments at which the disks were looked at.</summary>
+    private sealed class Life(long from, byte[] content)
+    {
+        private readonly List<Written> _writes = [];
+        private readonly List<byte[]> _between = [content];
+        private readonly byte[] _newest = content.ToArray();
+
+        internal long From => from;
+        internal long Last => _writes.Count > 0 ? _writes[^1].Sequence : from;
+        internal void Add(Written write)
+        {
+            _writes.Add(write);
+            write.Data.CopyTo(_newest, write.Offset);
+            if (_writes.Count % WritesBetween == 0) _between.Add(_newest.ToArray());
+        }
+
+        internal Written? After(long sequence) => CountUpTo(sequence) is var count && count < _writes.Count ? _writes[count] : null;
+
+        internal void At(long sequence, byte[] disk)
+        {
+            var count = CountUpTo(sequence);
+            _between[count / WritesBetween].CopyTo(disk, 0);
+            for (var i = count / WritesBetween * WritesBetween; i < count; i++) _writes[i].Data.CopyTo(disk, _writes[i].Offset);
+        }
+
+        private int CountUpTo(long sequence)
+        {
+            var (low, high) = (0, _writes.Count);
+            while (low < high)
+            {
+                var middle = (low + high) / 2;
+                if (_writes[middle].Sequence <= sequence) low = middle + 1;
+                else high = middle;
+            }
+            return low;
+        }
     }
 }

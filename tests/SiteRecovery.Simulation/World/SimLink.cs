@@ -9,23 +9,23 @@ namespace SiteRecovery.Simulation.World;
 /// cut at the near end lives on at the far end for a while, with what was under way.
 /// </summary>
 /// <param name="far">Null: nobody listens there.</param>
-public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random random) : IStreamTarget
+internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock clock, Random random) : IStreamTarget
 {
+    private static readonly TimeSpan SaidAgain = TimeSpan.FromMilliseconds(200);
     private readonly List<Session> _sessions = [];
 
-    /// <summary>Nothing goes there.</summary>
-    public bool Cut { get; private set; }
-    /// <summary>Nothing comes back, though all goes there.</summary>
-    public bool Mute { get; set; }
+    /// <summary>Told when the far end has taken a marker of a point, or the end of a synchronization.</summary>
+    internal Action? Arrived { get; init; }
 
-    /// <summary>What is open breaks, and nothing opens until it is mended.</summary>
-    public void Break()
+    private bool IsCut => wire.IsCut;
+    // Where it is the near end that listens, nothing goes there.
+    private bool IsMute => wire.IsMute;
+
+    /// <summary>Whoever listened there has died. What it had said is in the network, and arrives or not, before the connection ends.</summary>
+    internal void EndFar(string reason)
     {
-        Cut = true;
-        Drop("the network is gone");
+        foreach (var session in _sessions.ToArray()) session.EndFar(new IOException(reason));
     }
-
-    public void Mend() => (Cut, Mute) = (false, false);
 
     /// <summary>Every connection is lost; the next try succeeds.</summary>
     public void Drop(string reason)
@@ -36,7 +36,7 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
     public async ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)
     {
         await LagAsync(stop).ConfigureAwait(false);
-        if (Cut || Mute || far() is not { } target) throw new IOException("the network does not get there");
+        if (IsCut || IsMute || far() is not { } target) throw new IOException("the network does not get there");
         var session = new Session(this, positions);
         await session.OpenAsync(target, opening, stop).ConfigureAwait(false);
         _sessions.Add(session);
@@ -47,11 +47,11 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
 
     private sealed class Session(SimLink link, IPositionListener positions) : IStreamSession, IPositionListener
     {
-        private readonly Channel<Batch> _underWay = Channel.CreateBounded<Batch>(32);
+        private readonly Channel<Batch> _underWay = Channel.CreateBounded<Batch>(link.Any(6) + 1);
         private readonly Channel<Action> _back = Channel.CreateUnbounded<Action>();
         private readonly TaskCompletionSource<Exception?> _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private IStreamSession _far = null!;
-        private Exception? _broken;
+        private Exception? _broken, _ended;
 
         public StreamOpened Opened => _far.Opened;
         public Task<Exception?> Closed => _closed.Task;
@@ -61,7 +61,7 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
             _far = await target.OpenAsync(opening, this, stop).ConfigureAwait(false);
             _ = CarryAsync();
             _ = CarryBackAsync();
-            _ = _far.Closed.ContinueWith(over => Break(over.IsCompletedSuccessfully ? over.Result ?? new IOException("the far end closed") : over.Exception!), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+            _ = _far.Closed.ContinueWith(over => End(over.IsCompletedSuccessfully ? over.Result ?? new IOException("the far end closed") : over.Exception!), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
         }
 
         public async ValueTask OfferAsync(Batch batch, CancellationToken stop)
@@ -71,9 +71,9 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
             {
                 await _underWay.Writer.WriteAsync(BatchCodec.Verify(batch.Frame.ToArray()), stop).ConfigureAwait(false);
             }
-            catch (ChannelClosedException) when (_broken is not null)
+            catch (ChannelClosedException) when ((_broken ?? _ended) is { } over)
             {
-                throw _broken;
+                throw over;
             }
         }
 
@@ -83,12 +83,26 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
             if (_broken is not null) throw _broken;
             var hashes = await _far.HashesAsync(disk, offset, blockBytes, blocks, stop).ConfigureAwait(false);
             await link.LagAsync(stop).ConfigureAwait(false);
-            return _broken is null && !link.Mute ? hashes : throw _broken ?? new IOException("the answer was lost");
+            return _broken is null && !link.IsMute ? hashes : throw _broken ?? new IOException("the answer was lost");
         }
 
         public void Received(StreamPosition position) => _back.Writer.TryWrite(() => positions.Received(position));
 
         public void Durable(StreamPosition position, Sequence sequence) => _back.Writer.TryWrite(() => positions.Durable(position, sequence));
+
+        internal void EndFar(Exception reason)
+        {
+            End(reason);
+            if (link.Chance(2)) Break(reason);
+        }
+
+        /// <summary>The far end says nothing more; what it has said comes first.</summary>
+        private void End(Exception reason)
+        {
+            _ended ??= reason;
+            _underWay.Writer.TryComplete();
+            _back.Writer.TryComplete();
+        }
 
         internal void Break(Exception reason)
         {
@@ -114,9 +128,10 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
                 while (await _underWay.Reader.WaitToReadAsync().ConfigureAwait(false))
                     while (_underWay.Reader.TryRead(out var batch))
                     {
-                        if (link.Cut || (_broken is not null && link.Chance(4))) return;
+                        if (link.IsCut || (_broken is not null && link.Chance(4))) return;
                         await link.LagAsync(default).ConfigureAwait(false);
                         await _far.OfferAsync(batch, default).ConfigureAwait(false);
+                        if (batch.Header.Marker is MarkerKind.SyncCompleted or MarkerKind.CrashConsistentPoint) link.Arrived?.Invoke();
                     }
             }
             catch (Exception refused)
@@ -137,8 +152,11 @@ public sealed class SimLink(Func<IStreamTarget?> far, SimClock clock, Random ran
                 while (_back.Reader.TryRead(out var answer))
                 {
                     await link.LagAsync(default).ConfigureAwait(false);
-                    if (_broken is null && !link.Mute) answer();
+                    // It is said again until it is heard, or the connection ends.
+                    while (link.IsMute && _broken is null && _ended is null) await Task.Delay(SaidAgain, link.Clock).ConfigureAwait(false);
+                    if (_broken is null && !link.IsMute) answer();
                 }
+            if (_ended is not null) Break(_ended);
         }
     }
 

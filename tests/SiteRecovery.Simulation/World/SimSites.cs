@@ -1,130 +1,178 @@
-using SiteRecovery.DataPlane.MasterTarget;
-using SiteRecovery.DataPlane.ProcessServer;
+using System.Globalization;
+using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.Actors.ProcessServers;
+using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Vaults;
 using SiteRecovery.Simulation.Checkers;
+using SiteRecovery.Simulation.Control;
 
 namespace SiteRecovery.Simulation.World;
 
-/// <summary>One machine's replication, from a seed: the real capture, process server and master target on simulated disks, over a simulated network, on virtual time.</summary>
+/// <summary>
+/// One machine between two sites, from a script: the real domain, actors, capture, process server, master targets and stores on simulated disks, over a simulated network, on
+/// virtual time.
+/// </summary>
 internal sealed class SimSites
 {
-    internal const long SpoolBytesMax = 4 << 20;
     internal static readonly MachineId Machine = new("db1");
+    internal static readonly AgentName Agent = new("agent1");
+    internal static readonly SiteName Primary = new("primary"), Secondary = new("secondary");
+    /// <summary>The guest, when everything is mended.</summary>
+    private static readonly TimeSpan StillWrites = TimeSpan.FromSeconds(15);
     private readonly Random _random;
-    private readonly SimChaos _chaos;
+    private readonly SimScript _script;
     private readonly SimTrace _trace;
-    private SimDisk _relayDisk = new(), _targetDisk = new();
-    private SpoolTarget? _relay;
-    private StoreReceiver? _target;
+    private readonly Checks _checks;
     private SimViolation? _violation;
+    private Action<string>? _say;
 
-    internal SimSites(int seed)
+    private SimSites(SimScript script)
     {
-        _random = new Random(seed);
-        _trace = new SimTrace(Clock);
-        ToRelay = new SimLink(() => _relay, Clock, new Random(seed + 1));
-        ToTarget = new SimLink(() => _target, Clock, new Random(seed + 2));
-        Source = new SimSource(Clock, new Random(seed + 3), ToRelay);
-        _chaos = new SimChaos(this, new Random(seed + 4));
+        var seed = script.Seed;
+        (_script, _random, _trace, _checks) = (script, new Random(seed), new SimTrace(Clock), new Checks(this, new Random(seed + 9)));
+        (Near, Wan) = (new SimWire(new Random(seed + 1)), new SimWire(new Random(seed + 2)));
+        FromAgent = LinkOver(Near, () => DoorFor(new Peer(Agent.Value, PeerRole.Agent)), seed + 3);
+        FromSource = LinkOver(Near, () => DoorFor(new Peer("source", PeerRole.Node)), seed + 4);
+        ToTarget = LinkOver(Wan, () => Target!.Room?.Stores, seed + 5);
+        Back = LinkOver(Wan, () => Source!.Room?.Stores, seed + 6);
+        (Source, Relay, Target) = (new SimSource(Clock, new Random(seed + 7), this), new SimRelay(Clock, new Random(seed + 8), this), new SimTarget(Clock, new Random(seed + 10), this));
+        Hosts = [Source, Relay, Target];
+        foreach (var host in Hosts) (host.Traced, host.Said, host.LostPower) = (_trace.Add, Say, name => Guest!.LosePower(name));
+        (Guest, Operator, Chaos) = (new SimGuest(this, new Random(seed + 11)), new SimOperator(this, new Random(seed + 12)), new SimChaos(this, script));
     }
 
     internal SimClock Clock { get; } = new();
+    internal SimControl Control { get; private set; } = null!;
     internal SimSource Source { get; }
-    internal SimLink ToRelay { get; }
+    internal SimRelay Relay { get; }
+    internal SimTarget Target { get; }
+    internal IReadOnlyList<SimHost> Hosts { get; }
+    /// <summary>Within the primary site, and between the sites.</summary>
+    internal SimWire Near { get; }
+    internal SimWire Wan { get; }
+    internal SimLink FromAgent { get; }
+    internal SimLink FromSource { get; }
     internal SimLink ToTarget { get; }
-    internal SimDisk RelayDisk => _relayDisk;
-    internal SimDisk TargetDisk => _targetDisk;
-    internal SpoolTarget? Relay => _relay;
-    internal RetentionStore? Store => _target is { } target && target.Has(Machine) ? target.StoreOf(Machine) : null;
-    /// <summary>The newest sequence that the source has been told is durable.</summary>
-    internal long DurableHeard { get; private set; }
+    internal SimLink Back { get; }
+    internal SimGuest Guest { get; }
+    internal SimOperator Operator { get; }
+    internal SimChaos Chaos { get; }
+    internal SimCoverage Coverage { get; } = new();
 
-    /// <summary>Runs with faults, then without, until everything is at the target. What it returns is the same for the same seed.</summary>
-    internal async Task<string> RunAsync(TimeSpan faulty)
+    /// <summary>The master target that the machine is replicated to now, and its store; null: none, or its host is down.</summary>
+    internal MasterTargetRoom? RoomOfTarget => Control.Machine?.Protection is { } protection ? (protection.TargetSite == Primary ? Source.Room : Target.Room) : null;
+    internal RetentionStore? StoreOfTarget => StoreAt(RoomOfTarget);
+
+    internal static RetentionStore? StoreAt(MasterTargetRoom? room) => room?.Stores is { } stores && stores.Has(Machine) ? stores.StoreOf(Machine) : null;
+
+    /// <summary>Where the machine is now, as the configuration knows it: "agent", or the host of the replica that is the source.</summary>
+    internal string SourceNow => Control.Machine?.Protection is { Replica: not null } protection ? (protection.SourceSite == Primary ? "source" : "target") : "agent";
+
+    /// <summary>Null where none is served, or it is being changed.</summary>
+    internal ReplicaMachine? ReplicaAt(MasterTargetRoom? room) =>
+        room?.Exports.FindAsync(Machine.Value, CancellationToken.None) is { IsCompletedSuccessfully: true } found ? found.Result as ReplicaMachine : null;
+
+    internal SimHost HostOf(string name) => Hosts.First(h => h.Name == name);
+
+    internal SimHostClock ClockAt(string place) => HostOf(place == "agent" ? "source" : place).Clock;
+
+    /// <summary>What an epoch that the machine has just begun was forked from; null: it is not known now.</summary>
+    internal RecoveryPoint? PointOf(Epoch epoch) => Control.Machine is { } machine && machine.Epoch == epoch ? machine.Phase switch
     {
-        StartTarget();
-        StartRelay();
-        await Source.StartAsync();
-        Trace();
-        _ = EveryAsync(40, faulty, Guest);
-        _ = _chaos.RunAsync(faulty);
-        _ = EveryAsync(2000, faulty + TimeSpan.FromMinutes(5), Look);
+        Phase.UnplannedFailoverInProgress p => p.Point,
+        Phase.PlannedFailoverInProgress p => p.Point,
+        Phase.FailoverCommitPending p => p.Point,
+        _ => null,
+    } : null;
+
+    /// <summary>How a room reaches another one's door.</summary>
+    internal IStreamTarget WayOf(SimHost from, string to) => new SimWay(from, (from.Name, to) switch
+    {
+        (_, "target") => ToTarget,
+        ("target", _) => Back,
+        _ => FromSource,
+    });
+
+    /// <exception cref="IOException">Nobody is there.</exception>
+    internal async Task<Stream> ConnectAgentAsync(CancellationToken stop)
+    {
+        await Task.Delay(TimeSpan.FromMilliseconds(1), Clock, stop);
+        if (Near.IsCut || Near.IsMute || Relay.Room is not { } room) throw new IOException("the network does not get there");
+        var (near, far) = SimStream.Pair(Clock, () => TimeSpan.FromMicroseconds(_random.Next(50, 5000)));
+        Near.Dropped += reason =>
+        {
+            near.Break(reason);
+            far.Break(reason);
+        };
+        _ = room.Sessions.RunAsync(new ControlChannel(far, new Peer(Agent.Value, PeerRole.Agent)), Relay.Life);
+        return near;
+    }
+
+    /// <summary>Runs with faults, then without, until the machine is protected. What it returns is the same for the same script.</summary>
+    /// <param name="say">Hears what happens, for people.</param>
+    internal static async Task<string> RunAsync(SimScript script, SimCoverage? coverage = null, Action<string>? say = null)
+    {
+        var sites = new SimSites(script) { _say = say };
+        sites.Control = await SimControl.StartAsync(sites);
+        try
+        {
+            return await sites.RunAsync();
+        }
+        finally
+        {
+            coverage?.Add(sites.Coverage);
+            sites.Control.End();
+        }
+    }
+
+    /// <summary>A room has just come up.</summary>
+    internal void LookAtStart() => Watched(_checks.LookAtStart);
+
+    internal void Say(string what) => _say?.Invoke(string.Create(CultureInfo.InvariantCulture, $"{(long)Clock.Elapsed.TotalMilliseconds,7} {what}"));
+
+    private async Task<string> RunAsync()
+    {
+        var faulty = TimeSpan.FromMilliseconds(_script.Until);
+        foreach (var host in Hosts) await host.StartAsync();
+        Operator.Protect();
+        _ = EveryAsync(40, faulty + StillWrites, Guest.Act);
+        _ = Chaos.RunAsync();
+        _ = EveryAsync(250, TimeSpan.MaxValue, _checks.Watch);
+        _ = EveryAsync(2000, TimeSpan.MaxValue, _checks.Look);
         await SimScheduler.RunAsync(Clock, faulty, () => _violation is null);
-        _chaos.Heal();
-        var deadline = Clock.Elapsed + TimeSpan.FromMinutes(3);
-        while (_violation is null && Clock.Elapsed < deadline && !Liveness.IsProtected(this)) await SimScheduler.RunAsync(Clock, Clock.Elapsed + TimeSpan.FromSeconds(1), () => _violation is null);
+        Chaos.Heal();
+        _ = EveryAsync(3000, TimeSpan.MaxValue, Operator.BringHome);
+        var deadline = Clock.Elapsed + Liveness.Bound;
+        while (_violation is null && Clock.Elapsed < deadline && !Liveness.IsHome(this)) await SimScheduler.RunAsync(Clock, Clock.Elapsed + TimeSpan.FromSeconds(1), () => _violation is null);
         if (_violation is not null) throw _violation;
         Liveness.Check(this);
         Prefix.CheckAll(this);
-        return $"{Source.Writes} writes, {_chaos.Faults} faults, {Store!.PointCount} points, trace {_trace.Hash:x16}";
+        return $"{Guest.Writes} writes, {Chaos.Faults} faults, {Control.Machine!.Epoch.Value} epochs, {StoreOfTarget!.PointCount} points, trace {_trace.Hash:x16}";
     }
 
-    internal void CrashRelay(bool power)
+    private SimLink LinkOver(SimWire wire, Func<IStreamTarget?> far, int seed)
     {
-        if (_relay is not { } relay) return;
-        Replace(ref _relayDisk, power);
-        _relay = null;
-        ToRelay.Drop("the process server has ended");
-        ToTarget.Drop("the process server has ended");
-        _ = relay.DisposeAsync().AsTask();
+        var link = new SimLink(far, wire, Clock, new Random(seed)) { Arrived = () => _ = EveryAsync(1, Clock.Elapsed + TimeSpan.FromMilliseconds(1), _checks.LookAtNewest) };
+        wire.Add(link);
+        return link;
     }
 
-    internal void CrashTarget(bool power)
-    {
-        if (_target is null) return;
-        Replace(ref _targetDisk, power);
-        _target = null;
-        ToTarget.Drop("the master target has ended");
-    }
-
-    internal void StartRelay() => _relay ??= new SpoolTarget(new SpoolOptions { Folder = "/spool", BytesMax = SpoolBytesMax, SegmentBytes = 256 << 10 }, _ => ToTarget, _relayDisk, Clock);
-
-    internal void StartTarget()
-    {
-        if (_target is not null) return;
-        _target = new StoreReceiver("/stores", _targetDisk, Clock);
-        DurableAck.Check(this);
-    }
-
-    internal void Trace()
-    {
-        foreach (var disk in (SimDisk[])[Source.Disk, _relayDisk, _targetDisk]) disk.After = _trace.Add;
-    }
-
-    private void Replace(ref SimDisk disk, bool power)
-    {
-        var image = power ? disk.LosePower(_random.Next()) : disk.Kill();
-        disk.TurnOff();
-        disk = image;
-    }
-
-    private void Guest()
-    {
-        for (var i = _random.Next(6); i > 0; i--) Source.Write();
-        if (Source.Capture is { } capture) DurableHeard = Math.Max(DurableHeard, capture.Status().Durable.Value);
-    }
-
-    private void Look()
-    {
-        try
-        {
-            Store?.Maintain(new RetentionLimits(TimeSpan.FromSeconds(40), null), CancellationToken.None);
-        }
-        catch (IOException)
-        {
-            // The disk is full, say.
-        }
-        Bounded.Check(this);
-        Prefix.CheckNewest(this);
-        NeverSilentlyWrong.Check(this);
-    }
+    private IStreamTarget? DoorFor(Peer peer) => Relay.Room is { } room ? new SimDoor(room, peer) : null;
 
     private async Task EveryAsync(int milliseconds, TimeSpan until, Action act)
     {
+        for (; Clock.Elapsed < until && _violation is null; await Task.Delay(TimeSpan.FromMilliseconds(_random.Next(1, 2 * milliseconds)), Clock)) Watched(act);
+    }
+
+    private void Watched(Action act)
+    {
         try
         {
-            for (; Clock.Elapsed < until; await Task.Delay(TimeSpan.FromMilliseconds(_random.Next(1, 2 * milliseconds)), Clock)) act();
+            act();
         }
         catch (SimViolation found)
         {
@@ -135,4 +183,26 @@ internal sealed class SimSites
             _violation ??= new SimViolation("no exception", failed.ToString());
         }
     }
+
+    /// <summary>The process server's door, which lets in whom its routes know.</summary>
+    private sealed class SimDoor(ProcessServerRoom room, Peer peer) : IStreamTarget
+    {
+        public ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop) =>
+            room.Routes.Authorise(peer, opening) is { } refusal ? throw new IOException(refusal) : room.Door.OpenAsync(opening, positions, stop);
+    }
+
+    /// <summary>Nobody goes anywhere from a host that has died.</summary>
+    private sealed class SimWay(SimHost from, SimLink link) : IStreamTarget
+    {
+        private readonly int _life = from.Lives;
+
+        public ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop) =>
+            from.Lives != _life ? throw new IOException("the host is off") : link.OpenAsync(opening, positions, stop);
+    }
+}
+
+/// <summary>What must never be so has come to be so.</summary>
+public sealed class SimViolation(string invariant, string what) : Exception($"{invariant}: {what}")
+{
+    internal string Invariant => invariant;
 }

@@ -1,73 +1,61 @@
-using SiteRecovery.DataPlane.Blocks;
-using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.DataPlane.ProcessServer;
 using SiteRecovery.DataPlane.Storage;
-using SiteRecovery.Domain.History;
+using SiteRecovery.Simulation.Control;
 
 namespace SiteRecovery.Simulation.World;
 
-/// <summary>A protected machine's host: the real capture over a simulated disk, and a guest that writes and keeps a ledger.</summary>
-internal sealed class SimSource
+/// <summary>The protected machine's host in the primary site: its disks and its agent; and a master target beside them, for the way back.</summary>
+internal sealed class SimSource : SimHost
 {
-    internal const int DiskBytes = 2 << 20;
-    private const string DiskPath = "/disks/db1.img";
-    private readonly SimClock _clock;
-    private readonly Random _random;
-    private readonly IStreamTarget _next;
+    internal const int DiskBytes = 512 << 10, DiskCount = 2;
+    private readonly SimSites _sites;
     private CancellationTokenSource _life = new();
+    private SimAgent? _ending;
+    private MasterTargetRoom? _endingRoom;
 
-    internal SimSource(SimClock clock, Random random, IStreamTarget next)
+    internal SimSource(SimClock time, Random random, SimSites sites) : base("source", time, random)
     {
-        (_clock, _random, _next) = (clock, random, next);
+        _sites = sites;
         Disk.CreateDirectory("/disks");
-        using var file = Disk.Open(DiskPath, FileOpening.Create);
-        file.SetLength(DiskBytes);
-        file.Flush();
+        for (var disk = 0; disk < DiskCount; disk++)
+        {
+            using var file = Disk.Open(PathOf(disk), FileOpening.Create);
+            file.SetLength(DiskBytes);
+            file.Flush();
+        }
         Disk.FlushFolder("/disks");
     }
 
-    internal SimDisk Disk { get; private set; } = new();
-    internal MachineCapture? Capture { get; private set; }
-    internal SimLedger Ledger { get; } = new();
-    internal long Writes { get; private set; }
+    internal SimAgent? Agent { get; private set; }
+    internal MasterTargetRoom? Room { get; private set; }
 
-    internal async Task StartAsync()
+    protected override async Task RunAsync()
     {
         _life = new CancellationTokenSource();
-        var capture = await MachineCapture.OpenAsync(new CaptureOptions
-        {
-            Machine = SimSites.Machine, Epoch = Epoch.First, StateFolder = "/agent/db1", BufferBytes = 1 << 20, SequencesReserved = 500,
-            Disks = [new CaptureDisk(new DiskGeometry(0, "vda", DiskBytes), DiskPath)],
-        }, Disk, _clock);
-        Ledger.Begin(capture.Status().Newest.Value, Disk.TryReadAll(DiskPath)!);
-        Capture = capture;
-        if (Writes == 0) await capture.StartSynchronizationAsync();
-        _ = capture.RunAsync(_next, _life.Token);
+        var (agent, life) = (new SimAgent(this, _sites, _life.Token), Lives);
+        Agent = agent;
+        await agent.StartAsync();
+        if (life != Lives) return;
+        Room = new MasterTargetRoom("/target", routes => new Upstreams(routes, (host, _) => _sites.WayOf(this, host)), Disk, Clock);
+        _sites.LookAtStart();
+        _sites.Control.Start(Name, Room);
     }
 
-    /// <summary>From here on nothing of it runs; what is left is on the disk.</summary>
-    internal void Crash(bool power)
+    protected override void Cut()
     {
-        var image = power ? Disk.LosePower(_random.Next()) : Disk.Kill();
-        Disk.TurnOff();
-        (Disk, Capture) = (image, null);
-        _life.Cancel();
+        (_ending, _endingRoom, Agent, Room) = (Agent, Room, null, null);
+        _sites.Near.Drop("the agent's host has ended");
+        _sites.Back.EndFar("the master target has ended");
+        _sites.Control.Stop(Name);
     }
 
-    /// <summary>One write of the guest. It must not wait for anything but the disk.</summary>
-    internal void Write()
+    protected override async Task EndAsync()
     {
-        if (Capture is not { } capture) return;
-        var data = new byte[(_random.Next(24) + 1) * 512];
-        if (_random.Next(5) > 0) _random.NextBytes(data);
-        var offset = _random.Next((DiskBytes - data.Length) / 512) * 512;
-        var write = capture.Disks[0].WriteAsync(offset, data, forceUnitAccess: _random.Next(20) == 0, CancellationToken.None);
-        if (!write.IsCompletedSuccessfully) throw new SimViolation("never stall", "a write of the guest waits or fails");
-        Writes++;
-        Ledger.Add(capture.Status().Newest.Value, offset, data);
+        await _life.CancelAsync();
+        if (_ending is not null) await _ending.EndAsync();
+        if (_endingRoom is not null) await _endingRoom.DisposeAsync();
     }
 
-    internal byte[] Content() => Disk.TryReadAll(DiskPath)!;
+    internal static string PathOf(int disk) => $"/disks/db1-{disk}.img";
 }
-
-/// <summary>What must never be so has come to be so.</summary>
-public sealed class SimViolation(string invariant, string what) : Exception($"{invariant}: {what}");

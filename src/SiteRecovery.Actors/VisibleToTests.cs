@@ -1,0 +1,2 @@
+// The simulation puts the rooms together without sockets.
+[assembly: System.Runtime.CompilerServices.InternalsVisibleTo("SiteRecovery.Simulation")]

@@ -1,0 +1,19 @@
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Simulation.World;
+
+namespace SiteRecovery.Simulation.Checkers;
+
+/// <summary>A planned failover loses no write: none is acknowledged in the epoch that it ends beyond the point that it begins at, before or after.</summary>
+internal sealed class PlannedFailovers
+{
+    private readonly HashSet<RecoveryPoint> _points = [];
+
+    internal void Check(SimSites sites, ProtectedMachine machine)
+    {
+        if (machine.Phase is Phase.PlannedFailoverInProgress { Point: { } point }) _points.Add(point);
+        foreach (var moved in _points)
+            if (sites.Guest.LedgerOf(moved.Epoch)?.FirstAfter(moved.Sequence.Value) is { } lost)
+                throw new SimViolation("one writer", $"the source was moved at {moved.Id}, and {lost.Sequence} was acknowledged in that epoch");
+    }
+}

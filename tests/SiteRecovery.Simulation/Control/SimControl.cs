@@ -1,0 +1,138 @@
+using System.Collections.Immutable;
+using Akka.Actor;
+using Akka.Configuration;
+using SiteRecovery.Actors.Configuration;
+using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.Actors.ProcessServers;
+using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.Actors.Sites;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
+using SiteRecovery.Simulation.World;
+
+namespace SiteRecovery.Simulation.Control;
+
+/// <summary>
+/// The actors of all nodes, in one actor system on virtual time: the real machine, router, process server, master targets and stores. Between nodes of different sites couriers
+/// carry their messages. The journal is the configuration server's database, and survives it.
+/// </summary>
+internal sealed class SimControl
+{
+    private static readonly Config Settings = ConfigurationFactory.ParseString($$"""
+        akka.loglevel = OFF
+        akka.stdout-loglevel = OFF
+        akka.loggers = []
+        akka.log-dead-letters = off
+        akka.scheduler.implementation = "{{typeof(SimAkkaScheduler).AssemblyQualifiedName}}"
+        akka.actor.default-dispatcher.executor = "thread-pool-executor"
+        akka.actor.internal-dispatcher.executor = "thread-pool-executor"
+        akka.actor.serialize-messages = off
+        akka.persistence.journal.plugin = "akka.persistence.journal.inmem"
+        akka.persistence.snapshot-store.plugin = "akka.persistence.snapshot-store.inmem"
+        """);
+    private readonly SimSites _sites;
+    private readonly ActorSystem _system;
+    private readonly Dictionary<string, IActorRef> _rooms = [];
+    private readonly IActorRef _eye, _directory;
+    private IActorRef? _machine, _router;
+    private int _lives;
+
+    private SimControl(SimSites sites, ActorSystem system)
+    {
+        (_sites, _system) = (sites, system);
+        Nodes = new Nodes([NodeOf("relay", SimSites.Primary, NodeRoles.ProcessServer), NodeOf("source", SimSites.Primary, NodeRoles.MasterTarget), NodeOf("target", SimSites.Secondary, NodeRoles.MasterTarget)]);
+        _eye = system.ActorOf(Props.Create(() => new Eye(this)), "eye");
+        _directory = system.ActorOf(Props.Create(() => new Directory(Nodes)), "directory");
+        foreach (var node in Nodes.All) system.ActorOf(FolderOf("user", RoleOf(node)), node.Name);
+    }
+
+    internal Nodes Nodes { get; }
+    /// <summary>The machine's state as it was last looked at; null before that.</summary>
+    internal ProtectedMachine? Machine { get; private set; }
+
+    /// <summary>On a thread of its own: the start of an actor system waits for what runs on the pool.</summary>
+    internal static async Task<SimControl> StartAsync(SimSites sites)
+    {
+        var system = await Task.Factory.StartNew(() => SimAkkaScheduler.With(sites.Clock, () => ActorSystem.Create("sim", Settings)), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).ConfigureAwait(false);
+        await Task.Yield(); // back to the pool
+        return new SimControl(sites, system);
+    }
+
+    /// <summary>The configuration server is up: its machine recovers from the journal.</summary>
+    internal void StartConfiguration(TimeProvider clock)
+    {
+        var life = ++_lives;
+        var networks = _system.ActorOf(Props.Create(() => new Networks()), $"networks-{life}");
+        var router = _router = _system.ActorOf(WorkRouterActor.Props(_directory, networks), $"work-router-{life}");
+        _machine = _system.ActorOf(ProtectedMachineActor.Props(SimSites.Machine, router, clock), $"machine-{life}");
+    }
+
+    internal void StopConfiguration()
+    {
+        foreach (var actor in (IActorRef?[])[_machine, _router])
+            if (actor is not null) _system.Stop(actor);
+        (_machine, _router, Machine) = (null, null, null);
+    }
+
+    internal void Start(string node, MasterTargetRoom room) => _rooms[node] = _system.ActorOf(MasterTargetActor.Props(room, Nodes.All.First(n => n.Name == node), MachinesFrom(node), _directory), $"{node}-room-{++_lives}");
+
+    internal void Start(string node, ProcessServerRoom room, TimeProvider clock) => _rooms[node] = _system.ActorOf(ProcessServerActor.Props(room, MachinesFrom(node), _directory, clock), $"{node}-room-{++_lives}");
+
+    internal void Stop(string node)
+    {
+        if (_rooms.Remove(node, out var room)) _system.Stop(room);
+    }
+
+    internal void Tell(MachineCommand command) => _machine?.Tell(command, _eye);
+
+    /// <summary>Its answer is there when everything that can run now has run.</summary>
+    internal void Look() => _machine?.Tell(new GetMachine(SimSites.Machine), _eye);
+
+    internal void End() => _ = _system.Terminate();
+
+    private IActorRef MachinesFrom(string node) => _system.ActorOf(CourierOf(() => _machine, () => _sites.Wan.LagOf(node != "target", toSecondary: true)), $"{node}-to-machines-{_lives}");
+
+    private Props RoleOf(NodeAnnouncement node) =>
+        FolderOf(node.Roles[0], CourierOf(() => _rooms.GetValueOrDefault(node.Name), () => _sites.Wan.LagOf(node.Name != "target", toSecondary: false)));
+
+    private static Props FolderOf(string name, Props child)
+    {
+        var children = new Dictionary<string, Props> { [name] = child };
+        return Props.Create(() => new SimFolder(children));
+    }
+
+    private Props CourierOf(Func<IActorRef?> to, Func<TimeSpan?> lag)
+    {
+        var clock = _sites.Clock;
+        return Props.Create(() => new SimCourier(to, lag, clock));
+    }
+
+    private static NodeAnnouncement NodeOf(string name, SiteName site, string role) =>
+        new(name, $"akka://sim/user/{name}", site, [role], name, "", 1, 2, name == "relay" ? [SimSites.Agent] : [], StoresHeld.None);
+
+    /// <summary>Whoever asks in the operator's name.</summary>
+    private sealed class Eye : ReceiveActor
+    {
+        public Eye(SimControl control)
+        {
+            Receive<MachineState>(m => control.Machine = m.State);
+            ReceiveAny(_ => { });
+        }
+    }
+
+    /// <summary>All nodes are members, always: what cannot be reached is the couriers' affair.</summary>
+    private sealed class Directory : ReceiveActor
+    {
+        public Directory(Nodes nodes)
+        {
+            Receive<SubscribeNodes>(_ => Sender.Tell(nodes));
+            ReceiveAny(_ => { });
+        }
+    }
+
+    private sealed class Networks : ReceiveActor
+    {
+        public Networks() => Receive<PlanNetworks>(q => Sender.Tell(new NetworksPlanned(q.Work, q.Ended)));
+    }
+}

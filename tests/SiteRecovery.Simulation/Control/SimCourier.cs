@@ -1,0 +1,47 @@
+using Akka.Actor;
+using SiteRecovery.Simulation.World;
+
+namespace SiteRecovery.Simulation.Control;
+
+/// <summary>Brings the cluster's messages to an actor of another node: in order, late, or not at all.</summary>
+internal sealed class SimCourier : ReceiveActor
+{
+    private readonly SimClock _clock;
+    private TimeSpan _lastArrival;
+
+    /// <param name="to">Null while nobody is there.</param>
+    /// <param name="lag">Null: the network does not get there.</param>
+    public SimCourier(Func<IActorRef?> to, Func<TimeSpan?> lag, SimClock clock)
+    {
+        _clock = clock;
+        Receive<Arrived>(a =>
+        {
+            if (lag() is not null) to()?.Tell(a.Message, a.Sender);
+        });
+        ReceiveAny(message =>
+        {
+            if (lag() is { } late) Bring(new Arrived(message, Sender), late);
+        });
+    }
+
+    private void Bring(Arrived message, TimeSpan late)
+    {
+        var at = _clock.Elapsed + late;
+        _lastArrival = at > _lastArrival ? at : _lastArrival;
+        var self = Self;
+        _clock.CreateTimer(_ => self.Tell(message, ActorRefs.NoSender), null, _lastArrival - _clock.Elapsed, Timeout.InfiniteTimeSpan);
+    }
+
+    private sealed record Arrived(object Message, IActorRef Sender) : INoSerializationVerificationNeeded;
+}
+
+/// <summary>A node's place in the tree of paths: work is addressed to "{node}/user/{role}".</summary>
+internal sealed class SimFolder : UntypedActor
+{
+    public SimFolder(IReadOnlyDictionary<string, Props> children)
+    {
+        foreach (var (name, props) in children) Context.ActorOf(props, name);
+    }
+
+    protected override void OnReceive(object message) => Unhandled(message);
+}

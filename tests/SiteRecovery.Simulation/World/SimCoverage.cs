@@ -1,0 +1,51 @@
+using System.Text;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.ProtectedMachines;
+
+namespace SiteRecovery.Simulation.World;
+
+/// <summary>Which faults were there in which state while which action that is allowed there was taken; or with no action, when they began.</summary>
+internal sealed class SimCoverage
+{
+    private const string NoAction = "-", NoFault = "none";
+    private static readonly string[] Faults = ["drop", "cut", "mute", "crash", "slow", "full", "fail", "tear", "unreadable", "dark", "jump", "drift"];
+    private static readonly RecoveryPoint Any = new(Epoch.First, Sequence.None, DateTimeOffset.UnixEpoch, PointKind.CrashConsistent);
+    private static readonly Phase[] Phases =
+    [
+        new Phase.Unprotected(), new Phase.InitialReplication(), new Phase.Protected(), new Phase.Paused(ResumeTo.Protected), new Phase.ResynchronizationRequired(""), new Phase.Resynchronizing(),
+        new Phase.PlannedFailoverInProgress(default), new Phase.UnplannedFailoverInProgress(Any, false), new Phase.UnplannedFailoverInProgress(Any, false, "failed"), new Phase.FailoverCommitPending(Any),
+        new Phase.FailedOver(Any), new Phase.ReverseReplicating(),
+    ];
+
+    private readonly Dictionary<(string State, string Action, string Fault), int> _visited = [];
+
+    internal void Note(ProtectedMachine? machine, string? action, IEnumerable<string> faults)
+    {
+        if (machine is null || (action is not null && !Transitions.Of(machine.Phase, action, machine.Circumstances).Allowed)) return;
+        foreach (var fault in faults.DefaultIfEmpty(NoFault).Distinct()) Add((machine.Phase.Name, action ?? NoAction, fault), 1);
+    }
+
+    internal void Add(SimCoverage other)
+    {
+        foreach (var (triple, times) in other._visited) Add(triple, times);
+    }
+
+    /// <summary>How many of those that can be were visited, and those that were not: one line per state and action.</summary>
+    public override string ToString()
+    {
+        var possible = Possible();
+        var text = new StringBuilder();
+        foreach (var group in possible.GroupBy(t => (t.State, t.Action)))
+        {
+            var missing = group.Where(t => !_visited.ContainsKey(t)).Select(t => t.Fault).ToArray();
+            if (missing.Length > 0) text.Append($"not visited: {group.Key.State} {group.Key.Action}: {(missing.Length == group.Count() ? "never" : string.Join(", ", missing))}\n");
+        }
+        return text.Insert(0, $"{possible.Count(_visited.ContainsKey)} of {possible.Count} (state, action, fault) visited\n").ToString();
+    }
+
+    private static List<(string State, string Action, string Fault)> Possible() =>
+        [.. Phases.SelectMany(phase => MachineActions.All.Where(a => Transitions.Of(phase, a, new Circumstances(TestRuns: a == MachineActions.TestFailoverCleanup, FromReplica: false)).Allowed).Append(NoAction)
+            .SelectMany(action => (action == NoAction ? Faults : [NoFault, .. Faults]).Select(fault => (phase.Name, action, fault)))).Distinct()];
+
+    private void Add((string, string, string) triple, int times) => _visited[triple] = _visited.GetValueOrDefault(triple) + times;
+}

@@ -1,0 +1,114 @@
+namespace SiteRecovery.Simulation.World;
+
+/// <summary>What a host's disk has ahead of it, or suffers from now. It outlives the host's crashes.</summary>
+internal sealed class SimDiskFaults(SimHost host)
+{
+    private readonly List<Ahead> _ahead = [];
+    private readonly List<long> _capacities = [];
+    private int _slow, _unreadable, _reads;
+
+    /// <param name="Left">How many such I/Os come before the one that is meant.</param>
+    private sealed record Ahead(SimMoment Moment, bool Afterwards, Fault Fault, bool? Power)
+    {
+        internal int Left { get; set; }
+    }
+
+    /// <summary>Nothing is wrong with it, nor will be.</summary>
+    internal bool AreNone => _ahead.Count == 0 && _capacities.Count == 0 && _slow == 0 && _unreadable == 0;
+
+    internal void Attach()
+    {
+        var disk = host.Disk;
+        (disk.Faults, disk.After, disk.Cost) = (Before, Done, null);
+        Apply();
+    }
+
+    /// <summary>The host dies in the n-th such I/O from now, or right after it.</summary>
+    internal void Crash(bool power, SimMoment moment, int nth, bool afterwards) => _ahead.Add(new Ahead(moment, afterwards, Fault.None, power) { Left = nth });
+
+    internal void Fail(SimMoment moment, int nth, Fault how) => _ahead.Add(new Ahead(moment, false, how, null) { Left = nth });
+
+    internal void Slow(bool begins) => Change(ref _slow, begins);
+
+    internal void Unreadable(bool begins) => Change(ref _unreadable, begins);
+
+    /// <summary>From now on only so much more finds room.</summary>
+    /// <returns>What to give to <see cref="HasRoom"/>.</returns>
+    internal long Full(long bytes)
+    {
+        var capacity = host.Disk.UsedBytes + bytes;
+        _capacities.Add(capacity);
+        Apply();
+        return capacity;
+    }
+
+    internal void HasRoom(long capacity)
+    {
+        _capacities.Remove(capacity);
+        Apply();
+    }
+
+    /// <summary>Nothing is wrong any more, nor will be.</summary>
+    internal void Heal()
+    {
+        _ahead.Clear();
+        _capacities.Clear();
+        (_slow, _unreadable) = (0, 0);
+        Apply();
+    }
+
+    private void Change(ref int count, bool begins)
+    {
+        // One that began before everything was healed ends later.
+        count = Math.Max(0, count + (begins ? 1 : -1));
+        Apply();
+    }
+
+    private void Apply()
+    {
+        host.Disk.CapacityBytes = _capacities.Count > 0 ? _capacities.Min() : long.MaxValue;
+        host.Disk.Cost = _slow > 0 ? io => host.Time.Spend(TimeSpan.FromMicroseconds(io.Kind == IoKind.Flush ? 3000 : 100)) : null;
+    }
+
+    private Fault Before(SimIo io)
+    {
+        if (io.Kind == IoKind.Read && _unreadable > 0 && ++_reads % 3 == 0) return Fault.Error;
+        return Meet(io, afterwards: false);
+    }
+
+    private void Done(SimIo io)
+    {
+        host.Traced?.Invoke(io);
+        Meet(io, afterwards: true);
+    }
+
+    private Fault Meet(SimIo io, bool afterwards)
+    {
+        for (var i = 0; i < _ahead.Count; i++)
+        {
+            var ahead = _ahead[i];
+            if (ahead.Afterwards != afterwards || !ahead.Moment.Holds(io.Kind) || --ahead.Left > 0) continue;
+            _ahead.RemoveAt(i);
+            if (ahead.Power is not { } power) return ahead.Fault;
+            if (!host.IsUp) return Fault.None;
+            host.Crash(power);
+            throw new IOException("the host is off");
+        }
+        return Fault.None;
+    }
+}
+
+/// <summary>Which I/Os are meant.</summary>
+internal enum SimMoment { Change, Write, Flush, Read, Names }
+
+internal static class SimMoments
+{
+    internal static bool Holds(this SimMoment moment, IoKind kind) => moment switch
+    {
+        SimMoment.Write => kind is IoKind.Write or IoKind.Zero,
+        SimMoment.Flush => kind is IoKind.Flush or IoKind.FlushFolder,
+        SimMoment.Read => kind == IoKind.Read,
+        SimMoment.Names => kind is IoKind.Create or IoKind.Rename or IoKind.Delete or IoKind.DeleteFolder or IoKind.FlushFolder,
+        _ => kind != IoKind.Read,
+    };
+}

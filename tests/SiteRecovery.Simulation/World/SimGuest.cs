@@ -1,0 +1,137 @@
+using System.Runtime.CompilerServices;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.ProtectedMachines;
+
+namespace SiteRecovery.Simulation.World;
+
+/// <summary>
+/// The machine's guest, wherever its disks take writes: at the agent, at a replica, or at both after a failover that the old source has not heard of. What was written is in a
+/// ledger per epoch.
+/// </summary>
+internal sealed class SimGuest(SimSites sites, Random random)
+{
+    private const int HotBytes = 24 << 10;
+    private readonly Dictionary<Epoch, SimLedger> _ledgers = [];
+    private readonly Dictionary<Epoch, string> _writers = [];
+    private readonly ConditionalWeakTable<MachineCapture, Place> _places = [];
+
+    /// <summary>Disks as a guest has them open.</summary>
+    /// <param name="Epoch">In which it writes.</param>
+    private sealed record Place(string Host, Epoch Epoch)
+    {
+        /// <summary>What its disks hold is in the ledger.</summary>
+        internal bool IsKnown { get; set; }
+    }
+
+    internal long Writes { get; private set; }
+    /// <summary>The newest sequence of an epoch that its source has been told is durable at a host.</summary>
+    internal Dictionary<(Epoch Epoch, string At), long> DurableHeard { get; } = [];
+
+    internal SimLedger? LedgerOf(Epoch epoch) => _ledgers.GetValueOrDefault(epoch);
+
+    /// <summary>Everything that runs now, with what it is captured by.</summary>
+    internal IEnumerable<(string Host, Epoch Epoch, MachineCapture Capture)> Running()
+    {
+        if (sites.Source.Agent is { Capture: { } capture } agent) yield return ("agent", agent.Epoch, capture);
+        if (sites.ReplicaAt(sites.Source.Room) is { } home) yield return ("source", home.Epoch, home.Capture);
+        if (sites.ReplicaAt(sites.Target.Room) is { } away) yield return ("target", away.Epoch, away.Capture);
+    }
+
+    /// <summary>Looks at the disks of whatever has come up, before anything is written there.</summary>
+    internal void Meet()
+    {
+        foreach (var (host, epoch, capture) in Running())
+            if (_places.GetValue(capture, _ => new Place(host, epoch)) is { IsKnown: false } place) Learn(capture, place);
+    }
+
+    internal void Act()
+    {
+        Meet();
+        foreach (var (_, _, capture) in Running().ToArray())
+        {
+            if (capture.IsFenced || capture.IsAsking || !_places.TryGetValue(capture, out var place) || !place.IsKnown) continue;
+            for (var i = random.Next(6); i > 0 && place.IsKnown && !capture.IsFrozen; i--) Write(capture, place);
+            var heard = (place.Epoch, place.Host == "target" ? "source" : "target");
+            DurableHeard[heard] = Math.Max(DurableHeard.GetValueOrDefault(heard), capture.Epoch == place.Epoch ? capture.Status().Durable.Value : 0);
+        }
+    }
+
+    /// <summary>A host has lost its power, and its guest what was not flushed.</summary>
+    internal void LosePower(string host)
+    {
+        foreach (var (epoch, writer) in _writers)
+            if ((writer == "agent" ? "source" : writer) == host) _ledgers[epoch].LosePower();
+    }
+
+    /// <summary>All disks, as they are read; null while one cannot be.</summary>
+    internal static byte[]? Content(MachineCapture capture)
+    {
+        var content = new byte[SimSource.DiskCount * SimSource.DiskBytes];
+        try
+        {
+            for (var disk = 0; disk < SimSource.DiskCount; disk++)
+                if (!capture.Disks[disk].ReadAsync(0, content.AsMemory(disk * SimSource.DiskBytes, SimSource.DiskBytes), CancellationToken.None).IsCompletedSuccessfully) return null;
+            return content;
+        }
+        catch (Exception unreadable) when (unreadable is IOException or ObjectDisposedException)
+        {
+            return null;
+        }
+    }
+
+    private void Learn(MachineCapture capture, Place place)
+    {
+        if (Content(capture) is not { } content) return;
+        if (!_ledgers.TryGetValue(place.Epoch, out var ledger))
+        {
+            ledger = _ledgers[place.Epoch] = new SimLedger();
+            if (place.Host != "agent") CheckFork(place.Epoch, content);
+        }
+        ledger.Begin(capture.Status().Newest.Value, content);
+        place.IsKnown = true;
+    }
+
+    /// <summary>A replica begins as the point that it was made of.</summary>
+    private void CheckFork(Epoch epoch, byte[] content)
+    {
+        if (sites.PointOf(epoch) is not { } point || LedgerOf(point.Epoch) is not { } before) return;
+        var from = before.FirstDifference(point.Sequence.Value, content);
+        if (from >= 0) throw new SimViolation("prefix", $"the replica of epoch {epoch} shows other bytes than {point.Id}, from {from} on");
+    }
+
+    /// <summary>One write. It must not wait for anything but the disk.</summary>
+    private void Write(MachineCapture capture, Place place)
+    {
+        var (disk, trims, unitAccess) = (random.Next(SimSource.DiskCount), random.Next(12) == 0, random.Next(20) == 0);
+        var data = new byte[(random.Next(24) + 1) * 512];
+        if (!trims && random.Next(8) > 0) random.NextBytes(data);
+        // Some places are written again and again.
+        var offset = random.Next(((random.Next(3) == 0 ? HotBytes : SimSource.DiskBytes) - data.Length) / 512) * 512;
+        var before = capture.Status().Newest.Value;
+        var write = trims ? capture.Disks[disk].WriteZeroesAsync(offset, data.Length, mayTrim: true, unitAccess, CancellationToken.None)
+            : capture.Disks[disk].WriteAsync(offset, data, unitAccess, CancellationToken.None);
+        if (!write.IsCompleted) throw new SimViolation("never stall", $"a write of the guest at {place.Host} waits");
+        Written(capture, place, write.AsTask().Exception?.InnerException, before, disk * SimSource.DiskBytes + offset, data);
+    }
+
+    private void Written(MachineCapture capture, Place place, Exception? failed, long before, int offset, byte[] data)
+    {
+        // With its host down nobody was told anything, and what is on the disk is looked at when it is up again.
+        if (!Running().Any(r => r.Capture == capture)) return;
+        Writes++;
+        var newest = capture.Status().Newest.Value;
+        if (newest > before)
+        {
+            if (_writers.TryAdd(place.Epoch, place.Host) is false && _writers[place.Epoch] != place.Host)
+                throw new SimViolation("one writer", $"{_writers[place.Epoch]} and {place.Host} both took writes in epoch {place.Epoch}");
+            if (sites.Control.Machine is { Fence: null, Phase: Phase.FailoverCommitPending or Phase.FailedOver or Phase.ReverseReplicating } machine && place.Epoch < machine.Epoch)
+                throw new SimViolation("one writer", $"{place.Host} took a write in epoch {place.Epoch}, which was confirmed to be over");
+            _ledgers[place.Epoch].Add(newest, sites.ClockAt(place.Host).GetUtcNow(), offset, data);
+        }
+        // What a write that failed has left is seen when its disk is read again.
+        else if (failed is IOException) place.IsKnown = false;
+        else if (failed is not ReadOnlyDeviceException) throw new SimViolation("never stall", $"a write of the guest at {place.Host} failed: {failed}");
+    }
+}

@@ -1,0 +1,92 @@
+namespace SiteRecovery.Simulation.World;
+
+/// <summary>A host with a disk and a clock of its own, and what runs on it. It dies, between any two I/Os or inside of one, and comes back with what its disk kept.</summary>
+internal abstract class SimHost
+{
+    private static readonly TimeSpan RestartDelay = TimeSpan.FromMilliseconds(700);
+    private readonly Random _random;
+    private int _life;
+
+    protected SimHost(string name, SimClock time, Random random)
+    {
+        (Name, Time, Clock, _random) = (name, time, new SimHostClock(time), random);
+        Faults = new SimDiskFaults(this);
+        Faults.Attach();
+    }
+
+    internal string Name { get; }
+    internal SimClock Time { get; }
+    internal SimHostClock Clock { get; }
+    internal SimDisk Disk { get; private set; } = new();
+    internal SimDiskFaults Faults { get; }
+    internal bool IsUp { get; private set; }
+    /// <summary>How often it was started or died.</summary>
+    internal int Lives => _life;
+    /// <summary>Told of each I/O that changed something on its disk.</summary>
+    internal Action<SimIo>? Traced { get; set; }
+    internal Action<string>? LostPower { get; set; }
+    /// <summary>Told what becomes of it, for people.</summary>
+    internal Action<string>? Said { get; set; }
+
+    /// <summary>Whoever starts it is a service manager: what fails to start is started again.</summary>
+    internal async Task StartAsync()
+    {
+        if (IsUp) return;
+        IsUp = true;
+        Said?.Invoke($"{Name} is started");
+        for (var life = ++_life; life == _life; await Task.Delay(RestartDelay, Time))
+        {
+            try
+            {
+                await RunAsync();
+                return;
+            }
+            catch (IOException) when (life == _life)
+            {
+                // A disk that is full, or fails: this process ends.
+                Cut();
+                await EndQuietlyAsync();
+            }
+            catch (IOException)
+            {
+                return; // the host has died
+            }
+        }
+    }
+
+    /// <summary>From here on nothing of it runs, whatever it was doing; what is left is on the disk.</summary>
+    internal void Crash(bool power)
+    {
+        if (!IsUp) return;
+        Said?.Invoke($"{Name} dies{(power ? " without power" : "")}");
+        var image = power ? Disk.LosePower(_random.Next()) : Disk.Kill();
+        Disk.TurnOff();
+        (Disk, IsUp) = (image, false);
+        _life++;
+        Faults.Attach();
+        Cut();
+        if (power) LostPower?.Invoke(Name);
+        // It may be in the middle of anything, with any lock held.
+        _ = Task.Run(EndQuietlyAsync);
+    }
+
+    private async Task EndQuietlyAsync()
+    {
+        try
+        {
+            await EndAsync();
+        }
+        catch (Exception)
+        {
+            // Its disk is off.
+        }
+    }
+
+    /// <summary>What is served or asked here is gone at once.</summary>
+    protected abstract void Cut();
+
+    /// <summary>What is left in memory of what ran is let go of. Its disk is off.</summary>
+    protected abstract Task EndAsync();
+
+    protected abstract Task RunAsync();
+}

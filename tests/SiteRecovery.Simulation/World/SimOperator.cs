@@ -1,0 +1,78 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Simulation.World;
+
+/// <summary>Issues any action at any time, at the secondary site; and brings the machine home when nothing breaks any more.</summary>
+internal sealed class SimOperator(SimSites sites, Random random)
+{
+    private static readonly ReplicationPolicy Policy = ReplicationPolicy.Default with { RetentionWindow = TimeSpan.FromSeconds(40), Compression = "lz4" };
+    private int _commands;
+
+    internal void Protect() => Tell(id => new EnableProtection(SimSites.Machine, id, SimSites.Agent, SimSites.Primary, SimSites.Secondary, Disks(), "sim", Policy));
+
+    /// <param name="action">As the API calls it, with its choices behind it.</param>
+    internal void Do(string action)
+    {
+        var machine = SimSites.Machine;
+        switch (action.Split(' '))
+        {
+            case [MachineActions.UnplannedFailover, var which]: At(which, (id, point) => new UnplannedFailover(machine, id, point)); break;
+            case [MachineActions.ChangeRecoveryPoint, var which]: At(which, (id, point) => new ChangeRecoveryPoint(machine, id, point)); break;
+            case [MachineActions.TestFailover, var which]: At(which, (id, point) => new TestFailover(machine, id, point)); break;
+            case [MachineActions.PlannedFailover]: Tell(id => new PlannedFailover(machine, id, TimeSpan.FromSeconds(60))); break;
+            case [MachineActions.TestFailoverCleanup]: Tell(id => new TestFailoverCleanup(machine, id)); break;
+            case [MachineActions.Commit]: Tell(id => new CommitFailover(machine, id)); break;
+            case [MachineActions.CancelFailover]: Tell(id => new CancelFailover(machine, id)); break;
+            case [MachineActions.ReverseReplicate, var how]: Tell(id => new ReverseReplicate(machine, id, Full: how == "full")); break;
+            case [MachineActions.Pause]: Tell(id => new PauseReplication(machine, id)); break;
+            case [MachineActions.Resume]: Tell(id => new ResumeReplication(machine, id)); break;
+            // The disks of a replica that is the machine would stay with their owner: that is another story.
+            case [MachineActions.Disable] when sites.Control.Machine is { Protection.Replica: null, Phase: not Phase.FailedOver }: Tell(id => new DisableProtection(machine, id)); break;
+            case [MachineActions.Disable]: break;
+            case [MachineActions.Enable]: Protect(); break;
+            case [MachineActions.Resynchronize]: Tell(id => new Resynchronize(machine, id)); break;
+            default: throw new FormatException($"no operator knows '{action}'");
+        }
+    }
+
+    /// <summary>What the state itself says that an operator must do.</summary>
+    internal void BringHome()
+    {
+        if (sites.Control.Machine is not { } machine) return;
+        if (machine.Tests.Any(t => t.CleanupNotes is null)) Do(MachineActions.TestFailoverCleanup);
+        switch (machine.Phase)
+        {
+            case Phase.Unprotected { StoreRemovalPending: false }: Protect(); break;
+            case Phase.Paused: Do(MachineActions.Resume); break;
+            case Phase.ResynchronizationRequired: Do(MachineActions.Resynchronize); break;
+            case Phase.UnplannedFailoverInProgress { Failure: not null }: Do($"{MachineActions.UnplannedFailover} latest"); break;
+            case Phase.FailoverCommitPending: Do(random.Next(2) == 0 ? MachineActions.CancelFailover : MachineActions.Commit); break;
+            case Phase.FailedOver: Do($"{MachineActions.ReverseReplicate} delta"); break;
+            default: break;
+        }
+    }
+
+    private void At(string which, Func<CommandId, RecoveryPoint, OperatorCommand> command)
+    {
+        // Of the store that the machine fails over to.
+        if (sites.StoreOfTarget is not { ConsistentUpTo: { } newest } store) return;
+        var points = store.Points;
+        var point = which == "latest" || points.Count == 0 ? newest : points[random.Next(points.Count)];
+        Tell(id => command(id, point));
+    }
+
+    private void Tell(Func<CommandId, OperatorCommand> command)
+    {
+        var given = command(new CommandId(string.Create(CultureInfo.InvariantCulture, $"op-{++_commands}")));
+        sites.Coverage.Note(sites.Control.Machine, ProtectedMachine.ActionOf(given), sites.Chaos.Suffered);
+        sites.Control.Tell(given);
+    }
+
+    private static ImmutableArray<DiskSpec> Disks() =>
+        [.. Enumerable.Range(0, SimSource.DiskCount).Select(d => new DiskSpec(d, $"vd{(char)('a' + d)}", SimSource.PathOf(d), SimSource.DiskBytes, "nbd"))];
+}

@@ -1,0 +1,37 @@
+namespace SiteRecovery.Simulation.World;
+
+/// <summary>A network between two places, which links and messages share. One end is the near one: the primary site, or the agent.</summary>
+internal sealed class SimWire(Random random)
+{
+    private readonly List<SimLink> _links = [];
+    private int _cuts, _mutes;
+
+    /// <summary>Connections that are no streams; told that they are gone.</summary>
+    internal Action<string>? Dropped { get; set; }
+    internal bool IsCut => _cuts > 0;
+    /// <summary>Nothing comes back to the near end, though all goes from there.</summary>
+    internal bool IsMute => _mutes > 0;
+
+    internal void Add(SimLink link) => _links.Add(link);
+
+    internal void Cut(bool begins)
+    {
+        _cuts = Math.Max(0, _cuts + (begins ? 1 : -1));
+        if (begins) Drop("the network is gone");
+    }
+
+    internal void Mute(bool begins) => _mutes = Math.Max(0, _mutes + (begins ? 1 : -1));
+
+    internal void Mend() => (_cuts, _mutes) = (0, 0);
+
+    /// <summary>Every connection is lost; the next try succeeds.</summary>
+    internal void Drop(string reason)
+    {
+        foreach (var link in _links) link.Drop(reason);
+        Dropped?.Invoke(reason);
+    }
+
+    /// <summary>How late a message is; null: it does not come.</summary>
+    internal TimeSpan? LagOf(bool crosses, bool toSecondary) => !crosses ? TimeSpan.FromMicroseconds(50)
+        : IsCut || (IsMute && !toSecondary) ? null : TimeSpan.FromMicroseconds(random.Next(50, 15_000));
+}
