@@ -38,6 +38,7 @@ public sealed class MeteredFiles : IFileSystem
 
     public IBlockFile Open(string path, FileOpening how) => new MeteredFile(Real.Open(path, how), Of(Path.GetFileName(Path.GetDirectoryName(path)!)));
     public bool Exists(string path) => Real.Exists(path);
+    public bool FolderExists(string path) => Real.FolderExists(path);
     public void CreateDirectory(string path) => Real.CreateDirectory(path);
     public IReadOnlyList<string> List(string folder) => Real.List(folder);
     public byte[]? TryReadAll(string path) => Real.TryReadAll(path);
