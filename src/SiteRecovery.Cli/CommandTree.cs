@@ -8,6 +8,11 @@ namespace SiteRecovery.Cli;
 /// <summary>All that srctl can be told.</summary>
 public static class CommandTree
 {
+    // A word that begins with '@' is that word, and no file of more words.
+    private static readonly ParserConfiguration Words = new() { ResponseFileTokenReplacer = null };
+
+    public static ParseResult Parse(RootCommand root, IReadOnlyList<string> words) => root.Parse(words, Words);
+
     public static RootCommand CreateRoot()
     {
         var root = new RootCommand("srctl drives a SiteRecovery cluster over HTTP, and reads retention stores without one")

@@ -2,7 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Invocation;
 using SiteRecovery.Cli;
 
-var parsed = CommandTree.CreateRoot().Parse(args);
+var parsed = CommandTree.Parse(CommandTree.CreateRoot(), args);
 if (parsed.Action is ParseErrorAction refusal)
 {
     // Help is of use where a verb is missing; beside any other error it would bury the message.

@@ -14,6 +14,7 @@ internal static class AllTargets
         ["capture-json"] = () => new CaptureStateTarget(),
         ["spool"] = () => new SpoolTarget(),
         ["store"] = () => new StoreTarget(),
+        ["store-files"] = () => new StoreFilesTarget(),
         ["nbd-server"] = () => new NbdServerTarget(),
         ["nbd-client"] = () => new NbdClientTarget(),
         ["channel"] = () => new ChannelTarget(),

@@ -9,11 +9,9 @@ namespace SiteRecovery.Fuzzing;
 internal sealed unsafe class Coverage
 {
     private const int MapBytes = 1 << 16;
-    // As long as the process: whoever still runs counts into it.
-    private readonly byte* _counters = (byte*)NativeMemory.AllocZeroed(MapBytes);
+    // As long as the process: whoever still runs counts into it, and what is instrumented counts from its first line on.
+    private readonly byte* _counters = SharpFuzz.Common.Trace.SharedMem = (byte*)NativeMemory.AllocZeroed(MapBytes);
     private readonly byte[] _seen = new byte[MapBytes];
-
-    internal Coverage() => SharpFuzz.Common.Trace.SharedMem = _counters;
 
     internal int Branches { get; private set; }
 

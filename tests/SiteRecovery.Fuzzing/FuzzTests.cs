@@ -1,3 +1,6 @@
+using System.Buffers.Binary;
+using SiteRecovery.Fuzzing.Targets;
+
 namespace SiteRecovery.Fuzzing;
 
 public sealed class FuzzTests
@@ -18,6 +21,37 @@ public sealed class FuzzTests
             var found = Fuzzer.Judge(target, File.ReadAllBytes(file));
             Assert.True(found is null, $"{Path.GetFileName(file)}: {found}");
         }
+    }
+
+    [Fact]
+    public void An_index_whose_last_frame_reaches_over_its_end_is_made_anew()
+    {
+        using var target = new StoreFilesTarget();
+        var index = target.Seeds().First(s => s.AsSpan(1).StartsWith("SRX1"u8));
+        foreach (var left in (int[])[7, 40, 95, 100])
+        {
+            var cut = index[..^left];
+            target.Repair(cut, new Random(1));
+            Assert.Null(Fuzzer.Judge(target, cut));
+        }
+    }
+
+    [Fact]
+    public void A_map_is_believed_as_far_as_it_is_long()
+    {
+        using var target = new StoreFilesTarget();
+        var map = target.Seeds().First(s => s.AsSpan(1).StartsWith("SRM1"u8));
+        foreach (var blocks in (long[])[-1, int.MaxValue / 16, long.MaxValue])
+        {
+            var changed = map.ToArray();
+            BinaryPrimitives.WriteInt64LittleEndian(changed.AsSpan(1 + 32), blocks);
+            target.Repair(changed, new Random(1));
+            Assert.Null(Fuzzer.Judge(target, changed));
+        }
+        var crowded = map.ToArray();
+        BinaryPrimitives.WriteUInt32LittleEndian(crowded.AsSpan(1 + 4096 + 4064), 5000);
+        target.Repair(crowded, new Random(1));
+        Assert.Null(Fuzzer.Judge(target, crowded));
     }
 
     /// <summary>Some seconds of inputs that nobody has tried; a long run is the command in README.md.</summary>

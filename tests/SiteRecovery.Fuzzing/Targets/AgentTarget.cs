@@ -14,6 +14,9 @@ internal sealed class AgentTarget : FuzzTarget
     internal override int InputBytesMax => 8 << 10;
     internal override IReadOnlyList<byte[]> Words { get; } = [.. JsonWords.Of("type", "agentStatus", "agentHello", "tailRanges", "machines", "disks", "machine", "stale", "numbers", "page")];
 
+    /// <summary>A message of 1 MiB may be announced, and gets its room before it has come: its sender has shown a certificate.</summary>
+    internal override long AllocatedMax(int inputBytes) => (4L << 20) + 64L * inputBytes;
+
     internal override IEnumerable<byte[]> Seeds()
     {
         AgentMessage[] messages =

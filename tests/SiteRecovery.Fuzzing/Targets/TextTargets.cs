@@ -111,7 +111,7 @@ internal sealed class ArgumentsTarget() : TextTarget("machine\n", "failover\n", 
 
     protected override void Run(string text)
     {
-        var parsed = _root.Parse(text.Split('\n'));
+        var parsed = CommandTree.Parse(_root, text.Split('\n'));
         foreach (var error in parsed.Errors) _ = error.Message;
     }
 }
