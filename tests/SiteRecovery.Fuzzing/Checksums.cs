@@ -67,6 +67,9 @@ internal static class Checksums
             case ".map": Map(bytes); break;
             case ".bitmap": Behind(bytes, 48); break;
             case ".overlay": Behind(bytes, 40); break;
+            case ".tag":
+                for (var at = 0; at + 512 <= bytes.Length; at += 512) Behind(bytes.AsSpan(at), 480);
+                break;
             case ".json": Json(bytes); break;
             default:
                 if (Path.GetFileName(path) == "SYNCED") Behind(bytes, 16);

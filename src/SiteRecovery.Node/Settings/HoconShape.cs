@@ -65,7 +65,11 @@ internal sealed class HoconShape
         Skip(overCommas: false);
         if (Now == '{') return Body();
         if (Now == '+' && _at + 1 < _text.Length && _text[_at + 1] == '=') _at++;
-        if (Now is not ('=' or ':')) return $"'{key}' has no value";
+        if (Now is not ('=' or ':'))
+        {
+            _at = begun;
+            return $"'{key}' has no value";
+        }
         _at++;
         Skip(overCommas: false);
         return Value(",{}[]", key);

@@ -46,7 +46,7 @@ internal sealed class StoreFilesTarget : FuzzTarget
                 if (path.EndsWith(StoreManifest.FileName, StringComparison.Ordinal)) StoreManifest.Parse(content).Versioned().ToBytes();
                 else if (path.EndsWith(PointNotes.FileName, StringComparison.Ordinal)) PointNotes.Read(content);
                 else if (path.EndsWith(ProofFile.FileName, StringComparison.Ordinal))
-                    using (var proof = ProofFile.Open("/f", [new DiskRecord(0, "vda", StoreSample.DiskBytes)], Tag, new MemoryFiles { ["/f/" + ProofFile.FileName] = content }))
+                    using (var proof = ProofFile.Open("/f", [new DiskRecord(0, "vda", StoreSample.DiskBytes)], Tag, new MemoryFiles { ["/f/" + ProofFile.FileName] = content }, null))
                         proof.Root();
                 break;
         }

@@ -1,4 +1,6 @@
+using System.Text;
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
 
@@ -12,12 +14,14 @@ internal sealed class StoreSample
     internal static readonly DateTimeOffset Begun = new(2026, 11, 28, 0, 0, 0, TimeSpan.Zero);
     internal static readonly MachineId Machine = new("db1");
 
-    internal StoreSample()
+    internal StoreSample(bool encrypted = false)
     {
-        Write(Files);
+        Options = new StoreOptions { SegmentBytesMax = 32 << 10, Keys = encrypted ? new KeyWrappings(new KeyFile("/store.key", new MemoryFiles { ["/store.key"] = Encoding.ASCII.GetBytes(new string('7', 64)) }), [], KeyWrappings.RenewAfterDefault) : null };
+        Write(Files, Options);
         Paths = [.. Files.Paths];
     }
 
+    internal StoreOptions Options { get; }
     internal static TimeProvider Clock { get; } = new StoppedClock();
     internal MemoryFiles Files { get; } = new();
     internal IReadOnlyList<string> Paths { get; }
@@ -36,9 +40,10 @@ internal sealed class StoreSample
     }
 
     /// <summary>Of all kinds of files that there are: promoted and thinned segments, a fork, a note, a proof.</summary>
-    private static void Write(MemoryFiles files)
+    private static void Write(MemoryFiles files, StoreOptions options)
     {
-        using var store = RetentionStore.Create(Folder, Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, files, Clock, null, new StoreOptions { SegmentBytesMax = 32 << 10 });
+        using var store = RetentionStore.Create(Folder, Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, files, Clock, null, options);
+        if (options.Keys is not null) store.Encrypt(true);
         var writer = new Stream(store);
         writer.Start();
         for (var minute = 0; minute < 12; minute++) writer.Minute(Begun.AddMinutes(minute), seconds: 6);

@@ -1,4 +1,5 @@
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
 
@@ -7,11 +8,12 @@ namespace SiteRecovery.Fuzzing.Targets;
 /// <summary>
 /// A whole retention store of which one file is not what was written: opened, looked at everywhere, proven, scrubbed, maintained, and appended to. The first byte says which file.
 /// </summary>
-internal sealed class StoreTarget : FuzzTarget
+/// <param name="encrypted">Of an encrypted one: its keys are others in each process, and so are its bytes.</param>
+internal sealed class StoreTarget(bool encrypted) : FuzzTarget
 {
-    private readonly StoreSample _sample = new();
+    private readonly StoreSample _sample = new(encrypted);
 
-    internal override string Name => "store";
+    internal override string Name => encrypted ? "store-sealed" : "store";
     internal override int InputBytesMax => 256 << 10;
     internal override IReadOnlyList<byte[]> Words { get; } = [.. JsonWords.Of("version", "epochs", "disks", "promoted", "thinned", "points", "checksum", "segment", "notes")];
 
@@ -20,7 +22,7 @@ internal sealed class StoreTarget : FuzzTarget
 
     internal override IEnumerable<byte[]> Seeds() => _sample.Inputs;
 
-    internal override bool Expects(Exception refusal) => refusal is IOException or InvalidDataException or StaleEpochException or StreamGapException;
+    internal override bool Expects(Exception refusal) => refusal is IOException or InvalidDataException or StaleEpochException or StreamGapException or StoreLockedException;
 
     internal override void Repair(byte[] input, Random random) => _sample.Repair(input);
 
@@ -29,7 +31,7 @@ internal sealed class StoreTarget : FuzzTarget
         if (input.Length == 0) return;
         var files = _sample.Files.Fork();
         files[_sample.PathOf(input)] = input[1..];
-        using var store = RetentionStore.Open(StoreSample.Folder, files, StoreSample.Clock, readOnly: input[0] >= 128);
+        using var store = RetentionStore.Open(StoreSample.Folder, files, StoreSample.Clock, readOnly: input[0] >= 128, _sample.Options);
         Each(() => store.Verify());
         foreach (var point in store.Points.TakeLast(2)) Each(() => Look(store, point));
         if (store.ConsistentUpTo is { } newest) Each(() => Look(store, newest));
