@@ -5,7 +5,7 @@ namespace SiteRecovery.Fuzzing;
 
 public sealed class FuzzTests
 {
-    private static readonly TimeSpan Each = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan Each = TimeSpan.FromSeconds(1.2);
 
     public static TheoryData<string> Targets => [.. AllTargets.Names];
 

@@ -1,3 +1,5 @@
+using System.Buffers;
+
 namespace SiteRecovery.Node.Settings;
 
 /// <summary>
@@ -7,6 +9,8 @@ namespace SiteRecovery.Node.Settings;
 internal sealed class HoconShape
 {
     private const int DepthMax = 64;
+    private const string NeverBare = "$`^?!@*&\\";
+    private static readonly SearchValues<char> Control = SearchValues.Create([.. Enumerable.Range(0, 32).Select(c => (char)c).Except(['\t', '\r', '\n'])]);
     private readonly string _text;
     private int _at, _depth;
 
@@ -15,12 +19,16 @@ internal sealed class HoconShape
     /// <summary>What is wrong and in which line, from 1; null: nothing.</summary>
     internal static (int Line, string What)? Problem(string text)
     {
+        // A null is the end of the text to Akka's parser, wherever it stands.
+        if (text.AsSpan().IndexOfAny(Control) is var at and >= 0) return (1 + text.AsSpan(0, at).Count('\n'), "a control character");
         var shape = new HoconShape(text);
         var what = shape.Root();
         return what is null ? null : (1 + text.AsSpan(0, Math.Min(shape._at, text.Length)).Count('\n'), what);
     }
 
     private char Now => _at < _text.Length ? _text[_at] : '\0';
+    private bool IsNeverBare => !IsOver && NeverBare.Contains(Now, StringComparison.Ordinal);
+    private string OutsideOfQuotes => $"'{Now}' outside of quotes";
     private bool IsOver => _at >= _text.Length;
 
     private string? Root()
@@ -60,6 +68,7 @@ internal sealed class HoconShape
     {
         var begun = _at;
         Text(",{}[]=:+");
+        if (IsNeverBare) return OutsideOfQuotes;
         var key = _text[begun.._at].Trim();
         if (key.Length == 0) return $"'{Now}' where a key is expected";
         Skip(overCommas: false);
@@ -81,6 +90,7 @@ internal sealed class HoconShape
         if (Now == '[') return List();
         var begun = _at;
         Text(ends);
+        if (IsNeverBare) return OutsideOfQuotes;
         if (_at == begun) return $"'{of}' has no value";
         return Now is '{' or '[' ? $"'{Now}' within a text" : null;
     }
@@ -107,7 +117,7 @@ internal sealed class HoconShape
     /// <summary>Up to the end of the line, a comment, or one of those; what is in quotes is passed over.</summary>
     private void Text(string ends)
     {
-        while (!IsOver && Now != '\n' && !ends.Contains(Now, StringComparison.Ordinal) && !KeyScanner.IsComment(_text, _at)) _at = Now == '"' ? KeyScanner.QuotedEnd(_text, _at) : _at + 1;
+        while (!IsOver && Now != '\n' && !ends.Contains(Now, StringComparison.Ordinal) && !IsNeverBare && !KeyScanner.IsComment(_text, _at)) _at = Now == '"' ? KeyScanner.QuotedEnd(_text, _at) : _at + 1;
     }
 
     private void Skip(bool overCommas)
