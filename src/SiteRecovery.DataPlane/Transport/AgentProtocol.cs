@@ -180,7 +180,7 @@ public static class AgentProtocol
         DiskInspected m => m is { Id: not null, Path: not null },
         TailRanges m => m is { Id: not null, Numbers: not null } && MachineId.IsValid(m.Machine),
         DiskList m => m is { Id: not null, Disks: not null } && m.Disks.All(d => d is { Path: not null }),
-        MachineList m => m.Id is not null && m.Page?.Machines?.All(p => p is not null) != false,
+        MachineList m => m.Id is not null && (m.Page is null || m.Page.Machines?.All(p => p is not null) == true),
         ProtectMachine m => m is { Id: not null, Disks: not null, Stale: not null } && MachineId.IsValid(m.Machine) && m.Disks.All(d => d is { Name: not null, Path: not null }),
         FenceMachine m => m.Id is not null && MachineId.IsValid(m.Machine),
         ReleaseMachine m => m.Id is not null && MachineId.IsValid(m.Machine),
