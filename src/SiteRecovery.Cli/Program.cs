@@ -1,24 +1,8 @@
 using System.CommandLine;
-using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using SiteRecovery.Cli;
-using SiteRecovery.Cli.Connection;
-using SiteRecovery.Cli.Store;
 
-var root = new RootCommand("srctl drives a SiteRecovery cluster over HTTP, and reads retention stores without one")
-{
-    StatusCommands.CreateStatus(), StatusCommands.CreateOverview(),
-    SiteCommands.Create(), NodeCommands.Create(), AgentCommands.Create(),
-    VaultCommands.Create(), PolicyCommands.Create(), CloudCommands.Create(), NetworkMappingCommands.Create(), TokenCommands.Create(),
-    MachineCommands.Create(), RecoveryPointCommands.Create(), JobCommands.Create(), AuditCommands.Create(),
-    StoreCommands.Create(), ContextCommands.Create(), CompletionCommand.Create(),
-};
-ConnectionOptions.AddTo(root);
-root.Add(Session.OutputOption);
-CompletionCommand.Answer(root);
-foreach (var alias in new[] { "-?", "/?", "/h" }) root.Options.OfType<HelpOption>().Single().Aliases.Remove(alias); // else Tab offers them everywhere
-
-var parsed = root.Parse(args);
+var parsed = CommandTree.Parse(CommandTree.CreateRoot(), args);
 if (parsed.Action is ParseErrorAction refusal)
 {
     // Help is of use where a verb is missing; beside any other error it would bury the message.

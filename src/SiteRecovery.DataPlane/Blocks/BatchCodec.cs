@@ -199,7 +199,7 @@ public static partial class BatchCodec
 
     private static long MicrosecondsOf(DateTimeOffset time) => (time - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond;
 
-    private static DateTimeOffset TimeFrom(long microseconds) => Math.Abs(microseconds) < 1L << 56
+    private static DateTimeOffset TimeFrom(long microseconds) => microseconds >= MicrosecondsOf(DateTimeOffset.MinValue) && microseconds <= MicrosecondsOf(DateTimeOffset.MaxValue)
         ? DateTimeOffset.UnixEpoch.AddTicks(microseconds * TimeSpan.TicksPerMicrosecond)
         : throw new InvalidDataException("batch has an impossible time");
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Xml;
 using System.Xml.Linq;
 
 namespace SiteRecovery.DataPlane.Hypervisors;
@@ -8,9 +9,29 @@ internal static partial class DomainXml
 {
     private static readonly XNamespace Ours = "https://siterecovery.invalid/replica/1";
 
-    internal static MachineDefinition Parse(string xml)
+    /// <exception cref="InvalidDataException">It is no description of a machine.</exception>
+    internal static MachineDefinition Parse(string xml) => Read(xml, DefinitionOf);
+
+    /// <summary>The consoles of a running machine.</summary>
+    /// <exception cref="InvalidDataException">It is no description of a machine.</exception>
+    internal static IReadOnlyList<MachineConsole> Consoles(string xml) => Read(xml, ConsolesOf);
+
+    /// <summary>A document type is not read: its entities could make a few lines into gigabytes.</summary>
+    private static T Read<T>(string xml, Func<XElement, T> read)
     {
-        var domain = XElement.Parse(xml);
+        try
+        {
+            using var reader = XmlReader.Create(new StringReader(xml), new XmlReaderSettings { DtdProcessing = DtdProcessing.Prohibit, IgnoreWhitespace = true });
+            return read(XElement.Load(reader));
+        }
+        catch (Exception damaged) when (damaged is XmlException or FormatException or OverflowException or InvalidOperationException)
+        {
+            throw new InvalidDataException($"the description of the machine cannot be read: {damaged.Message}", damaged);
+        }
+    }
+
+    private static MachineDefinition DefinitionOf(XElement domain)
+    {
         var os = domain.Element("os");
         var devices = domain.Element("devices");
         var disks = (devices?.Elements("disk") ?? []).Select(DiskOf).ToArray();
@@ -35,10 +56,9 @@ internal static partial class DomainXml
         };
     }
 
-    /// <summary>The consoles of a running machine.</summary>
-    internal static IReadOnlyList<MachineConsole> Consoles(string xml)
+    private static List<MachineConsole> ConsolesOf(XElement domain)
     {
-        var devices = XElement.Parse(xml).Element("devices");
+        var devices = domain.Element("devices");
         var consoles = new List<MachineConsole>();
         foreach (var graphics in devices?.Elements("graphics") ?? [])
         {
@@ -114,7 +134,7 @@ internal static partial class DomainXml
     private static string NbdOf(XElement source)
     {
         var host = source.Element("host");
-        return new NbdAddress((string?)source.Attribute("name") ?? "", (string?)host?.Attribute("socket"), (string?)host?.Attribute("name"), (int?)host?.Attribute("port") ?? 10809).ToString();
+        return new NbdAddress((string?)source.Attribute("name") ?? "", (string?)host?.Attribute("socket"), (string?)host?.Attribute("name") ?? "localhost", (int?)host?.Attribute("port") ?? 10809).ToString();
     }
 
     private static MachineNic NicOf(XElement nic)

@@ -25,9 +25,15 @@ internal sealed class MapFile : IExtentSource, IDisposable
     {
         if (!files.Exists(path)) return null;
         var file = files.Open(path, FileOpening.Read);
-        if (Read(file, tag, segment, segmentBytes) is { } map) return map;
-        file.Dispose();
-        return null;
+        MapFile? map = null;
+        try
+        {
+            return map = Read(file, tag, segment, segmentBytes);
+        }
+        finally
+        {
+            if (map is null) file.Dispose();
+        }
     }
 
     public void Find(ushort disk, long from, long to, List<MappedExtent> into)
@@ -91,7 +97,9 @@ internal sealed class MapFile : IExtentSource, IDisposable
         var header = new byte[BlockBytes];
         file.Read(0, header);
         var (extents, blocks) = (BinaryPrimitives.ReadInt64LittleEndian(header.AsSpan(24)), BinaryPrimitives.ReadInt64LittleEndian(header.AsSpan(32)));
-        if (!header.AsSpan().SequenceEqual(Header(tag, segment, segmentBytes, extents, blocks)) || blocks > int.MaxValue / FenceBytes) return null;
+        // What it says of itself is believed as far as the file is long: no memory is taken for blocks that are not there.
+        if (!header.AsSpan().SequenceEqual(Header(tag, segment, segmentBytes, extents, blocks)) || blocks < 0 || blocks > int.MaxValue / FenceBytes
+            || file.LengthBytes < (1 + blocks) * BlockBytes + blocks * FenceBytes + HashBytes) return null;
         var bytes = new byte[blocks * FenceBytes + HashBytes];
         file.Read((1 + blocks) * BlockBytes, bytes);
         if (XxHash3.HashToUInt64(bytes.AsSpan(0, bytes.Length - HashBytes)) != BinaryPrimitives.ReadUInt64LittleEndian(bytes.AsSpan(bytes.Length - HashBytes))) return null;
@@ -158,7 +166,7 @@ internal sealed class MapFile : IExtentSource, IDisposable
     private void ReadBlock(int block, Span<byte> into)
     {
         _file.Read((1L + block) * BlockBytes, into);
-        if (XxHash3.HashToUInt64(into[..HashAt]) != BinaryPrimitives.ReadUInt64LittleEndian(into[HashAt..])) throw new InvalidDataException("a block of the map is damaged");
+        if (XxHash3.HashToUInt64(into[..HashAt]) != BinaryPrimitives.ReadUInt64LittleEndian(into[HashAt..]) || BinaryPrimitives.ReadUInt32LittleEndian(into[CountAt..]) > RecordsPerBlock) throw new InvalidDataException("a block of the map is damaged");
     }
 
     private int LastFenceNotAfter(ushort disk, long offset)

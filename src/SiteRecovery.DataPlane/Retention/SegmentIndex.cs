@@ -49,13 +49,23 @@ internal sealed class SegmentIndex
         if (XxHash3.HashToUInt64(body) != BinaryPrimitives.ReadUInt64LittleEndian(bytes.AsSpan(body.Length))) return null;
         if (!body[..PreambleBytes].SequenceEqual(new SegmentIndex(tag, segment)._bytes.WrittenSpan)) return null;
         var frames = new List<(long, Batch)>();
-        for (var at = PreambleBytes; at < body.Length;)
+        try
         {
-            var offset = BinaryPrimitives.ReadInt64LittleEndian(body[at..]);
-            var header = BatchCodec.ReadHeader(body[(at + 8)..]);
-            var length = BatchCodec.HeaderBytes + header.ExtentCount * BatchCodec.ExtentBytes;
-            frames.Add((offset, new Batch(header, bytes.AsMemory(at + 8, length))));
-            at += 8 + length;
+            for (var at = PreambleBytes; at < body.Length;)
+            {
+                // Whole by its checksum and not by its meaning: made anew from the segment like any other damage.
+                if (body.Length - at < 8 + BatchCodec.HeaderBytes) return null;
+                var offset = BinaryPrimitives.ReadInt64LittleEndian(body[at..]);
+                var header = BatchCodec.ReadHeader(body[(at + 8)..]);
+                var length = BatchCodec.HeaderBytes + header.ExtentCount * BatchCodec.ExtentBytes;
+                if (offset < 0 || length > body.Length - at - 8) return null;
+                frames.Add((offset, new Batch(header, bytes.AsMemory(at + 8, length))));
+                at += 8 + length;
+            }
+        }
+        catch (InvalidDataException)
+        {
+            return null;
         }
         return frames;
     }

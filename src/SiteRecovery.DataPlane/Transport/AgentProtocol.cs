@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using SiteRecovery.DataPlane.Hypervisors;
+using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Transport;
 
@@ -161,13 +162,36 @@ public static class AgentProtocol
     {
         try
         {
-            return JsonSerializer.Deserialize(bytes, AgentJson.Default.AgentMessage) ?? throw new InvalidDataException("the agent message is empty");
+            var message = JsonSerializer.Deserialize(bytes, AgentJson.Default.AgentMessage);
+            return message is not null && IsWhole(message) ? message : throw new InvalidDataException("the agent message is empty, or lacks what it must say");
         }
         catch (Exception error) when (error is JsonException or NotSupportedException)
         {
             throw new InvalidDataException($"not an agent message: {error.Message}", error);
         }
     }
+
+    /// <summary>JSON may leave out, or hold a null, where a message has a value; nobody who takes one looks again.</summary>
+    private static bool IsWhole(AgentMessage message) => message switch
+    {
+        AgentHello m => m is { Name: not null, Version: not null, Machines: not null, Instance: not null } && m.Machines.All(MachineId.IsValid),
+        AgentStatus m => m.Machines?.All(s => s is { Mode: not null, Disks: not null } && MachineId.IsValid(s.Machine) && s.Disks.All(d => d is { Name: not null })) == true,
+        CommandDone m => m.Id is not null,
+        DiskInspected m => m is { Id: not null, Path: not null },
+        TailRanges m => m is { Id: not null, Numbers: not null } && MachineId.IsValid(m.Machine),
+        DiskList m => m is { Id: not null, Disks: not null } && m.Disks.All(d => d is { Path: not null }),
+        MachineList m => m.Id is not null && (m.Page is null || m.Page.Machines?.All(p => p is not null) == true),
+        ProtectMachine m => m is { Id: not null, Disks: not null, Stale: not null } && MachineId.IsValid(m.Machine) && m.Disks.All(d => d is { Name: not null, Path: not null }),
+        FenceMachine m => m.Id is not null && MachineId.IsValid(m.Machine),
+        ReleaseMachine m => m.Id is not null && MachineId.IsValid(m.Machine),
+        TakePoint m => m is { Id: not null, Kind: not null } && MachineId.IsValid(m.Machine),
+        ReportTail m => m.Id is not null && MachineId.IsValid(m.Machine),
+        InspectDisk m => m is { Id: not null, Path: not null },
+        ListDisks m => m.Id is not null,
+        ListMachines m => m.Id is not null,
+        HelloRefused m => m.Reason is not null,
+        _ => true,
+    };
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,

@@ -23,7 +23,8 @@ public sealed partial record ProtectedMachine
         Phase.Unprotected => [],
         Phase.InitialReplication => [Hold(), Replicate(synchronize: true)],
         Phase.Protected => [.. Source(), Hold(), Replicate()],
-        Phase.Paused or Phase.ResynchronizationRequired or Phase.Resynchronizing when Continuation is not null => [.. Source(), Continue()],
+        // Cancelled: until the store goes on the target's replica may still take writes, so the source must not, wherever it is served.
+        Phase.Paused or Phase.ResynchronizationRequired or Phase.Resynchronizing when Continuation is not null => [Continue()],
         Phase.Paused => [.. Source(), Hold(), Replicate(paused: true)],
         // The target's prefix ends before the divergence; nothing may be appended until it is mended.
         Phase.ResynchronizationRequired => [.. Source(), Hold(), Replicate(paused: true)],

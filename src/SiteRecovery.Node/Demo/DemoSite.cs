@@ -49,7 +49,8 @@ public sealed class DemoSite : IDisposable
 
     public async Task<JsonNode> GetAsync(string path, CancellationToken stop) => await SendAsync(HttpMethod.Get, path, null, stop);
 
-    public async Task<JsonNode> PostAsync(string path, object? body, CancellationToken stop) => await SendAsync(HttpMethod.Post, path, body, stop);
+    /// <param name="idempotencyKey">What is posted again under the same key is carried out once.</param>
+    public async Task<JsonNode> PostAsync(string path, object? body, CancellationToken stop, string? idempotencyKey = null) => await SendAsync(HttpMethod.Post, path, body, stop, idempotencyKey);
 
     public async Task<JsonNode> PutAsync(string path, object body, CancellationToken stop) => await SendAsync(HttpMethod.Put, path, body, stop);
 
@@ -70,9 +71,10 @@ public sealed class DemoSite : IDisposable
         }
     }
 
-    private async Task<JsonNode> SendAsync(HttpMethod method, string path, object? body, CancellationToken stop)
+    private async Task<JsonNode> SendAsync(HttpMethod method, string path, object? body, CancellationToken stop, string? idempotencyKey = null)
     {
         using var request = new HttpRequestMessage(method, path);
+        if (idempotencyKey is not null) request.Headers.Add("Idempotency-Key", idempotencyKey);
         if (body is not null) request.Content = JsonContent.Create(body);
         using var answer = await _http.SendAsync(request, stop);
         var text = await answer.Content.ReadAsStringAsync(stop);

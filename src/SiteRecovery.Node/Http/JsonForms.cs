@@ -23,7 +23,7 @@ public static class JsonForms
         options.Converters.Add(new TextForm<TimeSpan>(Text, t => Duration(t) ?? throw new JsonException($"'{t}' is not a duration such as 500ms, 30s, 5m, 24h or 7d.")));
     }
 
-    public static TimeSpan? Duration(string text) => SettingValues.Duration(text) is { } seconds ? TimeSpan.FromSeconds(seconds) : null;
+    public static TimeSpan? Duration(string text) => SettingValues.Duration(text) is { } seconds && seconds < TimeSpan.MaxValue.TotalSeconds ? TimeSpan.FromSeconds(seconds) : null;
 
     public static string Text(TimeSpan span)
     {

@@ -15,7 +15,7 @@ public static class KeyScanner
         while (i < text.Length)
         {
             var c = text[i];
-            if (c is '#' || (c is '/' && At(text, i + 1) is '/')) i = LineEnd(text, i);
+            if (IsComment(text, i)) i = LineEnd(text, i);
             else if (c is '"') i = CopyQuoted(text, i, word);
             else if (c is '{')
             {
@@ -56,7 +56,9 @@ public static class KeyScanner
 
     private static char At(string text, int i) => i < text.Length ? text[i] : '\0';
 
-    private static int LineEnd(string text, int i)
+    internal static bool IsComment(string text, int i) => text[i] is '#' || (text[i] is '/' && At(text, i + 1) is '/');
+
+    internal static int LineEnd(string text, int i)
     {
         var end = text.IndexOf('\n', i);
         return end < 0 ? text.Length : end;
@@ -69,7 +71,7 @@ public static class KeyScanner
         return end;
     }
 
-    private static int QuotedEnd(string text, int i)
+    internal static int QuotedEnd(string text, int i)
     {
         var triple = text.AsSpan(i).StartsWith("\"\"\"");
         var mark = triple ? "\"\"\"" : "\"";
@@ -85,7 +87,7 @@ public static class KeyScanner
         {
             var c = text[i];
             if (c is '"') i = QuotedEnd(text, i);
-            else if (c is '#' || (c is '/' && At(text, i + 1) is '/')) i = LineEnd(text, i);
+            else if (IsComment(text, i)) i = LineEnd(text, i);
             else if (depth == 0 && c is '\n' or ',' or '}' && depth == 0) return i;
             else
             {

@@ -43,6 +43,7 @@ public sealed class SettingsLoader(IFileSystem files, string hoconFolder)
     {
         if (text.IndexOf("${", StringComparison.Ordinal) is var at and >= 0)
             throw new SettingsException($"{source}:{1 + text.AsSpan(0, at).Count('\n')}: substitutions with ${{…}} are not supported. Write the value, or set it by an environment variable {EnvironmentPrefix}….");
+        if (HoconShape.Problem(text) is var (wrong, what)) throw new SettingsException($"{source}:{wrong}: not valid HOCON: {what}.");
         Config config;
         try
         {

@@ -134,13 +134,16 @@ public sealed class ReverseReplicationTests
     }
 
     [Fact]
-    public void A_cancelled_failback_serves_the_replica_again_in_an_epoch_of_its_own()
+    public void A_cancelled_failback_serves_the_replica_again_in_an_epoch_of_its_own_once_the_other_one_is_stopped()
     {
         var story = new Story().Protected().Turned().PlannedStarted().Drained().Verified().EpochOpened().Served().Cancelled();
 
+        // A target that stands still, or does not hear, has a replica that takes writes until its store goes on.
+        Assert.DoesNotContain("serve-replica", story.PendingKinds);
+        Assert.Equal(new StoreContinuation(After: new Epoch(2), Fold: new Epoch(3)), story.Pending.OfType<ContinueStore>().Single().Continuation);
+        story.StoreContinued();
         var serve = story.Pending.OfType<ServeReplica>().Single();
         Assert.Equal((Story.Target, new Epoch(4), new Epoch(2)), (serve.TargetSite, serve.Epoch, serve.Layer));
-        Assert.Equal(new StoreContinuation(After: new Epoch(2), Fold: new Epoch(3)), story.Pending.OfType<ContinueStore>().Single().Continuation);
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -23,9 +24,8 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     internal const int Seed = 11;
     /// <summary>A small part of the disk, so that a delta can be told from a full copy: changes are tracked by 64 KiB.</summary>
     internal const long WorkingSetBytes = 32L << 20;
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
-    private readonly string _folder = Directory.CreateTempSubdirectory("sr-components-").FullName;
-    private readonly Dictionary<string, ChildProcess> _running = [];
+        private readonly string _folder = Directory.CreateTempSubdirectory("sr-components-").FullName;
+    private readonly ConcurrentDictionary<string, ChildProcess> _running = []; // others kill than those who wait
     private readonly Dictionary<string, NodeUnderTest> _nodes;
     private readonly Dictionary<string, LinkProxy> _link = [];
     private readonly HashSet<int> _ports = [];
@@ -44,6 +44,8 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     }
 
     private string First { get; }
+    /// <summary>For each single thing to come.</summary>
+    internal TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(120);
     /// <summary>Besides what every agent is started with.</summary>
     internal string[] AgentArguments { get; set; } = [];
     internal long DiskBytes { get; init; } = 256L << 20;
@@ -117,13 +119,13 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     internal void Kill(params IEnumerable<string> processes)
     {
         foreach (var name in processes)
-            if (_running.Remove(name, out var process)) process.Dispose();
+            if (_running.TryRemove(name, out var process)) process.Dispose();
     }
 
     /// <summary>SIGTERM, and the end of it: a good one.</summary>
     internal async Task StopAsync(string name)
     {
-        _running.Remove(name, out var process);
+        _running.TryRemove(name, out var process);
         await HostProgram.RunAsync("kill", ["-TERM", $"{process!.Id}"]);
         await process.WaitAsync(_stop);
         Assert.Equal(0, process.ExitCode);
@@ -133,11 +135,14 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     /// <summary>It has ended by itself.</summary>
     internal async Task EndAsync(string name)
     {
-        _running.Remove(name, out var process);
+        _running.TryRemove(name, out var process);
         using (process) await process!.WaitAsync(_stop).WaitAsync(Patience, _stop);
     }
 
     internal int ProcessIdOf(string name) => _running[name].Id;
+
+    /// <summary>Those that run now, with their ids.</summary>
+    internal IReadOnlyList<(string Name, int Id)> Running => [.. _running.Select(r => (r.Key, r.Value.Id)).OrderBy(r => r.Key, StringComparer.Ordinal)];
 
     internal void StartWriter(int writesPerSecond) => _running[Writer] = ChildProcess.Start("siterecovery", At("writer.log"), "demo-writer", "--uri", _captureUri,
         "--ledger", LedgerPath, "--seed", $"{Seed}", "--rate", $"{writesPerSecond}", "--working-set", $"{WorkingSetBytes}", "--reconnect-delay", "60");
@@ -195,7 +200,7 @@ internal sealed class SitesUnderTest : IAsyncDisposable
         {
             while (!await holds())
             {
-                if (_running.FirstOrDefault(r => r.Value.HasExited).Key is { } ended) throw new InvalidOperationException($"{ended} ended while waiting for {what}{LogEnds()}");
+                if (EndedByItself() is { } ended) throw new InvalidOperationException($"{ended} ended while waiting for {what}{LogEnds()}");
                 await timer.WaitForNextTickAsync(either.Token);
             }
         }
@@ -203,6 +208,20 @@ internal sealed class SitesUnderTest : IAsyncDisposable
         {
             throw new TimeoutException($"waited too long for {what}: {state?.Invoke()}{LogEnds()}");
         }
+    }
+
+    private string? EndedByItself()
+    {
+        foreach (var (name, process) in _running)
+            try
+            {
+                if (process.HasExited && _running.TryGetValue(name, out var now) && now == process) return name;
+            }
+            catch (InvalidOperationException)
+            {
+                // Killed and let go of in between.
+            }
+        return null;
     }
 
     private async Task ProtectAsync()

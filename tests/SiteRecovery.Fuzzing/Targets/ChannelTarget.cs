@@ -1,0 +1,106 @@
+using System.Buffers.Binary;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.Fuzzing.Targets;
+
+/// <summary>A whole data connection at the receiving end, without its TLS: streams are opened, fed and asked, until it ends.</summary>
+internal sealed class ChannelTarget : FuzzTarget
+{
+    private readonly WireTarget _frames = new();
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(15);
+
+    internal override string Name => "channel";
+    internal override bool AllocatesElsewhere => true;
+    internal override long AllocatedMax(int inputBytes) => 32L << 20;
+
+    internal override IEnumerable<byte[]> Seeds()
+    {
+        yield return [.. WireTarget.Samples().SelectMany(f => f)];
+        yield return [.. WireTarget.Samples().Take(4).SelectMany(f => f), .. Payload.Frame(FrameType.CloseStream, 1)];
+        foreach (var frame in WireTarget.Samples()) yield return frame;
+    }
+
+    internal override void Repair(byte[] input, Random random) => _frames.Repair(input, random);
+
+    internal override void Run(byte[] input)
+    {
+        var server = new ChannelServer(new Room(), new ChannelOptions { WindowBytes = 1 << 20 }, (_, _) => null);
+        var stream = new Script(input);
+        var reason = server.RunAsync(stream, null, CancellationToken.None).WaitAsync(Patience).GetAwaiter().GetResult();
+        if (reason is not ChannelException) throw new InvalidOperationException("a connection ends by a reason of its own", reason);
+    }
+
+    /// <summary>Frame by frame; the next one comes when the last one was answered, or nothing is to be heard for a moment.</summary>
+    private sealed class Script(byte[] input) : Stream
+    {
+        private static readonly TimeSpan Moment = TimeSpan.FromMilliseconds(2);
+        private readonly SemaphoreSlim _answered = new(0);
+        private int _at, _end;
+
+        public override bool CanRead => true;
+        public override bool CanWrite => true;
+        public override bool CanSeek => false;
+        public override long Length => throw new NotSupportedException();
+        public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            if (_at == _end)
+            {
+                if (_at > 0 && input.Length - _at >= FrameHeader.Bytes && input[_at] is (byte)FrameType.Batch or (byte)FrameType.HashQuery) await _answered.WaitAsync(Moment, cancellationToken);
+                _end = NextEnd();
+            }
+            var count = Math.Min(buffer.Length, _end - _at);
+            input.AsSpan(_at, count).CopyTo(buffer.Span);
+            _at += count;
+            return count;
+        }
+
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            _answered.Release();
+            return default;
+        }
+
+        public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        private int NextEnd()
+        {
+            if (input.Length - _at < FrameHeader.Bytes) return input.Length;
+            var length = BinaryPrimitives.ReadInt32LittleEndian(input.AsSpan(_at + 8));
+            return length < 0 || length > input.Length - _at - FrameHeader.Bytes ? input.Length : _at + FrameHeader.Bytes + length;
+        }
+
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+        public override void Flush() => throw new NotSupportedException();
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+        public override void SetLength(long value) => throw new NotSupportedException();
+    }
+
+    /// <summary>Takes everything, and has hashes of a disk of zeroes.</summary>
+    private sealed class Room : IStreamTarget
+    {
+        public ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop) => new(new Session(positions));
+
+        private sealed class Session(IPositionListener positions) : IStreamSession
+        {
+            public StreamOpened Opened { get; } = new(default, default, new Sequence(0), false);
+            public bool LetsGoOfReceived => true;
+            public Task<Exception?> Closed { get; } = new TaskCompletionSource<Exception?>().Task;
+
+            public ValueTask OfferAsync(Batch batch, CancellationToken stop)
+            {
+                positions.Received(batch.Position);
+                positions.Durable(batch.Position, batch.Header.Last);
+                return default;
+            }
+
+            public ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop) => new(new ulong[blocks]);
+
+            public ValueTask DisposeAsync() => default;
+        }
+    }
+}
