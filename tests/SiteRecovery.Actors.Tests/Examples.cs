@@ -24,6 +24,7 @@ internal static class Examples
         if (type == typeof(bool)) return true;
         if (type == typeof(int)) return 7;
         if (type == typeof(long)) return 70L;
+        if (type == typeof(double)) return 7.5;
         if (type == typeof(DateTimeOffset)) return new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero);
         if (type == typeof(TimeSpan)) return TimeSpan.FromSeconds(9);
         if (type.IsEnum) return Enum.GetValues(type).GetValue(1)!;
@@ -47,7 +48,7 @@ internal static class Examples
     public static string Print(object? value) => value switch
     {
         null => "null",
-        string or ValueType and (int or long or bool or DateTimeOffset or TimeSpan or Enum) => $"{value}",
+        string or ValueType and (int or long or double or bool or DateTimeOffset or TimeSpan or Enum) => $"{value}",
         IEnumerable list => $"[{string.Join(", ", list.Cast<object>().Select(Print))}]",
         _ => $"{value.GetType().Name}({string.Join(", ", value.GetType().GetProperties(BindingFlags.Instance | BindingFlags.Public)
             .Where(p => p.GetIndexParameters().Length == 0).Select(p => $"{p.Name}={Print(p.GetValue(value))}"))})",

@@ -39,6 +39,11 @@ internal sealed class MemoryFiles : IFileSystem
         lock (_files) return _files.ContainsKey(path);
     }
 
+    public bool FolderExists(string path)
+    {
+        lock (_files) return _files.Keys.Any(p => p.StartsWith(path + "/", StringComparison.Ordinal));
+    }
+
     public void CreateDirectory(string path)
     {
         // They are there.
