@@ -42,7 +42,8 @@ public sealed class SpoolChainTests : SpoolFixture
         });
         await AssertPrefixesAsync(seed, least: 6);
         coalesced += ((SpoolTarget)_door.Next).StatusOf(Machine).CoalescedBatches;
-        Assert.Equal(coalescing, coalesced > 0);
+        // Where it is allowed it depends on who is faster: that it happens, CoalescingTests shows.
+        if (!coalescing) Assert.Equal(0, coalesced);
     }
 
     [Fact]

@@ -82,6 +82,20 @@ internal abstract class SimHost
         }
     }
 
+    /// <summary>It died while that was made: nothing of it may begin to run.</summary>
+    protected static async Task DiedAsync(IAsyncDisposable made)
+    {
+        try
+        {
+            await made.DisposeAsync();
+        }
+        catch (IOException)
+        {
+            // Its disk is off.
+        }
+        throw new IOException("the host has died");
+    }
+
     /// <summary>What is served or asked here is gone at once.</summary>
     protected abstract void Cut();
 

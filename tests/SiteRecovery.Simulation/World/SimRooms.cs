@@ -19,7 +19,10 @@ internal sealed class SimRelay(SimClock time, Random random, SimSites sites) : S
     protected override Task RunAsync()
     {
         _life = new CancellationTokenSource();
-        Room = new ProcessServerRoom("/relay", SpoolBytesMax, routes => new Upstreams(routes, (host, _) => sites.WayOf(this, host)), Disk, Clock);
+        var life = Lives;
+        var room = new ProcessServerRoom("/relay", SpoolBytesMax, routes => new Upstreams(routes, (host, _) => sites.WayOf(this, host)), Disk, Clock);
+        if (life != Lives) return DiedAsync(room);
+        Room = room;
         sites.Control.Start(Name, Room, Clock);
         return Task.CompletedTask;
     }
@@ -51,9 +54,13 @@ internal sealed class SimTarget(SimClock time, Random random, SimSites sites) : 
 
     protected override Task RunAsync()
     {
-        Room = new MasterTargetRoom("/target", routes => new Upstreams(routes, (host, _) => sites.WayOf(this, host)), Disk, Clock);
+        var life = Lives;
+        var room = new MasterTargetRoom("/target", routes => new Upstreams(routes, (host, _) => sites.WayOf(this, host)), Disk, Clock);
+        if (life != Lives) return DiedAsync(room);
+        Room = room;
         sites.LookAtStart();
-        sites.Control.Start(Name, Room);
+        if (life != Lives) return DiedAsync(room);
+        sites.Control.Start(Name, room);
         sites.Control.StartConfiguration(Clock);
         return Task.CompletedTask;
     }

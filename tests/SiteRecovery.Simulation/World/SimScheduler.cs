@@ -6,6 +6,8 @@ namespace SiteRecovery.Simulation.World;
 /// </summary>
 internal static class SimScheduler
 {
+    private const int TurnsMax = 500_000; // a whole minute takes less
+
     internal static async Task RunAsync(SimClock clock, TimeSpan until, Func<bool> goOn)
     {
         do await SettleAsync();
@@ -14,7 +16,12 @@ internal static class SimScheduler
 
     private static async Task SettleAsync()
     {
-        do await Task.Yield();
+        var turns = 0;
+        do
+        {
+            await Task.Yield();
+            if (++turns > TurnsMax) throw new SimViolation("liveness", "something runs on and on, and lets no time pass");
+        }
         while (ThreadPool.PendingWorkItemCount > 0);
     }
 }
