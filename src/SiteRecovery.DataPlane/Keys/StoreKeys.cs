@@ -104,7 +104,8 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
         var records = FileNames.Select(Read).MaxBy(f => f?.Length ?? 0) ?? throw new StoreLockedException($"the keys of the store in {folder} are damaged, both copies: restore {FileNames[0]} from a backup");
         if (wrappings is null) throw new StoreLockedException($"the store in {folder} is encrypted: its keys were wrapped by {records[^1].By}");
         foreach (var record in records) _keys[record.Id] = Unwrap(record);
-        _records = records;
+        // Also where nothing new is to be encrypted: the base stays what it is.
+        (_records, _current) = (records, records[^1].Id);
         var current = wrappings.Current;
         if (!readOnly && current is not null && Array.Exists(records, r => r.By != current.Name))
             Save([.. records.Select(r => r.By == current.Name ? r : r with { By = current.Name, Wrapped = current.Wrap(_keys[r.Id]) })]);

@@ -151,6 +151,22 @@ public sealed class EncryptionTests : IDisposable
         AssertHolds(able);
     }
 
+    [Fact]
+    public void A_base_that_is_encrypted_stays_so_when_the_policy_no_longer_asks_for_it()
+    {
+        using (var store = Filled(Keys(), encrypt: true))
+        {
+            store.Maintain(new RetentionLimits(TimeSpan.FromSeconds(10), null), CancellationToken.None);
+            store.Encrypt(false);
+        }
+        using var again = Open(Keys());
+        for (var i = 0; i < 30; i++) again.Append(Delta(i * 20480, 4096, PayloadCompression.None));
+        again.Maintain(new RetentionLimits(TimeSpan.FromSeconds(10), null), CancellationToken.None);
+        AssertHolds(again);
+        Assert.Empty(Directory.GetFiles(Path.Combine(Store, "base"), "*.raw"));
+        Assert.DoesNotContain(Found(), f => f.Contains("/base/", StringComparison.Ordinal));
+    }
+
     [Theory]
     [InlineData("KEYS.json")]
     [InlineData("KEYS-2.json")]

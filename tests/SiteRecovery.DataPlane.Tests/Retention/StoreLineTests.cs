@@ -19,6 +19,7 @@ public sealed class StoreLineTests : IDisposable
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     [Theory]
+    [InlineData(490562445, false)] // encryption ends, and the base is encrypted
     [InlineData(1, false)]
     [InlineData(2, false)]
     [InlineData(3, true)]
