@@ -17,7 +17,7 @@ public sealed class ChaosTests : IDisposable
     private const int SmallDiskMebibytes = 1200;
     private static readonly string[] Processes = [SitesUnderTest.Agent, SitesUnderTest.Secondary, ProcessServer, MasterTarget];
     private static readonly TimeSpan Soak = TimeSpan.Parse(Environment.GetEnvironmentVariable("SITERECOVERY_SOAK") is { Length: > 0 } text ? text : "0", CultureInfo.InvariantCulture);
-    private static readonly TimeSpan Duration = Soak > TimeSpan.Zero ? Soak : TimeSpan.FromSeconds(50);
+    private static readonly TimeSpan Duration = Soak > TimeSpan.Zero ? Soak : TimeSpan.FromSeconds(30);
     private static readonly ChaosPace Pace = Soak > TimeSpan.Zero
         ? new(TimeSpan.FromSeconds(20), TimeSpan.FromSeconds(60), TimeSpan.FromSeconds(12), TimeSpan.FromSeconds(15), TimeSpan.FromSeconds(60), 0.2)
         : new(TimeSpan.FromSeconds(3), TimeSpan.FromSeconds(8), TimeSpan.FromSeconds(4), TimeSpan.FromSeconds(2), TimeSpan.FromSeconds(5), 0.4);

@@ -137,7 +137,20 @@ internal sealed class TwoSites : IAsyncDisposable
         }
         catch (OperationCanceledException) when (either.IsCancellationRequested)
         {
-            throw new TimeoutException($"waited too long for {what}{LogEnds()}");
+            throw new TimeoutException($"waited too long for {what}: {await MachinesAsync()}{LogEnds()}");
+        }
+    }
+
+    /// <summary>For people: how far everything is.</summary>
+    private async Task<string> MachinesAsync()
+    {
+        try
+        {
+            return (await Admin.GetAsync("/api/v1/machines", _stop)).ToJsonString();
+        }
+        catch (Exception unknown) when (unknown is HttpRequestException or OperationCanceledException)
+        {
+            return unknown.Message;
         }
     }
 
