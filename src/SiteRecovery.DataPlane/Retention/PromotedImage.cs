@@ -117,17 +117,23 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
         // What was written may stay: until the end nobody believes that it is whole.
     }
 
-    /// <summary>These blocks are elsewhere by now, durably, and nobody asks for them here.</summary>
+    /// <summary>These blocks are elsewhere by now, durably, and nobody asks for them here. They are gone durably when it returns.</summary>
     internal void Forget(IEnumerable<long> blocks)
     {
         Span<byte> none = stackalloc byte[HashBytes];
         none.Clear();
+        var any = false;
         foreach (var block in blocks)
         {
             if (HashAt(block) == 0) continue;
             _hashes.Write(block * HashBytes, none);
             _data.Zero(block * BlockBytes, BlockBytes);
+            any = true;
         }
+        if (!any) return;
+        // Or it would be readable again after a loss of power, for as long as the store is there.
+        _data.Flush();
+        _hashes.Flush();
     }
 
     /// <summary>Reads and checks the blocks that are here from an offset on, at most 1 MiB; what is not here is passed over.</summary>

@@ -125,14 +125,17 @@ internal sealed class StoreRot
         if (Path.GetExtension(file) == ".aes")
         {
             // Of the two places of a block the one where it is not.
-            var (place, entries) = (offset / 4096, _disk.TryReadAll(Path.ChangeExtension(file, ".tag"))!);
-            var (block, second) = (place / 128 * 64 + place % 64, place / 64 % 2 == 1);
-            var entry = block / 12 * 512 + block % 12 * 40;
-            return entry >= entries.Length || entries[entry] != (second ? 2 : 1);
+            var place = offset / 4096;
+            return PlaceOf(file, place / 128 * 64 + place % 64) != (place / 64 % 2 == 1 ? 2 : 1);
         }
+        if (Path.GetExtension(file) == ".sum") return PlaceOf(file, offset / 8) != 0;
         if (Path.GetExtension(file) != ".raw") return false;
         var hashes = _disk.TryReadAll(Path.ChangeExtension(file, ".sum"))!;
         var at = offset / 4096 * 8;
         return at + 8 > hashes.Length || BitConverter.ToUInt64(hashes, (int)at) == 0;
     }
+
+    /// <summary>What the encrypted base says of a block: 0 where it does not have it, and nobody asks any other where it does.</summary>
+    private byte PlaceOf(string file, long block) =>
+        _disk.TryReadAll(Path.ChangeExtension(file, ".tag")) is { } entries && block / 12 * 512 + block % 12 * 40 is var entry && entry < entries.Length ? entries[entry] : (byte)0;
 }

@@ -5,6 +5,7 @@ public sealed class StoreRotTests
 {
     [Theory]
     [InlineData(1)]
+    [InlineData(411279482)]
     public void A_rotten_byte_of_any_file_is_found_and_never_shown(int seed)
     {
         var rot = new StoreRot(seed, 60);
