@@ -80,7 +80,7 @@ public sealed partial class MachineCapture
         lock (_log)
         {
             // Who asks for a synchronization may know of a gap that this side knows nothing of.
-            _consistent = !_synchronizationRequested && _ring.Count == 0 && _newest == session.Opened.DurableSequence.Value && _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
+            _consistent = !SynchronizationRequested && _ring.Count == 0 && _newest == session.Opened.DurableSequence.Value && _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
             _accepting = _consistent && !_paused;
             _shipped = session.Opened.DurableSequence.Value;
             if (_consistent) _reason = null;

@@ -16,8 +16,11 @@ public sealed partial class MachineCapture
     private CancellationTokenSource? _walkStop;
     private Task _walking = Task.CompletedTask;
     private bool _targetEmpty;
+    private long _synchronizationsAsked, _synchronizationsEnded;
     private long _walkLosses = -1, _walkTicket = -1, _walkEnd = -1, _walkStarted;
     private long _progressTotal, _progressDone, _progressSent;
+
+    private bool SynchronizationRequested => Interlocked.Read(ref _synchronizationsAsked) != Interlocked.Read(ref _synchronizationsEnded);
 
     /// <summary>A run of blocks that has been read; parts of them that the target has already are false in <see cref="Differs"/>.</summary>
     private sealed class SyncChunk(SplitDisk disk, long first, int blocks)
@@ -71,9 +74,10 @@ public sealed partial class MachineCapture
         bool gap;
         lock (_log)
         {
-            if ((_accepting && _consistent) || _paused || _marking > 0) return false;
+            var requested = SynchronizationRequested;
+            if ((_accepting && _consistent && !requested) || _paused || _marking > 0) return false;
             var nothingMissing = _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
-            var wanted = _synchronizationRequested || nothingMissing || (_options.ResynchronizeAutomatically && _state.EverSynchronized);
+            var wanted = requested || nothingMissing || (_options.ResynchronizeAutomatically && _state.EverSynchronized);
             if (!wanted || (!_accepting && _ring.Count > 0)) return false;
             // A write that is lost now may have set a block back to what the target still holds of it: compared before what was shipped
             // in between has arrived, the block would count as equal.
@@ -197,6 +201,7 @@ public sealed partial class MachineCapture
     private async ValueTask<bool> TryCompleteWalkAsync(IStreamSession session, CancellationToken stop)
     {
         if (_walkTicket < 0) _walkTicket = Interlocked.Read(ref _tickets);
+        long asked;
         lock (_log)
         {
             if (_walkEnd < 0 && _disks.TrueForAll(d => d.HasPassed(_walkTicket))) _walkEnd = _newest;
@@ -204,12 +209,13 @@ public sealed partial class MachineCapture
             if (_walkLosses != _losses) return true;
             _shipped = Math.Max(_shipped, _walkEnd);
             (_consistent, _completeOrdinal) = (true, long.MaxValue);
+            asked = Interlocked.Read(ref _synchronizationsAsked);
             _reason = null;
         }
         await ShipMarkerAsync(session, MarkerKind.SyncCompleted, "", stop).ConfigureAwait(false);
         await StopWalkAsync().ConfigureAwait(false);
-        _synchronizationRequested = false;
-        Save(s => s with { Synchronizing = false, EverSynchronized = true });
+        Interlocked.Exchange(ref _synchronizationsEnded, asked);
+        Save(s => s with { Synchronizing = SynchronizationRequested, EverSynchronized = true });
         return true;
     }
 
@@ -242,7 +248,7 @@ public sealed partial class MachineCapture
             return new CaptureStatus(mode, Epoch, _connected, new(_newest), new(_durableSequence),
                 dirty, progress, _reason,
                 Interlocked.Read(ref _bytesShipped), Interlocked.Read(ref _bytesResent), _lastError, complete,
-                _synchronizationRequested || _reason is not null || mode == CaptureMode.Synchronizing || (mode == CaptureMode.Streaming && !complete));
+                SynchronizationRequested || _reason is not null || mode == CaptureMode.Synchronizing || (mode == CaptureMode.Streaming && !complete));
         }
     }
 }

@@ -21,7 +21,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     private long _newest, _tickets, _losses, _lostTicks;
     private int _marking;
     private bool _accepting;
-    private volatile bool _fenced, _paused, _synchronizationRequested;
+    private volatile bool _fenced, _paused;
     private volatile string? _reason;
 
     private MachineCapture(CaptureOptions options, Guid bootId, IFileSystem files, TimeProvider time)
@@ -36,7 +36,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         _isNew = stored is null;
         if (_isNew && options.ForkedAt is { } fork) _state = _state with { Reserved = fork.Value };
         (_newest, _fenced, _frozen, _paused) = (_state.CleanAt ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Frozen, _state.Paused);
-        (_synchronizationRequested, _durableSequence) = (_state.Synchronizing, _state.Durable);
+        (_synchronizationsAsked, _durableSequence) = (_state.Synchronizing ? 1 : 0, _state.Durable);
         _reserved = _newest + options.SequencesReserved;
         _reserveAt = _newest + options.SequencesReserved / 2;
         if (!MustAsk(stored)) _answered.SetResult();
@@ -106,7 +106,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     public void Resume()
     {
         Save(s => s with { Paused = false, Synchronizing = s.Synchronizing || s.EverSynchronized });
-        _synchronizationRequested = _state.Synchronizing;
+        if (_state.Synchronizing) Interlocked.Increment(ref _synchronizationsAsked);
         _paused = false;
         _signal.Set();
     }
@@ -131,11 +131,15 @@ public sealed partial class MachineCapture : IAsyncDisposable
         }
     }
 
-    /// <summary>Starts, or after a restart continues, making the target complete for everything unsynced.</summary>
+    /// <summary>
+    /// Starts, or after a restart continues, making the target complete for everything unsynced. One that is streaming announces a gap all the same, and its end: who asks may know of one that
+    /// this side knows nothing of, and waits for the end.
+    /// </summary>
     public Task StartSynchronizationAsync()
     {
+        // Counted first: a walk that ends meanwhile either answers this one too, or leaves it noted.
+        Interlocked.Increment(ref _synchronizationsAsked);
         Save(s => s with { Synchronizing = true });
-        _synchronizationRequested = true;
         _signal.Set();
         return Task.CompletedTask;
     }

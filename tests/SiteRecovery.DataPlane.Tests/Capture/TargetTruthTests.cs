@@ -1,6 +1,7 @@
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Capture;
 using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Tests.Capture;
 
@@ -28,6 +29,28 @@ public sealed class TargetTruthTests : CaptureFixture
         await stop.CancelAsync();
         await run;
         await capture.DisposeAsync();
+    }
+
+    /// <summary>The order for one may come when the stream has closed the gap by itself: who gave it waits for its end.</summary>
+    [Theory, InlineData(0), InlineData(200)]
+    public async Task A_synchronization_that_is_asked_of_a_stream_without_a_gap_comes_to_its_end(int writes)
+    {
+        var (target, ends) = (new MemoryTarget(Bytes), 0);
+        target.Applied = batch => ends += batch.Header.Marker == MarkerKind.SyncCompleted ? 1 : 0;
+        var capture = await OpenAsync();
+        await StreamingAsync(capture, target, async () =>
+        {
+            await UntilAsync(() => capture.Status() is { Complete: true, Synchronizing: false });
+            var (before, orders) = (ends, new CaptureOrders(capture, new CaptureOrder(Epoch.First, 1), () => 0, TimeProvider.System));
+            Assert.True(await orders.ApplyAsync(new CaptureOrder(Epoch.First, 2, Synchronize: 2)));
+            Assert.Equal(1, orders.SynchronizedOf(capture.Status()));
+            for (var i = 0; i < writes; i++) await WriteAsync(capture, i % 32 * 4096, (byte)i);
+            await UntilAsync(() => orders.SynchronizedOf(capture.Status()) == 2);
+            Assert.Equal(before + 1, ends);
+            await CaughtUpAsync(capture, target);
+            AssertEqual(target);
+            await orders.DisposeAsync();
+        });
     }
 
     [Fact]

@@ -275,6 +275,7 @@ internal sealed class StoreModel : IDisposable
                 if (_random.Next(2) == 0) Reopen(kill: true);
                 AssertLatest();
             }
+            if (last == _newest && again.Written.Any(d => d.Runs.Any())) last++;
             var folded = Store.Fold(again.Written, new Sequence(last), At(++_seconds), "what it had");
             Assert.Equal(new RecoveryPoint(new Epoch(_branch.Epoch), new Sequence(last), At(_seconds), PointKind.CrashConsistent, "what it had"), folded);
             Assert.Equal(Store.Held, Store.Durable);

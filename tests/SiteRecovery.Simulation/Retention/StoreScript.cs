@@ -135,6 +135,7 @@ internal sealed partial class StoreScript
 
     private void Resynchronize()
     {
+        var before = _now.Newest;
         Start("gap");
         for (var i = _random.Next(4); i > 0; i--)
         {
@@ -142,6 +143,8 @@ internal sealed partial class StoreScript
             if (_random.Next(4) == 0) Flush();
             if (_random.Next(6) == 0) return; // broken off: what follows begins anew
         }
+        // A source that has sent what differs has counted since: no position names two states.
+        if (_now.Newest == before) _now = _now with { Newest = before + 1 };
         Mark(MarkerKind.SyncCompleted, "");
     }
 
