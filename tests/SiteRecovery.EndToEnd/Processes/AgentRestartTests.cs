@@ -13,7 +13,7 @@ public sealed class AgentRestartTests(ITestOutputHelper output) : IDisposable
 {
     private const long DiskBytes = 512L << 20;
     private readonly string _folder = Directory.CreateTempSubdirectory("sr-agent-").FullName;
-    private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(1) + TimeSpan.FromSeconds(20) * Rounds.Wanted(4));
+    private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(1) + TimeSpan.FromSeconds(20) * Rounds.Wanted(2));
 
     private string At(string name) => Path.Combine(_folder, name);
 
@@ -31,7 +31,7 @@ public sealed class AgentRestartTests(ITestOutputHelper output) : IDisposable
 
         output.WriteLine("kill  guest waited ms  protected again ms  examined MiB  shipped MiB");
         var random = new Random(5);
-        for (var kill = 1; kill <= Rounds.Wanted(4); kill++)
+        for (var kill = 1; kill <= Rounds.Wanted(2); kill++)
         {
             await guest.AcknowledgedAsync(guest.Acknowledged + random.Next(1, 200), _limit.Token);
             await Task.Delay(random.Next(0, 50), _limit.Token);

@@ -11,7 +11,7 @@ public sealed class KilledProcessTests(ITestOutputHelper output) : IDisposable
 {
     private const long DiskBytes = 256L << 20;
     private const string Machine = "db1";
-    private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(2) + TimeSpan.FromMinutes(1.5) * Rounds.Wanted(2));
+    private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(2) + TimeSpan.FromMinutes(1.5) * Rounds.Wanted(1));
 
     [Theory]
     [InlineData(TwoSites.Agent)]
@@ -29,7 +29,7 @@ public sealed class KilledProcessTests(ITestOutputHelper output) : IDisposable
 
         output.WriteLine("kill  guest waited ms  durable again ms  sent since its start MiB  resent MiB");
         var random = new Random(3);
-        for (var kill = 1; kill <= Rounds.Wanted(2); kill++)
+        for (var kill = 1; kill <= Rounds.Wanted(1); kill++)
         {
             await guest.AcknowledgedAsync(guest.Acknowledged + random.Next(50, 300), _limit.Token);
             await Task.Delay(random.Next(0, 200), _limit.Token);

@@ -8,14 +8,14 @@ namespace SiteRecovery.EndToEnd.Processes;
 [Trait("Category", "Slow"), Collection("Guests")]
 public sealed class RejoinTests(ITestOutputHelper output) : IDisposable
 {
-    private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(1) + TimeSpan.FromMinutes(2) * Rounds.Wanted(2));
+    private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(1) + TimeSpan.FromMinutes(2) * Rounds.Wanted(1));
 
     [Fact]
     public async Task A_killed_node_joins_again()
     {
         await using var sites = await TwoSites.StartAsync(_limit.Token);
         output.WriteLine("round  back after ms  joined after ms");
-        for (var round = 1; round <= Rounds.Wanted(2); round++)
+        for (var round = 1; round <= Rounds.Wanted(1); round++)
         {
             sites.Kill(TwoSites.Primary);
             var away = TimeSpan.FromMilliseconds(round % 2 == 0 ? 100 : 3500 + round % 20 * 100); // the latter: when the others just try to reach it
