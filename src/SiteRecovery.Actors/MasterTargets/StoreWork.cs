@@ -263,6 +263,9 @@ internal static class StoreWork
         if (!room.Files.FolderExists(folder) || store.ConsistentUpTo is not { } top) return;
         var end = ReplicaMachine.EndOf(folder, room.Files) ?? top.Sequence;
         using var layers = new ReplicaLayers(store, top, folder, room.Files);
+        // What was written has a position of its own, also where nobody remembers how many writes there were.
+        var isRepeated = store.Points.LastOrDefault(p => p.Label == LabelOf(next))?.Id == top.Id;
+        if (end <= top.Sequence && !isRepeated && layers.Written.Any(d => d.Runs.Any())) end = new Sequence(top.Sequence.Value + 1);
         store.Fold(layers.Written, end, room.Time.GetUtcNow(), LabelOf(next));
     }
 

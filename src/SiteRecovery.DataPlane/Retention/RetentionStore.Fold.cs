@@ -17,8 +17,8 @@ public sealed partial class RetentionStore
     /// Takes what was written over the newest state into the current epoch's log and marks a point there, durable when it returns. With no disks it only marks
     /// the point. Repeating it, also after a crash, comes to the same state; no stream may run meanwhile.
     /// </summary>
-    /// <param name="last">The position that the writes have reached; if the log is as far or further, what was written gets the position behind the log's, for no
-    /// position may name two states: what is damaged at the log's end would show the one in place of the other.</param>
+    /// <param name="last">The position that the writes have reached; if the log is further, it is the log's. Only what is repeated may name the log's own position again: else the position
+    /// would name two states, and what is damaged at the log's end would show the one in place of the other.</param>
     /// <exception cref="InvalidDataException">The epoch continues another one's log and its stream has not made it whole: there is nothing to fold onto.</exception>
     public RecoveryPoint Fold(IReadOnlyList<WrittenDisk> disks, Sequence last, DateTimeOffset time, string label)
     {
@@ -32,7 +32,7 @@ public sealed partial class RetentionStore
                 First = _history.Newest, Last = _history.Newest, Time = time,
             };
         }
-        if (last <= begun.Last) last = disks.Any(d => d.Runs.Any()) ? new Sequence(begun.Last.Value + 1) : begun.Last;
+        if (last < begun.Last) last = begun.Last;
         var stream = new FoldStream(this, begun);
         stream.Mark(MarkerKind.StreamStart, begun.Last, "gap"u8);
         foreach (var disk in disks) stream.Add(disk);

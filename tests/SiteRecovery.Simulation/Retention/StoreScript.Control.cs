@@ -32,7 +32,7 @@ internal sealed partial class StoreScript
         var (extents, last) = (new List<Extent>(), _now.Newest + _random.Next(3));
         for (var i = _random.Next(4); i > 0; i--) ChangeDisk(extents, [], 9000, 4096);
         var runs = extents.Distinct().GroupBy(e => e.Disk).OrderBy(g => g.Key).Select(g => (Disk: g.Key, Runs: Merged(g))).ToArray();
-        var (second, asked) = (_now.Second + 1, last);
+        var second = _now.Second + 1;
         // What was written has a position of its own.
         if (runs.Length > 0 && last == _now.Newest) last++;
         _now = _now with
@@ -42,7 +42,7 @@ internal sealed partial class StoreScript
         };
         var here = Here();
         _now = _now with { Latest = here.Id };
-        Add($"fold up to {last}", run => run.Store.Fold([.. runs.Select(r => new WrittenDisk(r.Disk, new SimMemory(here.Disks[r.Disk]), r.Runs))], new Sequence(asked), At(second), "what it had"), _now,
+        Add($"fold up to {last}", run => run.Store.Fold([.. runs.Select(r => new WrittenDisk(r.Disk, new SimMemory(here.Disks[r.Disk]), r.Runs))], new Sequence(last), At(second), "what it had"), _now,
             s => s with { Adds = true, Durable = true, IsFold = true, Reached = [here], Marked = (here.Id, "what it had") });
     }
 
