@@ -1,23 +1,48 @@
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.ProcessServer;
 
 /// <content>Start: what an earlier process left in the folder.</content>
 internal sealed partial class MachineSpool
 {
-    /// <summary>What a process that is gone left behind: up to the first damage, and without what is durable or of an epoch that is over.</summary>
-    private void Load(IReadOnlyList<string> paths)
+    /// <summary>
+    /// What a process that is gone left behind: up to the first damage, and without what is durable or of an epoch that is over. Where the disk cannot be read it is tried again and again:
+    /// until then nobody knows what is there, and no stream opens.
+    /// </summary>
+    private async Task LoadAsync(IReadOnlyList<string> paths)
     {
-        try
+        for (string? failure = null; ; await Task.Delay(DiskRetry, _time, _stop.Token).ConfigureAwait(false))
         {
-            Recover(paths);
+            try
+            {
+                Recover(failure is null ? paths : [.. paths.Where(_files.Exists)]);
+                if (_lastError == failure) _lastError = null;
+                _isLoaded = true;
+                return;
+            }
+            catch (Exception error)
+            {
+                _lastError = failure = "the spool's folder cannot be read: " + error.Message;
+                Unload();
+            }
+            finally
+            {
+                _tried.TrySetResult();
+            }
         }
-        catch (Exception error)
-        {
-            // No stream opens on what is not known.
-            _lastError = "the spool's folder cannot be read: " + error.Message;
-            throw;
-        }
+    }
+
+    /// <summary>Of what was taken up half, nothing counts.</summary>
+    private void Unload()
+    {
+        lock (_writing)
+            lock (_gate)
+                foreach (var segment in _queue.Drop(default, Sequence.None))
+                {
+                    segment.Close();
+                    _space.Release(segment.End);
+                }
     }
 
     private void Recover(IReadOnlyList<string> paths)
@@ -31,14 +56,17 @@ internal sealed partial class MachineSpool
             var segment = intact ? SpoolSegment.TryOpen(_files, paths[i], _machine, _lastNumber) : null;
             if (segment is null) intact = false;
             else if (segment.Opening.Epoch > _state.Epoch) _state.SaveEpoch(segment.Opening.Epoch);
-            if (segment is null || segment.Opening.Epoch < _state.Epoch || !TryRecover(segment, i == paths.Count - 1, ref intact)) _files.Delete(paths[i]);
+            try
+            {
+                if (segment is null || segment.Opening.Epoch < _state.Epoch || !TryRecover(segment, i == paths.Count - 1, ref intact)) _files.Delete(paths[i]);
+            }
+            catch
+            {
+                segment?.Close();
+                throw;
+            }
         }
-        foreach (var segment in _queue.TakeDurable(0) ?? [])
-        {
-            segment.Close();
-            _files.Delete(segment.Path);
-            _space.Release(segment.End);
-        }
+        Delete(_queue.TakeDurable(0));
     }
 
     /// <summary>Only the last segment can have a torn tail after kill -9, so only it is read whole; the sender checks every frame anyway.</summary>

@@ -26,6 +26,8 @@ internal sealed partial class MachineSpool : IAsyncDisposable
     private SpoolSession? _session; // under _gate, like all below
     private SpoolSegment? _writer;
     private long _lastNumber;
+    private readonly TaskCompletionSource _tried = new(TaskCreationOptions.RunContinuationsAsynchronously); // to read what is there
+    private volatile bool _isLoaded;
     private volatile string? _lastError;
 
     public MachineSpool(MachineId machine, SpoolOptions options, Func<MachineId, IStreamTarget?> next, IFileSystem files, TimeProvider time, SpoolSpace space,
@@ -36,7 +38,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         // Space comes back by whole segments, so that several must fit.
         _segmentBytes = (int)Math.Min(options.SegmentBytes, Math.Max(options.BytesMax / 16, 4096));
         _tag = BatchCodec.TagOf(machine);
-        _loaded = Task.Run(() => Load(paths));
+        _loaded = Task.Run(() => LoadAsync(paths));
         _sending = Task.Run(SendAsync);
     }
 
@@ -53,7 +55,8 @@ internal sealed partial class MachineSpool : IAsyncDisposable
     /// <summary>Needs no link. Where nothing is kept here it waits a moment for it, because then only the target knows where it stands.</summary>
     public async ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)
     {
-        await _loaded.WaitAsync(stop).ConfigureAwait(false);
+        await _tried.Task.WaitAsync(stop).ConfigureAwait(false);
+        if (!_isLoaded) throw new IOException(_lastError);
         await _opening.WaitAsync(stop).ConfigureAwait(false);
         try
         {
