@@ -21,10 +21,17 @@ internal static class SimFate
         [MachineActions.Disable, MachineActions.Enable],
     ];
 
+    private static readonly string[] States =
+    [
+        SimChaos.Synchronizing, SimChaos.Synchronizing, nameof(Phase.InitialReplication), nameof(Phase.Resynchronizing), nameof(Phase.Paused), nameof(Phase.PlannedFailoverInProgress),
+        nameof(Phase.UnplannedFailoverInProgress), nameof(Phase.FailoverCommitPending), nameof(Phase.FailedOver), nameof(Phase.ReverseReplicating),
+    ];
+
     internal static SimScript Of(int seed, int until)
     {
         var (random, steps) = (new Random(seed), new List<SimStep>());
-        for (var at = random.Next(100, 8000); at < until; at += random.Next(100, 8000)) steps.Add(new SimStep(at, One(random)));
+        // Now and then one comes upon the other.
+        for (var at = random.Next(100, 6000); at < until; at += random.Next(4) == 0 ? random.Next(300) : random.Next(100, 8000)) steps.Add(new SimStep(at, One(random)));
         Operate(random, until, steps);
         return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)]);
     }
@@ -36,29 +43,35 @@ internal static class SimFate
             foreach (var action in Stories[random.Next(Stories.Length)])
             {
                 steps.Add(new SimStep(at, $"do {action}"));
-                at += random.Next(4) == 0 ? random.Next(50, 1000) : random.Next(1000, 12_000);
+                at += random.Next(4) == 0 ? random.Next(50, 1000) : random.Next(1000, 8000);
             }
-            at += random.Next(500, 10_000);
+            at += random.Next(500, 6000);
         }
         steps.RemoveAll(s => s.At >= until);
     }
 
-    private static string One(Random random)
+    /// <summary>At once, or as soon as the machine comes to a state that may last for moments only.</summary>
+    private static string One(Random random) => random.Next(3) > 0 ? Fault(random, 40) : $"when {Of(random, States)} {Fault(random, 15)}";
+
+    /// <param name="ahead">How many I/Os at most come before the one that is meant.</param>
+    private static string Fault(Random random, int ahead)
     {
         var (wire, host, lasts) = (Of(random, "near", "wan"), Of(random, "source", "relay", "target", "target"), random.Next(50, 6000));
-        return random.Next(21) switch
+        return random.Next(27) switch
         {
             < 3 => $"drop {wire}",
             < 5 => $"cut {wire} for {lasts}",
             < 7 => $"mute {wire} for {lasts}",
-            < 9 => $"crash {host} {Way(random)} for {lasts}",
-            < 14 => $"crash {host} {Way(random)} {Of(random, "in", "in", "after")} {Of(random, "change", "write", "flush", "flush", "names")} {random.Next(1, 40)} for {lasts}",
-            14 => $"slow {host} for {lasts}",
-            15 => $"full {Of(random, "relay", "target")} {random.Next(64 << 10)} for {lasts}",
-            16 => $"fail {host} {Of(random, "write", "flush", "names")} {random.Next(1, 30)}",
-            17 => $"tear {host} {random.Next(1, 30)}",
-            18 => $"unreadable {Of(random, "source", "relay", "target")} for {random.Next(50, 1500)}",
-            19 => $"dark for {random.Next(3000, 30_000)}",
+            < 9 => $"late {wire} {random.Next(50, 1000)} for {lasts}",
+            < 12 => $"storm for {random.Next(20, 600)}",
+            < 15 => $"crash {host} {Way(random)} for {lasts}",
+            < 20 => $"crash {host} {Way(random)} {Of(random, "in", "in", "after")} {Of(random, "change", "write", "flush", "flush", "names")} {random.Next(1, ahead)} for {lasts}",
+            20 => $"slow {host} for {lasts}",
+            21 => $"full {Of(random, "relay", "target")} {random.Next(64 << 10)} for {lasts}",
+            22 => $"fail {host} {Of(random, "write", "flush", "names")} {random.Next(1, ahead)}",
+            23 => $"tear {host} {random.Next(1, ahead)}",
+            24 => $"unreadable {Of(random, "source", "relay", "target")} for {random.Next(50, 1500)}",
+            25 => $"dark for {random.Next(3000, 30_000)}",
             _ => random.Next(2) == 0 ? $"jump {host} {random.Next(-600_000, 600_000)}" : $"drift {host} {random.Next(-2000, 2000)}",
         };
     }
