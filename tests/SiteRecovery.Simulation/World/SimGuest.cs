@@ -33,6 +33,18 @@ internal sealed class SimGuest(SimSites sites, Random random)
 
     internal SimLedger? LedgerOf(Epoch epoch) => _ledgers.GetValueOrDefault(epoch);
 
+    /// <summary>
+    /// By what a position may be told. A replica goes on in a later epoch when a failover away from it is cancelled, and what it wrote until its end is kept in the store as the
+    /// end of the epoch that its layer began in: such a position lies behind that epoch's own last write.
+    /// </summary>
+    internal IEnumerable<SimLedger> LedgersOf(RecoveryPoint point)
+    {
+        if (LedgerOf(point.Epoch) is not { } own) return [];
+        var later = point.Sequence.Value <= own.Last ? [] : _ledgers.Where(l => l.Key > point.Epoch && _writers.GetValueOrDefault(l.Key) == _writers.GetValueOrDefault(point.Epoch)
+            && l.Value.First <= point.Sequence.Value && point.Sequence.Value <= l.Value.Last).Select(l => l.Value);
+        return [own, .. later];
+    }
+
     /// <summary>Everything that runs now, with what it is captured by.</summary>
     internal IEnumerable<(string Host, Epoch Epoch, MachineCapture Capture)> Running()
     {
@@ -113,8 +125,8 @@ internal sealed class SimGuest(SimSites sites, Random random)
     /// <summary>A replica begins as the point that it was made of.</summary>
     private void CheckFork(Epoch epoch, byte[] content)
     {
-        if (sites.PointOf(epoch) is not { } point || LedgerOf(point.Epoch) is not { } before) return;
-        var from = before.FirstDifference(point.Sequence.Value, content);
+        if (sites.PointOf(epoch) is not { } point) return;
+        var from = LedgersOf(point).Select(l => l.FirstDifference(point.Sequence.Value, content)).DefaultIfEmpty(-1).Min();
         if (from >= 0) throw new SimViolation("prefix", $"the replica of epoch {epoch} shows other bytes than {point.Id}, from {from} on");
     }
 
