@@ -71,17 +71,14 @@ public sealed partial class MachineCapture
 
     private async ValueTask<bool> TryStartWalkAsync(IStreamSession session, CancellationToken stop)
     {
+        lock (_log)
+            if (!MayStartWalk()) return false;
+        // Before anything is changed: where it cannot be saved, nothing has begun.
+        if (!_state.Synchronizing) Save(s => s with { Synchronizing = true });
         bool gap;
         lock (_log)
         {
-            var requested = SynchronizationRequested;
-            if ((_accepting && _consistent && !requested) || _paused || _marking > 0) return false;
-            var nothingMissing = _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
-            var wanted = requested || nothingMissing || (_options.ResynchronizeAutomatically && _state.EverSynchronized);
-            if (!wanted || (!_accepting && _ring.Count > 0)) return false;
-            // A write that is lost now may have set a block back to what the target still holds of it: compared before what was shipped
-            // in between has arrived, the block would count as equal.
-            if (!_accepting && _durableOrdinal < _ordinal) return false;
+            if (!MayStartWalk()) return false;
             // Only a stream that was told nothing else since its start still has the gap that its start announced.
             gap = _consistent;
             _consistent = false;
@@ -93,7 +90,6 @@ public sealed partial class MachineCapture
             }
             _walkLosses = _losses;
         }
-        if (!_state.Synchronizing) Save(s => s with { Synchronizing = true });
         if (gap) await ShipMarkerAsync(session, MarkerKind.StreamStart, "gap", stop).ConfigureAwait(false);
         (_walkTicket, _walkEnd, _progressDone, _progressSent, _walkStarted) = (-1, -1, 0, 0, _time.GetTimestamp());
         _progressTotal = _disks.Sum(d => Math.Max(0, d.Bitmap.Unsynced.Count - d.Sent.Count) * BitmapFile.BlockBytes);
@@ -102,6 +98,20 @@ public sealed partial class MachineCapture
         _walking = WalkAsync(session, _walk.Writer, _targetEmpty, _walkStop.Token);
         _targetEmpty = false;
         return true;
+    }
+
+    // Under _log.
+    private bool MayStartWalk()
+    {
+        // One that ended and could not note it is done again.
+        var requested = SynchronizationRequested || (_accepting && _consistent && _state.Synchronizing);
+        if ((_accepting && _consistent && !requested) || _paused || _marking > 0) return false;
+        var nothingMissing = _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
+        var wanted = requested || nothingMissing || (_options.ResynchronizeAutomatically && _state.EverSynchronized);
+        if (!wanted || (!_accepting && _ring.Count > 0)) return false;
+        // A write that is lost now may have set a block back to what the target still holds of it: compared before what was shipped
+        // in between has arrived, the block would count as equal.
+        return _accepting || _durableOrdinal >= _ordinal;
     }
 
     private async Task WalkAsync(IStreamSession session, ChannelWriter<SyncChunk> chunks, bool targetEmpty, CancellationToken stop)
@@ -214,8 +224,9 @@ public sealed partial class MachineCapture
         }
         await ShipMarkerAsync(session, MarkerKind.SyncCompleted, "", stop).ConfigureAwait(false);
         await StopWalkAsync().ConfigureAwait(false);
+        // Whoever asks meanwhile has counted it before, or notes it after this.
+        Save(s => s with { Synchronizing = asked != Interlocked.Read(ref _synchronizationsAsked), EverSynchronized = true });
         Interlocked.Exchange(ref _synchronizationsEnded, asked);
-        Save(s => s with { Synchronizing = SynchronizationRequested, EverSynchronized = true });
         return true;
     }
 

@@ -110,6 +110,8 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
             CheckDisks(store, opening.Disks);
             if (opening.Epoch < store.CurrentEpoch) throw new StaleEpochException(store.CurrentEpoch);
             if (opening.Epoch > store.CurrentEpoch) throw new InvalidDataException($"the store is in epoch {store.CurrentEpoch}, the stream in {opening.Epoch}");
+            // What a session before it took and could not acknowledge is not sent again, and may be the last for long.
+            if (store.Durable != store.Held) store.Flush();
             return _sessions[opening.Machine] = new StoreSession(store, positions, time);
         }
         finally

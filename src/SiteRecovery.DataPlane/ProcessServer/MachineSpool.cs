@@ -146,11 +146,11 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         Delete(gone);
     }
 
-    public async ValueTask RemoveAsync()
+    /// <summary>For good: what waits is dropped.</summary>
+    public async ValueTask EndAsync(string reason)
     {
         await DisposeAsync().ConfigureAwait(false);
-        Drop("protection of the machine has ended", null);
-        _state.Delete();
+        Drop(reason, null);
     }
 
     public async ValueTask DisposeAsync()

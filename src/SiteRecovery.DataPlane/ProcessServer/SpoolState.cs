@@ -72,13 +72,6 @@ internal sealed class SpoolState(IFileSystem files, string folder, MachineId mac
         }
     }
 
-    public void Delete()
-    {
-        Dispose();
-        foreach (var path in new[] { MarkPath, EpochPath })
-            if (files.Exists(path)) files.Delete(path);
-    }
-
     public void Dispose()
     {
         lock (_gate)

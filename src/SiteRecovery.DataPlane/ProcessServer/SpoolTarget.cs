@@ -45,7 +45,7 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
             try
             {
                 ObjectDisposedException.ThrowIf(_disposed, this);
-                spool = _machines.GetOrAdd(opening.Machine, machine => NewSpool(machine, []));
+                if (!_machines.TryGetValue(opening.Machine, out spool)) _machines[opening.Machine] = spool = NewSpool(opening.Machine, Found().GetValueOrDefault(opening.Machine) ?? []);
             }
             finally
             {
@@ -55,15 +55,15 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
         return await spool.OpenAsync(opening, positions, stop).ConfigureAwait(false);
     }
 
-    /// <summary>The machine's protection has ended: nothing of it stays.</summary>
+    /// <summary>The machine's protection has ended: nothing of it stays. Where that fails it may be repeated; a next protection goes on meanwhile.</summary>
     public async ValueTask RemoveAsync(MachineId machine)
     {
         await _changing.WaitAsync().ConfigureAwait(false);
         try
         {
-            if (!_machines.TryGetValue(machine, out var spool)) return;
-            await spool.RemoveAsync().ConfigureAwait(false);
-            _machines.TryRemove(machine, out _);
+            if (_machines.TryRemove(machine, out var spool)) await spool.EndAsync("protection of the machine has ended").ConfigureAwait(false);
+            foreach (var path in _files.List(_options.Folder))
+                if (Path.GetFileName(path).StartsWith(machine.Value + '~', StringComparison.Ordinal)) _files.Delete(path);
         }
         finally
         {

@@ -33,7 +33,8 @@ internal static class Prefix
     private static void Check(SimSites sites, RetentionStore store, RecoveryPoint point, bool maybe = false)
     {
         sites.Guest.Meet();
-        if (sites.Guest.LedgerOf(point.Epoch) is not { } ledger) return;
+        var ledgers = sites.Guest.LedgersOf(point).ToArray();
+        if (ledgers.Length == 0) return;
         StoreView view;
         try
         {
@@ -52,7 +53,7 @@ internal static class Prefix
         {
             view.Release();
         }
-        var from = ledger.FirstDifference(point.Sequence.Value, shown);
-        if (from >= 0) throw new SimViolation("prefix", $"{point.Id} {point.Label} shows other bytes than the ledger, from {from} on");
+        var from = ledgers.Min(l => l.FirstDifference(point.Sequence.Value, shown));
+        if (from >= 0) throw new SimViolation("prefix", $"{point.Id} {point.Label} of the store in {store.Folder} in epoch {store.CurrentEpoch}{(store == sites.StoreOfTarget ? ", the target's," : "")} shows other bytes than the ledger, from {from} on: {ledgers[0]}");
     }
 }

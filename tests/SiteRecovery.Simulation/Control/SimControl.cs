@@ -28,6 +28,9 @@ internal sealed class SimControl
         akka.actor.default-dispatcher.executor = "thread-pool-executor"
         akka.actor.internal-dispatcher.executor = "thread-pool-executor"
         akka.actor.serialize-messages = off
+        # It would wait on virtual time, which has ended by then, and hold every run in memory until then.
+        akka.coordinated-shutdown.run-by-clr-shutdown-hook = off
+        akka.coordinated-shutdown.run-by-actor-system-terminate = off
         akka.persistence.journal.plugin = "akka.persistence.journal.inmem"
         akka.persistence.snapshot-store.plugin = "akka.persistence.snapshot-store.inmem"
         """);

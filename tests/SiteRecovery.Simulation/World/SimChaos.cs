@@ -1,10 +1,16 @@
+using SiteRecovery.DataPlane.Capture;
+
 namespace SiteRecovery.Simulation.World;
 
 /// <summary>Carries out a script.</summary>
 internal sealed class SimChaos(SimSites sites, SimScript script)
 {
+    /// <summary>The source is making the target complete: a state that lasts for moments.</summary>
+    internal const string Synchronizing = "synchronizing";
     private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan Felt = TimeSpan.FromSeconds(2);
+    /// <summary>So long a fault waits for the state that it is to come in.</summary>
+    private static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(30), LookForStateEvery = TimeSpan.FromMilliseconds(5);
     private readonly List<string> _suffered = [];
     private bool _healed;
 
@@ -41,19 +47,35 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
 
     private async Task SufferAsync(SimStep step)
     {
+        var words = step.What.Split(' ');
+        if (words is ["when", var state, ..])
+        {
+            if (!await ComesToBeAsync(state)) return;
+            words = words[2..];
+            sites.Say(string.Join(' ', words));
+        }
         Faults++;
-        var kind = step.What[..step.What.IndexOf(' ', StringComparison.Ordinal)];
-        _suffered.Add(kind);
-        sites.Coverage.Note(sites.Control.Machine, null, [kind]);
-        await CarryOutAsync(step);
+        _suffered.Add(words[0]);
+        sites.Coverage.Note(sites.Control.Machine, null, [words[0]]);
+        await CarryOutAsync(words);
         // What broke at once is felt for a while.
         await Task.Delay(Felt, sites.Clock);
-        _suffered.Remove(kind);
+        _suffered.Remove(words[0]);
     }
 
-    private async Task CarryOutAsync(SimStep step)
+    /// <summary>False: it has not come to be so for a long time.</summary>
+    private async Task<bool> ComesToBeAsync(string state)
     {
-        var words = step.What.Split(' ');
+        for (var until = sites.Clock.Elapsed + WaitMax; !_healed && sites.Clock.Elapsed < until; await Task.Delay(LookForStateEvery, sites.Clock))
+        {
+            if (state == Synchronizing ? sites.Guest.Running().Any(r => r.Host == sites.SourceNow && r.Capture.Status().Mode == CaptureMode.Synchronizing) : sites.Control.Machine?.Phase.Name == state) return true;
+            sites.Control.Look();
+        }
+        return false;
+    }
+
+    private async Task CarryOutAsync(string[] words)
+    {
         switch (words)
         {
             case ["drop", var wire]: WireOf(wire).Drop("reset"); break;
@@ -64,6 +86,8 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
                 sites.HostOf(host).Faults.Crash(way == "power", MomentOf(io), SimScript.Number(nth), when == "after");
                 await ComeBackAsync(sites.HostOf(host), lasts);
                 break;
+            case ["late", var wire, var by, "for", var lasts]: await ForAsync(lasts, begins => WireOf(wire).Delay(SimScript.Number(by), begins)); break;
+            case ["storm", "for", var lasts]: await ForAsync(lasts, sites.Guest.Storm); break;
             case ["slow", var host, "for", var lasts]: await ForAsync(lasts, sites.HostOf(host).Faults.Slow); break;
             case ["unreadable", var host, "for", var lasts]: await ForAsync(lasts, sites.HostOf(host).Faults.Unreadable); break;
             case ["full", var host, var bytes, "for", var lasts]:
@@ -80,7 +104,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
                 break;
             case ["jump", var host, var by]: sites.HostOf(host).Clock.Jump(TimeSpan.FromMilliseconds(SimScript.Number(by))); break;
             case ["drift", var host, var by]: sites.HostOf(host).Clock.Drift(SimScript.Number(by)); break;
-            default: throw new FormatException($"nobody knows how to do '{step.What}'");
+            default: throw new FormatException($"nobody knows how to do '{string.Join(' ', words)}'");
         }
     }
 

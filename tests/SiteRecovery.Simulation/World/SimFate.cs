@@ -2,7 +2,10 @@ using SiteRecovery.Domain.ProtectedMachines;
 
 namespace SiteRecovery.Simulation.World;
 
-/// <summary>Makes a script from a seed: everything that may go wrong, at any time, for a while; and an operator who does anything at any time, most of it in an order that leads somewhere.</summary>
+/// <summary>
+/// Makes a script from a seed: everything that may go wrong, at any time, for a while; and an operator who does anything at any time, most of it in an order that leads somewhere. Each seed has
+/// a temper of its own, which faults it prefers or never has, how close they come and how often the operator acts: what needs the same fault five times running, or calm for long, has its seeds too.
+/// </summary>
 internal static class SimFate
 {
     private static readonly string[][] Stories =
@@ -21,47 +24,84 @@ internal static class SimFate
         [MachineActions.Disable, MachineActions.Enable],
     ];
 
+    private static readonly string[] Moments = ["change", "write", "flush", "flush", "names"];
+    private static readonly int[] GapsMax = [1500, 4000, 8000], CallsMax = [40, 12, 5];
+
+    private static readonly string[] States =
+    [
+        SimChaos.Synchronizing, SimChaos.Synchronizing, nameof(Phase.InitialReplication), nameof(Phase.Resynchronizing), nameof(Phase.Paused), nameof(Phase.PlannedFailoverInProgress),
+        nameof(Phase.UnplannedFailoverInProgress), nameof(Phase.FailoverCommitPending), nameof(Phase.FailedOver), nameof(Phase.ReverseReplicating),
+    ];
+
+    /// <summary>What a seed prefers.</summary>
+    /// <param name="Kinds">Faults, each as often as it comes up.</param>
+    /// <param name="CallsMax">How many I/Os at most come before the one that is meant.</param>
+    /// <param name="Waits">One in so many faults waits for a state of the machine.</param>
+    private sealed record Temper(Kind[] Kinds, string[] Hosts, string[] Moments, int GapMax, int CallsMax, int Waits, bool ActsSeldom);
+
+    private enum Kind { Drop, Cut, Mute, Late, Storm, Crash, CrashWithin, Slow, Full, Fail, Tear, Unreadable, Dark, Clock }
+
     internal static SimScript Of(int seed, int until)
     {
         var (random, steps) = (new Random(seed), new List<SimStep>());
-        for (var at = random.Next(100, 8000); at < until; at += random.Next(100, 8000)) steps.Add(new SimStep(at, One(random)));
-        Operate(random, until, steps);
+        var temper = Draw(random);
+        // Now and then one comes upon the other.
+        for (var at = random.Next(100, 6000); at < until; at += random.Next(5) == 0 ? random.Next(300) : random.Next(100, temper.GapMax)) steps.Add(new SimStep(at, One(random, temper)));
+        if (random.Next(6) > 0) Operate(random, until, steps, temper.ActsSeldom);
         return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)]);
     }
 
-    private static void Operate(Random random, int until, List<SimStep> steps)
+    private static Temper Draw(Random random)
+    {
+        List<Kind> kinds = [];
+        foreach (var kind in Enum.GetValues<Kind>())
+            for (var often = random.Next(2) == 0 ? 0 : random.Next(1, kind is Kind.Crash or Kind.CrashWithin ? 9 : 4); often > 0; often--) kinds.Add(kind);
+        if (kinds.Count == 0) kinds.Add(Kind.CrashWithin);
+        string[] hosts = random.Next(3) == 0 ? [Of(random, "source", "relay", "target")] : ["source", "relay", "target", "target"];
+        return new Temper([.. kinds], hosts, random.Next(3) == 0 ? [Of(random, Moments)] : Moments, GapsMax[random.Next(GapsMax.Length)], CallsMax[random.Next(CallsMax.Length)],
+            random.Next(2, 7), random.Next(3) == 0);
+    }
+
+    private static void Operate(Random random, int until, List<SimStep> steps, bool seldom)
     {
         for (var at = random.Next(1000, 12_000); at < until;)
         {
             foreach (var action in Stories[random.Next(Stories.Length)])
             {
                 steps.Add(new SimStep(at, $"do {action}"));
-                at += random.Next(4) == 0 ? random.Next(50, 1000) : random.Next(1000, 12_000);
+                at += random.Next(4) == 0 ? random.Next(50, 1000) : random.Next(1000, 8000);
             }
-            at += random.Next(500, 10_000);
+            at += random.Next(500, seldom ? 30_000 : 6000);
         }
         steps.RemoveAll(s => s.At >= until);
     }
 
-    private static string One(Random random)
+    /// <summary>At once, or as soon as the machine comes to a state that may last for moments only.</summary>
+    private static string One(Random random, Temper temper) => random.Next(temper.Waits) > 0 ? Fault(random, temper) : $"when {Of(random, States)} {Fault(random, temper)}";
+
+    private static string Fault(Random random, Temper temper)
     {
-        var (wire, host, lasts) = (Of(random, "near", "wan"), Of(random, "source", "relay", "target", "target"), random.Next(50, 6000));
-        return random.Next(21) switch
+        var (wire, host, lasts) = (Of(random, "near", "wan"), Of(random, temper.Hosts), random.Next(50, 6000));
+        return temper.Kinds[random.Next(temper.Kinds.Length)] switch
         {
-            < 3 => $"drop {wire}",
-            < 5 => $"cut {wire} for {lasts}",
-            < 7 => $"mute {wire} for {lasts}",
-            < 9 => $"crash {host} {Way(random)} for {lasts}",
-            < 14 => $"crash {host} {Way(random)} {Of(random, "in", "in", "after")} {Of(random, "change", "write", "flush", "flush", "names")} {random.Next(1, 40)} for {lasts}",
-            14 => $"slow {host} for {lasts}",
-            15 => $"full {Of(random, "relay", "target")} {random.Next(64 << 10)} for {lasts}",
-            16 => $"fail {host} {Of(random, "write", "flush", "names")} {random.Next(1, 30)}",
-            17 => $"tear {host} {random.Next(1, 30)}",
-            18 => $"unreadable {Of(random, "source", "relay", "target")} for {random.Next(50, 1500)}",
-            19 => $"dark for {random.Next(3000, 30_000)}",
+            Kind.Drop => $"drop {wire}",
+            Kind.Cut => $"cut {wire} for {lasts}",
+            Kind.Mute => $"mute {wire} for {lasts}",
+            Kind.Late => $"late {wire} {random.Next(50, 1000)} for {lasts}",
+            Kind.Storm => $"storm for {random.Next(20, 600)}",
+            Kind.Crash => $"crash {host} {Way(random)} for {Down(random, lasts)}",
+            Kind.CrashWithin => $"crash {host} {Way(random)} {Of(random, "in", "in", "after")} {Of(random, temper.Moments)} {random.Next(1, temper.CallsMax)} for {Down(random, lasts)}",
+            Kind.Slow => $"slow {host} for {lasts}",
+            Kind.Full => $"full {Of(random, "relay", "target")} {random.Next(64 << 10)} for {lasts}",
+            Kind.Fail => $"fail {host} {Of(random, "write", "flush", "names")} {random.Next(1, temper.CallsMax)}",
+            Kind.Tear => $"tear {host} {random.Next(1, temper.CallsMax)}",
+            Kind.Unreadable => $"unreadable {Of(random, "source", "relay", "target")} for {random.Next(50, 1500)}",
+            Kind.Dark => $"dark for {random.Next(3000, 30_000)}",
             _ => random.Next(2) == 0 ? $"jump {host} {random.Next(-600_000, 600_000)}" : $"drift {host} {random.Next(-2000, 2000)}",
         };
     }
+
+    private static int Down(Random random, int lasts) => random.Next(2) == 0 ? random.Next(50, 500) : lasts;
 
     private static string Way(Random random) => Of(random, "kill", "power", "power");
 

@@ -12,7 +12,9 @@ namespace SiteRecovery.Simulation.World;
 /// </summary>
 internal sealed class SimGuest(SimSites sites, Random random)
 {
-    private const int HotBytes = 24 << 10;
+    private const int HotBytes = 24 << 10, StormWrites = 50;
+    private int _storms, _hot, _most = 5;
+    private TimeSpan _paceUntil;
     private readonly Dictionary<Epoch, SimLedger> _ledgers = [];
     private readonly Dictionary<Epoch, string> _writers = [];
     private readonly ConditionalWeakTable<MachineCapture, Place> _places = [];
@@ -31,6 +33,18 @@ internal sealed class SimGuest(SimSites sites, Random random)
 
     internal SimLedger? LedgerOf(Epoch epoch) => _ledgers.GetValueOrDefault(epoch);
 
+    /// <summary>
+    /// By what a position may be told. A replica goes on in a later epoch when a failover away from it is cancelled, and what it wrote until its end is kept in the store as the
+    /// end of the epoch that its layer began in: such a position lies behind that epoch's own last write.
+    /// </summary>
+    internal IEnumerable<SimLedger> LedgersOf(RecoveryPoint point)
+    {
+        if (LedgerOf(point.Epoch) is not { } own) return [];
+        var later = point.Sequence.Value <= own.Last ? [] : _ledgers.Where(l => l.Key > point.Epoch && _writers.GetValueOrDefault(l.Key) == _writers.GetValueOrDefault(point.Epoch)
+            && l.Value.First <= point.Sequence.Value && point.Sequence.Value <= l.Value.Last).Select(l => l.Value);
+        return [own, .. later];
+    }
+
     /// <summary>Everything that runs now, with what it is captured by.</summary>
     internal IEnumerable<(string Host, Epoch Epoch, MachineCapture Capture)> Running()
     {
@@ -46,17 +60,32 @@ internal sealed class SimGuest(SimSites sites, Random random)
             if (_places.GetValue(capture, _ => new Place(host, epoch)) is { IsKnown: false } place) Learn(capture, place);
     }
 
+    /// <summary>It writes more than anything can carry away.</summary>
+    internal void Storm(bool begins) => _storms = Math.Max(0, _storms + (begins ? 1 : -1));
+
     internal void Act()
     {
         Meet();
+        TakeThought();
         foreach (var (_, _, capture) in Running().ToArray())
         {
             if (capture.IsFenced || capture.IsAsking || !_places.TryGetValue(capture, out var place) || !place.IsKnown) continue;
-            for (var i = random.Next(6); i > 0 && place.IsKnown && !capture.IsFrozen; i--) Write(capture, place);
+            for (var i = WritesNow(); i > 0 && place.IsKnown && !capture.IsFrozen; i--) Write(capture, place);
             var heard = (place.Epoch, place.Host == "target" ? "source" : "target");
             DurableHeard[heard] = Math.Max(DurableHeard.GetValueOrDefault(heard), capture.Epoch == place.Epoch ? capture.Status().Durable.Value : 0);
         }
     }
+
+    /// <summary>For a while it is busy, or writes now and then, or nothing; so that there are blocks that nobody has written for long.</summary>
+    private void TakeThought()
+    {
+        if (sites.Clock.Elapsed < _paceUntil) return;
+        _paceUntil = sites.Clock.Elapsed + TimeSpan.FromMilliseconds(random.Next(300, 6000));
+        _most = random.Next(4) switch { 0 => 0, 1 => 1, _ => 5 };
+        _hot = random.Next((SimSource.DiskBytes - HotBytes) / 512) * 512;
+    }
+
+    private int WritesNow() => _storms > 0 ? StormWrites : _most == 1 && random.Next(6) > 0 ? 0 : random.Next(_most + 1);
 
     /// <summary>A host has lost its power, and its guest what was not flushed.</summary>
     internal void LosePower(string host)
@@ -96,8 +125,8 @@ internal sealed class SimGuest(SimSites sites, Random random)
     /// <summary>A replica begins as the point that it was made of.</summary>
     private void CheckFork(Epoch epoch, byte[] content)
     {
-        if (sites.PointOf(epoch) is not { } point || LedgerOf(point.Epoch) is not { } before) return;
-        var from = before.FirstDifference(point.Sequence.Value, content);
+        if (sites.PointOf(epoch) is not { } point) return;
+        var from = LedgersOf(point).Select(l => l.FirstDifference(point.Sequence.Value, content)).DefaultIfEmpty(-1).Min();
         if (from >= 0) throw new SimViolation("prefix", $"the replica of epoch {epoch} shows other bytes than {point.Id}, from {from} on");
     }
 
@@ -107,8 +136,8 @@ internal sealed class SimGuest(SimSites sites, Random random)
         var (disk, trims, unitAccess) = (random.Next(SimSource.DiskCount), random.Next(12) == 0, random.Next(20) == 0);
         var data = new byte[(random.Next(24) + 1) * 512];
         if (!trims && random.Next(8) > 0) random.NextBytes(data);
-        // Some places are written again and again.
-        var offset = random.Next(((random.Next(3) == 0 ? HotBytes : SimSource.DiskBytes) - data.Length) / 512) * 512;
+        // Some places are written again and again, and most of a disk is not while little is written.
+        var offset = _most == 1 || random.Next(3) == 0 ? _hot + random.Next((HotBytes - data.Length) / 512) * 512 : random.Next((SimSource.DiskBytes - data.Length) / 512) * 512;
         var before = capture.Status().Newest.Value;
         var write = trims ? capture.Disks[disk].WriteZeroesAsync(offset, data.Length, mayTrim: true, unitAccess, CancellationToken.None)
             : capture.Disks[disk].WriteAsync(offset, data, unitAccess, CancellationToken.None);

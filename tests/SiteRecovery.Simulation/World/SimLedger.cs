@@ -11,6 +11,9 @@ internal sealed class SimLedger
     private byte[]? _expected;
     private bool _isLost;
 
+    internal long First => _lives[0].From;
+    internal long Last => _lives[^1].Last;
+
     /// <summary>The disks are as they are, and the next write has a higher sequence.</summary>
     internal void Begin(long sequence, byte[] content)
     {
@@ -47,6 +50,9 @@ internal sealed class SimLedger
             if (life.After(sequence) is { } write) return write;
         return null;
     }
+
+    /// <summary>When its disks were looked at, for people.</summary>
+    public override string ToString() => string.Join(", ", _lives.Select(l => $"{l.From} to {l.Last}")) + (_isLost ? ", then without power" : "");
 
     internal sealed record Written(long Sequence, DateTimeOffset At, int Offset, byte[] Data);
 

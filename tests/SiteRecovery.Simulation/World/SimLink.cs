@@ -43,7 +43,7 @@ internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock c
         return session;
     }
 
-    private Task LagAsync(CancellationToken stop) => Task.Delay(TimeSpan.FromMicroseconds(random.Next(50, 15_000)), clock, stop);
+    private Task LagAsync(CancellationToken stop) => Task.Delay(wire.LagOf(random), clock, stop);
 
     private sealed class Session(SimLink link, IPositionListener positions) : IStreamSession, IPositionListener
     {

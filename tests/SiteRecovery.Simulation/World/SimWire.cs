@@ -4,6 +4,7 @@ namespace SiteRecovery.Simulation.World;
 internal sealed class SimWire(Random random)
 {
     private readonly List<SimLink> _links = [];
+    private readonly List<int> _late = [];
     private int _cuts, _mutes;
 
     /// <summary>Connections that are no streams; told that they are gone.</summary>
@@ -22,7 +23,18 @@ internal sealed class SimWire(Random random)
 
     internal void Mute(bool begins) => _mutes = Math.Max(0, _mutes + (begins ? 1 : -1));
 
-    internal void Mend() => (_cuts, _mutes) = (0, 0);
+    /// <summary>Frames and messages take up to so long.</summary>
+    internal void Delay(int milliseconds, bool begins)
+    {
+        if (begins) _late.Add(milliseconds);
+        else _late.Remove(milliseconds);
+    }
+
+    internal void Mend()
+    {
+        (_cuts, _mutes) = (0, 0);
+        _late.Clear();
+    }
 
     /// <summary>Every connection is lost; the next try succeeds.</summary>
     internal void Drop(string reason)
@@ -33,5 +45,8 @@ internal sealed class SimWire(Random random)
 
     /// <summary>How late a message is; null: it does not come.</summary>
     internal TimeSpan? LagOf(bool crosses, bool toSecondary) => !crosses ? TimeSpan.FromMicroseconds(50)
-        : IsCut || (IsMute && !toSecondary) ? null : TimeSpan.FromMicroseconds(random.Next(50, 15_000));
+        : IsCut || (IsMute && !toSecondary) ? null : LagOf(random);
+
+    /// <summary>How long something is under way, by the dice of whoever sends it.</summary>
+    internal TimeSpan LagOf(Random dice) => TimeSpan.FromMicroseconds(dice.Next(50, _late.Count == 0 ? 15_000 : 1000 * _late.Max()));
 }
