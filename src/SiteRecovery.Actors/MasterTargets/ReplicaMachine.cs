@@ -46,7 +46,7 @@ public sealed class ReplicaMachine : IReplicaDisks
         (_layers, _flattening) = (layers, flattening);
         (_machine, _capture, _clients, Epoch) = (machine, capture, () => clients(this), epoch);
         Disks = [.. layers.Disks.Zip(capture.Disks, (layer, disk) => (layer.Disk, (IBlockDevice)disk))];
-        _orders = new CaptureOrders(capture, new CaptureOrder(epoch, 0, capture.Status().Mode == CaptureMode.Paused), _clients, time, isAskedToStop: () => _isAskedToStop);
+        _orders = new CaptureOrders(capture, new CaptureOrder(epoch, 0, capture.IsPaused), _clients, time, isAskedToStop: () => _isAskedToStop);
     }
 
     public IReadOnlyList<(DiskRecord Disk, IBlockDevice Device)> Disks { get; }

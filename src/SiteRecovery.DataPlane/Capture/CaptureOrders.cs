@@ -44,8 +44,9 @@ public sealed class CaptureOrders : IAsyncDisposable
     {
         if (wanted.IsOlderThan(Current)) return false;
         wanted = wanted with { Synchronize = Math.Max(wanted.Synchronize, Current.Synchronize) };
-        if (wanted.Paused && !Current.Paused) _capture.Pause();
-        if (!wanted.Paused && Current.Paused) _capture.Resume();
+        // By what the capture itself remembers: it may be left of a protection whose end it was never told.
+        if (wanted.Paused && !_capture.IsPaused) _capture.Pause();
+        if (!wanted.Paused && _capture.IsPaused) _capture.Resume();
         if (wanted.Synchronize > Current.Synchronize)
         {
             if (wanted.Stale.Count > 0) _capture.MarkUnsynced(wanted.Stale, "the target's store has lost some of it");

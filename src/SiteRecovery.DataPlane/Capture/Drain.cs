@@ -21,7 +21,7 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
 {
     /// <summary>Four times the interval in which the order is repeated: one that is late or lost ends nothing.</summary>
     internal static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(20);
-    private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(50), RetryAfter = TimeSpan.FromSeconds(1);
     private static readonly string LapsedReason = $"The source heard nothing for {SilenceMax.TotalSeconds} s and took up its writes again.";
     private readonly SemaphoreSlim _deciding = new(1, 1);
     private CancellationTokenSource? _stop, _stopSteps, _stopStarting;
@@ -81,7 +81,7 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
         await StopStartingAsync();
         (_round, _stop) = (round, new CancellationTokenSource());
         _stopSteps = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
-        _steps = StepAsync(_stopSteps.Token);
+        _steps = StepsAsync(_stopSteps.Token);
         _listening = ListenAsync(_stop.Token);
     }
 
@@ -96,7 +96,13 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
         _stop = null;
     }
 
-    private async Task StepAsync(CancellationToken stop)
+    private async Task StepsAsync(CancellationToken stop)
+    {
+        // A disk that fails now may do its work in a moment, and nobody else tries again.
+        while (!await TryStepsAsync(stop)) await Task.Delay(RetryAfter, time, stop);
+    }
+
+    private async Task<bool> TryStepsAsync(CancellationToken stop)
     {
         using var timer = new PeriodicTimer(LookEvery, time);
         try
@@ -120,10 +126,12 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
             _status = new DrainStatus("the source's disks are being hashed", at, null, Stopped: stopped);
             var hash = await Task.Run(() => capture.RootHashAsync(stop), stop);
             _status = new DrainStatus(null, at, hash, Stopped: stopped);
+            return true;
         }
         catch (Exception broken) when (broken is IOException or UnauthorizedAccessException)
         {
-            _status = new DrainStatus($"the source cannot be drained: {broken.Message}", null, null);
+            _status = new DrainStatus($"the source cannot be drained, which is tried again: {broken.Message}", null, null);
+            return false;
         }
         finally
         {

@@ -44,6 +44,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
 
     public IReadOnlyList<SplitDisk> Disks => _disks;
     public bool IsFenced => _fenced;
+    public bool IsPaused => _paused;
     public Epoch Epoch => new(_state.Epoch);
 
     /// <exception cref="System.Text.Json.JsonException">capture.json is damaged: whether the machine is fenced is unknown, so it does not open.</exception>
