@@ -33,7 +33,7 @@ public sealed class MasterTargetActor : ReceiveActor, IWithTimers
         Receive<TailFound>(found => StoreOf(found.Machine, own).Forward(found));
         Receive<IForStore>(question => StoreOf(question.Machine, own).Forward(question));
         Receive<StoreReport>(report => _reports[report.Machine] = report);
-        Receive<TellLoad>(_ => site.Tell(new StoresHeld(_reports.Count, _reports.Values.Sum(r => r.Bytes), _room.FreeBytes)));
+        Receive<TellLoad>(_ => site.Tell(new StoresHeld(_reports.Count, _reports.Values.Sum(r => r.Bytes), FreeBytes())));
     }
 
     public ITimerScheduler Timers { get; set; } = null!;
@@ -57,6 +57,19 @@ public sealed class MasterTargetActor : ReceiveActor, IWithTimers
 
     private IActorRef StoreOf(MachineId machine, NodeAnnouncement own) => Context.Child($"store-{machine}") is { } child && !child.IsNobody() ? child
         : Context.ActorOf(StoreActor.Props(machine, _room, own.Site, _machines), $"store-{machine}");
+
+    /// <summary>A disk that cannot be asked has room for nobody. It is no reason to begin anew, which would end all stores' work.</summary>
+    private long FreeBytes()
+    {
+        try
+        {
+            return _room.FreeBytes;
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return 0;
+        }
+    }
 
     private sealed class TellLoad
     {

@@ -4,6 +4,7 @@ using Akka.Actor;
 using Akka.TestKit;
 using Akka.TestKit.Xunit2;
 using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.Actors.Sites;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
@@ -96,6 +97,23 @@ public sealed class StoreActorTests : TestKit
         var kept = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept;
         Assert.Equal("e1-s5", kept?.Id);
         Assert.Equal(kept, Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept);
+    }
+
+    [Fact]
+    public void A_disk_that_cannot_be_asked_has_room_for_nobody_and_ends_nothing()
+    {
+        var (site, away) = (CreateTestProbe(), _folder + "-away");
+        Directory.Move(_folder, away);
+        try
+        {
+            Sys.ActorOf(MasterTargetActor.Props(_room, new NodeAnnouncement("n1", "", Site, [NodeRoles.MasterTarget], "", "", 1, 2, [], StoresHeld.None), _machine, site));
+            // One that begins anew each time it fails never comes to say so.
+            Assert.Equal(0, site.FishForMessage<StoresHeld>(_ => true, TimeSpan.FromSeconds(20)).FreeBytes);
+        }
+        finally
+        {
+            Directory.Move(away, _folder);
+        }
     }
 
     private StoreContinued Continued(int epoch, StoreContinuation from)

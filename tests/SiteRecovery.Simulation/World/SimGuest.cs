@@ -69,8 +69,11 @@ internal sealed class SimGuest(SimSites sites, Random random)
         TakeThought();
         foreach (var (_, _, capture) in Running().ToArray())
         {
-            if (capture.IsFenced || capture.IsAsking || !_places.TryGetValue(capture, out var place) || !place.IsKnown) continue;
-            for (var i = WritesNow(); i > 0 && place.IsKnown && !capture.IsFrozen; i--) Write(capture, place);
+            if (capture.IsAsking || !_places.TryGetValue(capture, out var place) || !place.IsKnown) continue;
+            // It does not know that nothing is taken now.
+            if (capture.IsFenced || capture.IsFrozen) Write(capture, place, 0, 0, new byte[512], trims: false, unitAccess: false);
+            if (capture.IsFenced) continue;
+            for (var i = WritesNow(); i > 0 && place.IsKnown && !capture.IsFrozen; i--) WriteAny(capture, place);
             var heard = (place.Epoch, place.Host == "target" ? "source" : "target");
             DurableHeard[heard] = Math.Max(DurableHeard.GetValueOrDefault(heard), capture.Epoch == place.Epoch ? capture.Status().Durable.Value : 0);
         }
@@ -130,14 +133,19 @@ internal sealed class SimGuest(SimSites sites, Random random)
         if (from >= 0) throw new SimViolation("prefix", $"the replica of epoch {epoch} shows other bytes than {point.Id}, from {from} on");
     }
 
-    /// <summary>One write. It must not wait for anything but the disk.</summary>
-    private void Write(MachineCapture capture, Place place)
+    private void WriteAny(MachineCapture capture, Place place)
     {
         var (disk, trims, unitAccess) = (random.Next(SimSource.DiskCount), random.Next(12) == 0, random.Next(20) == 0);
         var data = new byte[(random.Next(24) + 1) * 512];
         if (!trims && random.Next(8) > 0) random.NextBytes(data);
         // Some places are written again and again, and most of a disk is not while little is written.
         var offset = _most == 1 || random.Next(3) == 0 ? _hot + random.Next((HotBytes - data.Length) / 512) * 512 : random.Next((SimSource.DiskBytes - data.Length) / 512) * 512;
+        Write(capture, place, disk, offset, data, trims, unitAccess);
+    }
+
+    /// <summary>One write. It must not wait for anything but the disk.</summary>
+    private void Write(MachineCapture capture, Place place, int disk, int offset, byte[] data, bool trims, bool unitAccess)
+    {
         var before = capture.Status().Newest.Value;
         var write = trims ? capture.Disks[disk].WriteZeroesAsync(offset, data.Length, mayTrim: true, unitAccess, CancellationToken.None)
             : capture.Disks[disk].WriteAsync(offset, data, unitAccess, CancellationToken.None);

@@ -39,6 +39,7 @@ internal sealed class SimSource : SimHost
         if (life != Lives) return;
         Room = new MasterTargetRoom("/target", routes => new Upstreams(routes, (host, _) => _sites.WayOf(this, host)), Disk, Clock);
         _sites.LookAtStart();
+        if (life != Lives) return;
         _sites.Control.Start(Name, Room);
     }
 
