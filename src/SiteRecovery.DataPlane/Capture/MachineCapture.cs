@@ -217,21 +217,20 @@ public sealed partial class MachineCapture : IAsyncDisposable
         // Once for what was rotated before, once for what came after.
         Settle(now: true);
         Settle(now: true);
-        Save(s => s with { CleanAt = _newest, Durable = _fenced ? 0 : _durableSequence });
-        IOException? failed = null;
-        foreach (var disk in _disks)
+        try
         {
-            try
-            {
-                disk.File.Flush();
-            }
-            catch (IOException failure)
-            {
-                failed ??= failure; // they are let go of all the same
-            }
-            disk.File.Dispose();
-            disk.Bitmap.Dispose();
+            // Before it is said where the history ended: without power the disks would be behind that, and the target not.
+            foreach (var disk in _disks) disk.File.Flush();
+            Save(s => s with { CleanAt = _newest, Durable = _fenced ? 0 : _durableSequence });
         }
-        if (failed is not null) throw failed;
+        finally
+        {
+            // They are let go of all the same.
+            foreach (var disk in _disks)
+            {
+                disk.File.Dispose();
+                disk.Bitmap.Dispose();
+            }
+        }
     }
 }

@@ -18,6 +18,8 @@ internal sealed class OverlayMap : IDisposable
     private readonly byte[] _live;
     private readonly byte[] _filled;
     private readonly bool[] _unflushedPages;
+    private readonly byte[] _changed = new byte[PageBytes];
+    private (byte[]? Bits, long FileAt, int From, int Length) _doubtful; // what a write that failed may have left on file
     private long _present;
 
     private OverlayMap(IBlockFile file, long sizeBytes)
@@ -47,11 +49,12 @@ internal sealed class OverlayMap : IDisposable
             var stored = new byte[HeaderBytes];
             file.Read(0, stored);
             var (version, storedBoot, flags) = (BinaryPrimitives.ReadInt32LittleEndian(stored.AsSpan(4)), new Guid(stored.AsSpan(24, 16)), BinaryPrimitives.ReadInt32LittleEndian(stored.AsSpan(12)));
-            if (version is < 1 or > Version || !stored.AsSpan().SequenceEqual(Header(version, sizeBytes, storedBoot, flags)))
-                throw new InvalidDataException($"{path} is damaged or belongs to a disk of another size");
-            var map = new OverlayMap(file, sizeBytes) { FilledIsDoubtful = (flags & FilledMayBeWritten) != 0 };
+            var isWhole = stored.AsSpan().SequenceEqual(Header(version, sizeBytes, storedBoot, flags));
+            var map = version is >= 1 and <= Version && (isWhole || IsOfDisk(stored, sizeBytes)) ? new OverlayMap(file, sizeBytes) { FilledIsDoubtful = !isWhole || (flags & FilledMayBeWritten) != 0 } : null;
+            // It is written when all that counts has just been made durable: one that was cut short then says no less than one of another boot.
+            if (map is null || !(isWhole || map.IsDurable())) throw new InvalidDataException($"{path} is damaged or belongs to a disk of another size");
             file.Read(map.FilledAt, map._filled);
-            var sameBoot = storedBoot == bootId && bootId != Guid.Empty;
+            var sameBoot = isWhole && storedBoot == bootId && bootId != Guid.Empty;
             if (sameBoot) map.Resume();
             else map.FallBack();
             // Version 1 has no third bitmap, and a file that has just grown holds zeroes there: nothing was filled.
@@ -138,7 +141,6 @@ internal sealed class OverlayMap : IDisposable
         lock (_gate)
         {
             for (var at = first >> 3; at <= last >> 3; at++) _unflushedPages[at / PageBytes] = true;
-            // Visible to readers before it is on file is fine: the data is there already.
             _present += Change(_live, PageBytes, first, last, (bits, mask) => bits | mask);
         }
     }
@@ -155,12 +157,15 @@ internal sealed class OverlayMap : IDisposable
     {
         var taken = new List<(int, byte[])>();
         lock (_gate)
+        {
+            WriteOver();
             for (var page = 0; page < _unflushedPages.Length; page++)
             {
                 if (!_unflushedPages[page]) continue;
                 _unflushedPages[page] = false;
                 taken.Add((page, _live.AsSpan(page * PageBytes, PageBytes).ToArray()));
             }
+        }
         return taken;
     }
 
@@ -188,6 +193,14 @@ internal sealed class OverlayMap : IDisposable
         _file.Flush();
     }
 
+    private bool IsDurable()
+    {
+        byte[] live = new byte[_live.Length], durable = new byte[_live.Length];
+        _file.Read(PageBytes, live);
+        _file.Read(DurableAt, durable);
+        return live.AsSpan().SequenceEqual(durable);
+    }
+
     private void FallBack()
     {
         _file.Read(DurableAt, _live);
@@ -203,18 +216,33 @@ internal sealed class OverlayMap : IDisposable
         _file.Flush();
     }
 
+    /// <summary>On file first: where that fails nothing has changed, and what it may have left there is written over before anything else is.</summary>
     /// <returns>By how many more bits are set.</returns>
     private int Change(byte[] bits, long fileAt, long first, long last, Func<int, int, int> change)
     {
-        var (from, to, more) = (first >> 3, last >> 3, 0);
-        for (var at = from; at <= to; at++)
+        WriteOver();
+        var more = 0;
+        for (long from = first >> 3, end = (last >> 3) + 1; from < end; from += _changed.Length)
         {
-            var changed = (byte)change(bits[at], MaskOf(at, first, last));
-            more += BitOperations.PopCount(changed) - BitOperations.PopCount(bits[at]);
-            Volatile.Write(ref bits[at], changed);
+            var changed = _changed.AsSpan(0, (int)Math.Min(_changed.Length, end - from));
+            for (var i = 0; i < changed.Length; i++) changed[i] = (byte)change(bits[from + i], MaskOf(from + i, first, last));
+            _doubtful = (bits, fileAt, (int)from, changed.Length);
+            _file.Write(fileAt + from, changed);
+            _doubtful = default;
+            for (var i = 0; i < changed.Length; i++)
+            {
+                more += BitOperations.PopCount(changed[i]) - BitOperations.PopCount(bits[from + i]);
+                Volatile.Write(ref bits[from + i], changed[i]);
+            }
         }
-        _file.Write(fileAt + from, bits.AsSpan((int)from, (int)(to - from + 1)));
         return more;
+    }
+
+    private void WriteOver()
+    {
+        if (_doubtful is not ({ } bits, var fileAt, var from, var length)) return;
+        _file.Write(fileAt + from, bits.AsSpan(from, length));
+        _doubtful = default;
     }
 
     private static int MaskOf(long at, long first, long last) =>
@@ -228,6 +256,10 @@ internal sealed class OverlayMap : IDisposable
         foreach (var word in MemoryMarshal.Cast<byte, ulong>(bits)) count += BitOperations.PopCount(word);
         return count;
     }
+
+    /// <summary>By what each of its headers begins with.</summary>
+    private static bool IsOfDisk(ReadOnlySpan<byte> header, long sizeBytes) => BinaryPrimitives.ReadUInt32LittleEndian(header) == Magic
+        && BinaryPrimitives.ReadUInt32LittleEndian(header[8..]) == ClusterBytes && BinaryPrimitives.ReadInt64LittleEndian(header[16..]) == sizeBytes;
 
     private static byte[] Header(int version, long sizeBytes, Guid bootId, int flags)
     {

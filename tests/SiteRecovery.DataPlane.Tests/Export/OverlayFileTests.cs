@@ -69,6 +69,30 @@ public sealed class OverlayFileTests : IDisposable
     }
 
     [Fact]
+    public void A_header_that_was_cut_short_when_the_next_boot_began_hides_nothing()
+    {
+        var model = _below.ToArray();
+        using (var disk = Open())
+        {
+            disk.Write(8192, new byte[4096]);
+            model.AsSpan(8192, 4096).Clear();
+            disk.Flush();
+        }
+        CutHeaderShort();
+        using (var next = Open(NextBoot)) Assert.Equal(model, Read(next));
+
+        Open(NextBoot).Write(65536, new byte[4096]); // killed: it counts for this boot only, which nobody can know any more
+        CutHeaderShort();
+        Assert.Contains("damaged", Assert.Throws<InvalidDataException>(() => Open(NextBoot)).Message, StringComparison.Ordinal);
+
+        void CutHeaderShort()
+        {
+            using var map = File.OpenHandle(Path.Combine(_folder, "vda.map"), FileMode.Open, FileAccess.Write);
+            RandomAccess.Write(map, new byte[24], 24);
+        }
+    }
+
+    [Fact]
     public async Task Concurrent_writes_to_one_cluster_do_not_tear_each_other()
     {
         await using var disk = new FileDevice(new OverlayFile(new PatternFile(_below) { Slow = true }, Path.Combine(_folder, "vda"), RealFileSystem.Instance, Boot), readOnly: false);

@@ -15,6 +15,11 @@ public sealed class OverlayCrashTests
     [Fact]
     public void What_was_written_survives_a_kill_and_what_was_flushed_a_loss_of_power_for_fresh_seeds() => Seeds.Try(TimeSpan.FromSeconds(2), seed => new Layer(seed).Run(16));
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void What_is_seen_after_a_write_that_failed_is_what_the_next_life_sees(int seed) => new Layer(seed).RunOnFailingDisk(60);
+
     private sealed class Layer
     {
         private const int DiskBytes = (96 << 10) + 3 * SimDisk.SectorBytes;
@@ -52,6 +57,29 @@ public sealed class OverlayCrashTests
                 _before = _after;
             }
             AssertEqual(_after, overlay, "the layer itself");
+        }
+
+        internal void RunOnFailingDisk(int steps)
+        {
+            _disk.After = null;
+            var overlay = new OverlayFile(new SimMemory(_below), Path, _disk);
+            var failed = 0;
+            for (; steps > 0; steps--)
+            {
+                var left = _random.Next(1, 6);
+                _disk.Faults = io => io.Kind is IoKind.Write or IoKind.Zero && --left == 0 ? Fault.Error : Fault.None;
+                try
+                {
+                    overlay.Write(_random.Next(DiskBytes - 9000), _below.AsSpan(0, _random.Next(1, 9000)));
+                }
+                catch (IOException)
+                {
+                    failed++;
+                }
+                _disk.Faults = null;
+                AssertEqual(Read(overlay), new OverlayFile(new SimMemory(_below), Path, _disk.Kill()), $"{steps} steps before the end");
+            }
+            Assert.True(failed > 10, $"{failed} failed");
         }
 
         private void Change(OverlayFile overlay)

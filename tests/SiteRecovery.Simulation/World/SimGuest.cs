@@ -40,7 +40,7 @@ internal sealed class SimGuest(SimSites sites, Random random)
     internal IEnumerable<SimLedger> LedgersOf(RecoveryPoint point)
     {
         if (LedgerOf(point.Epoch) is not { } own) return [];
-        var later = point.Sequence.Value <= own.Last ? [] : _ledgers.Where(l => l.Key > point.Epoch && _writers.GetValueOrDefault(l.Key) == _writers.GetValueOrDefault(point.Epoch)
+        var later = point.Sequence.Value <= own.Last ? [] : _ledgers.Where(l => l.Key > point.Epoch && l.Value.Host == own.Host
             && l.Value.First <= point.Sequence.Value && point.Sequence.Value <= l.Value.Last).Select(l => l.Value);
         return [own, .. later];
     }
@@ -93,8 +93,8 @@ internal sealed class SimGuest(SimSites sites, Random random)
     /// <summary>A host has lost its power, and its guest what was not flushed.</summary>
     internal void LosePower(string host)
     {
-        foreach (var (epoch, writer) in _writers)
-            if ((writer == "agent" ? "source" : writer) == host) _ledgers[epoch].LosePower();
+        foreach (var ledger in _ledgers.Values)
+            if ((ledger.Host == "agent" ? "source" : ledger.Host) == host) ledger.LosePower();
     }
 
     /// <summary>All disks, as they are read; null while one cannot be.</summary>
@@ -118,8 +118,8 @@ internal sealed class SimGuest(SimSites sites, Random random)
         if (Content(capture) is not { } content) return;
         if (!_ledgers.TryGetValue(place.Epoch, out var ledger))
         {
-            ledger = _ledgers[place.Epoch] = new SimLedger();
             if (place.Host != "agent") CheckFork(place.Epoch, content);
+            ledger = _ledgers[place.Epoch] = new SimLedger(place.Host);
         }
         ledger.Begin(capture.Status().Newest.Value, content);
         place.IsKnown = true;
@@ -168,7 +168,11 @@ internal sealed class SimGuest(SimSites sites, Random random)
             _ledgers[place.Epoch].Add(newest, sites.ClockAt(place.Host).GetUtcNow(), offset, data);
         }
         // What a write that failed has left is seen when its disk is read again.
-        else if (failed is IOException) place.IsKnown = false;
+        else if (failed is IOException)
+        {
+            place.IsKnown = false;
+            _ledgers[place.Epoch].Fail(offset, data.Length);
+        }
         else if (failed is not ReadOnlyDeviceException) throw new SimViolation("never stall", $"a write of the guest at {place.Host} failed: {failed}");
     }
 }

@@ -4,13 +4,15 @@ namespace SiteRecovery.Simulation.World;
 /// What a guest knows of its disks, apart from everything that replicates them: how they began, and every write that got a place in the history, by its sequence. The disks
 /// lie one behind the other.
 /// </summary>
-internal sealed class SimLedger
+/// <param name="host">Where its epoch's source is.</param>
+internal sealed class SimLedger(string host)
 {
     private const int WritesBetween = 200;
     private readonly List<Life> _lives = [];
     private byte[]? _expected;
     private bool _isLost;
 
+    internal string Host => host;
     internal long First => _lives[0].From;
     internal long Last => _lives[^1].Last;
 
@@ -26,6 +28,9 @@ internal sealed class SimLedger
 
     internal void Add(long sequence, DateTimeOffset at, int offset, byte[] data) => _lives[^1].Add(new Written(sequence, at, offset, data));
 
+    /// <summary>A write failed: until the disks are looked at again they may hold anything there.</summary>
+    internal void Fail(int offset, int length) => _lives[^1].Doubtful.Add((offset, length));
+
     /// <summary>From where on the disks are not as they were after exactly the writes up to a sequence; -1: they are.</summary>
     internal int FirstDifference(long sequence, ReadOnlySpan<byte> shown)
     {
@@ -34,6 +39,8 @@ internal sealed class SimLedger
         for (var i = _lives.FindLastIndex(l => l.From <= sequence); i >= 0; i--)
         {
             _lives[i].At(sequence, _expected ??= new byte[shown.Length]);
+            if (sequence >= _lives[i].Last)
+                foreach (var (offset, length) in _lives[i].Doubtful) shown.Slice(offset, length).CopyTo(_expected.AsSpan(offset));
             var common = shown.CommonPrefixLength(_expected);
             if (common == shown.Length) return -1;
             first = Math.Max(first, common);
@@ -63,6 +70,7 @@ internal sealed class SimLedger
         private readonly List<byte[]> _between = [content];
         private readonly byte[] _newest = content.ToArray();
 
+        internal List<(int Offset, int Length)> Doubtful { get; } = [];
         internal long From => from;
         internal long Last => _writes.Count > 0 ? _writes[^1].Sequence : from;
         internal void Add(Written write)
