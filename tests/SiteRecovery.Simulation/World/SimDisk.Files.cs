@@ -77,9 +77,9 @@ public sealed partial class SimDisk
         lock (_gate)
         {
             io = new SimIo(Changes + 1, IoKind.Flush, path);
-            if (FaultOf(io) != Fault.None)
+            if (FaultOf(io) is var fault and not Fault.None)
             {
-                file.FlushBadly(new Random((int)io.Number));
+                if (fault != Fault.Delayed) file.FlushBadly(new Random((int)io.Number));
                 throw Broken(path);
             }
             Changes++;

@@ -3,6 +3,8 @@ namespace SiteRecovery.Simulation.World;
 /// <summary>What a host's disk has ahead of it, or suffers from now. It outlives the host's crashes.</summary>
 internal sealed class SimDiskFaults(SimHost host)
 {
+    /// <summary>What a guest's own disk forgets in a flush that fails, and shows as long as there is power, nobody can know: it is told to the guest, and not followed here.</summary>
+    private const string GuestDisks = "/disks/";
     private readonly List<Ahead> _ahead = [];
     private readonly List<long> _capacities = [];
     private int _slow, _unreadable, _reads;
@@ -89,7 +91,7 @@ internal sealed class SimDiskFaults(SimHost host)
             var ahead = _ahead[i];
             if (ahead.Afterwards != afterwards || !ahead.Moment.Holds(io.Kind) || --ahead.Left > 0) continue;
             _ahead.RemoveAt(i);
-            if (ahead.Power is not { } power) return ahead.Fault;
+            if (ahead.Power is not { } power) return io.Kind == IoKind.Flush && io.Path.StartsWith(GuestDisks, StringComparison.Ordinal) ? Fault.Delayed : ahead.Fault;
             if (!host.IsUp) return Fault.None;
             host.Crash(power);
             throw new IOException("the host is off");
