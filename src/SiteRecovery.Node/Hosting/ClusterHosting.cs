@@ -62,6 +62,8 @@ public static class ClusterHosting
             # The others may keep an association with the process that was here before; a new actor system (see ClusterHost) breaks it.
             shutdown-after-unsuccessful-join-seed-nodes = 30s
             failure-detector.acceptable-heartbeat-pause = {{settings.HeartbeatPause.TotalMilliseconds}}ms
+            # At each start it complains after a second that it has found none for 30; whoever asks a node without a configuration server is told so.
+            singleton-proxy.log-singleton-identification-failure = off
             downing-provider-class = "Akka.Cluster.SBR.SplitBrainResolverProvider, Akka.Cluster"
             split-brain-resolver {
               active-strategy = keep-majority
