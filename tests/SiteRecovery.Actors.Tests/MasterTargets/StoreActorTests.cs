@@ -99,6 +99,33 @@ public sealed class StoreActorTests : TestKit
         Assert.Equal(kept, Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept);
     }
 
+    /// <summary>A position never names two states, also where nobody remembers how many writes there were.</summary>
+    [Fact]
+    public async Task What_a_replica_wrote_gets_a_position_of_its_own()
+    {
+        var point = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept!;
+        _store.Tell(new OpenEpoch(Vm, new Epoch(3), point, Site));
+        Report<EpochOpened>();
+        _store.Tell(new ServeReplica(Vm, new Epoch(3), point, Site, null, new Epoch(3), ReplicationPolicy.Default));
+        Report<ReplicaServed>();
+        var replica = (ReplicaMachine)(await _room.Exports.FindAsync(Vm.Value, default))!;
+        await replica.Disks[0].Device.WriteAsync(0, new byte[4096], forceUnitAccess: false, default);
+        _store.Tell(new FenceReplica(Vm, new Epoch(4), new Epoch(3), Site));
+        Report<SourceFenced>();
+        Directory.Delete(Path.Combine(_room.LayerFolderOf(Vm, "epoch-3"), "capture"), recursive: true);
+
+        var kept = Continued(4, new StoreContinuation(new Epoch(3), Fold: new Epoch(3))).Kept!;
+        Assert.Equal((new Epoch(3), point.Sequence.Value + 1), (kept.Epoch, kept.Sequence.Value));
+        Assert.Equal((7, 0), (FirstByteAt(point), FirstByteAt(kept)));
+
+        int FirstByteAt(RecoveryPoint at)
+        {
+            var sector = new byte[512];
+            _room.Stores.StoreOf(Vm).At(at).File(0).Read(0, sector);
+            return sector[0];
+        }
+    }
+
     [Fact]
     public void A_disk_that_cannot_be_asked_has_room_for_nobody_and_ends_nothing()
     {
