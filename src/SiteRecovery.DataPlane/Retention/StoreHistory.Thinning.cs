@@ -51,7 +51,8 @@ internal sealed partial class StoreHistory
         var ended = last + 1 < _segments.Count && OwnerIndex(last + 1) != owner;
         var segments = _segments.GetRange(first, last - first + 1);
         return new ThinnableUnit(_branches[owner].Epoch, [.. segments.Select(s => s.Number)], _segments[first].Before, reached,
-            ended ? DateTimeOffset.MaxValue : follows ? _segments[next].FirstTime : DateTimeOffset.MinValue, ended, step,
+            // Behind it there may be segments in which nothing came to be whole before the epoch ended.
+            ended || (next < _segments.Count && !follows) ? DateTimeOffset.MaxValue : follows ? _segments[next].FirstTime : DateTimeOffset.MinValue, ended, step,
             segments.Min(s => s.FirstSequence), segments.Max(s => s.LastSequence));
     }
 

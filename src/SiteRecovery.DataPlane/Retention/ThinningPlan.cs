@@ -24,7 +24,7 @@ internal sealed class ThinningPlan
     private readonly ThinnableUnit _unit;
     private readonly IReadOnlySet<long> _asked, _protected;
     private readonly Func<DateTimeOffset, (TimeSpan Every, DateTimeOffset End)?> _slotAt;
-    private readonly Dictionary<(TimeSpan, DateTimeOffset), (Rank Rank, Position Position)> _slots = [];
+    private readonly Dictionary<(TimeSpan, DateTimeOffset), (Rank Rank, Position Position)> _slots = [], _waiting = [];
     private readonly List<Keep> _keeps = [];
     private readonly List<(FramePosition From, FramePosition Last)> _verbatim = [];
     private readonly HashSet<long> _kept = [];
@@ -51,6 +51,9 @@ internal sealed class ThinningPlan
         }
         ClosePosition();
         foreach (var (_, position) in _slots.Values) KeepAll(position);
+        // What waits for the rest of its slot would else become a part of what somebody needs behind it.
+        foreach (var (_, position) in _waiting.Values)
+            if (_keeps.Exists(k => k.At > position.Last.At)) KeepAll(position);
         _keeps.Sort((a, b) => a.At.CompareTo(b.At));
         Segments = [.. unit.Segments.TakeWhile(s => _keeps.Count > 0 && s <= _keeps[^1].At.Segment)];
         if (Segments.Count == 0 || unit.EpochEnded) return;
@@ -139,9 +142,10 @@ internal sealed class ThinningPlan
         var isProtected = _protected.Contains(position.Sequence);
         if (position.Again || isProtected || _asked.Contains(position.Sequence)) KeepAll(position);
         var newest = position.Keeps[^1].Header;
-        if (_slotAt(newest.Time) is not { } slot || slot.End > _unit.Following) return;
+        if (_slotAt(newest.Time) is not { } slot) return;
+        var slots = slot.End > _unit.Following ? _waiting : _slots;
         var rank = isProtected ? Rank.Protected : position.Marks.Max(m => (Rank?)RankOf(m.Header)) ?? Rank.Position;
-        if (!_slots.TryGetValue(slot, out var best) || best.Rank <= rank) _slots[slot] = (rank, position);
+        if (!slots.TryGetValue(slot, out var best) || best.Rank <= rank) slots[slot] = (rank, position);
     }
 
     private static Rank RankOf(BatchHeader point) =>
