@@ -47,7 +47,7 @@ public sealed partial class SimDisk
             if (fault == Fault.Error) throw Broken(path);
             Changes++;
             var asked = change;
-            if (fault == Fault.Torn && change is { Kind: ChangeKind.Write, Length: > 1 }) change = FirstOf(change, change.Length / 2);
+            if (fault == Fault.Torn && change is { Kind: ChangeKind.Write, Length: > 1 }) change = FirstOf(change, HalfOf(change));
             var room = RoomFor(file, change);
             if (room < change.Length && change.Kind == ChangeKind.Write) change = FirstOf(change, room);
             var before = file.Live.Pages;
@@ -58,6 +58,10 @@ public sealed partial class SimDisk
         }
         End(io);
     }
+
+    /// <summary>No disk writes half of a sector: what is written in whole ones is torn between them. Anything else is torn anywhere, which is more than a disk does.</summary>
+    private static long HalfOf(Change write) =>
+        write.Offset % SectorBytes == 0 && write.Length % SectorBytes == 0 ? write.Length / 2 / SectorBytes * SectorBytes : write.Length / 2;
 
     private static Change FirstOf(Change write, long length) => write with { Length = length, Data = write.Data![..(int)length] };
 
