@@ -61,7 +61,11 @@ public sealed class AgentActor : ReceiveActor
         if (work is ReplicateFrom replicate)
         {
             var target = _nodes.MasterTarget(replicate.TargetSite, replicate.TargetNode);
-            _room.Routes.Set(work.Machine, new MachineRoute(_agent.Value, replicate.Policy.Compression, target?.Host, target?.DataPort ?? 0));
+            if (_room.TryRoute(work, new MachineRoute(_agent.Value, replicate.Policy.Compression, target?.Host, target?.DataPort ?? 0)) is { } failed)
+            {
+                _machines.Tell(failed);
+                return;
+            }
         }
         TellAgent(work, fresh: true);
     }
@@ -166,7 +170,8 @@ public sealed class AgentActor : ReceiveActor
             _machines.Tell(new AgentReleased(work.Machine, cause, work.Epoch, _agent));
             return;
         }
-        _room.ForgetAsync(work.Machine).PipeTo(_machines, success: () => new AgentReleased(work.Machine, cause, work.Epoch, _agent));
+        _room.ForgetAsync(work.Machine).PipeTo(_machines, success: () => new AgentReleased(work.Machine, cause, work.Epoch, _agent),
+            failure: failed => new WorkFailed(work.Machine, cause, work.Epoch, work.Kind, failed.Message, Permanent: false));
     }
 
     private void HearFenced(FenceSource fence, Sequence newest) =>

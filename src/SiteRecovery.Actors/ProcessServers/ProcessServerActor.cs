@@ -60,8 +60,8 @@ public sealed class ProcessServerActor : ReceiveActor
     private void LetIn(ReplicateFrom work, ReplicaSource replica)
     {
         var target = _nodes.MasterTarget(work.TargetSite, work.TargetNode);
-        if (_nodes.MasterTarget(work.SourceSite, replica.Node) is { } source)
-            _room.Routes.Set(work.Machine, new MachineRoute(source.Name, work.Policy.Compression, target?.Host, target?.DataPort ?? 0, FromNode: true));
+        if (_nodes.MasterTarget(work.SourceSite, replica.Node) is { } source
+            && _room.TryRoute(work, new MachineRoute(source.Name, work.Policy.Compression, target?.Host, target?.DataPort ?? 0, FromNode: true)) is { } failed) _machines.Tell(failed);
     }
 
     private void TellAgents() => _site.Tell(new AgentsConnected([.. _room.Sessions.Connected.Select(a => new AgentName(a))]));

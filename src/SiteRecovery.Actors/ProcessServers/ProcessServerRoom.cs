@@ -5,6 +5,8 @@ using SiteRecovery.DataPlane.ProcessServer;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
 
 namespace SiteRecovery.Actors.ProcessServers;
 
@@ -50,6 +52,20 @@ public sealed class ProcessServerRoom : IAsyncDisposable
         if (Routes.Find(machine) is null) return null;
         var spool = Spool.StatusOf(machine);
         return new SpoolReport(spool.Bytes, spool.OldestAt, spool.Connected, spool.LastError, Upstreams.ClockOffsetOf(machine));
+    }
+
+    /// <summary>Null, or what came of it: it will be asked for again.</summary>
+    public WorkFailed? TryRoute(Work work, MachineRoute route)
+    {
+        try
+        {
+            Routes.Set(work.Machine, route);
+            return null;
+        }
+        catch (IOException unsaved)
+        {
+            return new WorkFailed(work.Machine, new CommandId($"{work.Kind}:{work.Epoch}"), work.Epoch, work.Kind, unsaved.Message, Permanent: false);
+        }
     }
 
     /// <summary>Protection has ended: nothing of the machine is kept or sent on.</summary>

@@ -11,8 +11,12 @@ internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
     private readonly ulong[] _words = new ulong[(blocks + 63) / 64];
     private readonly Lock _gate = new();
     private long _count;
+    private bool _behind; // under _gate: the file lacks bits that count
 
     public long Blocks => blocks;
+
+    /// <summary>A bit that is set counts though the file did not take it, and goes along with the next change; without this it is not set then.</summary>
+    public bool CountsUnwritten { get; init; }
 
     public bool this[long block] => (Volatile.Read(ref _words[block >> 6]) >> (int)(block & 63) & 1) != 0;
 
@@ -34,7 +38,7 @@ internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
         for (var word = first >> 6; word <= last >> 6; word++)
         {
             var mask = MaskOf(word, first, last);
-            if ((Volatile.Read(ref _words[word]) & mask) == mask) continue;
+            if ((Volatile.Read(ref _words[word]) & mask) == mask && !Volatile.Read(ref _behind)) continue;
             Change(word << 6 > first ? word << 6 : first, last, true);
             return;
         }
@@ -59,14 +63,28 @@ internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
                     changed[i] = on ? _words[from + i] | mask : _words[from + i] & ~mask;
                 }
                 // The file first: who sees the bit in memory may rely on the file.
-                file?.Write(areaOffset + from * 8, MemoryMarshal.AsBytes(changed[..count]));
-                for (var i = 0; i < count; i++)
-                {
-                    _count += BitOperations.PopCount(changed[i]) - BitOperations.PopCount(_words[from + i]);
-                    Volatile.Write(ref _words[from + i], changed[i]);
-                }
+                if (on && CountsUnwritten) Take(from, changed[..count]);
+                Write(from, changed[..count]);
+                Take(from, changed[..count]);
             }
         }
+    }
+
+    private void Take(long from, ReadOnlySpan<ulong> changed)
+    {
+        for (var i = 0; i < changed.Length; i++)
+        {
+            _count += BitOperations.PopCount(changed[i]) - BitOperations.PopCount(_words[from + i]);
+            Volatile.Write(ref _words[from + i], changed[i]);
+        }
+    }
+
+    private void Write(long from, ReadOnlySpan<ulong> words)
+    {
+        if (_behind && words.Length < _words.Length) file?.Write(areaOffset, MemoryMarshal.AsBytes(_words.AsSpan()));
+        Volatile.Write(ref _behind, CountsUnwritten);
+        file?.Write(areaOffset + from * 8, MemoryMarshal.AsBytes(words));
+        Volatile.Write(ref _behind, false);
     }
 
     public void SetAll()
@@ -75,8 +93,8 @@ internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
         {
             _words.AsSpan().Fill(ulong.MaxValue);
             MaskTail();
-            file?.Write(areaOffset, MemoryMarshal.AsBytes(_words.AsSpan()));
             _count = blocks;
+            Write(0, _words);
         }
     }
 
@@ -89,14 +107,21 @@ internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
             var last = _words.AsSpan().LastIndexOfAnyExcept(0UL);
             _words.AsSpan(first, last - first + 1).Clear();
             _count = 0;
-            file?.Write(areaOffset + first * 8L, MemoryMarshal.AsBytes(_words.AsSpan(first, last - first + 1)));
+            Write(first, _words.AsSpan(first, last - first + 1));
         }
     }
 
     /// <summary>Writes the whole area, so that the file system has room for it from then on.</summary>
     public void WriteAll()
     {
-        lock (_gate) file?.Write(areaOffset, MemoryMarshal.AsBytes(_words.AsSpan()));
+        lock (_gate) Write(0, _words);
+    }
+
+    /// <summary>Every bit that counts is on file when it returns.</summary>
+    public void CatchUp()
+    {
+        lock (_gate)
+            if (_behind) Write(0, _words);
     }
 
     public void Include(BlockBits other)
@@ -104,8 +129,8 @@ internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
         lock (_gate)
         {
             for (var i = 0; i < _words.Length; i++) _words[i] |= Volatile.Read(ref other._words[i]);
-            file?.Write(areaOffset, MemoryMarshal.AsBytes(_words.AsSpan()));
             Recount();
+            Write(0, _words);
         }
     }
 

@@ -18,6 +18,7 @@ internal sealed class BitmapFile : IDisposable
     private readonly BlockBits[] _streamed;
     private readonly Lock _activation = new();
     private int _current;
+    private bool _doubtful; // under _activation
 
     private BitmapFile(IBlockFile file, long diskBytes)
     {
@@ -28,7 +29,8 @@ internal sealed class BitmapFile : IDisposable
         _wanted = new BlockBits(file, Page, regions);
         _active = new BlockBits(null, 0, regions);
         _recent = new BlockBits(null, 0, regions);
-        Unsynced = new BlockBits(file, at, blocks);
+        // What is not on file of it is there as streamed.
+        Unsynced = new BlockBits(file, at, blocks) { CountsUnwritten = true };
         _streamed = [new BlockBits(file, at + bits, blocks), new BlockBits(file, at + 2 * bits, blocks)];
         FileBytes = at + 3 * bits;
     }
@@ -110,7 +112,7 @@ internal sealed class BitmapFile : IDisposable
             _wanted.Set(region, last); // unless it was Retire
             var wanted = new BlockBits(null, 0, _wanted.Blocks);
             wanted.Include(_wanted);
-            _file.Flush();
+            FlushAll();
             _active.Include(wanted);
         }
     }
@@ -120,6 +122,7 @@ internal sealed class BitmapFile : IDisposable
     /// <summary>What was streamed before the last rotation is durable at the target.</summary>
     public void ForgetPrevious()
     {
+        Unsynced.CatchUp();
         _recent.IncludeWordsOf(Previous); // a word of blocks is a region
         Previous.ClearAll();
     }
@@ -178,7 +181,20 @@ internal sealed class BitmapFile : IDisposable
     private static long Pages(long bits) => (bits + 8L * Page - 1) / (8L * Page) * Page;
 
     /// <summary>Also the bits that were set without a write through <see cref="Mark"/>.</summary>
-    public void Flush() => _file.Flush();
+    public void Flush()
+    {
+        lock (_activation) FlushAll();
+    }
+
+    /// <summary>What a flush that failed has left on the disk nobody knows, and the next one does not say: all of it is written again.</summary>
+    private void FlushAll()
+    {
+        if (_doubtful)
+            foreach (var bits in (ReadOnlySpan<BlockBits>)[_wanted, Unsynced, .. _streamed]) bits.WriteAll();
+        _doubtful = true;
+        _file.Flush();
+        _doubtful = false;
+    }
 
     public void Dispose() => _file.Dispose();
 }

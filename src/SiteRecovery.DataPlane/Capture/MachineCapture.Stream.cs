@@ -14,6 +14,7 @@ public sealed partial class MachineCapture : IPositionListener
     private long _rotationTicket = -1, _rotationSequence = -1, _lastRotation, _lastRetirement;
     private volatile CancellationTokenSource? _sessionStop;
     private volatile bool _connected;
+    private bool _mustFold; // the session's only
     private volatile string? _lastError;
 
     /// <summary>Streams until stopped: connects, reconnects, synchronizes. One call at a time.</summary>
@@ -69,6 +70,7 @@ public sealed partial class MachineCapture : IPositionListener
         using var sessionStop = CancellationTokenSource.CreateLinkedTokenSource(stop);
         _sessionStop = sessionStop;
         if (_incarnation == 0) NewIncarnation();
+        FoldLost();
         var session = await OpenAsync(target, sessionStop.Token).ConfigureAwait(false);
         try
         {
@@ -98,14 +100,9 @@ public sealed partial class MachineCapture : IPositionListener
         // A spool that has not reached the target yet and remembers nothing of it says nothing about it.
         if (session.Opened is { TargetEmpty: false, Durable.Incarnation: 0 }) return session;
         var durable = session.Opened.DurableSequence.Value;
-        bool lost;
-        lock (_log)
-        {
-            lost = durable < _durableSequence;
-            _durableSequence = durable;
-        }
-        // Which writes it lost is nowhere known: their bits are long cleared.
-        if (lost) MarkAllUnsynced("the target lost durable data");
+        // Which writes it lost is nowhere known: their bits are long cleared. Until all are set, it counts as not yet heard.
+        if (durable < Volatile.Read(ref _durableSequence)) MarkAllUnsynced("the target lost durable data");
+        lock (_log) _durableSequence = durable;
         return session;
     }
 
@@ -142,11 +139,19 @@ public sealed partial class MachineCapture : IPositionListener
             _toClear.Clear();
             foreach (var disk in _disks) disk.Sent.ClearAll();
             if (!started) return;
+            _mustFold = true;
             _ring.Clear();
             LoseStream("the receiver lost batches that were not durable");
         }
-        // No walk is under way, and the writes since the loss mark themselves.
+        FoldLost();
+    }
+
+    /// <summary>What was streamed in vain counts as unsynced. No walk is under way, and the writes since the loss mark themselves.</summary>
+    private void FoldLost()
+    {
+        if (!_mustFold) return;
         foreach (var disk in _disks) disk.Bitmap.Fold();
+        _mustFold = false;
     }
 
     public void Received(StreamPosition position)
@@ -205,9 +210,10 @@ public sealed partial class MachineCapture : IPositionListener
         lock (_log)
         {
             if (!_toClear.TryPeek(out var done) || done.Ordinal > _durableOrdinal) return false;
-            _toClear.Dequeue();
-            done.Disk.Sent.Clear(done.First, done.Last);
             if (done.Losses == _losses) done.Disk.Bitmap.Unsynced.Clear(done.First, done.Last);
+            done.Disk.Sent.Clear(done.First, done.Last);
+            // Done last: where the bitmap cannot be written it is tried again.
+            _toClear.Dequeue();
             return true;
         }
     }

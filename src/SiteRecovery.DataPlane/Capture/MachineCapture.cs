@@ -214,11 +214,11 @@ public sealed partial class MachineCapture : IAsyncDisposable
     {
         EndSession();
         await _reserving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        // Once for what was rotated before, once for what came after.
-        Settle(now: true);
-        Settle(now: true);
         try
         {
+            // Once for what was rotated before, once for what came after.
+            Settle(now: true);
+            Settle(now: true);
             // Before it is said where the history ended: without power the disks would be behind that, and the target not.
             foreach (var disk in _disks) disk.File.Flush();
             Save(s => s with { CleanAt = _newest, Durable = _fenced ? 0 : _durableSequence });

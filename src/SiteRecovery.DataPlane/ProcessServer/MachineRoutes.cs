@@ -1,4 +1,4 @@
-using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using SiteRecovery.DataPlane.Blocks;
@@ -20,7 +20,7 @@ public sealed record MachineRoute(string Agent, string Compression, string? Targ
 /// </summary>
 public sealed class MachineRoutes
 {
-    private readonly ConcurrentDictionary<string, MachineRoute> _routes;
+    private ImmutableDictionary<string, MachineRoute> _routes;
     private readonly Lock _saving = new();
     private readonly string _path;
     private readonly IFileSystem _files;
@@ -28,12 +28,13 @@ public sealed class MachineRoutes
     public MachineRoutes(string path, IFileSystem files)
     {
         (_path, _files) = (path, files);
-        _routes = new(Kept() ?? [], StringComparer.Ordinal);
+        _routes = (Kept() ?? []).ToImmutableDictionary(StringComparer.Ordinal);
     }
 
-    public MachineRoute? Find(MachineId machine) => _routes.GetValueOrDefault(machine.Value);
+    public MachineRoute? Find(MachineId machine) => Volatile.Read(ref _routes).GetValueOrDefault(machine.Value);
 
     /// <summary>Durable when it returns. An unknown address does not replace a known one.</summary>
+    /// <exception cref="IOException">It cannot be saved, and is as it was.</exception>
     public void Set(MachineId machine, MachineRoute route)
     {
         lock (_saving)
@@ -41,15 +42,15 @@ public sealed class MachineRoutes
             var former = Find(machine);
             if (route.TargetHost is null && former is not null) route = route with { TargetHost = former.TargetHost, TargetPort = former.TargetPort };
             if (former == route) return;
-            _routes[machine.Value] = route;
-            Save();
+            Save(_routes.SetItem(machine.Value, route));
         }
     }
 
+    /// <exception cref="IOException">It cannot be saved, and is as it was.</exception>
     public void Remove(MachineId machine)
     {
         lock (_saving)
-            if (_routes.TryRemove(machine.Value, out _)) Save();
+            if (Find(machine) is not null) Save(_routes.Remove(machine.Value));
     }
 
     /// <summary>Null lets a stream in; a text is why not.</summary>
@@ -81,7 +82,11 @@ public sealed class MachineRoutes
         }
     }
 
-    private void Save() => _files.Replace(_path, JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, MachineRoute>(_routes), RoutesJson.Default.DictionaryStringMachineRoute));
+    private void Save(ImmutableDictionary<string, MachineRoute> routes)
+    {
+        _files.Replace(_path, JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, MachineRoute>(routes), RoutesJson.Default.DictionaryStringMachineRoute));
+        Volatile.Write(ref _routes, routes);
+    }
 }
 
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]

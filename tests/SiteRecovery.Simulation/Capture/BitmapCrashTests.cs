@@ -15,6 +15,15 @@ public sealed class BitmapCrashTests
     [Fact]
     public void No_block_is_forgotten_that_the_target_may_lack_for_fresh_seeds() => Seeds.Try(TimeSpan.FromSeconds(2), seed => new Tracked(seed).Run(40));
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void Nor_on_a_disk_that_fails(int seed) => new Tracked(seed, failing: true).Run(60);
+
+    [Fact]
+    public void Nor_on_a_disk_that_fails_for_fresh_seeds() => Seeds.Try(TimeSpan.FromSeconds(2), seed => new Tracked(seed, failing: true).Run(60));
+
     private sealed class Tracked
     {
         // More regions than stay active for ever.
@@ -25,9 +34,10 @@ public sealed class BitmapCrashTests
         private HashSet<long> _current = [], _previous = [];
         private SimDisk _disk = new();
         private BitmapFile _bitmap = null!;
+        private readonly bool _failing;
         private bool _opened;
 
-        internal Tracked(int seed) => _random = new Random(seed);
+        internal Tracked(int seed, bool failing = false) => (_random, _failing) = (new Random(seed), failing);
 
         internal void Run(int steps)
         {
@@ -35,30 +45,71 @@ public sealed class BitmapCrashTests
             _disk.After = Look;
             _bitmap = BitmapFile.Open(_disk, Path, DiskBytes, _disk.BootId, startsClean: true);
             _opened = true;
+            Fail();
             for (; steps > 0; steps--) Step();
+        }
+
+        private void Fail()
+        {
+            if (_failing) _disk.Faults = io => io.Kind != IoKind.Read && _random.Next(5) == 0 ? (Fault)_random.Next(1, 3) : Fault.None;
+        }
+
+        /// <summary>Until the disk takes it, as its callers do.</summary>
+        private static void Until(Action done)
+        {
+            while (true)
+            {
+                try
+                {
+                    done();
+                    return;
+                }
+                catch (IOException)
+                {
+                    // Once more.
+                }
+            }
         }
 
         private void Step()
         {
-            switch (_random.Next(14))
+            switch (_random.Next(15))
             {
                 case 0: Crash(_random.Next(2) == 0 ? _disk.Kill() : _disk.LosePower(_random.Next())); break;
-                case 1: _bitmap.RetireRegions(); break;
+                case 1: Until(_bitmap.RetireRegions); break;
                 case 2:
                     // Everything unsynced has arrived, say.
                     _unsynced.Clear();
-                    _bitmap.Unsynced.Clear(0, Blocks - 1);
+                    Until(() => _bitmap.Unsynced.Clear(0, Blocks - 1));
                     break;
                 case 3 or 4 when _previous.Count > 0:
                     _previous = [];
-                    _bitmap.ForgetPrevious();
+                    Until(_bitmap.ForgetPrevious);
                     break;
                 case 5 or 6 when _previous.Count == 0 && _bitmap.Previous.None:
                     _bitmap.Rotate();
                     (_previous, _current) = (_current, []);
                     break;
+                case 7:
+                    // All of it was streamed in vain.
+                    Until(_bitmap.Fold);
+                    _unsynced.UnionWith(_current);
+                    _unsynced.UnionWith(_previous);
+                    break;
+                case 8:
+                    // Lost by the target, though nobody wrote it here.
+                    var block = _random.NextInt64(Blocks);
+                    Until(() =>
+                    {
+                        _bitmap.Unsynced.Set(block, block);
+                        _bitmap.Flush();
+                    });
+                    _unsynced.Add(block);
+                    break;
                 default: Write(); break;
             }
+            foreach (var block in _unsynced)
+                if (!_bitmap.Unsynced[block]) Assert.Fail($"block {block} is forgotten");
         }
 
         /// <summary>The write itself comes after the mark.</summary>
@@ -67,10 +118,24 @@ public sealed class BitmapCrashTests
             var long_ = _random.Next(8) == 0;
             var first = _random.NextInt64(Blocks);
             var last = Math.Min(Blocks - 1, first + (long_ ? _random.NextInt64(Blocks) : _random.Next(3)));
-            _bitmap.Mark(first * BitmapFile.BlockBytes, Math.Min(DiskBytes, (last + 1) * BitmapFile.BlockBytes) - first * BitmapFile.BlockBytes);
+            try
+            {
+                _bitmap.Mark(first * BitmapFile.BlockBytes, Math.Min(DiskBytes, (last + 1) * BitmapFile.BlockBytes) - first * BitmapFile.BlockBytes);
+            }
+            catch (IOException) when (_failing)
+            {
+                return; // nothing is written
+            }
             for (var block = first; block <= last; block++) _current.Add(block);
             if (_random.Next(3) > 0) return;
-            _bitmap.Unsynced.Set(first, last);
+            try
+            {
+                _bitmap.Unsynced.Set(first, last);
+            }
+            catch (IOException) when (_failing)
+            {
+                // Whoever lives on knows it all the same.
+            }
             for (var block = first; block <= last; block++) _unsynced.Add(block);
         }
 
@@ -84,6 +149,7 @@ public sealed class BitmapCrashTests
             _disk.After = Look;
             _bitmap = BitmapFile.Open(_disk, Path, DiskBytes, _disk.BootId);
             Assert.Null(_bitmap.LostReason);
+            Fail();
         }
 
         private void Look(SimIo io)
