@@ -35,13 +35,13 @@ internal sealed class SimGuest(SimSites sites, Random random)
 
     /// <summary>
     /// By what a position may be told. A replica goes on in a later epoch when a failover away from it is cancelled, and what it wrote until its end is kept in the store as the
-    /// end of the epoch that its layer began in: such a position lies behind that epoch's own last write.
+    /// end of the epoch that its layer began in: such a position lies behind that epoch's own last write, and, after a crash, as a bound behind every write of the later one too.
     /// </summary>
     internal IEnumerable<SimLedger> LedgersOf(RecoveryPoint point)
     {
         if (LedgerOf(point.Epoch) is not { } own) return [];
         var later = point.Sequence.Value <= own.Last ? [] : _ledgers.Where(l => l.Key > point.Epoch && l.Value.Host == own.Host
-            && l.Value.First <= point.Sequence.Value && point.Sequence.Value <= l.Value.Last).Select(l => l.Value);
+            && l.Value.First <= point.Sequence.Value).Select(l => l.Value);
         return [own, .. later];
     }
 
