@@ -13,7 +13,7 @@ namespace SiteRecovery.DataPlane.Keys;
 internal enum KeyUse { Frames, Base, Proof }
 
 /// <summary>The keys of one store, wrapped in two files beside what they encrypt: STORE.md, `KEYS.json`. Unwrapped when first needed. Safe for concurrent calls.</summary>
-internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? wrappings, TimeProvider time, bool readOnly)
+internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? wrappings, TimeProvider time, bool readOnly) : IDisposable
 {
     internal static readonly string[] FileNames = ["KEYS.json", "KEYS-2.json"];
     private const int KeyBytes = 32, NonceBytes = 12, TagBytes = 16, CiphersKept = 64;
@@ -157,9 +157,16 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
 
     private void Return(int key, KeyUse use, long index, AesGcm cipher)
     {
-        // What somebody has rented meanwhile comes back into one that is new.
-        if (_ciphers.Count > CiphersKept) _ciphers.Clear();
+        if (_ciphers.Count > CiphersKept) Dispose();
         _ciphers.GetOrAdd((key, use, index), _ => []).Add(cipher);
+    }
+
+    /// <summary>Of what is not in use: each holds memory that no collector sees. What is rented meanwhile comes back, and more can be rented.</summary>
+    public void Dispose()
+    {
+        foreach (var name in _ciphers.Keys)
+            if (_ciphers.TryRemove(name, out var free))
+                while (free.TryTake(out var cipher)) cipher.Dispose();
     }
 
     private sealed class Cipher(StoreKeys keys, KeyUse use, long index) : ICipher
@@ -184,6 +191,7 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
             }
             catch (AuthenticationTagMismatchException damage)
             {
+                cipher.Dispose();
                 throw new InvalidDataException("what was encrypted is not what was written", damage);
             }
             keys.Return(key, use, index, cipher);

@@ -80,7 +80,8 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         DiskRecord[] records = [.. disks.Select(d => new DiskRecord(d.Index, d.Name, d.SizeBytes, bases?.GetValueOrDefault(d.Index)))];
         if (bases?.Keys.Except(disks.Select(d => d.Index)).Any() == true) throw new ArgumentException("a base of a disk that the store does not have", nameof(bases));
         if (Array.Find(records, r => r.Base is { } path && !Path.IsPathFullyQualified(path)) is { } relative) throw new ArgumentException($"{relative.Base} is no absolute path", nameof(bases));
-        using (var images = new BaseImages(folder, records, files, readOnly: true, new StoreKeys(folder, files, null, time, readOnly: true)))
+        using (var keys = new StoreKeys(folder, files, null, time, readOnly: true))
+        using (var images = new BaseImages(folder, records, files, readOnly: true, keys))
             foreach (var disk in disks) images.Open(disk.Index);
         files.CreateDirectory(Path.Combine(folder, "log"));
         var manifest = new StoreManifest(StoreManifest.CurrentVersion, machine.Value, records, 4096, [new EpochRecord(epoch.Value, 0, 0, time.GetUtcNow())]).Versioned();
@@ -247,6 +248,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
                     _log.Dispose();
                     _maps.Dispose();
                     _bases.Dispose();
+                    _keys.Dispose();
                 }
     }
 
