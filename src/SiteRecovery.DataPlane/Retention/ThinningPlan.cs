@@ -12,6 +12,8 @@ internal sealed class ThinningPlan
         /// <summary>It was reached before, and what was written since is another state under the same name.</summary>
         internal bool Again { get; set; }
         internal Keep Last { get; set; }
+        /// <summary>The last frame that says that nothing newer exists: the position's time.</summary>
+        internal Keep Until { get; set; }
         internal List<Keep> Marks { get; } = [];
         internal IReadOnlyList<Keep> Keeps => Marks.Count > 0 ? Marks : [Last];
     }
@@ -29,6 +31,7 @@ internal sealed class ThinningPlan
     private readonly List<(FramePosition From, FramePosition Last)> _verbatim = [];
     private readonly HashSet<long> _kept = [];
     private Position? _position;
+    private Keep? _beginsUntil; // the time of the position that the unit begins at
     private Keep? _lastViewable; // since the last verbatim frame
     private FramePosition _verbatimFrom;
     private HistoryState _state;
@@ -54,6 +57,7 @@ internal sealed class ThinningPlan
         // What waits for the rest of its slot would else become a part of what somebody needs behind it.
         foreach (var (_, position) in _waiting.Values)
             if (_keeps.Exists(k => k.At > position.Last.At)) KeepAll(position);
+        if (_beginsUntil is { } until && _asked.Contains(until.Header.Last.Value)) _keeps.Add(until);
         _keeps.Sort((a, b) => a.At.CompareTo(b.At));
         Segments = [.. unit.Segments.TakeWhile(s => _keeps.Count > 0 && s <= _keeps[^1].At.Segment)];
         if (Segments.Count == 0 || unit.EpochEnded) return;
@@ -103,6 +107,9 @@ internal sealed class ThinningPlan
         if (!viewable || (IsSilent(header) && (header.IsTick || sequence <= _reached)))
         {
             _written |= writes;
+            if (!viewable || _written) return;
+            if (_position is null) _beginsUntil = new Keep(at, header);
+            else if (_position.Sequence == sequence) _position.Until = new Keep(at, header);
             return;
         }
         if (_position is null || _position.Sequence != sequence)
@@ -118,7 +125,7 @@ internal sealed class ThinningPlan
         (_written, _reached) = (false, Math.Max(_reached, sequence));
         // Of a frame of several writes one may be asked for that is not the last.
         if (header is { Kind: BatchKind.Delta, Coalesced: false } && header.First < header.Last && _asked.Any(s => header.First.Value <= s && s < sequence)) KeepVerbatim(at);
-        _position.Last = new Keep(at, header);
+        _position.Last = _position.Until = new Keep(at, header);
         _lastViewable = _position.Last;
         if (header.Marker is MarkerKind.CrashConsistentPoint or MarkerKind.ApplicationConsistentPoint) _position.Marks.Add(_position.Last);
     }
@@ -141,6 +148,8 @@ internal sealed class ThinningPlan
         _position = null;
         var isProtected = _protected.Contains(position.Sequence);
         if (position.Again || isProtected || _asked.Contains(position.Sequence)) KeepAll(position);
+        // Who forked from it has its time.
+        if (_asked.Contains(position.Sequence) && !_keeps.Exists(k => k.At == position.Until.At)) _keeps.Add(position.Until);
         var newest = position.Keeps[^1].Header;
         if (_slotAt(newest.Time) is not { } slot) return;
         var slots = slot.End > _unit.Following ? _waiting : _slots;

@@ -28,6 +28,7 @@ public sealed class StoreLineTests : IDisposable
     [InlineData(6, true)]
     [InlineData(7, true)]
     [InlineData(8, false)]
+    [InlineData(2_000_956, true)] // thinning took the time of a position that an epoch forks from
     [InlineData(1_000_073, false)] // an epoch that ended with segments in which nothing was whole: thinning took all slots of it
     public async Task Every_position_of_every_epoch_stays_what_it_was(int seed, bool based) => await RunAsync(seed, based);
 

@@ -108,7 +108,8 @@ internal sealed class SimControl
     private Props CourierOf(Func<IActorRef?> to, Func<TimeSpan?> lag)
     {
         var clock = _sites.Clock;
-        return Props.Create(() => new SimCourier(to, lag, clock));
+        Func<bool> mixes = () => _sites.Wan.Mixes;
+        return Props.Create(() => new SimCourier(to, lag, mixes, clock));
     }
 
     private static NodeAnnouncement NodeOf(string name, SiteName site, string role) =>

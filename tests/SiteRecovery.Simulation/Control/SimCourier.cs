@@ -3,33 +3,36 @@ using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation.Control;
 
-/// <summary>Brings the cluster's messages to an actor of another node: in order, late, or not at all.</summary>
+/// <summary>Brings the cluster's messages to an actor of another node: in order, late, or not at all; or, where the network mixes them, in any order and twice.</summary>
 internal sealed class SimCourier : ReceiveActor
 {
     private readonly SimClock _clock;
+    private readonly Func<bool> _mixes;
     private TimeSpan _lastArrival;
 
     /// <param name="to">Null while nobody is there.</param>
     /// <param name="lag">Null: the network does not get there.</param>
-    public SimCourier(Func<IActorRef?> to, Func<TimeSpan?> lag, SimClock clock)
+    public SimCourier(Func<IActorRef?> to, Func<TimeSpan?> lag, Func<bool> mixes, SimClock clock)
     {
-        _clock = clock;
+        (_clock, _mixes) = (clock, mixes);
         Receive<Arrived>(a =>
         {
             if (lag() is not null) to()?.Tell(a.Message, a.Sender);
         });
         ReceiveAny(message =>
         {
-            if (lag() is { } late) Bring(new Arrived(message, Sender), late);
+            if (lag() is not { } late) return;
+            Bring(new Arrived(message, Sender), late);
+            if (mixes() && lag() is { Microseconds: var dice } later && dice % 4 == 0) Bring(new Arrived(message, Sender), later);
         });
     }
 
     private void Bring(Arrived message, TimeSpan late)
     {
         var at = _clock.Elapsed + late;
-        _lastArrival = at > _lastArrival ? at : _lastArrival;
+        if (!_mixes()) at = _lastArrival = at > _lastArrival ? at : _lastArrival;
         var self = Self;
-        _clock.CreateTimer(_ => self.Tell(message, ActorRefs.NoSender), null, _lastArrival - _clock.Elapsed, Timeout.InfiniteTimeSpan);
+        _clock.CreateTimer(_ => self.Tell(message, ActorRefs.NoSender), null, at - _clock.Elapsed, Timeout.InfiniteTimeSpan);
     }
 
     private sealed record Arrived(object Message, IActorRef Sender) : INoSerializationVerificationNeeded;

@@ -87,6 +87,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
                 await ComeBackAsync(sites.HostOf(host), lasts);
                 break;
             case ["late", var wire, var by, "for", var lasts]: await ForAsync(lasts, begins => WireOf(wire).Delay(SimScript.Number(by), begins)); break;
+            case ["mix", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Mix); break;
             case ["storm", "for", var lasts]: await ForAsync(lasts, sites.Guest.Storm); break;
             case ["slow", var host, "for", var lasts]: await ForAsync(lasts, sites.HostOf(host).Faults.Slow); break;
             case ["unreadable", var host, "for", var lasts]: await ForAsync(lasts, sites.HostOf(host).Faults.Unreadable); break;

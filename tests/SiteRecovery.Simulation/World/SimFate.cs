@@ -20,6 +20,9 @@ internal static class SimFate
         [$"{MachineActions.TestFailover} any", MachineActions.TestFailoverCleanup],
         [$"{MachineActions.TestFailover} latest", $"{MachineActions.UnplannedFailover} latest", MachineActions.TestFailoverCleanup, MachineActions.CancelFailover],
         [MachineActions.Pause, MachineActions.Resume],
+        [MachineActions.Pause, $"{MachineActions.TestFailover} any", MachineActions.Resume, MachineActions.TestFailoverCleanup],
+        [MachineActions.Pause, $"{MachineActions.UnplannedFailover} any", MachineActions.CancelFailover, MachineActions.Resume],
+        [MachineActions.Pause, MachineActions.Disable, MachineActions.Enable],
         [MachineActions.Resynchronize],
         [MachineActions.Disable, MachineActions.Enable],
     ];
@@ -29,7 +32,7 @@ internal static class SimFate
 
     private static readonly string[] States =
     [
-        SimChaos.Synchronizing, SimChaos.Synchronizing, nameof(Phase.InitialReplication), nameof(Phase.Resynchronizing), nameof(Phase.Paused), nameof(Phase.PlannedFailoverInProgress),
+        SimChaos.Synchronizing, SimChaos.Synchronizing, nameof(Phase.InitialReplication), nameof(Phase.Resynchronizing), nameof(Phase.ResynchronizationRequired), nameof(Phase.Paused), nameof(Phase.PlannedFailoverInProgress),
         nameof(Phase.UnplannedFailoverInProgress), nameof(Phase.FailoverCommitPending), nameof(Phase.FailedOver), nameof(Phase.ReverseReplicating),
     ];
 
@@ -39,7 +42,7 @@ internal static class SimFate
     /// <param name="Waits">One in so many faults waits for a state of the machine.</param>
     private sealed record Temper(Kind[] Kinds, string[] Hosts, string[] Moments, int GapMax, int CallsMax, int Waits, bool ActsSeldom);
 
-    private enum Kind { Drop, Cut, Mute, Late, Storm, Crash, CrashWithin, Slow, Full, Fail, Tear, Unreadable, Dark, Clock }
+    private enum Kind { Drop, Cut, Mute, Late, Mix, Storm, Crash, CrashWithin, Slow, Full, Fail, Tear, Unreadable, Dark, Clock }
 
     internal static SimScript Of(int seed, int until)
     {
@@ -48,7 +51,7 @@ internal static class SimFate
         // Now and then one comes upon the other.
         for (var at = random.Next(100, 6000); at < until; at += random.Next(5) == 0 ? random.Next(300) : random.Next(100, temper.GapMax)) steps.Add(new SimStep(at, One(random, temper)));
         if (random.Next(6) > 0) Operate(random, until, steps, temper.ActsSeldom);
-        return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)]);
+        return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)], Asks: random.Next(4) == 0);
     }
 
     private static Temper Draw(Random random)
@@ -88,6 +91,7 @@ internal static class SimFate
             Kind.Cut => $"cut {wire} for {lasts}",
             Kind.Mute => $"mute {wire} for {lasts}",
             Kind.Late => $"late {wire} {random.Next(50, 1000)} for {lasts}",
+            Kind.Mix => $"mix wan for {lasts}",
             Kind.Storm => $"storm for {random.Next(20, 600)}",
             Kind.Crash => $"crash {host} {Way(random)} for {Down(random, lasts)}",
             Kind.CrashWithin => $"crash {host} {Way(random)} {Of(random, "in", "in", "after")} {Of(random, temper.Moments)} {random.Next(1, temper.CallsMax)} for {Down(random, lasts)}",

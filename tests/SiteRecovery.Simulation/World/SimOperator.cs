@@ -8,12 +8,16 @@ using SiteRecovery.Domain.Results;
 namespace SiteRecovery.Simulation.World;
 
 /// <summary>Issues any action at any time, at the secondary site; and brings the machine home when nothing breaks any more.</summary>
-internal sealed class SimOperator(SimSites sites, Random random)
+internal sealed class SimOperator(SimSites sites, Random random, bool asks)
 {
-    private static readonly ReplicationPolicy Policy = ReplicationPolicy.Default with { RetentionWindow = TimeSpan.FromSeconds(40), Compression = "lz4" };
+    private readonly ReplicationPolicy _policy = ReplicationPolicy.Default with
+    {
+        RetentionWindow = TimeSpan.FromSeconds(40), Compression = "lz4", ResynchronizationWindow = asks ? ResynchronizationWindow.Manual : ResynchronizationWindow.Automatic,
+    };
+
     private int _commands;
 
-    internal void Protect() => Tell(id => new EnableProtection(SimSites.Machine, id, SimSites.Agent, SimSites.Primary, SimSites.Secondary, Disks(), "sim", Policy));
+    internal void Protect() => Tell(id => new EnableProtection(SimSites.Machine, id, SimSites.Agent, SimSites.Primary, SimSites.Secondary, Disks(), "sim", _policy));
 
     /// <param name="action">As the API calls it, with its choices behind it.</param>
     internal void Do(string action)

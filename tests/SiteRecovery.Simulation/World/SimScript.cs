@@ -12,25 +12,27 @@ internal sealed record SimStep(int At, string What)
 /// <summary>
 /// A run: the seed of whatever the guest and the network do by themselves, how long things break, and what breaks when. As text one line each, comments begin with '#'.
 /// </summary>
-internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Steps)
+/// <param name="Asks">The policy leaves it to the operator when a machine that has diverged is resynchronized.</param>
+internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Steps, bool Asks = false)
 {
     /// <exception cref="FormatException">A line is no step.</exception>
     internal static SimScript Parse(string text)
     {
-        var (seed, until, steps) = (1, 0, new List<SimStep>());
+        var (seed, until, asks, steps) = (1, 0, false, new List<SimStep>());
         foreach (var line in text.Split('\n').Select(l => l.Trim()).Where(l => l.Length > 0 && l[0] != '#'))
         {
             var words = line.Split(' ', 3, StringSplitOptions.RemoveEmptyEntries);
             if (words is ["seed", var number]) seed = Number(number);
+            else if (words is ["asks"]) asks = true;
             else if (words is ["until", var end]) until = Number(end);
             else if (words is ["at", var at, var what]) steps.Add(new SimStep(Number(at), what));
             else throw new FormatException($"not a line of a script: {line}");
         }
-        return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)]);
+        return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)], asks);
     }
 
     public override string ToString() =>
-        Steps.Aggregate(new StringBuilder(string.Create(CultureInfo.InvariantCulture, $"seed {Seed}\nuntil {Until}\n")), (text, step) => text.Append(step).Append('\n')).ToString();
+        Steps.Aggregate(new StringBuilder(string.Create(CultureInfo.InvariantCulture, $"seed {Seed}\nuntil {Until}\n{(Asks ? "asks\n" : "")}")), (text, step) => text.Append(step).Append('\n')).ToString();
 
     internal static int Number(string text) => int.Parse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
 }

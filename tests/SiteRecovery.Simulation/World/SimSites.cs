@@ -42,7 +42,7 @@ internal sealed class SimSites
         (Source, Relay, Target) = (new SimSource(Clock, new Random(seed + 7), this), new SimRelay(Clock, new Random(seed + 8), this), new SimTarget(Clock, new Random(seed + 10), this));
         Hosts = [Source, Relay, Target];
         foreach (var host in Hosts) (host.Traced, host.Said, host.LostPower) = (_trace.Add, Say, name => Guest!.LosePower(name));
-        (Guest, Operator, Chaos) = (new SimGuest(this, new Random(seed + 11)), new SimOperator(this, new Random(seed + 12)), new SimChaos(this, script));
+        (Guest, Operator, Chaos) = (new SimGuest(this, new Random(seed + 11)), new SimOperator(this, new Random(seed + 12), script.Asks), new SimChaos(this, script));
     }
 
     internal SimClock Clock { get; } = new();

@@ -5,13 +5,16 @@ internal sealed class SimWire(Random random)
 {
     private readonly List<SimLink> _links = [];
     private readonly List<int> _late = [];
-    private int _cuts, _mutes;
+    private int _cuts, _mutes, _mixes;
 
     /// <summary>Connections that are no streams; told that they are gone.</summary>
     internal Action<string>? Dropped { get; set; }
     internal bool IsCut => _cuts > 0;
     /// <summary>Nothing comes back to the near end, though all goes from there.</summary>
     internal bool IsMute => _mutes > 0;
+
+    /// <summary>Messages overtake each other, and some come twice. Streams have an order of their own.</summary>
+    internal bool Mixes => _mixes > 0;
 
     internal void Add(SimLink link) => _links.Add(link);
 
@@ -30,9 +33,11 @@ internal sealed class SimWire(Random random)
         else _late.Remove(milliseconds);
     }
 
+    internal void Mix(bool begins) => _mixes = Math.Max(0, _mixes + (begins ? 1 : -1));
+
     internal void Mend()
     {
-        (_cuts, _mutes) = (0, 0);
+        (_cuts, _mutes, _mixes) = (0, 0, 0);
         _late.Clear();
     }
 
