@@ -131,10 +131,11 @@ public sealed class AgentMachine : IAsyncDisposable
     public async Task ApplyAsync(ProtectMachine wanted)
     {
         if (IsLate(wanted)) return;
+        var order = OrderOf(wanted);
         // What is told again bears other ids, and a synchronization that was begun stays begun.
         wanted = wanted with { Id = _assignment.Id, Synchronize = Math.Max(wanted.Synchronize, _assignment.Synchronize) };
         var changed = wanted.Paused != _assignment.Paused || wanted.Synchronize != _assignment.Synchronize || wanted.Drain != _assignment.Drain || wanted.Hold != _assignment.Hold || wanted.Round != _assignment.Round;
-        await _orders.ApplyAsync(OrderOf(wanted));
+        await _orders.ApplyAsync(order);
         _assignment = wanted;
         if (changed) Save(_folder, wanted);
     }

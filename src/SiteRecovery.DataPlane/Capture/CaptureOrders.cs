@@ -5,7 +5,7 @@ namespace SiteRecovery.DataPlane.Capture;
 
 /// <summary>What is wanted of a capture.</summary>
 /// <param name="Round">Within an epoch a later order has a higher one, or the same.</param>
-/// <param name="Synchronize">A higher number than the last one's asks for a synchronization.</param>
+/// <param name="Synchronize">A higher number than the last one's asks for a synchronization; the last one's, for what it comes to; 0: none is waited for.</param>
 /// <param name="Full">That synchronization compares every block.</param>
 /// <param name="Drain">A planned failover: take no write any more, send the rest, then tell the root hash. False again: take writes again.</param>
 /// <param name="Hold">Once that is done, take no write even when this order is repeated no more.</param>
@@ -43,6 +43,8 @@ public sealed class CaptureOrders : IAsyncDisposable
     public async Task<bool> ApplyAsync(CaptureOrder wanted)
     {
         if (wanted.IsOlderThan(Current)) return false;
+        // Who has lost the stream behind its end, before that was heard, is waited for all the same.
+        var isWaitedFor = wanted.Synchronize > 0 && wanted.Synchronize == Current.Synchronize;
         wanted = wanted with { Synchronize = Math.Max(wanted.Synchronize, Current.Synchronize) };
         // By what the capture itself remembers: it may be left of a protection whose end it was never told.
         if (wanted.Paused && !_capture.IsPaused) _capture.Pause();
@@ -53,6 +55,7 @@ public sealed class CaptureOrders : IAsyncDisposable
             if (wanted.Full) _capture.MarkAllUnsynced("every block is compared, as asked");
             await _capture.StartSynchronizationAsync();
         }
+        else if (isWaitedFor && _capture.WaitsToBeAsked) await _capture.StartSynchronizationAsync();
         if (wanted.Drain) await _drain.GoOnAsync(wanted.Round, wanted.Hold);
         else await _drain.EndAsync();
         var changed = wanted != Current with { Full = wanted.Full, Stale = wanted.Stale };

@@ -145,6 +145,15 @@ public sealed partial class MachineCapture : IAsyncDisposable
         return Task.CompletedTask;
     }
 
+    /// <summary>The stream is no prefix any more, and only whoever asks for a synchronization makes it one.</summary>
+    public bool WaitsToBeAsked
+    {
+        get
+        {
+            lock (_log) return !_accepting && !_paused && !_fenced && !_options.ResynchronizeAutomatically && !SynchronizationRequested;
+        }
+    }
+
     internal void ThrowIfFenced()
     {
         if (_fenced) throw new ReadOnlyDeviceException($"machine {_options.Machine} is fenced: its epoch is over");

@@ -174,10 +174,11 @@ internal sealed class SimAgent(SimSource host, SimSites sites, CancellationToken
     private async Task ApplyAsync(ProtectMachine wanted)
     {
         var now = _assignment!;
-        if (OrderOf(wanted).IsOlderThan(_orders!.Current)) return;
+        var order = OrderOf(wanted);
+        if (order.IsOlderThan(_orders!.Current)) return;
         wanted = wanted with { Id = now.Id, Synchronize = Math.Max(wanted.Synchronize, now.Synchronize) };
         var changed = wanted.Paused != now.Paused || wanted.Synchronize != now.Synchronize || wanted.Drain != now.Drain || wanted.Hold != now.Hold || wanted.Round != now.Round;
-        await _orders.ApplyAsync(OrderOf(wanted));
+        await _orders.ApplyAsync(order);
         _assignment = wanted;
         if (changed) _disk.Replace(AssignmentPath, AgentProtocol.Encode(wanted));
     }
