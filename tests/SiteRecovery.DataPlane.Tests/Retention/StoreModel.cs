@@ -179,11 +179,13 @@ internal sealed class StoreModel : IDisposable
         }
         if (limits.BytesMax is not null) return;
         var left = before.Where(p => _positions.ContainsKey(p.Id)).ToList();
-        // One that was reached again, as a label says from the first time, is there for both times.
         foreach (var point in before.Where(p => p.At > newest - limits.Longest && !_unsought.Contains(p.Id) && !_positions.ContainsKey(p.Id)))
-            Assert.True(limits.SlotAt(point.At, newest) is not { } slot || left.Exists(l => l.Epoch == point.Epoch && At(_first[l.Id]) < slot.End && At(_positions[l.Id].Second) >= slot.End - slot.Every),
+            Assert.True(limits.SlotAt(point.At, newest) is not { } slot || left.Exists(l => l.Epoch == point.Epoch && At(_first[l.Id]) < slot.End && UntilOf(l) >= slot.End - slot.Every),
                 $"nothing is left of the slot of {point.Id} at {point.At:mm:ss} with {limits}, now {newest:mm:ss}");
     }
+
+    /// <summary>One that was reached again, with a label from the first time, is there for both times.</summary>
+    private DateTimeOffset UntilOf(RecoveryPoint left) => left.At > At(_positions[left.Id].Second) ? left.At : At(_positions[left.Id].Second);
 
     /// <summary>How many positions were given up.</summary>
     internal int Gone { get; private set; }
