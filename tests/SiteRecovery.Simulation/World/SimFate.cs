@@ -51,7 +51,7 @@ internal static class SimFate
         // Now and then one comes upon the other.
         for (var at = random.Next(100, 6000); at < until; at += random.Next(5) == 0 ? random.Next(300) : random.Next(100, temper.GapMax)) steps.Add(new SimStep(at, One(random, temper)));
         if (random.Next(6) > 0) Operate(random, until, steps, temper.ActsSeldom);
-        return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)], Asks: random.Next(4) == 0);
+        return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)], Asks: random.Next(4) == 0, Aged: random.Next(2) == 0);
     }
 
     private static Temper Draw(Random random)

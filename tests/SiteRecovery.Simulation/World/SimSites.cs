@@ -39,7 +39,7 @@ internal sealed class SimSites
         FromSource = LinkOver(Near, () => DoorFor(new Peer("source", PeerRole.Node)), seed + 4);
         ToTarget = LinkOver(Wan, () => Target!.Room?.Stores, seed + 5);
         Back = LinkOver(Wan, () => Source!.Room?.Stores, seed + 6);
-        (Source, Relay, Target) = (new SimSource(Clock, new Random(seed + 7), this), new SimRelay(Clock, new Random(seed + 8), this), new SimTarget(Clock, new Random(seed + 10), this));
+        (Source, Relay, Target) = (new SimSource(Clock, new Random(seed + 7), this, script.Aged ? new Random(seed + 13) : null), new SimRelay(Clock, new Random(seed + 8), this), new SimTarget(Clock, new Random(seed + 10), this));
         Hosts = [Source, Relay, Target];
         foreach (var host in Hosts) (host.Traced, host.Said, host.LostPower) = (_trace.Add, Say, name => Guest!.LosePower(name));
         (Guest, Operator, Chaos) = (new SimGuest(this, new Random(seed + 11)), new SimOperator(this, new Random(seed + 12), script.Asks), new SimChaos(this, script));

@@ -14,7 +14,8 @@ internal sealed class SimSource : SimHost
     private SimAgent? _ending;
     private MasterTargetRoom? _endingRoom;
 
-    internal SimSource(SimClock time, Random random, SimSites sites) : base("source", time, random)
+    /// <param name="former">What the disks hold from before the protection; null: zeroes.</param>
+    internal SimSource(SimClock time, Random random, SimSites sites, Random? former) : base("source", time, random)
     {
         _sites = sites;
         Disk.CreateDirectory("/disks");
@@ -22,9 +23,17 @@ internal sealed class SimSource : SimHost
         {
             using var file = Disk.Open(PathOf(disk), FileOpening.Create);
             file.SetLength(DiskBytes);
+            if (former is not null) file.Write(0, ContentOf(former));
             file.Flush();
         }
         Disk.FlushFolder("/disks");
+    }
+
+    private static byte[] ContentOf(Random former)
+    {
+        var content = new byte[DiskBytes];
+        former.NextBytes(content);
+        return content;
     }
 
     internal SimAgent? Agent { get; private set; }
