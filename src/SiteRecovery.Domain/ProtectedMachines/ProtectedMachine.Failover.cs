@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Jobs;
 using SiteRecovery.Domain.Results;
@@ -14,6 +15,7 @@ public sealed partial record ProtectedMachine
         // A second attempt forks from what the source wrote, like the first; and an epoch that the store never came to has no end there to go on from.
         SourceEpoch = Phase is Phase.UnplannedFailoverInProgress ? SourceEpoch : Continuation?.After ?? Epoch,
         Fence = FenceOf(e.Epoch),
+        FormerFences = FencesBefore(),
         SourceStoppedAt = null,
         Continuation = null,
         Exports = [],
@@ -65,6 +67,7 @@ public sealed partial record ProtectedMachine
             SourceEpoch = Epoch,
             Epoch = e.Epoch,
             Fence = FenceOf(e.Epoch),
+            FormerFences = FencesBefore(),
             SourceStoppedAt = null,
             // A journal of before the source was asked has the comparison in this event alone.
             Jobs = Jobs.Complete(WorkKind.VerifyTarget, e.At, detail: $"{e.Point.Id} has the source's root hash {phase.Drained?.RootHash}: nothing is lost").Complete(StepNames.HoldSource, e.At).Opens(MachineActions.PlannedFailover, e.Epoch),
@@ -159,6 +162,17 @@ public sealed partial record ProtectedMachine
     }).Without(WorkKind.TakeBackTail);
 
     private UnconfirmedFence FenceOf(Epoch epoch) => new(epoch, Required.Agent, Required.SourceSite, Required.Replica);
+
+    /// <summary>A failover away from another source than the one that has not confirmed its end yet leaves that one unconfirmed.</summary>
+    private ImmutableArray<UnconfirmedFence> FencesBefore() => Fence is { } former && former != FenceOf(former.Epoch) ? [.. FormerFences, former] : FormerFences;
+
+    private ProtectedMachine Fenced(SourceFenceConfirmed e)
+    {
+        var former = FormerFences.FirstOrDefault(f => f.Epoch == e.Epoch);
+        var fenced = former is not null ? this with { FormerFences = FormerFences.Remove(former) }
+            : this with { Fence = null, SourceStoppedAt = e.Newest, Jobs = Jobs.Complete(WorkKind.FenceSource, e.At) };
+        return fenced is { Fence: null, FormerFences.Length: 0 } ? fenced.Without(WorkKind.FenceSource) : fenced;
+    }
 
     // What the machine did by itself is no operator's command.
     private ProtectedMachine CarryIfAsked(MachineEvent e, string? reason) => reason is null ? Carry(e, MachineActions.CancelFailover) : this;

@@ -50,10 +50,13 @@ public sealed partial record ProtectedMachine
 
     private IEnumerable<Work> PendingBesidePhase()
     {
-        if (Fence is { Replica: { } replica } lost) yield return new FenceReplica(Id, lost.Epoch, replica.Layer, lost.SourceSite, replica.Node);
-        else if (Fence is { } fence) yield return new FenceSource(Id, fence.Epoch, fence.Agent, fence.SourceSite, Protection?.Policy.StopFencedMachine ?? false);
+        foreach (var former in FormerFences) yield return Fencing(former);
+        if (Fence is { } fence) yield return Fencing(fence);
         foreach (var agent in AgentsToRelease) yield return new ReleaseAgent(Id, Epoch, agent);
     }
+
+    private Work Fencing(UnconfirmedFence fence) => fence.Replica is { } replica ? new FenceReplica(Id, fence.Epoch, replica.Layer, fence.SourceSite, replica.Node)
+        : new FenceSource(Id, fence.Epoch, fence.Agent, fence.SourceSite, Protection?.Policy.StopFencedMachine ?? false);
 
     private Protection Required => Protection ?? throw new UnreachableException($"{Id} is {Phase.Name} without a protection");
 

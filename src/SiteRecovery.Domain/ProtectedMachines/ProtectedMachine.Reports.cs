@@ -42,7 +42,7 @@ public sealed partial record ProtectedMachine
             ReplicaFlattened r when r.Epoch == Epoch && Flattened != r.Layer && Pending(this).Any(w => w is FlattenReplica flatten && flatten.Layer == r.Layer) =>
                 Decision.Accept(reply, new DisksFlattened(now, r.Id, r.Layer)),
             ReplicaReleased r when Releasing is { } release && r.Layer == release.Layer => Decision.Accept(reply, new ReplicaReleaseConfirmed(now, r.Id, Bounded(r.Folder))),
-            SourceFenced r when Fence is { } fence && r.Epoch >= fence.Epoch =>
+            SourceFenced r when FormerFences.Any(f => f.Epoch == r.Epoch) || Fence is { } fence && r.Epoch >= fence.Epoch =>
                 Decision.Accept(reply, new SourceFenceConfirmed(now, r.Id, r.Epoch, r.Newest)),
             TestServed r when Tests.FirstOrDefault(t => t.Id == r.Test && t.CleanupNotes is null) is { } test => Decision.Accept(reply, Served(r, test, now)),
             TestRemoved r when Tests.Any(t => t.Id == r.Test && t.CleanupNotes is not null) => Decision.Accept(reply, new TestFailoverRemoved(now, r.Id, r.Test)),

@@ -47,6 +47,9 @@ public sealed partial record ProtectedMachine(MachineId Id)
     public int Round { get; init; }
     public Protection? Protection { get; init; }
     public UnconfirmedFence? Fence { get; init; }
+
+    /// <summary>Sources of failovers before the last that have never confirmed theirs, oldest first: they may still take writes.</summary>
+    public ImmutableArray<UnconfirmedFence> FormerFences { get; init; } = [];
     public ImmutableArray<AgentName> AgentsToRelease { get; init; } = [];
     public ImmutableArray<DiskExport> Exports { get; init; } = [];
 
@@ -106,7 +109,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
             Jobs = Jobs.Done(JobId.Of(Id, e.Cause), MachineActions.Commit, e.At).CancelFlattening(e.At)
                 .Start(JobId.Of(Id, new CommandId($"flatten:{Epoch}")), MachineActions.Flatten, e.At, (WorkKind.FlattenReplica, true)),
         },
-        SourceFenceConfirmed e => (this with { Fence = null, SourceStoppedAt = e.Newest, Jobs = Jobs.Complete(WorkKind.FenceSource, e.At) }).Without(WorkKind.FenceSource),
+        SourceFenceConfirmed e => Fenced(e),
         ProtectionDisabled e => Disabled(e),
         AgentReleaseConfirmed e => (this with
         {
@@ -161,6 +164,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
         Continuation = null,
         Round = e.Round,
         Fence = null,
+        FormerFences = [],
         Exports = [],
         Console = null,
         Protection = new Protection(e.Agent, e.SourceSite, e.TargetSite, e.Disks, e.PolicyName, e.Policy, e.TargetNode, e.Epoch, Definition: e.Definition),

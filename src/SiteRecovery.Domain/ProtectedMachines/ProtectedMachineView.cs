@@ -30,7 +30,7 @@ public sealed record ProtectedMachineView(
             machine.Id.Value, machine.Phase.Name, health, health.Rpo, health.RpoUnknownSince, active,
             protection is null ? null : $"{protection.SourceSite}->{protection.TargetSite}",
             protection?.SourceSite, protection?.TargetSite, machine.Epoch.Value, protection?.Agent, protection?.PolicyName,
-            protection?.Disks ?? [], machine.Exports, point?.Id, point is null ? null : machine.Fence is null,
+            protection?.Disks ?? [], machine.Exports, point?.Id, point is null ? null : machine.Fence is null && machine.FormerFences.IsEmpty,
             Transitions.Allowed(machine.Phase, machine.Circumstances));
     }
 

@@ -70,6 +70,25 @@ public sealed class ReverseReplicationTests
     }
 
     [Fact]
+    public void An_old_source_that_has_never_confirmed_its_end_is_still_asked_when_the_machine_comes_home()
+    {
+        var story = FailedOver().Reversed(full: true).StoreContinued().Synchronized().FailedOverTo(Story.Point with { Epoch = new Epoch(2), Sequence = new Sequence(60) }).EpochOpened().Served();
+        Assert.Equal((new Epoch(2), Story.Agent), story.Pending.OfType<FenceSource>().Select(f => (f.Epoch, f.Agent)).Single());
+        var replica = story.Pending.OfType<FenceReplica>().Single();
+
+        story.When(new SourceFenced(Story.Vm1, story.NextId(), replica.Epoch));
+        Assert.Empty(story.Pending.OfType<FenceReplica>());
+        Assert.Single(story.Pending.OfType<FenceSource>());
+        Assert.Contains(story.State.Problems, p => p.Work == WorkKind.FenceSource);
+        Assert.False(ProtectedMachineView.Of(story.State, ReplicationMeasurement.None, story.Now).SourceFenced);
+
+        story.When(new SourceFenced(Story.Vm1, story.NextId(), new Epoch(2)));
+        Assert.Empty(story.Pending.OfType<FenceSource>());
+        Assert.Empty(story.State.Problems);
+        Assert.True(ProtectedMachineView.Of(story.State, ReplicationMeasurement.None, story.Now).SourceFenced);
+    }
+
+    [Fact]
     public void An_old_source_that_never_answers_again_keeps_nobody_from_reversing_in_full_and_its_disks_are_no_base()
     {
         var story = FailedOver().Reversed(full: true);

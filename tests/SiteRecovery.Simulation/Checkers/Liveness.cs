@@ -9,7 +9,7 @@ internal static class Liveness
 {
     internal static readonly TimeSpan Bound = TimeSpan.FromMinutes(5);
 
-    internal static bool IsHome(SimSites sites) => sites.Control.Machine is { Phase: Phase.Protected, Tests.Length: 0, Fence: null } && SourceOf(sites) is { } source
+    internal static bool IsHome(SimSites sites) => sites.Control.Machine is { Phase: Phase.Protected, Tests.Length: 0, Fence: null, FormerFences.Length: 0 } && SourceOf(sites) is { } source
         && source.Status() is { Complete: true, Mode: CaptureMode.Streaming, DirtyBytes: 0 } status && status.Durable == status.Newest && sites.StoreOfTarget?.ConsistentUpTo?.Sequence == status.Newest;
 
     internal static void Check(SimSites sites)

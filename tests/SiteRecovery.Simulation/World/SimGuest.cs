@@ -163,7 +163,7 @@ internal sealed class SimGuest(SimSites sites, Random random)
         {
             if (_writers.TryAdd(place.Epoch, place.Host) is false && _writers[place.Epoch] != place.Host)
                 throw new SimViolation("one writer", $"{_writers[place.Epoch]} and {place.Host} both took writes in epoch {place.Epoch}");
-            if (sites.Control.Machine is { Fence: null, Phase: Phase.FailoverCommitPending or Phase.FailedOver or Phase.ReverseReplicating } machine && place.Epoch < machine.Epoch)
+            if (sites.Control.Machine is { Fence: null, FormerFences.Length: 0, Phase: Phase.FailoverCommitPending or Phase.FailedOver or Phase.ReverseReplicating } machine && place.Epoch < machine.Epoch)
                 throw new SimViolation("one writer", $"{place.Host} took a write in epoch {place.Epoch}, which was confirmed to be over");
             _ledgers[place.Epoch].Add(newest, sites.ClockAt(place.Host).GetUtcNow(), offset, data);
         }
