@@ -6,7 +6,7 @@ namespace SiteRecovery.EndToEnd.Hypervisors;
 public abstract class HypervisorContract : IAsyncLifetime
 {
     protected const string SourceName = "sr-source", ReplicaName = "sr-replica";
-    private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(2));
+    private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(5)); // a guest boots without KVM, beside whatever else runs
     private IHypervisor? _hypervisor;
 
     /// <summary>Short: sockets lie in it.</summary>
