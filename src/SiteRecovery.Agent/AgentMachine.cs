@@ -132,6 +132,8 @@ public sealed class AgentMachine : IAsyncDisposable
     {
         if (IsLate(wanted)) return;
         var order = OrderOf(wanted);
+        // What was kept, or told at a connection, may have been heard of since: nobody waits for it for certain.
+        if (!wanted.Fresh && order.Synchronize == _orders.Current.Synchronize) order = order with { Synchronize = 0 };
         // What is told again bears other ids, and a synchronization that was begun stays begun.
         wanted = wanted with { Id = _assignment.Id, Synchronize = Math.Max(wanted.Synchronize, _assignment.Synchronize) };
         var changed = wanted.Paused != _assignment.Paused || wanted.Synchronize != _assignment.Synchronize || wanted.Drain != _assignment.Drain || wanted.Hold != _assignment.Hold || wanted.Round != _assignment.Round;

@@ -52,6 +52,25 @@ public sealed class TargetTruthTests : CaptureFixture
         });
     }
 
+    /// <summary>Under a policy that asks, whoever waits for the end of a synchronization asks again where the stream was lost before that end was heard; else it waits for an operator.</summary>
+    [Theory, InlineData(2, true), InlineData(0, false)]
+    public async Task A_synchronization_that_is_waited_for_is_asked_for_again(int waitsFor, bool asks)
+    {
+        var (capture, target) = (await OpenAsync(automatic: false), new MemoryTarget(Bytes));
+        await StreamingAsync(capture, target, async () =>
+        {
+            var orders = new CaptureOrders(capture, new CaptureOrder(Epoch.First, 1), () => 0, TimeProvider.System);
+            await orders.ApplyAsync(new CaptureOrder(Epoch.First, 2, Synchronize: 2));
+            await UntilAsync(() => orders.SynchronizedOf(capture.Status()) == 2);
+            capture.MarkAllUnsynced("lost before anybody has heard of it");
+            Assert.True(capture.WaitsToBeAsked);
+            await orders.ApplyAsync(new CaptureOrder(Epoch.First, 2, Synchronize: waitsFor));
+            Assert.Equal(!asks, capture.WaitsToBeAsked);
+            if (asks) await UntilAsync(() => orders.SynchronizedOf(capture.Status()) == 2);
+            await orders.DisposeAsync();
+        });
+    }
+
     [Fact]
     public async Task Complete_means_that_the_target_has_the_marker_too()
     {

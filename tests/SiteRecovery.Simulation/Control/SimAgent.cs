@@ -176,6 +176,7 @@ internal sealed class SimAgent(SimSource host, SimSites sites, CancellationToken
         var now = _assignment!;
         var order = OrderOf(wanted);
         if (order.IsOlderThan(_orders!.Current)) return;
+        if (!wanted.Fresh && order.Synchronize == _orders.Current.Synchronize) order = order with { Synchronize = 0 };
         wanted = wanted with { Id = now.Id, Synchronize = Math.Max(wanted.Synchronize, now.Synchronize) };
         var changed = wanted.Paused != now.Paused || wanted.Synchronize != now.Synchronize || wanted.Drain != now.Drain || wanted.Hold != now.Hold || wanted.Round != now.Round;
         await _orders.ApplyAsync(order);
