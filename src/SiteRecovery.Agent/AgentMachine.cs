@@ -52,6 +52,7 @@ public sealed class AgentMachine : IAsyncDisposable
     {
         foreach (var disk in wanted.Disks) CheckSize(disk);
         var locks = new List<DiskLock>();
+        MachineCapture? capture = null;
         AgentMachine? machine = null;
         try
         {
@@ -59,7 +60,7 @@ public sealed class AgentMachine : IAsyncDisposable
             var kept = TryKeptIn(folder);
             // Another protection than the kept one, or an unknown one: its bitmaps say nothing about the new target.
             var isNew = kept is null || ProtectionOf(kept) != ProtectionOf(wanted) || !kept.Disks.SequenceEqual(wanted.Disks);
-            var capture = await MachineCapture.OpenAsync(new CaptureOptions
+            capture = await MachineCapture.OpenAsync(new CaptureOptions
             {
                 Machine = new MachineId(wanted.Machine), Epoch = new Epoch(wanted.Epoch), StateFolder = folder,
                 Disks = [.. wanted.Disks.Select(d => new CaptureDisk(new DiskGeometry((ushort)d.Index, d.Name, SizeOf(d.Path)), d.Path))],
@@ -82,6 +83,7 @@ public sealed class AgentMachine : IAsyncDisposable
         {
             // Its disks must not be served on with their locks gone.
             if (machine is not null) await machine.DisposeAsync();
+            else if (capture is not null) await capture.DisposeAsync().AsTask().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             foreach (var held in locks) held.Dispose();
             throw;
         }
@@ -96,16 +98,19 @@ public sealed class AgentMachine : IAsyncDisposable
         RealFileSystem.Instance.TryReadAll(Path.Combine(folder, AssignmentFile)) is { } bytes && AgentProtocol.Decode(bytes) is ProtectMachine kept ? kept with { Fresh = false } : null;
 
     /// <summary>Fences a machine that is not open: durable when it returns.</summary>
-    /// <exception cref="AgentProblem">Another program holds one of its disks, and no fence stops that.</exception>
-    public static void FenceClosed(string folder, int epoch)
+    /// <param name="problem">Why it is not open.</param>
+    /// <exception cref="AgentProblem">Nothing is kept of it here, or another program holds one of its disks, and no fence stops that.</exception>
+    public static MachineStatus FenceClosed(string machine, string folder, int epoch, string? problem)
     {
-        if (!Directory.Exists(folder)) return;
-        MachineCapture.FenceStored(folder, new Epoch(epoch), RealFileSystem.Instance);
+        if (!Directory.Exists(folder))
+            throw new AgentProblem($"this agent keeps nothing of machine {machine}, so it cannot say that it stopped: make sure that the old machine is off");
+        var fenced = MachineCapture.FenceStored(folder, new Epoch(epoch), RealFileSystem.Instance);
         foreach (var disk in KeptIn(folder)?.Disks ?? [])
         {
             if (!File.Exists(disk.Path)) continue;
             using var free = DiskLock.TryTake(disk.Path) ?? throw AgentService.InUse(disk.Path);
         }
+        return CaptureReports.StatusOfStored(machine, fenced, folder, problem, RealFileSystem.Instance);
     }
 
     private static ProtectMachine? TryKeptIn(string folder)

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using SiteRecovery.DataPlane.Blocks;
@@ -30,7 +31,8 @@ public sealed class AgentService : IAsyncDisposable
     private readonly Dictionary<string, AgentMachine> _machines = [];
     private readonly SemaphoreSlim _changing = new(1, 1);
     private readonly CancellationTokenSource _ending = new();
-    private readonly Dictionary<string, string> _late = []; // machines' folders, and why they are not served yet
+    private readonly ConcurrentDictionary<string, string> _late = new(); // machines' folders, and why they are not served
+    private readonly Dictionary<string, MachineStatus> _fencedClosed = []; // machines that were fenced while they were not served
     private Task _asking = Task.CompletedTask, _servingLate = Task.CompletedTask;
     private volatile bool _askedLongEnough;
     private string? _saidOfTls;
@@ -75,18 +77,18 @@ public sealed class AgentService : IAsyncDisposable
         _nbd.Listen(new UnixDomainSocketEndPoint(_socket));
     }
 
-    /// <summary>Storage may come up after us, and there need be nobody who tells us to look again.</summary>
+    /// <summary>Storage may come up after us, or fail where a machine is opened anew, and there need be nobody who tells us to look again.</summary>
     private async Task ServeLateAsync(CancellationToken stop)
     {
         using var timer = new PeriodicTimer(LateDelay, _time);
-        while (_late.Count > 0 && await timer.WaitForNextTickAsync(stop))
-            foreach (var folder in _late.Keys.ToArray()) await ServeKeptAsync(folder);
+        while (await timer.WaitForNextTickAsync(stop))
+            foreach (var folder in _late.Keys) await ServeKeptAsync(folder);
     }
 
     private async Task ServeKeptAsync(string folder)
     {
         var problem = await TryAsync(() => AgentMachine.KeptIn(folder) is { } kept && !_machines.ContainsKey(kept.Machine) ? ProtectAsync(kept) : Task.CompletedTask);
-        if (problem is null) _late.Remove(folder);
+        if (problem is null) _late.TryRemove(folder, out _);
         else if (_late.GetValueOrDefault(folder) != problem)
             await Console.Error.WriteLineAsync($"machine {Path.GetFileName(folder)} is not served: {_late[folder] = problem}; looked at again every {LateDelay.TotalSeconds:0} s");
     }
@@ -222,7 +224,7 @@ public sealed class AgentService : IAsyncDisposable
             MachineStatus[] machines;
             try
             {
-                machines = [.. _machines.Values.Select(m => m.Status())];
+                machines = [.. _machines.Values.Select(m => m.Status()), .. _fencedClosed.Values];
                 if (await TidyAsync() is { } problem && problem != said) await Console.Error.WriteLineAsync(said = problem);
             }
             finally
@@ -343,22 +345,34 @@ public sealed class AgentService : IAsyncDisposable
         }
         foreach (var disk in wanted.Disks) await _released.LetGoAsync(disk.Path);
         var folder = Path.Combine(_machinesFolder, wanted.Machine);
-        _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _socket, _exports, _nbd, _target, _time, _hypervisor);
+        try
+        {
+            _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _socket, _exports, _nbd, _target, _time, _hypervisor);
+            _fencedClosed.Remove(wanted.Machine);
+        }
+        catch
+        {
+            _late.TryAdd(folder, ""); // its guest waits for its disks, and whoever told us so may not tell us again
+            throw;
+        }
         if (wanted.Fresh || _askedLongEnough) _machines[wanted.Machine].Answer();
         // Also one whose disks came up later than its host: its patience has an end too.
         else if (_machines[wanted.Machine].IsAsking && _asking.IsCompleted) Ask();
     }
 
-    /// <summary>A machine that could not be opened is fenced in its folder, for the day when it can; one that is not known at all will not be served.</summary>
+    /// <summary>A machine that could not be opened is fenced in its folder, for the day when it can.</summary>
     private Task FenceAsync(FenceMachine fence, CancellationToken stop)
     {
         if (_machines.TryGetValue(fence.Machine, out var machine)) return machine.FenceAsync(fence.Epoch, fence.StopMachine, stop);
-        AgentMachine.FenceClosed(Path.Combine(_machinesFolder, fence.Machine), fence.Epoch);
+        _fencedClosed[fence.Machine] = AgentMachine.FenceClosed(fence.Machine, Path.Combine(_machinesFolder, fence.Machine), fence.Epoch, WhyUnserved(fence.Machine));
         return Task.CompletedTask;
     }
 
     private Task OnMachineAsync(string name, Func<AgentMachine, Task> act) =>
-        _machines.TryGetValue(name, out var machine) ? act(machine) : throw new AgentProblem($"this agent does not know the machine {name}");
+        _machines.TryGetValue(name, out var machine) ? act(machine)
+        : throw new AgentProblem(WhyUnserved(name) is { } why ? $"machine {name} is not served: {why}" : $"this agent does not know the machine {name}");
+
+    private string? WhyUnserved(string name) => _late.GetValueOrDefault(Path.Combine(_machinesFolder, name)) is { Length: > 0 } why ? why : null;
 
     private async Task ReleaseAsync(ReleaseMachine release)
     {
@@ -366,7 +380,9 @@ public sealed class AgentService : IAsyncDisposable
         {
             // One that could not be opened has its folder all the same.
             var folder = Path.Combine(_machinesFolder, release.Machine);
-            if (AgentMachine.KeptIn(folder) is { } kept && kept.Epoch <= release.Epoch) RealFileSystem.Instance.DeleteFolder(folder);
+            if (AgentMachine.KeptIn(folder) is not { } kept || kept.Epoch > release.Epoch) return;
+            RealFileSystem.Instance.DeleteFolder(folder);
+            _fencedClosed.Remove(release.Machine);
             return;
         }
         if (machine.Epoch > release.Epoch) return; // protected anew meanwhile: the order is late

@@ -1,10 +1,20 @@
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Capture;
 
 /// <summary>A capture as the control plane is told of it, whoever holds it.</summary>
 public static class CaptureReports
 {
+    /// <summary>A capture that was fenced while it is not open: whoever has waited for the fence hears of it all the same.</summary>
+    /// <param name="problem">Why it is not open.</param>
+    public static MachineStatus StatusOfStored(string machine, (Epoch Epoch, bool IsFenced) stored, string folder, string? problem, IFileSystem files) => new()
+    {
+        Machine = machine, Epoch = stored.Epoch.Value, Fenced = stored.IsFenced, Mode = (stored.IsFenced ? CaptureMode.Fenced : CaptureMode.Tracking).ToString(),
+        NewestSequence = MachineCapture.EndStored(folder, files)?.Value ?? 0, Error = problem,
+    };
+
     public static MachineStatus StatusOf(string machine, MachineCapture capture, CaptureOrders orders, int clients, IReadOnlyList<DiskStatus> disks)
     {
         var (status, drain) = (capture.Status(), orders.Drain);

@@ -104,7 +104,6 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
 
     private async Task<bool> TryStepsAsync(CancellationToken stop)
     {
-        using var timer = new PeriodicTimer(LookEvery, time);
         try
         {
             if (!capture.IsFrozen)
@@ -116,13 +115,13 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
             while (!capture.IsFrozen && await RunningAsync(stop) is { } running)
             {
                 _status = new DrainStatus(running, null, null);
-                await timer.WaitForNextTickAsync(stop);
+                await Task.Delay(LookEvery, time, stop);
             }
             var stopped = machine is { WasStoppedByUs: true } || isAskedToStop() ? "the machine was shut down through its hypervisor" : "nobody has the machine's disks open";
             await capture.FreezeAsync(stop);
             _status = new DrainStatus("the last writes are on their way to the target", null, null, Stopped: stopped);
             Sequence? at;
-            while ((at = capture.DrainedAt()) is null) await timer.WaitForNextTickAsync(stop);
+            while ((at = capture.DrainedAt()) is null) await Task.Delay(LookEvery, time, stop);
             _status = new DrainStatus("the source's disks are being hashed", at, null, Stopped: stopped);
             var hash = await Task.Run(() => capture.RootHashAsync(stop), stop);
             _status = new DrainStatus(null, at, hash, Stopped: stopped);

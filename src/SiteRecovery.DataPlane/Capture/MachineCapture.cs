@@ -53,16 +53,43 @@ public sealed partial class MachineCapture : IAsyncDisposable
         files.CreateDirectory(options.StateFolder);
         var bootId = options.BootId ?? (files.TryReadAll("/proc/sys/kernel/random/boot_id") is { } text && Guid.TryParse(System.Text.Encoding.ASCII.GetString(text), out var id) ? id : Guid.Empty);
         var capture = new MachineCapture(options, bootId, files, time);
-        foreach (var disk in options.Disks)
+        try
         {
-            var bitmap = BitmapFile.Open(files, Path.Combine(options.StateFolder, $"disk-{disk.Geometry.Index}.bitmap"), disk.Geometry.SizeBytes, bootId, startsClean: capture._isNew && options.ForkedAt is not null);
-            capture._disks.Add(new SplitDisk(capture, disk.Geometry, disk.File ?? files.Open(disk.Path, FileOpening.ReadWrite), bitmap));
-            if (bitmap.LostReason is not null) capture._reason = bitmap.LostReason;
-            else if (!bitmap.Unsynced.None) capture._reason ??= "writes before the restart are not known to be durable at the target";
+            foreach (var disk in options.Disks) capture.Open(disk);
+            // Sequences reserved before they are used; the clean end is void from now on.
+            capture.Save(s => s with { Reserved = capture._reserved, CleanAt = null, BootId = capture.IsAsking ? s.BootId : capture._bootId });
         }
-        // Sequences reserved before they are used; the clean end is void from now on.
-        capture.Save(s => s with { Reserved = capture._reserved, CleanAt = null, BootId = capture.IsAsking ? s.BootId : capture._bootId });
+        catch
+        {
+            capture.LetGoOfFiles();
+            throw;
+        }
         return Task.FromResult(capture);
+    }
+
+    private void Open(CaptureDisk disk)
+    {
+        var bitmap = BitmapFile.Open(_files, Path.Combine(_options.StateFolder, $"disk-{disk.Geometry.Index}.bitmap"), disk.Geometry.SizeBytes, new Guid(_bootId), startsClean: _isNew && _options.ForkedAt is not null);
+        try
+        {
+            _disks.Add(new SplitDisk(this, disk.Geometry, disk.File ?? _files.Open(disk.Path, FileOpening.ReadWrite), bitmap));
+        }
+        catch
+        {
+            bitmap.Dispose();
+            throw;
+        }
+        if (bitmap.LostReason is not null) _reason = bitmap.LostReason;
+        else if (!bitmap.Unsynced.None) _reason ??= "writes before the restart are not known to be durable at the target";
+    }
+
+    private void LetGoOfFiles()
+    {
+        foreach (var disk in _disks)
+        {
+            disk.File.Dispose();
+            disk.Bitmap.Dispose();
+        }
     }
 
     /// <summary>Durable before it returns; from then on no write is taken. The fence of an epoch that this capture has left behind means an earlier life of it.</summary>
@@ -90,13 +117,15 @@ public sealed partial class MachineCapture : IAsyncDisposable
     }
 
     /// <summary>Fences a capture that is not open, for whoever opens it next. Durable when it returns.</summary>
+    /// <returns>What is kept of it from then on. One of a later protection, which this fence does not mean, is left as it is.</returns>
     /// <exception cref="System.Text.Json.JsonException">capture.json is damaged; such a capture does not open.</exception>
-    public static void FenceStored(string stateFolder, Epoch epoch, IFileSystem files)
+    public static (Epoch Epoch, bool IsFenced) FenceStored(string stateFolder, Epoch epoch, IFileSystem files)
     {
         var path = Path.Combine(stateFolder, "capture.json");
         var stored = CaptureState.TryLoad(files, path) ?? new CaptureState();
-        if (stored.Epoch > epoch.Value) return; // a later protection, which this fence does not mean
+        if (stored.Epoch > epoch.Value) return (new Epoch(stored.Epoch), stored.Fenced);
         (stored with { Fenced = true, Epoch = epoch.Value, Durable = 0 }).Save(files, path);
+        return (epoch, true);
     }
 
     /// <summary>Where a capture that is not open ended; null where there is none. After a crash a bound: no later sequence was given out.</summary>
@@ -234,12 +263,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         }
         finally
         {
-            // They are let go of all the same.
-            foreach (var disk in _disks)
-            {
-                disk.File.Dispose();
-                disk.Bitmap.Dispose();
-            }
+            LetGoOfFiles(); // all the same
         }
     }
 }

@@ -13,11 +13,12 @@ namespace SiteRecovery.Simulation.Control;
 internal sealed class SimAgent(SimSource host, SimSites sites, CancellationToken stop)
 {
     private const string Folder = "/agent/machines/db1", AssignmentPath = Folder + "/assignment.json";
-    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), StatusInterval = TimeSpan.FromMilliseconds(500), SilenceMax = TimeSpan.FromSeconds(20), AskAfterBoot = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), StatusInterval = TimeSpan.FromMilliseconds(500), LateDelay = TimeSpan.FromSeconds(2), SilenceMax = TimeSpan.FromSeconds(20), AskAfterBoot = TimeSpan.FromSeconds(60);
     private readonly SimDisk _disk = host.Disk;
     private readonly SemaphoreSlim _changing = new(1, 1);
     private CaptureOrders? _orders;
     private ProtectMachine? _assignment;
+    private MachineStatus? _fencedClosed;
     private CancellationTokenSource _running = new();
     private bool _askedLongEnough;
 
@@ -28,9 +29,21 @@ internal sealed class SimAgent(SimSource host, SimSites sites, CancellationToken
     /// <summary>Serves what it served before, then obeys whoever it reaches.</summary>
     internal async Task StartAsync()
     {
-        if (_disk.TryReadAll(AssignmentPath) is { } kept) await OpenAsync((ProtectMachine)AgentProtocol.Decode(kept) with { Fresh = false });
+        await TryAsync(ServeKeptAsync);
         _ = AnswerLaterAsync();
+        _ = ServeLateAsync();
         _ = RunAsync();
+    }
+
+    private async Task ServeLateAsync()
+    {
+        using var timer = new PeriodicTimer(LateDelay, host.Clock);
+        while (await timer.WaitForNextTickAsync(stop)) await TryAsync(ServeKeptAsync);
+    }
+
+    private async Task ServeKeptAsync()
+    {
+        if (Capture is null && _disk.TryReadAll(AssignmentPath) is { } kept) await ProtectAsync((ProtectMachine)AgentProtocol.Decode(kept) with { Fresh = false });
     }
 
     internal async Task EndAsync()
@@ -89,7 +102,7 @@ internal sealed class SimAgent(SimSource host, SimSites sites, CancellationToken
         do
         {
             await _changing.WaitAsync(over);
-            MachineStatus[] machines = Capture is { } capture && _orders is { } orders ? [CaptureReports.StatusOf(SimSites.Machine.Value, capture, orders, 0, [])] : [];
+            MachineStatus[] machines = Capture is { } capture && _orders is { } orders ? [CaptureReports.StatusOf(SimSites.Machine.Value, capture, orders, 0, [])] : _fencedClosed is { } closed ? [closed] : [];
             _changing.Release();
             await channel.SendAsync(new AgentStatus(host.Clock.GetUtcNow(), machines), over);
         }
@@ -121,7 +134,8 @@ internal sealed class SimAgent(SimSource host, SimSites sites, CancellationToken
     private Task FenceAsync(Epoch epoch)
     {
         if (Capture is { } capture) return capture.FenceAsync(epoch, stop);
-        if (_disk.FolderExists(Folder)) MachineCapture.FenceStored(Folder, epoch, _disk);
+        if (!_disk.FolderExists(Folder)) throw new InvalidOperationException("nothing is kept of the machine here");
+        _fencedClosed = CaptureReports.StatusOfStored(SimSites.Machine.Value, MachineCapture.FenceStored(Folder, epoch, _disk), Folder, null, _disk);
         return Task.CompletedTask;
     }
 
@@ -129,7 +143,7 @@ internal sealed class SimAgent(SimSource host, SimSites sites, CancellationToken
     {
         if (_assignment is { } now && now.Epoch > release.Epoch) return;
         if (Capture is not null) await CloseAsync();
-        _assignment = null;
+        (_assignment, _fencedClosed) = (null, null);
         _disk.DeleteFolder(Folder);
     }
 
@@ -166,7 +180,7 @@ internal sealed class SimAgent(SimSource host, SimSites sites, CancellationToken
             : kept! with { Epoch = wanted.Epoch, Drain = kept.Drain && kept.Epoch == wanted.Epoch };
         _disk.Replace(AssignmentPath, AgentProtocol.Encode(begin));
         (_assignment, _orders, _running) = (begin, new CaptureOrders(capture, OrderOf(begin), () => 0, host.Clock), CancellationTokenSource.CreateLinkedTokenSource(stop));
-        Capture = capture;
+        (Capture, _fencedClosed) = (capture, null);
         _ = capture.RunAsync(sites.FromAgent, _running.Token);
         await ApplyAsync(wanted);
     }
