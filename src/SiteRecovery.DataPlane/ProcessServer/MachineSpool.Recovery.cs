@@ -91,7 +91,7 @@ internal sealed partial class MachineSpool
         else if (!segment.IsEmpty)
         {
             _space.Force(segment.End);
-            if (!_queue.HasCursor && oldest is { } from)
+            if (!_queue.HasCursor && oldest is { } from && from.Offset < segment.End)
             {
                 _queue.PointAt(segment, from.Offset, from.Ordinal);
                 segment.Begun = from.Offset > segment.HeaderBytes;

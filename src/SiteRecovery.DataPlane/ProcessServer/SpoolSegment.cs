@@ -121,7 +121,10 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
         }
     }
 
-    /// <summary>Walks the frames up to the last good one and sets what is known of the segment by it. With every payload's hash, or by the headers alone.</summary>
+    /// <summary>
+    /// Walks the frames up to the last good one and sets what is known of the segment by it. With every payload's hash, or by the headers alone. Absorbed deltas at the end, whose data was in a
+    /// frame that is lost, are no good ones: the next room would wait for it for good.
+    /// </summary>
     public void Scan(IFileSystem files, bool whole, Action<long, BatchHeader> found)
     {
         var file = File(files);
@@ -129,6 +132,7 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
         var window = new byte[WindowBytes];
         long at = headerBytes, windowAt = -WindowBytes;
         var tag = BatchCodec.TagOf(opening.Machine);
+        (long End, long LastOrdinal)? run = null;
         try
         {
             while (at + BatchCodec.HeaderBytes <= length)
@@ -143,6 +147,8 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
                     file.Read(at, frame);
                     BatchCodec.Verify(frame);
                 }
+                if (header.Absorbed) run ??= (at, LastOrdinal);
+                else if (!header.IsTick) run = null;
                 if (IsEmpty) FirstOrdinal = header.Ordinal;
                 LastOrdinal = header.Ordinal;
                 found(at, header);
@@ -153,6 +159,7 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
         {
             // The frames before it stand.
         }
+        if (run is { } open) (End, LastOrdinal) = open;
     }
 
     private static byte[] Header(long number, StreamOpening opening)

@@ -138,6 +138,29 @@ public sealed class CoalescingTests : SpoolFixture
         }
     }
 
+    /// <summary>As a loss of power leaves it.</summary>
+    [Fact]
+    public async Task Absorbed_deltas_whose_carrier_is_lost_hold_up_nothing()
+    {
+        Link.Up = false;
+        var (spool, agent) = (Open(coalesceAt: 0, segmentBytes: 32 << 10), new Agent(this));
+        var session = await agent.OpenAsync(spool);
+        await session.OfferAsync(agent.Start(), default);
+        for (var i = 0; i < 80; i++) await session.OfferAsync(agent.Write(blocks: 2), default);
+        await UntilAsync(() => spool.StatusOf(Machine).CoalescedBatches > 0);
+        spool = Killed(spool, _ =>
+        {
+            using var torn = File.OpenWrite(Segments()[0]);
+            torn.SetLength(torn.Length - 1);
+        });
+        var later = new Agent(this, incarnation: 2);
+        await using var next = await later.OpenAsync(spool);
+        await next.OfferAsync(later.Start(), default);
+        Link.Up = true;
+        await UntilAsync(() => later.DurableUpTo == new StreamPosition(2, 1));
+        Assert.Equal(0, spool.StatusOf(Machine).Batches);
+    }
+
     [Fact]
     public async Task Without_pressure_every_write_stays_viewable()
     {
