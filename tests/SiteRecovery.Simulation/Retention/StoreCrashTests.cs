@@ -13,5 +13,10 @@ public sealed class StoreCrashTests
     [Fact]
     public void Nothing_acknowledged_is_lost_and_nothing_shown_is_wrong_for_fresh_seeds() => Seeds.Try(TimeSpan.FromSeconds(6), Run);
 
+    /// <summary>Many histories, each cut and torn at a few of its I/Os.</summary>
+    [Fact]
+    public void Nothing_acknowledged_is_lost_and_nothing_shown_is_wrong_in_any_history_for_fresh_seeds() =>
+        Seeds.Try(TimeSpan.FromSeconds(4), seed => new StoreCrashes(seed, 60, oneIn: 50).Run(losses: 2));
+
     private static void Run(int seed) => new StoreCrashes(seed, 50).Run(losses: 2);
 }

@@ -4,7 +4,8 @@ using SiteRecovery.Simulation.World;
 namespace SiteRecovery.Simulation.Retention;
 
 /// <summary>Runs a script, and after every single I/O looks at what a crash would leave there.</summary>
-internal sealed class StoreCrashes(int seed, int steps)
+/// <param name="oneIn">Or after one of so many, at random.</param>
+internal sealed class StoreCrashes(int seed, int steps, int oneIn = 1)
 {
     private readonly StoreScript _script = new(seed, steps);
     private readonly Random _random = new(seed);
@@ -31,7 +32,7 @@ internal sealed class StoreCrashes(int seed, int steps)
 
     private void Crash(SimIo io, int losses)
     {
-        if (_failure is not null) return;
+        if (_failure is not null || (oneIn > 1 && _random.Next(oneIn) > 0)) return;
         try
         {
             Look(_disk.Kill(), io, "killed");
