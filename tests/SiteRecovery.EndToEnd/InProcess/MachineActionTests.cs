@@ -84,7 +84,10 @@ public sealed class MachineActionTests(TwoSites sites)
         Assert.Equal((string)first["id"]!, (string)again["id"]!);
         Assert.StartsWith("succeeded", (string)(await sites.JobAsync(first))["status"]!, StringComparison.Ordinal);
         Assert.Equal("FailoverCommitPending", (string)(await sites.MachineAsync("jobs1"))["state"]!);
-        Assert.Equal(9, (await ReadReplicaAsync("jobs1", 0))[0]);
+        // The master target has started anew as well: it serves the replica again a moment after the address is known.
+        byte[]? read = null;
+        await sites.UntilAsync(async () => (read = await TryReadReplicaAsync("jobs1", 0)) is not null);
+        Assert.Equal(9, read![0]);
 
         // The source is alive: it learns that its epoch is over, and takes no more writes.
         await sites.UntilAsync(async () => (bool?)(await sites.MachineAsync("jobs1"))["sourceFenced"] == true);
@@ -238,6 +241,18 @@ public sealed class MachineActionTests(TwoSites sites)
         await using var disk = await NbdAddress.Parse(await CaptureUriAsync(machine)).OpenAsync(sites.Stop);
         if (disk.ReadOnly) throw new InvalidOperationException("the disk is read-only");
         await disk.WriteAsync(offset, Enumerable.Repeat(value, 4096).ToArray(), true, sites.Stop);
+    }
+
+    private async Task<byte[]?> TryReadReplicaAsync(string machine, long offset)
+    {
+        try
+        {
+            return await ReadReplicaAsync(machine, offset);
+        }
+        catch (Exception notYet) when (notYet is NbdException or IOException or System.Net.Sockets.SocketException)
+        {
+            return null;
+        }
     }
 
     private async Task<byte[]> ReadReplicaAsync(string machine, long offset)

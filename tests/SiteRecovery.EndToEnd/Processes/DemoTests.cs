@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 using System.Text.Json.Nodes;
 
 namespace SiteRecovery.EndToEnd.Processes;
@@ -41,17 +42,27 @@ public sealed class DemoTests : IDisposable
         if (path is not null) start.Environment["PATH"] = path;
         foreach (var argument in (string[])[Path.Combine(AppContext.BaseDirectory, "siterecovery.dll"), "demo", .. arguments]) start.ArgumentList.Add(argument);
         using var process = Process.Start(start)!;
-        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
-        var said = Task.WhenAll(process.StandardOutput.ReadToEndAsync(limit.Token), process.StandardError.ReadToEndAsync(limit.Token));
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(5));
+        var said = new StringBuilder();
+        var ended = Task.WhenAll(ListenAsync(process.StandardOutput, said), ListenAsync(process.StandardError, said));
         try
         {
             await process.WaitForExitAsync(limit.Token);
         }
-        finally
+        catch (OperationCanceledException)
         {
-            if (!process.HasExited) process.Kill(entireProcessTree: true);
+            process.Kill(entireProcessTree: true);
+            await ended;
+            Assert.Fail($"it has not ended; it said: {said}");
         }
-        return (process.ExitCode, string.Concat(await said));
+        await ended;
+        return (process.ExitCode, said.ToString());
+    }
+
+    private static async Task ListenAsync(StreamReader from, StringBuilder said)
+    {
+        while (await from.ReadLineAsync() is { } line)
+            lock (said) said.AppendLine(line);
     }
 
     public void Dispose() => _folder.Delete(recursive: true);
