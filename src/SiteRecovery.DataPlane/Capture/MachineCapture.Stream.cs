@@ -97,6 +97,7 @@ public sealed partial class MachineCapture : IPositionListener
     {
         var opening = new StreamOpening(_options.Machine, Epoch, _disks.ConvertAll(d => d.Geometry), _incarnation);
         var session = await target.OpenAsync(opening, this, stop).ConfigureAwait(false);
+        if (session.Opened.TargetLost) MarkAllUnsynced("the target lost durable data");
         // A spool that has not reached the target yet and remembers nothing of it says nothing about it.
         if (session.Opened is { TargetEmpty: false, Durable.Incarnation: 0 }) return session;
         var durable = session.Opened.DurableSequence.Value;

@@ -18,13 +18,15 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     private readonly ConcurrentDictionary<MachineId, RetentionStore> _stores = new();
     private readonly ConcurrentDictionary<MachineId, StoreSession> _sessions = new();
     private readonly SemaphoreSlim _opening = new(1, 1);
+    private static readonly TimeSpan PatienceWithDisk = TimeSpan.FromSeconds(15);
+    private readonly Dictionary<MachineId, long> _unreadable = []; // since when, under the lock of _stores
 
     /// <exception cref="InvalidDataException">There is no store, or its manifest is damaged.</exception>
     public RetentionStore StoreOf(MachineId machine)
     {
         lock (_stores)
             return _stores.TryGetValue(machine, out var store) ? store
-                : _stores[machine] = RetentionStore.Open(Path.Combine(root, machine.Value), files, time, options: options);
+                : _stores[machine] = Open(machine);
     }
 
     public string FolderOf(MachineId machine) => Path.Combine(root, machine.Value);
@@ -149,9 +151,26 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         var folder = FolderOf(machine);
         LetGoOfFailed(machine);
         if (_stores.TryGetValue(machine, out var held)) return held;
-        if (RetentionStore.Exists(folder, files)) return _stores[machine] = RetentionStore.Open(folder, files, time, options: options);
+        if (RetentionStore.Exists(folder, files)) return _stores[machine] = Open(machine);
         if (!mayCreate) throw new InvalidDataException($"this master target holds no store of {machine}");
         return _stores[machine] = RetentionStore.Create(folder, machine, disks, epoch, files, time, bases, options);
+    }
+
+    /// <summary>A disk that cannot be read may be back in a moment; one that still cannot after a while has lost what it does not give.</summary>
+    private RetentionStore Open(MachineId machine)
+    {
+        var givesUp = _unreadable.TryGetValue(machine, out var since) && time.GetElapsedTime(since) > PatienceWithDisk;
+        try
+        {
+            var store = RetentionStore.Open(FolderOf(machine), files, time, options: (options ?? new StoreOptions()) with { GivesUpUnreadable = givesUp });
+            _unreadable.Remove(machine);
+            return store;
+        }
+        catch (IOException)
+        {
+            _unreadable.TryAdd(machine, time.GetTimestamp());
+            throw;
+        }
     }
 
     private static void CheckDisks(RetentionStore store, IReadOnlyList<DiskGeometry> disks)

@@ -23,7 +23,7 @@ internal sealed class StoreSession : IStreamSession
     internal StoreSession(RetentionStore store, IPositionListener positions, TimeProvider time)
     {
         (_store, _positions, _time) = (store, positions, time);
-        Opened = new StreamOpened(store.Held, store.Durable, store.DurableSequence, store.IsEmpty);
+        Opened = new StreamOpened(store.Held, store.Durable, store.DurableSequence, store.IsEmpty, store.HasLost);
         _committing = Task.Run(CommitAsync);
     }
 
@@ -65,9 +65,13 @@ internal sealed class StoreSession : IStreamSession
 
     private async Task AppendAsync()
     {
+        var heard = false;
         await foreach (var batch in _queue.Reader.ReadAllAsync())
         {
             _store.Append(batch);
+            // Whoever sends was told, and has it on record.
+            if (Opened.TargetLost && !heard) _store.LossIsKnown();
+            heard = true;
             _positions.Received(batch.Position);
             _appended.Writer.TryWrite(true);
         }

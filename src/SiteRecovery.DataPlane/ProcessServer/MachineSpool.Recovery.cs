@@ -8,15 +8,16 @@ internal sealed partial class MachineSpool
 {
     /// <summary>
     /// What a process that is gone left behind: up to the first damage, and without what is durable or of an epoch that is over. Where the disk cannot be read it is tried again and again:
-    /// until then nobody knows what is there, and no stream opens.
+    /// until then nobody knows what is there, and no stream opens. What it does not give for long is taken for damaged.
     /// </summary>
     private async Task LoadAsync(IReadOnlyList<string> paths)
     {
+        var began = _time.GetTimestamp();
         for (string? failure = null; ; await Task.Delay(DiskRetry, _time, _stop.Token).ConfigureAwait(false))
         {
             try
             {
-                Recover(failure is null ? paths : [.. paths.Where(_files.Exists)]);
+                Recover(failure is null ? paths : [.. paths.Where(_files.Exists)], _time.GetElapsedTime(began) > PatienceWithDisk);
                 if (_lastError == failure) _lastError = null;
                 _isLoaded = true;
                 return;
@@ -45,7 +46,8 @@ internal sealed partial class MachineSpool
                 }
     }
 
-    private void Recover(IReadOnlyList<string> paths)
+    /// <param name="givesUp">What cannot be read is damaged.</param>
+    private void Recover(IReadOnlyList<string> paths, bool givesUp)
     {
         var (durable, sequence) = _state.Load();
         _queue.Start(durable, sequence);
@@ -53,12 +55,12 @@ internal sealed partial class MachineSpool
         for (var i = 0; i < paths.Count; i++)
         {
             _lastNumber = SpoolSegment.NumberOf(paths[i]);
-            var segment = intact ? SpoolSegment.TryOpen(_files, paths[i], _machine, _lastNumber) : null;
+            var segment = intact ? SpoolSegment.TryOpen(_files, paths[i], _machine, _lastNumber, givesUp) : null;
             if (segment is null) intact = false;
             else if (segment.Opening.Epoch > _state.Epoch) _state.SaveEpoch(segment.Opening.Epoch);
             try
             {
-                if (segment is null || segment.Opening.Epoch < _state.Epoch || !TryRecover(segment, i == paths.Count - 1, ref intact)) _files.Delete(paths[i]);
+                if (segment is null || segment.Opening.Epoch < _state.Epoch || !TryRecover(segment, i == paths.Count - 1, givesUp, ref intact)) _files.Delete(paths[i]);
             }
             catch
             {
@@ -70,11 +72,11 @@ internal sealed partial class MachineSpool
     }
 
     /// <summary>Only the last segment can have a torn tail after kill -9, so only it is read whole; the sender checks every frame anyway.</summary>
-    private bool TryRecover(SpoolSegment segment, bool last, ref bool intact)
+    private bool TryRecover(SpoolSegment segment, bool last, bool givesUp, ref bool intact)
     {
         var before = _queue.Segments.Count > 0 ? _queue.Segments[^1].Last : (StreamPosition?)null;
         (long Offset, long Ordinal)? oldest = null;
-        segment.Scan(_files, last, (offset, header) =>
+        segment.Scan(_files, last, givesUp, (offset, header) =>
         {
             if (oldest is null && new StreamPosition(header.Incarnation, header.Ordinal).CompareTo(_queue.Durable) > 0) oldest = (offset, header.Ordinal);
         });

@@ -8,10 +8,13 @@ internal sealed partial class MachineSpool
 {
     private const long UnderWayBytesMax = 8 << 20;
     private const int HandedFramesMax = 16384;
+    private static readonly TimeSpan PatienceWithDisk = TimeSpan.FromSeconds(15);
+    private (StreamPosition At, long Since)? _unreadable; // the sender's own
     private IStreamSession? _upstream; // under _gate, like all below
     private Upstream? _listener;
     private CancellationTokenSource? _link;
     private bool _targetEmpty;
+    private bool _targetLost, _toldLost; // what it has acknowledged; and the agent's session knows it
     private int _attempt, _failedAttempt;
     private volatile int _failures; // in a row, without anything having become durable
 
@@ -47,12 +50,25 @@ internal sealed partial class MachineSpool
             {
                 Drop(damage.Message, null);
             }
+            catch (SpoolUnreadableException unreadable) when (IsGivenUp(unreadable.At))
+            {
+                Drop(unreadable.Message, null);
+            }
             catch (Exception error)
             {
                 if (error is not OperationCanceledException) _lastError = error.Message;
             }
             await AfterFailureAsync(connected, impatient, stop).ConfigureAwait(false);
         }
+    }
+
+    /// <summary>A disk that cannot be read may be back in a moment; what it does not give for longer is lost, and the source sends it anew.</summary>
+    private bool IsGivenUp(StreamPosition at)
+    {
+        if (_unreadable?.At != at) _unreadable = (at, _time.GetTimestamp());
+        if (_time.GetElapsedTime(_unreadable.Value.Since) < PatienceWithDisk) return false;
+        _unreadable = null;
+        return true;
     }
 
     private async Task AfterFailureAsync(bool connected, Task impatient, CancellationToken stop)
@@ -122,7 +138,11 @@ internal sealed partial class MachineSpool
     {
         var opened = session.Opened;
         string? lost;
-        lock (_gate) lost = LostBy(opened);
+        lock (_gate)
+        {
+            lost = LostBy(opened);
+            _targetLost = opened.TargetLost;
+        }
         if (lost is null && !SkipHeld(opened.Held, listener))
             lost = $"the target stands at {Text(opened.Held)}, which what waits here does not continue";
         lock (_gate)
@@ -145,6 +165,8 @@ internal sealed partial class MachineSpool
 
     private string? LostBy(StreamOpened opened)
     {
+        // What waits here was made by somebody who did not know it.
+        if (opened.TargetLost && !_toldLost) return "the target lost durable data: a part of its log was damaged";
         if (opened.Durable.CompareTo(_queue.Durable) >= 0 && opened.DurableSequence >= _queue.DurableSequence) return null;
         return $"the target lost durable data: it had sequence {_queue.DurableSequence} at {Text(_queue.Durable)}, now it has {opened.DurableSequence} at {Text(opened.Durable)}";
     }
@@ -191,12 +213,15 @@ internal sealed partial class MachineSpool
                 continue;
             }
             var batch = frame.Segment.ReadFrame(_files, frame.Offset, frame.Position);
+            // Those in front of it are read again and again.
+            if (_unreadable?.At == frame.Position) _unreadable = null;
             lock (_gate)
             {
                 if (_listener is null) continue; // dropped meanwhile
                 if (session.LetsGoOfReceived) _listener.Lend(batch);
                 _queue.Hand(frame, batch.Header, underWay: true);
                 _targetEmpty &= batch.Header.ExtentCount == 0;
+                _targetLost = false;
                 if (frame.Segment.Sealed && frame.Offset + batch.Frame.Length == frame.Segment.End) frame.Segment.Close();
             }
             await session.OfferAsync(batch, link).ConfigureAwait(false);

@@ -82,7 +82,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
                 throw;
             }
             lock (_gate)
-                session.Opened = new StreamOpened(_queue.Held, _queue.Durable, _queue.DurableSequence, _upstream is not null && _targetEmpty && !_queue.HasPending);
+                session.Opened = new StreamOpened(_queue.Held, _queue.Durable, _queue.DurableSequence, _upstream is not null && _targetEmpty && !_queue.HasPending, _toldLost = _targetLost);
             return session;
         }
         finally
@@ -197,7 +197,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
             {
                 gone = _queue.Drop(truth?.Durable ?? _queue.Durable, truth?.DurableSequence ?? _queue.DurableSequence);
                 _session?.End(error ?? new IOException($"the spool of {_machine} was dropped: {reason}"));
-                (_session, _writer) = (null, null);
+                (_session, _writer, _toldLost) = (null, null, false);
             }
             if (truth is not null) SaveDurable();
         }

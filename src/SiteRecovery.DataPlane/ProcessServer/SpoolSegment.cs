@@ -50,7 +50,20 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
     }
 
     /// <summary>Null where the header is torn or another machine's.</summary>
-    public static SpoolSegment? TryOpen(IFileSystem files, string path, MachineId machine, long number)
+    /// <param name="givesUp">Also where it cannot be read.</param>
+    public static SpoolSegment? TryOpen(IFileSystem files, string path, MachineId machine, long number, bool givesUp)
+    {
+        try
+        {
+            return TryOpen(files, path, machine, number);
+        }
+        catch (IOException) when (givesUp)
+        {
+            return null;
+        }
+    }
+
+    private static SpoolSegment? TryOpen(IFileSystem files, string path, MachineId machine, long number)
     {
         using var file = files.Open(path, FileOpening.Read);
         Span<byte> start = stackalloc byte[FixedBytes];
@@ -87,6 +100,7 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
 
     /// <summary>Not checked against its hash.</summary>
     /// <exception cref="SpoolDamagedException">There is no such frame.</exception>
+    /// <exception cref="SpoolUnreadableException">The disk does not give it.</exception>
     public BatchHeader ReadHeader(IFileSystem files, long offset, StreamPosition position)
     {
         try
@@ -102,10 +116,15 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
         {
             throw new SpoolDamagedException($"segment {number} is damaged at offset {offset}: {damage.Message}", damage);
         }
+        catch (IOException unreadable)
+        {
+            throw new SpoolUnreadableException(position, $"segment {number} cannot be read at offset {offset}: {unreadable.Message}", unreadable);
+        }
     }
 
     /// <summary>Reads and checks a whole frame, into an array of the frame pool.</summary>
     /// <exception cref="SpoolDamagedException">It is not the frame that was written there.</exception>
+    /// <exception cref="SpoolUnreadableException">The disk does not give it.</exception>
     public Batch ReadFrame(IFileSystem files, long offset, StreamPosition position)
     {
         var length = ReadHeader(files, offset, position).FrameBytes;
@@ -119,13 +138,17 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
         {
             throw new SpoolDamagedException($"segment {number} is damaged at offset {offset}: {damage.Message}", damage);
         }
+        catch (IOException unreadable)
+        {
+            throw new SpoolUnreadableException(position, $"segment {number} cannot be read at offset {offset}: {unreadable.Message}", unreadable);
+        }
     }
 
     /// <summary>
     /// Walks the frames up to the last good one and sets what is known of the segment by it. With every payload's hash, or by the headers alone. Absorbed deltas at the end, whose data was in a
     /// frame that is lost, are no good ones: the next room would wait for it for good.
     /// </summary>
-    public void Scan(IFileSystem files, bool whole, Action<long, BatchHeader> found)
+    public void Scan(IFileSystem files, bool whole, bool givesUp, Action<long, BatchHeader> found)
     {
         var file = File(files);
         var length = file.LengthBytes;
@@ -155,7 +178,7 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
                 End = at += header.FrameBytes;
             }
         }
-        catch (InvalidDataException)
+        catch (Exception damage) when (damage is InvalidDataException || (givesUp && damage is IOException))
         {
             // The frames before it stand.
         }
@@ -210,6 +233,12 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
         }
         return new StreamOpening(machine, new Epoch(BinaryPrimitives.ReadInt32LittleEndian(header[32..])), disks, BinaryPrimitives.ReadInt64LittleEndian(header[24..]));
     }
+}
+
+/// <summary>A stored frame cannot be read, perhaps for now.</summary>
+internal sealed class SpoolUnreadableException(StreamPosition at, string reason, Exception inner) : IOException(reason, inner)
+{
+    internal StreamPosition At => at;
 }
 
 /// <summary>A stored frame is not what was written: it is never sent.</summary>

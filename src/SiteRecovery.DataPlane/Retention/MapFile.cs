@@ -19,7 +19,7 @@ internal sealed class MapFile : IExtentSource, IDisposable
 
     internal long Extents { get; }
 
-    /// <summary>Null where there is none, or one that is not whole or of another segment.</summary>
+    /// <summary>Null where there is none, or one that is not whole, cannot be read or is of another segment.</summary>
     /// <param name="segmentBytes">Of the segment as it is: a map of before it grew is none of it.</param>
     internal static MapFile? TryOpen(string path, IFileSystem files, ulong tag, SegmentId segment, long segmentBytes)
     {
@@ -29,6 +29,10 @@ internal sealed class MapFile : IExtentSource, IDisposable
         try
         {
             return map = Read(file, tag, segment, segmentBytes);
+        }
+        catch (IOException)
+        {
+            return null; // it is made again, in other sectors
         }
         finally
         {

@@ -11,6 +11,15 @@ public sealed partial class RetentionStore
     private HashSet<string> _scrubbedBelow = [];
     private bool _rotIsNoted = true;
 
+    /// <summary>What had been acknowledged was cut off as damaged, and no source has been told.</summary>
+    public bool HasLost => _log.HasLost;
+
+    /// <summary>A source that was told has it on record.</summary>
+    internal void LossIsKnown()
+    {
+        lock (_gate) _log.LossIsKnown();
+    }
+
     /// <summary>Where the newest consistent position cannot be read, in blocks of 64 KiB, ascending; empty: nowhere that is known.</summary>
     public IReadOnlyList<(ushort Disk, long Offset, long Length)> DamageOfNewest()
     {

@@ -92,6 +92,7 @@ public sealed partial class RetentionStore
     /// <summary>The two files that nothing else of the store could tell again. The manifest is known here, so that it is written anew.</summary>
     private void ScrubManifest()
     {
+        foreach (var aside in _log.Aside()) Note(aside);
         if (_notes.IsDamaged || PointNotes.Read(_files.TryReadAll(Path.Combine(Folder, PointNotes.FileName))) is null) Note(new StoreDamage(Path.Combine(Folder, PointNotes.FileName), 0, "which points are protected is not known"));
         if (_keys.Mend() is { } damagedKeys) Note(new StoreDamage(Path.Combine(Folder, damagedKeys), 0, "one of the two copies of the keys was damaged"));
         try

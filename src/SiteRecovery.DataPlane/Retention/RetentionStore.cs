@@ -32,6 +32,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         {
             _log.Recover(this, (manifest.Promoted?.Segment ?? 0) + 1);
             BeginUpTo(new Epoch(manifest.Epochs[^1].Epoch));
+            foreach (var aside in _log.Aside()) Note(aside);
             if (manifest.Encrypted == true && !readOnly) StartEncrypting();
             if (manifest.Promoting is { } interrupted && _log.FailedReason is null)
             {

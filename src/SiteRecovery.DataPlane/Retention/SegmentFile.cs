@@ -62,9 +62,13 @@ internal static class SegmentFile
     }
 
     /// <summary>Verifies frame after frame. Returns the end of the last whole one and, if it is not the file's end, why.</summary>
-    internal static (long End, string? Reason) Scan(IBlockFile file, ulong tag, SegmentId id, Action<long, Batch>? found)
+    /// <param name="givesUp">What cannot be read is damaged.</param>
+    internal static (long End, string? Reason) Scan(IBlockFile file, ulong tag, SegmentId id, Action<long, Batch>? found, bool givesUp = false) =>
+        StepOf(file, tag, id) is null ? (0, "segment header is damaged") : ScanFrames(file, tag, id, found, givesUp);
+
+    /// <summary>The same, whatever the header says.</summary>
+    internal static (long End, string? Reason) ScanFrames(IBlockFile file, ulong tag, SegmentId id, Action<long, Batch>? found, bool givesUp)
     {
-        if (StepOf(file, tag, id) is null) return (0, "segment header is damaged");
         var length = file.LengthBytes;
         long at = HeaderBytesOf(id);
         try
@@ -87,6 +91,10 @@ internal static class SegmentFile
         catch (InvalidDataException damage)
         {
             return (at, damage.Message);
+        }
+        catch (IOException unreadable) when (givesUp)
+        {
+            return (at, "it cannot be read: " + unreadable.Message);
         }
     }
 

@@ -73,7 +73,7 @@ internal sealed class SegmentMaps(string folder, IFileSystem files, ulong tag, b
             {
                 asked.Find(disk, from, to, into);
             }
-            catch (InvalidDataException)
+            catch (Exception damage) when (damage is InvalidDataException or IOException)
             {
                 into.RemoveRange(found, into.Count - found);
                 Replace(asked).Find(disk, from, to, into);

@@ -1,3 +1,4 @@
+using System.Globalization;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Storage;
 
@@ -15,6 +16,10 @@ internal interface IReplay
 /// <content>Opening: sealed segments by what their ends say, the last one frame by frame.</content>
 internal sealed partial class StoreLog
 {
+    // The first until a source has been told, then the other; behind them from where it lay.
+    private const string LostExtension = ".seg.lost-", AsideExtension = ".seg.damaged-";
+    private const int AsideBytes = 4096;
+
     /// <param name="first">What is before it is in the base.</param>
     internal void Recover(IReplay replay, int first)
     {
@@ -95,7 +100,7 @@ internal sealed partial class StoreLog
         }
     }
 
-    private SegmentEnd? EndOf(SegmentId segment) => SegmentEnd.TryRead(files.TryReadAll(EndPath(segment)), tag, segment.Number);
+    private SegmentEnd? EndOf(SegmentId segment) => SegmentEnd.TryRead(TryReadMade(EndPath(segment)), tag, segment.Number);
 
     private void ReplaySealed(SegmentId segment, IReplay replay)
     {
@@ -106,7 +111,7 @@ internal sealed partial class StoreLog
             return;
         }
         Count(segment.Number, FileOf(segment).LengthBytes);
-        if (SegmentIndex.TryRead(files.TryReadAll(IndexPath(segment)), tag, segment.Number) is not { } frames)
+        if (SegmentIndex.TryRead(TryReadMade(IndexPath(segment)), tag, segment.Number) is not { } frames)
         {
             (frames, var end, var reason) = ScanSealed(segment);
             if (reason is not null) NoteDamage(segment, end, reason);
@@ -144,27 +149,29 @@ internal sealed partial class StoreLog
             return;
         }
         var file = FileOf(segment);
-        var (end, reason) = SegmentFile.Scan(file, tag, segment, (offset, batch) =>
+        // Its header says nothing that its name does not.
+        var headed = IsHeaded(file, segment);
+        var (end, reason) = headed || segment.Generation == 0 ? SegmentFile.ScanFrames(file, tag, segment, (offset, batch) =>
         {
             _index.Add(offset, batch);
             (_frames, _extents) = (_frames + 1, _extents + batch.Header.ExtentCount);
             replay.Frame(new LogEntry(segment, offset, batch.Header), batch);
-        });
+        }, options.GivesUpUnreadable) : (0, "segment header is damaged");
         _end = end;
-        if (reason is not null && end < SyncedEnd(segment.Number))
+        if (reason is not null && end < SyncedEnd(segment.Number) && (readOnly || MayBeSealed(segment) || !TryPutAside(segment, file, end)))
         {
             NoteDamage(segment, end, reason);
             return;
         }
-        CutBytes = file.LengthBytes - end;
+        CutBytes = Math.Max(0, file.LengthBytes - end);
         if (readOnly) return;
         foreach (var stale in (string[])[EndPath(segment), IndexPath(segment), PathOf(segment, ".map")])
             if (files.Exists(stale)) files.Delete(stale);
         _tail = files.Open(PathOf(segment), FileOpening.ReadWrite);
-        if (end == 0)
+        if (!headed)
         {
             _tail.Write(0, SegmentFile.Header(tag, segment, TimeSpan.Zero));
-            _end = SegmentFile.HeaderBytesOf(segment);
+            _end = Math.Max(_end, SegmentFile.HeaderBytesOf(segment));
         }
         _tail.SetLength(_end);
         WriteAgain(_tail, SyncedEnd(segment.Number), _end);
@@ -172,6 +179,85 @@ internal sealed partial class StoreLog
         WriteMark(_end);
     }
 
+    /// <summary>Then an epoch may have been begun behind it, from a position in it. An end of before it grew is none.</summary>
+    private bool MayBeSealed(SegmentId segment) => files.Exists(EndPath(segment)) && !(EndOf(segment)?.Bytes < SyncedEnd(segment.Number));
+
+    private bool IsHeaded(IBlockFile file, SegmentId segment)
+    {
+        try
+        {
+            return SegmentFile.StepOf(file, tag, segment) is not null;
+        }
+        catch (IOException) when (options.GivesUpUnreadable)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>
+    /// What had been flushed has rotted. The store goes on in front of it, as one that has lost power would, and the source, which hears where that is, makes it whole again; nothing that can still be
+    /// read is thrown away. An epoch is never lost so: each begins in a segment of its own, and the manifest knows it.
+    /// </summary>
+    /// <returns>False: there is no room for it, and nothing was changed.</returns>
+    private bool TryPutAside(SegmentId segment, IBlockFile file, long from)
+    {
+        var (path, reading) = (PathOf(segment, string.Create(CultureInfo.InvariantCulture, $"{LostExtension}{from}")), false);
+        try
+        {
+            using (var aside = files.Open(path, FileOpening.Create))
+            {
+                aside.SetLength(0);
+                var buffer = new byte[AsideBytes];
+                for (var at = from; at < file.LengthBytes; at += buffer.Length)
+                {
+                    var part = buffer.AsSpan(0, (int)Math.Min(buffer.Length, file.LengthBytes - at));
+                    reading = true;
+                    ReadOrClear(file, at, part);
+                    reading = false;
+                    aside.Write(at - from, part);
+                }
+                aside.Flush();
+            }
+            files.FlushFolder(LogFolder);
+        }
+        catch (IOException) when (!reading)
+        {
+            return false;
+        }
+        return true;
+    }
+
+    private void ReadOrClear(IBlockFile file, long at, Span<byte> part)
+    {
+        try
+        {
+            file.Read(at, part);
+        }
+        catch (IOException) when (options.GivesUpUnreadable)
+        {
+            part.Clear();
+        }
+    }
+
+    internal bool HasLost => files.List(LogFolder).Any(p => IsAside(p, LostExtension));
+
+    internal void LossIsKnown()
+    {
+        foreach (var path in files.List(LogFolder).Where(p => IsAside(p, LostExtension))) files.Rename(path, path.Replace(LostExtension, AsideExtension, StringComparison.Ordinal));
+        files.FlushFolder(LogFolder);
+    }
+
+    private static bool IsAside(string path, string extension) => SegmentFile.TryParse(path)?.Extension.StartsWith(extension, StringComparison.Ordinal) == true;
+
+    /// <summary>What was cut off as damaged, and is kept as long as its segment is.</summary>
+    internal IEnumerable<StoreDamage> Aside()
+    {
+        foreach (var path in files.List(LogFolder))
+            if (IsAside(path, LostExtension) || IsAside(path, AsideExtension))
+                yield return new StoreDamage(path, 0, "what had been acknowledged was found damaged when the store was opened, and cut off; the source makes the newest state whole. The file is what was there: look at it and delete it, else it goes with its segment");
+    }
+
+    
     /// <summary>What no flush has confirmed: after one that failed such bytes may be in the cache alone, and would not be flushed any more.</summary>
     private static void WriteAgain(IBlockFile file, long from, long to)
     {

@@ -168,7 +168,7 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     /// <exception cref="IOException">The segment's index is damaged, and so is the segment.</exception>
     internal List<(long Offset, Batch Prefix)> FramesOf(SegmentId segment)
     {
-        var bytes = IsTail(segment.Number) ? _index.ToBytes() : files.TryReadAll(IndexPath(segment));
+        var bytes = IsTail(segment.Number) ? _index.ToBytes() : TryReadMade(IndexPath(segment));
         if (SegmentIndex.TryRead(bytes, tag, segment.Number) is { } frames) return frames;
         var (found, end, reason) = ScanSealed(segment);
         return reason is null ? found : throw new IOException($"segment {segment.Number} is damaged at offset {end}: {reason}", new InvalidDataException(reason));
@@ -205,10 +205,10 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
             next = segment.Number + 1;
             var (end, reason) = SegmentFile.Scan(FileOf(segment), tag, segment, null);
             if (reason is not null && (segment.Number != _segment || end < _end)) found.Add(new StoreDamage(PathOf(segment), end, reason));
-            if (files.TryReadAll(IndexPath(segment)) is { } index && SegmentIndex.TryRead(index, tag, segment.Number) is null)
+            if (files.Exists(IndexPath(segment)) && SegmentIndex.TryRead(TryReadMade(IndexPath(segment)), tag, segment.Number) is null)
                 found.Add(new StoreDamage(IndexPath(segment), 0, "index is damaged; it is rebuilt from the segment"));
         }
-        return [.. found.Concat(_damage).DistinctBy(d => (d.File, d.Offset))];
+        return [.. found.Concat(_damage).Concat(Aside()).DistinctBy(d => (d.File, d.Offset))];
     }
 
     public void Dispose()
@@ -251,6 +251,19 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     private string EndPath(SegmentId segment) => PathOf(segment, ".end");
 
     private string IndexPath(SegmentId segment) => PathOf(segment, ".idx");
+
+    /// <summary>A file that was made from a segment. One that cannot be read is as good as none: it is made again, in other sectors.</summary>
+    private byte[]? TryReadMade(string path)
+    {
+        try
+        {
+            return files.TryReadAll(path);
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
 
     private IBlockFile FileOf(SegmentId segment) =>
         _open.GetOrAdd(segment, n => new Lazy<IBlockFile>(() => files.Open(PathOf(n), FileOpening.Read))).Value;
@@ -303,7 +316,7 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
 
     private long SyncedEnd(int segment)
     {
-        var mark = files.TryReadAll(MarkPath);
+        var mark = TryReadMade(MarkPath);
         if (mark is not { Length: >= 24 } || XxHash3.HashToUInt64(mark.AsSpan(0, 16)) != BinaryPrimitives.ReadUInt64LittleEndian(mark.AsSpan(16))) return 0;
         return BinaryPrimitives.ReadInt64LittleEndian(mark) == segment ? BinaryPrimitives.ReadInt64LittleEndian(mark.AsSpan(8)) : 0;
     }

@@ -87,18 +87,21 @@ internal static class Payload
         return new StreamOpening(new MachineId(machine), epoch, disks, incarnation);
     }
 
+    private const byte EmptyFlag = 1, LostFlag = 2;
+
     internal static void Write(BinaryWriter to, StreamOpened opened)
     {
         Write(to, opened.Held);
         Write(to, opened.Durable);
         to.Write(opened.DurableSequence.Value);
-        to.Write(opened.TargetEmpty);
+        to.Write((byte)((opened.TargetEmpty ? EmptyFlag : 0) | (opened.TargetLost ? LostFlag : 0)));
     }
 
     internal static StreamOpened ReadOpened(ReadOnlyMemory<byte> payload)
     {
         using var from = Reader(payload);
-        return new StreamOpened(ReadPosition(from), ReadPosition(from), new Sequence(from.ReadInt64()), from.ReadBoolean());
+        var (held, durable, sequence, flags) = (ReadPosition(from), ReadPosition(from), new Sequence(from.ReadInt64()), from.ReadByte());
+        return new StreamOpened(held, durable, sequence, (flags & EmptyFlag) != 0, (flags & LostFlag) != 0);
     }
 
     internal static void WriteError(BinaryWriter to, Exception error)

@@ -64,6 +64,48 @@ public sealed class RealStoreTests : CaptureFixture
         await capture.DisposeAsync();
     }
 
+    /// <summary>Neither the source, in a life that remembers nothing, nor a later epoch takes for there what was acknowledged.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task What_a_store_has_lost_of_what_it_acknowledged_comes_again(bool inANewEpoch)
+    {
+        var machine = new MachineId("m1");
+        await StreamAsync(await OpenAsync(), Epoch.First, capture => WriteAsync(capture, 1 << 20, 1, 2 << 20));
+        var segment = Directory.GetFiles(Path.Combine(_stores, "m1", "log"), "*.seg")[^1];
+        var bytes = File.ReadAllBytes(segment);
+        bytes[bytes.Length / 2] ^= 1;
+        File.WriteAllBytes(segment, bytes);
+        if (inANewEpoch)
+        {
+            await using var alone = new StoreReceiver(_stores, RealFileSystem.Instance, TimeProvider.System);
+            await alone.ContinueEpochAsync(machine, new Epoch(2), Epoch.First, default);
+        }
+        var epoch = inANewEpoch ? new Epoch(2) : Epoch.First;
+        await StreamAsync(await OpenAsync(epoch: epoch.Value), epoch, _ => Task.CompletedTask);
+        await using var receiver = new StoreReceiver(_stores, RealFileSystem.Instance, TimeProvider.System);
+        var store = receiver.StoreOf(machine);
+        var replica = new byte[Bytes];
+        await store.At(store.ConsistentUpTo!).Disk(0).ReadAsync(0, replica, default);
+        Assert.True(File.ReadAllBytes(DiskPath).AsSpan().SequenceEqual(replica));
+        // It is told once: who sends has it on record.
+        Assert.Equal((false, epoch), (store.HasLost, store.CurrentEpoch));
+        Assert.Single(Directory.GetFiles(Path.Combine(_stores, "m1", "log"), "*.damaged-*"));
+    }
+
+    private async Task StreamAsync(MachineCapture capture, Epoch epoch, Func<MachineCapture, Task> story)
+    {
+        await using var receiver = new StoreReceiver(_stores, RealFileSystem.Instance, TimeProvider.System);
+        using var stop = new CancellationTokenSource();
+        var run = capture.RunAsync(receiver, stop.Token);
+        await capture.StartSynchronizationAsync();
+        await CompleteAsync(capture);
+        await story(capture);
+        await CompleteAsync(capture);
+        await UntilAsync(() => receiver.StoreOf(new MachineId("m1")) is { Consistent: true } store && store.CurrentEpoch == epoch);
+        await stop.CancelAsync();
+        await run;
+        await capture.DisposeAsync();
+    }
+
     private static Task CompleteAsync(MachineCapture capture) =>
         UntilAsync(() => capture.Status() is { Complete: true, DirtyBytes: 0 } s && s.Durable == s.Newest);
 }

@@ -205,10 +205,10 @@ public sealed class CoalescingTests : SpoolFixture
         if (coalesced > 0) Assert.True(end < segment.End);
         segment.Close();
         File.Move(segment.Path + ".tmp", segment.Path, true);
-        var again = SpoolSegment.TryOpen(files, segment.Path, Machine, _stores)!;
+        var again = SpoolSegment.TryOpen(files, segment.Path, Machine, _stores, givesUp: false)!;
         var rewritten = new List<Batch>();
         var at = new List<(long, StreamPosition)>();
-        again.Scan(files, true, (offset, header) => at.Add((offset, new(header.Incarnation, header.Ordinal))));
+        again.Scan(files, true, givesUp: false, (offset, header) => at.Add((offset, new(header.Incarnation, header.Ordinal))));
         Assert.Equal(end, again.End);
         foreach (var (offset, position) in at) rewritten.Add(again.ReadFrame(files, offset, position));
         again.Close();

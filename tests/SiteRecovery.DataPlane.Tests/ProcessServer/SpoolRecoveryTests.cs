@@ -199,6 +199,26 @@ public sealed class SpoolRecoveryTests : SpoolFixture
     }
 
     [Fact]
+    public async Task A_loss_that_the_target_tells_of_reaches_the_agent_and_what_it_sends_then_the_target()
+    {
+        var (spool, agent) = (Open(), new Agent(this));
+        var session = await agent.OpenAsync(spool);
+        await agent.SendAsync(session, 10);
+        await UntilAsync(() => agent.DurableUpTo.Ordinal == 11);
+        Link.Says = opened => opened with { TargetLost = true };
+        Link.CutWith(new IOException("the target has ended"));
+        Assert.Contains("lost durable data", (await session.Closed.WaitAsync(TimeSpan.FromSeconds(30)))!.Message, StringComparison.Ordinal);
+        session = await agent.OpenAsync(spool);
+        Assert.True(session.Opened.TargetLost);
+        // As long as nothing has come to the target it says so to everybody, and whoever opens hears it.
+        session = await agent.OpenAsync(spool);
+        Assert.True(session.Opened.TargetLost);
+        await agent.SendAsync(session, 10);
+        await UntilAsync(() => agent.DurableUpTo.Ordinal == 21);
+        Assert.False((await agent.OpenAsync(spool)).Opened.TargetLost);
+    }
+
+    [Fact]
     public async Task What_the_target_cannot_continue_is_dropped_and_the_agent_told()
     {
         var (spool, agent) = (Open(), new Agent(this));

@@ -52,23 +52,16 @@ public sealed class RetentionStoreTests : IDisposable
     }
 
     [Fact]
-    public async Task A_flipped_bit_is_found_by_verify_and_by_views_and_is_never_cut()
+    public async Task A_flipped_bit_is_found_by_verify_and_by_views()
     {
-        var segment = Path.Combine(_folder, "log", "0000000001.seg");
         using (var store = Create()) Fill(store, new Random(5), batches: 3);
-        var whole = File.ReadAllBytes(segment);
+        var whole = File.ReadAllBytes(Segment);
         for (var at = 0; at < whole.Length; at += 997)
         {
-            File.WriteAllBytes(segment, whole);
+            File.WriteAllBytes(Segment, whole);
             using var healthy = Open();
-            var flipped = whole.ToArray();
-            flipped[at] ^= 4;
-            File.WriteAllBytes(segment, flipped);
+            Flip(whole, at);
             Assert.NotEmpty(healthy.Verify());
-            using var damaged = Open();
-            Assert.NotNull(damaged.FailedReason);
-            Assert.NotEmpty(damaged.Verify());
-            Assert.Equal(whole.Length, new FileInfo(segment).Length);
             try
             {
                 Assert.Equal(_model[^1], await ReadAll(healthy, _model.Count - 1));
@@ -78,6 +71,52 @@ public sealed class RetentionStoreTests : IDisposable
                 Assert.Contains("damaged at offset", damage.Message, StringComparison.Ordinal);
             }
         }
+    }
+
+    [Fact]
+    public async Task A_store_goes_on_in_front_of_what_has_rotted_in_its_last_segment_and_keeps_that_aside()
+    {
+        using (var store = Create()) Fill(store, new Random(5), batches: 3);
+        var whole = File.ReadAllBytes(Segment);
+        for (var at = 32; at < whole.Length; at += 997)
+        {
+            File.WriteAllBytes(Segment, whole);
+            File.WriteAllBytes(Path.Combine(_folder, "log", "SYNCED"), SyncedAt(whole.Length));
+            Flip(whole, at);
+            using (var looked = RetentionStore.Open(_folder, RealFileSystem.Instance, TimeProvider.System, readOnly: true))
+                Assert.Contains("damaged at offset", looked.FailedReason, StringComparison.Ordinal);
+            Assert.Equal(whole.Length, new FileInfo(Segment).Length);
+            using (var store = Open())
+            {
+                Assert.Equal((null, true), (store.FailedReason, store.HasLost));
+                var (aside, kept) = (Assert.Single(Directory.GetFiles(Path.Combine(_folder, "log"), "*.lost-*")), (int)store.Bytes);
+                Assert.Equal(aside, Assert.Single(store.Rot).File);
+                Assert.InRange(kept, 32, at);
+                Assert.Equal(whole.Length - kept, new FileInfo(aside).Length);
+                Assert.True(File.ReadAllBytes(aside).AsSpan(at - kept + 1).SequenceEqual(whole.AsSpan(at + 1)));
+                if (store.ConsistentUpTo is { } newest) Assert.Equal(_model[(int)newest.Sequence.Value], await ReadAll(store.At(newest)));
+                store.Append(BatchCodec.Encode(Header(BatchKind.Marker, 0, 0) with { Marker = MarkerKind.StreamStart, Incarnation = 2, Ordinal = 1 }, [], "gap"u8));
+                store.Flush();
+            }
+            // Until somebody who sends has been told.
+            using (var again = Open()) Assert.Equal((null, true, 1L), (again.FailedReason, again.HasLost, again.Held.Ordinal));
+            File.Delete(Directory.GetFiles(Path.Combine(_folder, "log"), "*.lost-*")[0]);
+        }
+    }
+
+    [Fact]
+    public async Task A_damaged_header_of_the_last_segment_loses_nothing()
+    {
+        using (var store = Create()) Fill(store, new Random(5), batches: 3);
+        var whole = File.ReadAllBytes(Segment);
+        for (var at = 0; at < 32; at += 5)
+        {
+            Flip(whole, at);
+            using (var store = Open()) Assert.Equal((null, false, $"e1-s{_model.Count - 1}"), (store.FailedReason, store.HasLost, store.ConsistentUpTo?.Id));
+            Assert.Equal(whole, File.ReadAllBytes(Segment));
+        }
+        using var again = Open();
+        Assert.Equal(_model[^1], await ReadAll(again, _model.Count - 1));
     }
 
     [Fact]
@@ -108,6 +147,24 @@ public sealed class RetentionStoreTests : IDisposable
         Assert.False(store.Append(next));
         _ordinal++;
         Assert.Equal(3, Assert.Throws<StreamGapException>(() => store.Append(Delta(new Random(10)))).Held.Ordinal);
+    }
+
+    private string Segment => Path.Combine(_folder, "log", "0000000001.seg");
+
+    private void Flip(byte[] whole, int at)
+    {
+        var flipped = whole.ToArray();
+        flipped[at] ^= 4;
+        File.WriteAllBytes(Segment, flipped);
+    }
+
+    private static byte[] SyncedAt(long end)
+    {
+        var mark = new byte[24];
+        BitConverter.TryWriteBytes(mark, 1L);
+        BitConverter.TryWriteBytes(mark.AsSpan(8), end);
+        BitConverter.TryWriteBytes(mark.AsSpan(16), System.IO.Hashing.XxHash3.HashToUInt64(mark.AsSpan(0, 16)));
+        return mark;
     }
 
     private RetentionStore Create()

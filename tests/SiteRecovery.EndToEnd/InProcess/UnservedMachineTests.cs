@@ -60,6 +60,19 @@ public sealed class UnservedMachineTests : IAsyncDisposable
         Assert.Contains("keeps nothing of machine db2, so it cannot say that it stopped", Assert.Single(_agent.Errors), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task The_fence_of_a_machine_whose_disks_nobody_knows_any_more_is_not_taken_for_done()
+    {
+        await _agent.RunAsync(() => ToldAsync(_agent.Protection(1)));
+        File.Delete(Assert.Single(Directory.GetFiles(_agent.At("data"), "assignment.json", SearchOption.AllDirectories)));
+        await _agent.RunAsync(async () =>
+        {
+            await _agent.TellAsync(new FenceMachine("fence", "db1", 2, StopMachine: false));
+            await _agent.UntilAsync(() => !_agent.Errors.IsEmpty);
+        });
+        Assert.Contains("does not know any more which disks machine db1 has", Assert.Single(_agent.Errors), StringComparison.Ordinal);
+    }
+
     private async Task ToldAsync(AgentMessage order)
     {
         var before = _agent.Done;

@@ -151,9 +151,9 @@ internal sealed class SpoolTarget : FuzzTarget
         files[Paths[input[0] % Paths.Length]] = input[1..];
         using var state = new SpoolState(files, "/s", Machine, Guid.Empty);
         state.Load();
-        if (SpoolSegment.TryOpen(files, Paths[0], Machine, 1) is not { } segment) return;
+        if (SpoolSegment.TryOpen(files, Paths[0], Machine, 1, givesUp: input[0] % 2 == 0) is not { } segment) return;
         var found = new List<(long At, BatchHeader Header)>();
-        segment.Scan(files, whole: input[0] < 128, (at, header) => found.Add((at, header)));
+        segment.Scan(files, whole: input[0] < 128, givesUp: input[0] % 2 == 0, (at, header) => found.Add((at, header)));
         foreach (var (at, header) in found) FramePool.Shared.Return(segment.ReadFrame(files, at, new StreamPosition(header.Incarnation, header.Ordinal)).Frame);
         segment.Seal(files);
     }

@@ -8,7 +8,7 @@ internal static class DurableAck
 {
     internal static void Check(SimSites sites, RetentionStore store, string host)
     {
-        if (sites.Guest.DurableHeard.GetValueOrDefault((store.CurrentEpoch, host)) is > 0 and var heard && store.DurableSequence.Value < heard)
+        if (!sites.Rot.WasAt(host) && sites.Guest.DurableHeard.GetValueOrDefault((store.CurrentEpoch, host)) is > 0 and var heard && store.DurableSequence.Value < heard)
             throw new SimViolation("durable ack", $"sequence {heard} of epoch {store.CurrentEpoch} was acknowledged, and {store.DurableSequence} is there");
     }
 }

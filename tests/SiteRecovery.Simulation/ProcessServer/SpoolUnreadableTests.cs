@@ -47,6 +47,64 @@ public sealed class SpoolUnreadableTests : IPositionListener
         Assert.True(failing > 4, $"{failing} reads");
     }
 
+    /// <summary>Whichever of its frames the disk does not give any more: after a while it is given up, by a process that has begun with it as by one that finds it, and the source sends it again.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task A_sector_that_cannot_be_read_any_more_stops_nothing_for_long(bool atStart)
+    {
+        var (disk, clock) = (await FilledAsync(), new SimClock());
+        var segments = disk.Files("/spool").Where(f => f.EndsWith(".seg", StringComparison.Ordinal)).ToArray();
+        if (atStart) disk.Spoil(segments[0], 0);
+        Taker? taker = null;
+        await using var spool = new SpoolTarget(Options, _ => taker, disk, clock);
+        IStreamSession? session = null;
+        if (!atStart)
+        {
+            session = await OpenAsync(spool, clock);
+            Assert.Equal(new StreamPosition(1, Batches), session.Opened.Held);
+        }
+        disk.Spoil(segments[^1], disk.LengthOf(segments[^1]) / 2);
+        taker = new Taker();
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
+        while (!(session is null ? await OpensAsync(spool, clock) : session.Closed.IsCompleted))
+        {
+            limit.Token.ThrowIfCancellationRequested();
+            clock.Next(clock.Elapsed + TimeSpan.FromMilliseconds(200));
+            await Task.Yield();
+        }
+        if (session is not null) Assert.Contains("cannot be read", (await session.Closed)!.Message, StringComparison.Ordinal);
+        await using var again = await OpenAsync(spool, clock);
+        Assert.InRange(again.Opened.Held.Ordinal, 0, Batches - 1);
+    }
+
+    private async Task<bool> OpensAsync(SpoolTarget spool, SimClock clock)
+    {
+        try
+        {
+            await (await OpenAsync(spool, clock)).DisposeAsync();
+            return true;
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>The next room, which takes everything and has nothing durable yet.</summary>
+    private sealed class Taker : IStreamTarget
+    {
+        public ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop) => new(new Session());
+
+        private sealed class Session : IStreamSession
+        {
+            public StreamOpened Opened => new(default, default, Sequence.None, true);
+            public bool LetsGoOfReceived => false;
+            public Task<Exception?> Closed { get; } = new TaskCompletionSource<Exception?>().Task;
+            public ValueTask OfferAsync(Batch batch, CancellationToken stop) => default;
+            public ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop) => throw new NotSupportedException();
+            public ValueTask DisposeAsync() => default;
+        }
+    }
+
     private static SpoolOptions Options => new() { Folder = "/spool", BytesMax = 1 << 20, SegmentBytes = 16 << 10 };
 
     private static StreamOpening Opening => new(Machine, Epoch.First, [new DiskGeometry(0, "vda", 1 << 20)], 1);

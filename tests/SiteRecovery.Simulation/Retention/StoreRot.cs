@@ -55,7 +55,7 @@ internal sealed class StoreRot
             run.Reopen();
             if (Said(run.Store) != _said || Look(run.Store)) return "opened again it is another";
             run.Store.Dispose();
-            return MayBeMadeAgain(file) || IsMadeAgain(disk, file) || IsUnused(file, offset) ? null : "nobody found it";
+            return MayBeMadeAgain(file) || IsMadeAgain(disk, file) || IsUnused(file, offset) || IsHeaderOfLast(file, offset) ? null : "nobody found it";
         }
         catch (InvalidDataException)
         {
@@ -113,6 +113,9 @@ internal sealed class StoreRot
         string.Join(' ', _positions.Keys.Select(id => store.ResolvePoint(new PointSelector.ById(id)))));
 
     private static bool MayBeMadeAgain(string file) => Path.GetExtension(file) is ".idx" or ".end" or ".map" || Path.GetFileName(file) is "SYNCED" or "PROOF";
+
+    /// <summary>It says nothing that the file's name does not.</summary>
+    private bool IsHeaderOfLast(string file, long offset) => Path.GetExtension(file) == ".seg" && !IsScrubbed(file) && offset < 32;
 
     /// <summary>Where a store renews its key when it is opened, both copies are written.</summary>
     private static bool IsMadeAgain(SimDisk disk, string file) =>

@@ -98,6 +98,8 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
                 break;
             case ["fail", var host, var io, var nth]: sites.HostOf(host).Faults.Fail(MomentOf(io), SimScript.Number(nth), Fault.Error); break;
             case ["tear", var host, var nth]: sites.HostOf(host).Faults.Fail(SimMoment.Write, SimScript.Number(nth), Fault.Torn); break;
+            case ["rot", var host, var bytes]: sites.Rot.Flip(sites.HostOf(host), SimScript.Number(bytes)); break;
+            case ["spoil", var host, var sectors]: sites.Rot.Spoil(sites.HostOf(host), SimScript.Number(sectors)); break;
             case ["dark", "for", var lasts]:
                 sites.Wan.Cut(true);
                 await Task.WhenAll(CrashAsync(sites.Source, "power", lasts), CrashAsync(sites.Relay, "power", lasts));

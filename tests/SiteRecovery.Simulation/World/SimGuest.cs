@@ -168,7 +168,8 @@ internal sealed class SimGuest(SimSites sites, Random random)
             _ledgers[place.Epoch].Add(newest, sites.ClockAt(place.Host).GetUtcNow(), offset, data);
         }
         // What a write that failed has left is seen when its disk is read again.
-        else if (failed is IOException)
+        // One whose base was closed to be opened anew reads nothing more.
+        else if (failed is IOException or ObjectDisposedException)
         {
             place.IsKnown = false;
             _ledgers[place.Epoch].Fail(offset, data.Length);

@@ -47,19 +47,39 @@ internal sealed class SimOperator(SimSites sites, Random random, bool asks)
     /// <summary>What the state itself says that an operator must do.</summary>
     internal void BringHome()
     {
-        if (sites.Control.Machine is not { } machine) return;
+        if (sites.Control.Machine is not { } machine || !StoreOpens()) return;
         if (machine.Tests.Any(t => t.CleanupNotes is null)) Do(MachineActions.TestFailoverCleanup);
         switch (machine.Phase)
         {
             case Phase.Unprotected { StoreRemovalPending: false }: Protect(); break;
+            // The newest state has lost something: health says so, and that a resynchronization mends it.
+            case Phase.Protected when sites.StoreOfTarget?.DamageOfNewest().Count > 0: Do(MachineActions.Resynchronize); break;
             case Phase.Paused: Do(MachineActions.Resume); break;
             case Phase.ResynchronizationRequired: Do(MachineActions.Resynchronize); break;
+            case Phase.UnplannedFailoverInProgress { Failure: not null } when HasLostAll(): Do(MachineActions.CancelFailover); break;
             case Phase.UnplannedFailoverInProgress { Failure: not null }: Do($"{MachineActions.UnplannedFailover} latest"); break;
-            case Phase.FailoverCommitPending: Do(random.Next(2) == 0 ? MachineActions.CancelFailover : MachineActions.Commit); break;
+            // Its health says what of its disks cannot be read.
+            case Phase.FailoverCommitPending: Do(sites.Rot.Was || random.Next(2) == 0 ? MachineActions.CancelFailover : MachineActions.Commit); break;
             case Phase.FailedOver: Do($"{MachineActions.ReverseReplicate} delta"); break;
             default: break;
         }
     }
+
+    private bool StoreOpens()
+    {
+        try
+        {
+            _ = sites.StoreOfTarget;
+            return true;
+        }
+        catch (IOException) when (sites.Rot.Was)
+        {
+            return false; // it is given up after a while
+        }
+    }
+
+    /// <summary>Of the history that it could fail over to nothing is left.</summary>
+    private bool HasLostAll() => sites.Rot.Was && sites.StoreOfTarget is { ConsistentUpTo: null };
 
     private void At(string which, Func<CommandId, RecoveryPoint, OperatorCommand> command)
     {

@@ -42,6 +42,7 @@ internal sealed class SimSites
         (Source, Relay, Target) = (new SimSource(Clock, new Random(seed + 7), this, script.Aged ? new Random(seed + 13) : null), new SimRelay(Clock, new Random(seed + 8), this), new SimTarget(Clock, new Random(seed + 10), this));
         Hosts = [Source, Relay, Target];
         foreach (var host in Hosts) (host.Traced, host.Said, host.LostPower) = (_trace.Add, Say, name => Guest!.LosePower(name));
+        Rot = new SimRot(new Random(seed + 14));
         (Guest, Operator, Chaos) = (new SimGuest(this, new Random(seed + 11)), new SimOperator(this, new Random(seed + 12), script.Asks), new SimChaos(this, script));
     }
 
@@ -61,6 +62,7 @@ internal sealed class SimSites
     internal SimGuest Guest { get; }
     internal SimOperator Operator { get; }
     internal SimChaos Chaos { get; }
+    internal SimRot Rot { get; }
     internal SimCoverage Coverage { get; } = new();
 
     /// <summary>The master target that the machine is replicated to now, and its store; null: none, or its host is down.</summary>
@@ -150,8 +152,8 @@ internal sealed class SimSites
         while (_violation is null && Clock.Elapsed < deadline && !Liveness.IsHome(this)) await SimScheduler.RunAsync(Clock, Clock.Elapsed + TimeSpan.FromSeconds(1), () => _violation is null);
         if (_violation is not null) throw _violation;
         Liveness.Check(this);
-        Prefix.CheckAll(this);
-        return $"{Guest.Writes} writes, {Chaos.Faults} faults, {Control.Machine!.Epoch.Value} epochs, {StoreOfTarget!.PointCount} points, trace {_trace.Hash:x16}";
+        if (StoreOfTarget is { } at) Prefix.CheckAll(this, at);
+        return $"{Guest.Writes} writes, {Chaos.Faults} faults, {Control.Machine!.Epoch.Value} epochs, {StoreOfTarget?.PointCount} points, trace {_trace.Hash:x16}";
     }
 
     private SimLink LinkOver(SimWire wire, Func<IStreamTarget?> far, int seed)

@@ -1,0 +1,88 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.MasterTarget;
+using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Simulation.World;
+
+namespace SiteRecovery.Simulation.Retention;
+
+/// <summary>Sectors of a store that the disk does not give any more.</summary>
+public sealed class UnreadableStoreTests
+{
+    private const int DiskBytes = 64 << 10, Batches = 40;
+    private static readonly MachineId Machine = new("db1");
+    private readonly SimClock _clock = new();
+    private readonly byte[] _model = new byte[DiskBytes];
+
+    /// <summary>It may be there again in a moment; when it is not, the store goes on in front of it, and says what it lost.</summary>
+    [Fact]
+    public async Task Of_the_last_segment_they_are_waited_for_and_then_given_up()
+    {
+        var disk = Filled(framesInSegment: 1000);
+        var segment = SegmentsOf(disk)[^1];
+        disk.Spoil(segment, disk.LengthOf(segment) / 2);
+        await using var receiver = new StoreReceiver("/stores", disk, _clock);
+        Assert.Throws<IOException>(() => receiver.StoreOf(Machine));
+        _clock.Spend(TimeSpan.FromSeconds(10));
+        Assert.Throws<IOException>(() => receiver.StoreOf(Machine));
+        _clock.Spend(TimeSpan.FromSeconds(10));
+        var store = receiver.StoreOf(Machine);
+        Assert.Equal((null, true), (store.FailedReason, store.HasLost));
+        Assert.InRange(store.ConsistentUpTo!.Sequence.Value, Batches / 4, Batches * 3 / 4);
+    }
+
+    [Fact]
+    public async Task Of_the_last_segment_they_cost_nothing_when_they_can_be_read_again()
+    {
+        var disk = Filled(framesInSegment: 1000);
+        disk.Faults = io => io.Kind == IoKind.Read && io.Path.EndsWith(".seg", StringComparison.Ordinal) ? Fault.Error : Fault.None;
+        await using var receiver = new StoreReceiver("/stores", disk, _clock);
+        Assert.Throws<IOException>(() => receiver.StoreOf(Machine));
+        _clock.Spend(TimeSpan.FromSeconds(10));
+        disk.Faults = null;
+        Assert.Equal((Batches, false), (receiver.StoreOf(Machine).ConsistentUpTo!.Sequence.Value, receiver.StoreOf(Machine).HasLost));
+    }
+
+    /// <summary>Every file that can be made from the segments is.</summary>
+    [Theory, InlineData(".idx"), InlineData(".map"), InlineData(".end"), InlineData("SYNCED")]
+    public void Of_what_is_made_from_segments_they_are_made_again(string file)
+    {
+        var disk = Filled(framesInSegment: 8);
+        var spoiled = disk.Files("/stores/db1/log").Where(f => f.EndsWith(file, StringComparison.Ordinal)).ToArray();
+        Assert.NotEmpty(spoiled);
+        foreach (var path in spoiled) disk.Spoil(path, 0);
+        using var store = RetentionStore.Open("/stores/db1", disk, _clock);
+        Assert.Equal(Batches, store.ConsistentUpTo!.Sequence.Value);
+        var view = store.At(store.ConsistentUpTo);
+        var shown = new byte[DiskBytes];
+        view.File(0).Read(0, shown);
+        view.Release();
+        Assert.True(_model.AsSpan().SequenceEqual(shown));
+    }
+
+    private static string[] SegmentsOf(SimDisk disk) => [.. disk.Files("/stores/db1/log").Where(f => f.EndsWith(".seg", StringComparison.Ordinal))];
+
+    private SimDisk Filled(int framesInSegment)
+    {
+        var (disk, random) = (new SimDisk(), new Random(framesInSegment));
+        using var store = RetentionStore.Create("/stores/db1", Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, disk, _clock, options: new StoreOptions { SegmentFramesMax = framesInSegment });
+        store.Append(BatchCodec.Encode(Header(BatchKind.Marker, 1, 0) with { Marker = MarkerKind.StreamStart }, [], "continue"u8));
+        for (var i = 1; i <= Batches; i++)
+        {
+            var (data, offset) = (new byte[1024], random.Next(DiskBytes / 512 - 2) * 512);
+            random.NextBytes(data);
+            data.CopyTo(_model, offset);
+            store.Append(BatchCodec.Encode(Header(BatchKind.Delta, i + 1, i), [new Extent(offset, data.Length, 0, ExtentKind.Data)], data));
+            store.Flush();
+        }
+        store.Maintain(null, default);
+        store.At(store.ConsistentUpTo!).Release();
+        return disk.Kill();
+    }
+
+    private static BatchHeader Header(BatchKind kind, long ordinal, long sequence) => new()
+    {
+        Kind = kind, MachineTag = BatchCodec.TagOf(Machine), Epoch = Epoch.First, Incarnation = 1, Ordinal = ordinal,
+        First = new Sequence(sequence), Last = new Sequence(sequence), Time = SimClock.Epoch,
+    };
+}

@@ -1,0 +1,39 @@
+namespace SiteRecovery.Simulation.World;
+
+/// <summary>
+/// What a host keeps of a machine's history turns into something else on the disk itself, or cannot be read any more until it is written anew; nobody is told. What has hashes is meant:
+/// segments, their indexes and maps, and base images. A disk of a guest, or what a replica's guest wrote, has none, as on any host. Of files that are made from each other one is hit: where the other is
+/// lost too, nothing is left that could tell what was there.
+/// </summary>
+internal sealed class SimRot(Random random)
+{
+    private readonly HashSet<string> _hosts = [];
+    private readonly Dictionary<(string Host, string Of), string> _hit = [];
+
+    /// <summary>Something has, somewhere.</summary>
+    internal bool Was => _hosts.Count > 0;
+
+    /// <summary>What a host has acknowledged may be there no more.</summary>
+    internal bool WasAt(string host) => _hosts.Contains(host);
+
+    /// <summary>Bits flip, each anywhere in any of the files.</summary>
+    internal void Flip(SimHost host, int times) => Befall(host, times, (path, offset) => host.Disk.Flip(path, offset, (byte)(1 << random.Next(8))));
+
+    /// <summary>Sectors become unreadable.</summary>
+    internal void Spoil(SimHost host, int times) => Befall(host, times, host.Disk.Spoil);
+
+    private static bool IsHashed(string file) => Path.GetExtension(file) is ".seg" or ".idx" or ".map" or ".raw" or ".sum" && Path.GetFileName(Path.GetDirectoryName(file)) is "log" or "base" or "spool";
+
+    private void Befall(SimHost host, int times, Action<string, long> what)
+    {
+        var files = host.Disk.Files().Where(f => IsHashed(f) && host.Disk.LengthOf(f) > 0).ToArray();
+        if (files.Length == 0) return;
+        _hosts.Add(host.Name);
+        for (; times > 0; times--)
+        {
+            var file = files[random.Next(files.Length)];
+            if (!_hit.TryAdd((host.Name, Path.ChangeExtension(file, null)), file) && _hit[(host.Name, Path.ChangeExtension(file, null))] != file) continue;
+            what(file, random.NextInt64(host.Disk.LengthOf(file)));
+        }
+    }
+}
