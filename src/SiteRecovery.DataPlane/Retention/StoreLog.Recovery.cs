@@ -18,6 +18,7 @@ internal sealed partial class StoreLog
 {
     // The first until a source has been told, then the other; behind them from where it lay.
     private const string LostExtension = ".seg.lost-", AsideExtension = ".seg.damaged-";
+    private const string CutOff = "what had been acknowledged was found damaged when the store was opened, and cut off; ";
     private const int AsideBytes = 4096;
 
     /// <param name="first">What is before it is in the base.</param>
@@ -253,8 +254,8 @@ internal sealed partial class StoreLog
     internal IEnumerable<StoreDamage> Aside()
     {
         foreach (var path in files.List(LogFolder))
-            if (IsAside(path, LostExtension) || IsAside(path, AsideExtension))
-                yield return new StoreDamage(path, 0, "what had been acknowledged was found damaged when the store was opened, and cut off; the source makes the newest state whole. The file is what was there: look at it and delete it, else it goes with its segment");
+            if (IsAside(path, LostExtension)) yield return new StoreDamage(path, 0, CutOff + "the source has not been told yet, and makes the newest state whole when it connects. Leave the file where it is");
+            else if (IsAside(path, AsideExtension)) yield return new StoreDamage(path, 0, CutOff + "the source was told, and makes the newest state whole. The file is what was there: look at it and delete it, else it goes with its segment");
     }
 
     

@@ -11,13 +11,10 @@ public sealed class KilledProcessTests(ITestOutputHelper output) : IDisposable
 {
     private const long DiskBytes = 256L << 20;
     private const string Machine = "db1";
-    private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(2) + TimeSpan.FromMinutes(1.5) * Rounds.Wanted(1));
+    private readonly CancellationTokenSource _limit = new(TimeSpan.FromMinutes(3) + TimeSpan.FromMinutes(4.5) * Rounds.Wanted(1));
 
-    [Theory]
-    [InlineData(TwoSites.Agent)]
-    [InlineData(TwoSites.Primary)]
-    [InlineData(TwoSites.Secondary)]
-    public async Task Replication_resumes_by_itself_with_a_delta_after_the_killing_of(string process)
+    [Fact]
+    public async Task Replication_resumes_by_itself_with_a_delta_whichever_process_is_killed()
     {
         await using var sites = await TwoSites.StartAsync(_limit.Token);
         var path = sites.At("disk.raw");
@@ -27,25 +24,26 @@ public sealed class KilledProcessTests(ITestOutputHelper output) : IDisposable
         await guest.ReadyAsync(_limit.Token);
         await sites.ProtectedAsync(Machine);
 
-        output.WriteLine("kill  guest waited ms  durable again ms  sent since its start MiB  resent MiB");
+        output.WriteLine("process    kill  guest waited ms  durable again ms  sent since its start MiB  resent MiB");
         var random = new Random(3);
         for (var kill = 1; kill <= Rounds.Wanted(1); kill++)
-        {
-            await guest.AcknowledgedAsync(guest.Acknowledged + random.Next(50, 300), _limit.Token);
-            await Task.Delay(random.Next(0, 200), _limit.Token);
-            sites.Kill(process);
-            var killed = TimeProvider.System.GetTimestamp();
-            sites.Start(process);
-            var acknowledged = guest.Acknowledged;
-            await guest.AcknowledgedAsync(acknowledged + 2, _limit.Token);
-            var waited = TimeProvider.System.GetElapsedTime(killed);
-            var restarted = TimeProvider.System.GetUtcNow();
-            await sites.UntilAsync($"{Machine} to have a point after the restart", async () => IsProtectedSince(await sites.MachineAsync(Machine), restarted));
-            var again = TimeProvider.System.GetElapsedTime(killed);
-            var replication = (await sites.MachineAsync(Machine))["replication"]!;
-            output.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"{kill,4}  {waited.TotalMilliseconds,15:F0}  {again.TotalMilliseconds,16:F0}  {MiB(replication, "bytesSent"),24:F1}  {MiB(replication, "bytesResent"),10:F1}"));
-        }
+            foreach (var process in (string[])[TwoSites.Agent, TwoSites.Primary, TwoSites.Secondary])
+            {
+                await guest.AcknowledgedAsync(guest.Acknowledged + random.Next(50, 300), _limit.Token);
+                await Task.Delay(random.Next(0, 200), _limit.Token);
+                sites.Kill(process);
+                var killed = TimeProvider.System.GetTimestamp();
+                sites.Start(process);
+                var acknowledged = guest.Acknowledged;
+                await guest.AcknowledgedAsync(acknowledged + 2, _limit.Token);
+                var waited = TimeProvider.System.GetElapsedTime(killed);
+                var restarted = TimeProvider.System.GetUtcNow();
+                await sites.UntilAsync($"{Machine} to have a point after the restart", async () => IsProtectedSince(await sites.MachineAsync(Machine), restarted));
+                var again = TimeProvider.System.GetElapsedTime(killed);
+                var replication = (await sites.MachineAsync(Machine))["replication"]!;
+                output.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                    $"{process,-9}  {kill,4}  {waited.TotalMilliseconds,15:F0}  {again.TotalMilliseconds,16:F0}  {MiB(replication, "bytesSent"),24:F1}  {MiB(replication, "bytesResent"),10:F1}"));
+            }
         await guest.KillAsync();
         Assert.Null(guest.Problem);
         await ProveEqualAsync(sites, path, guest.Acknowledged);
