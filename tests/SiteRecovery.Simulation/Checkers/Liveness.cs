@@ -16,7 +16,7 @@ internal static class Liveness
     {
         try
         {
-            return IsProtected(sites) || (sites.Rot.WasAt(sites.SourceNow) && sites.Control.Machine is { Phase: Phase.FailedOver or Phase.ReverseReplicating } machine && IsLost(sites, machine));
+            return IsProtected(sites) || (sites.Rot.WasAt(sites.SourceNow) && sites.Control.Machine is { Phase: Phase.FailedOver or Phase.ReverseReplicating or Phase.Resynchronizing } machine && IsLost(sites, machine));
         }
         catch (IOException) when (sites.Rot.Was)
         {
