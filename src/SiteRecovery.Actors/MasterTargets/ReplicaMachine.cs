@@ -70,6 +70,12 @@ public sealed class ReplicaMachine : IReplicaDisks
                 Disks = [.. layers.Disks.Select(d => new CaptureDisk(new DiskGeometry(d.Disk.Index, d.Disk.Name, d.Disk.SizeBytes), folder, d.File))],
                 PointInterval = policy.CrashConsistentEvery, ResynchronizeAutomatically = policy.ResynchronizationWindow == ResynchronizationWindow.Automatic,
             }, files, time);
+            if (layers.Disks.Any(d => d.File.MayHaveForgotten))
+            {
+                // It may show less than what was sent of it.
+                capture.MarkAllUnsynced("a flush of the replica's disk failed");
+                foreach (var (_, file) in layers.Disks) file.ForgetFailedFlush();
+            }
             return new ReplicaMachine(store.Machine, layers, capture, new LayerFlattening(layers, folder, files, time), epoch, clients, time);
         }
         catch

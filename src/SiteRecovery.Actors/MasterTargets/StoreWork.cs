@@ -220,12 +220,16 @@ internal static class StoreWork
         var (machine, from) = (next.Machine, next.Continuation);
         // No stream opens it, and nobody else is told to hold it meanwhile.
         room.Stores.LetGoOfFailed(machine);
+        // Begun with nothing while the old source could not be asked yet, it knows nothing of the disks that can be taken now.
+        if (from.FromDisks && room.Stores.Has(machine) && room.Stores.StoreOf(machine) is { IsEmpty: true } begun && begun.CurrentEpoch < next.Epoch) await room.Stores.RemoveAsync(machine, stop);
         if (!room.Stores.Has(machine)) Begin(room, next);
         if (room.Stores.StoreOf(machine) is var store && store.CurrentEpoch < next.Epoch)
         {
+            // Also where an attempt before this one ended between the two.
+            if (next.Encrypted) store.Encrypt(true);
             await StopAsync(room, machine, stop);
             if (from.Fold is { } layer) Fold(room, next, layer);
-            else if (from.FromDisks) store.Fold([], next.Newest, room.Time.GetUtcNow(), LabelOf(next));
+            else if (from.FromDisks && IsOnDisks(store)) store.Fold([], next.Newest, room.Time.GetUtcNow(), LabelOf(next));
         }
         // Also when it was kept by an earlier attempt, which could not tell it any more.
         var kept = store.Points.LastOrDefault(p => p.Label == LabelOf(next));
@@ -250,8 +254,10 @@ internal static class StoreWork
             }
             bases.Clear();
         }
-        room.Stores.Hold(next.Machine, GeometryOf(next.Disks), from.After, bases.Count > 0 ? bases : null, next.Encrypted ? true : null);
+        room.Stores.Hold(next.Machine, GeometryOf(next.Disks), from.After, bases.Count > 0 ? bases : null);
     }
+
+    private static bool IsOnDisks(RetentionStore store) => store.Disks.Any(d => d.Base is not null);
 
     /// <summary>What was written to the replica is kept, as the end of its epoch.</summary>
     private static void Fold(MasterTargetRoom room, ContinueStore next, Epoch layer)

@@ -34,6 +34,7 @@ public sealed class OverlayFile : IBlockFile
             _data = files.Open(path + ".data", FileOpening.Create);
             if (_data.LengthBytes != LengthBytes) _data.SetLength(LengthBytes);
             files.FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
+            if (_map.FlushHasFailed) WriteAnew();
         }
         catch
         {
@@ -100,10 +101,17 @@ public sealed class OverlayFile : IBlockFile
             {
                 // What a failed flush left behind is unknown: only a new opening finds out.
                 _failed ??= failure.Message;
+                NoteFlush(failed: true);
                 throw;
             }
         }
     }
+
+    /// <summary>What it shows may be older than what it took, since a flush failed; until <see cref="ForgetFailedFlush"/>, also for the next process.</summary>
+    public bool MayHaveForgotten => _map.FlushHasFailed;
+
+    /// <summary>Whoever compares with it knows.</summary>
+    public void ForgetFailedFlush() => _map.NoteFlush(failed: false);
 
     public (long Length, bool Hole) RunAt(long offset)
     {
@@ -183,6 +191,41 @@ public sealed class OverlayFile : IBlockFile
             _map.Dispose();
             _below.Dispose();
         }
+    }
+
+    private void NoteFlush(bool failed)
+    {
+        try
+        {
+            _map.NoteFlush(failed);
+        }
+        catch (IOException)
+        {
+            // A disk that takes nothing at all: this process still knows.
+        }
+    }
+
+    /// <summary>
+    /// An operating system takes what it could not write for written: it shows it for a while, and forgets it with its power or before. What is shown now is what is taken for the disk from
+    /// here on, so it must reach the disk.
+    /// </summary>
+    private void WriteAnew()
+    {
+        var buffer = new byte[WrittenRunBytesMax];
+        var clusters = (LengthBytes + ClusterBytes - 1) / ClusterBytes;
+        for (var cluster = 0L; cluster < clusters;)
+        {
+            var (last, present) = _map.RunAt(cluster, Math.Min(clusters - 1, cluster + WrittenRunBytesMax / ClusterBytes - 1));
+            if (present)
+            {
+                var (offset, length) = Bytes(cluster, last);
+                _data.Read(offset, buffer.AsSpan(0, (int)length));
+                _data.Write(offset, buffer.AsSpan(0, (int)length));
+            }
+            cluster = last + 1;
+        }
+        _map.UnflushAll();
+        Flush();
     }
 
     /// <summary>Changes what lies within one stripe; nothing given stands for zeroes.</summary>

@@ -10,10 +10,11 @@ namespace SiteRecovery.DataPlane.Export;
 internal sealed class OverlayMap : IDisposable
 {
     internal const int ClusterBytes = 4096;
-    private const int PageBytes = 4096, HeaderBytes = 48, Version = 2, FilledMayBeWritten = 1;
+    private const int PageBytes = 4096, HeaderBytes = 48, Version = 2, FilledMayBeWritten = 1, FlushFailed = 2;
     private const uint Magic = 0x564F5253; // "SROV"
     private readonly Lock _gate = new();
     private readonly IBlockFile _file;
+    private readonly (long SizeBytes, Guid BootId) _of;
     private readonly long _clusters;
     private readonly byte[] _live;
     private readonly byte[] _filled;
@@ -22,8 +23,9 @@ internal sealed class OverlayMap : IDisposable
     private (byte[]? Bits, long FileAt, int From, int Length) _doubtful; // what a write that failed may have left on file
     private long _present;
 
-    private OverlayMap(IBlockFile file, long sizeBytes)
+    private OverlayMap(IBlockFile file, long sizeBytes, Guid bootId)
     {
+        _of = (sizeBytes, bootId);
         _clusters = (sizeBytes + ClusterBytes - 1) / ClusterBytes;
         var pages = (_clusters + PageBytes * 8 - 1) / (PageBytes * 8);
         (_file, _live, _filled, _unflushedPages) = (file, new byte[pages * PageBytes], new byte[pages * PageBytes], new bool[pages]);
@@ -39,6 +41,27 @@ internal sealed class OverlayMap : IDisposable
     /// <summary>Power was lost since some were filled: those that are said to be filled may have been written to all the same.</summary>
     internal bool FilledIsDoubtful { get; private set; }
 
+    /// <summary>
+    /// A flush failed, and since then nobody has said that all is written anew: what it was to write may be shown as long as there is power, or no longer, and no other flush writes it.
+    /// </summary>
+    internal bool FlushHasFailed { get; private set; }
+
+    /// <summary>A killed process must not make it forgotten.</summary>
+    internal void NoteFlush(bool failed)
+    {
+        lock (_gate)
+        {
+            FlushHasFailed = failed;
+            WriteHeader();
+        }
+    }
+
+    /// <summary>None of the bits counts as durable.</summary>
+    internal void UnflushAll()
+    {
+        lock (_gate) Array.Fill(_unflushedPages, true);
+    }
+
     /// <exception cref="InvalidDataException">The file is no map of a disk of this size.</exception>
     internal static OverlayMap Open(string path, long sizeBytes, Guid bootId, IFileSystem files)
     {
@@ -50,15 +73,16 @@ internal sealed class OverlayMap : IDisposable
             file.Read(0, stored);
             var (version, storedBoot, flags) = (BinaryPrimitives.ReadInt32LittleEndian(stored.AsSpan(4)), new Guid(stored.AsSpan(24, 16)), BinaryPrimitives.ReadInt32LittleEndian(stored.AsSpan(12)));
             var isWhole = stored.AsSpan().SequenceEqual(Header(version, sizeBytes, storedBoot, flags));
-            var map = version is >= 1 and <= Version && (isWhole || IsOfDisk(stored, sizeBytes)) ? new OverlayMap(file, sizeBytes) { FilledIsDoubtful = !isWhole || (flags & FilledMayBeWritten) != 0 } : null;
+            var map = version is >= 1 and <= Version && (isWhole || IsOfDisk(stored, sizeBytes)) ? new OverlayMap(file, sizeBytes, bootId) : null;
             // It is written when all that counts has just been made durable: one that was cut short then says no less than one of another boot.
             if (map is null || !(isWhole || map.IsDurable())) throw new InvalidDataException($"{path} is damaged or belongs to a disk of another size");
+            (map.FilledIsDoubtful, map.FlushHasFailed) = (!isWhole || (flags & FilledMayBeWritten) != 0, isWhole && (flags & FlushFailed) != 0);
             file.Read(map.FilledAt, map._filled);
             var sameBoot = isWhole && storedBoot == bootId && bootId != Guid.Empty;
             if (sameBoot) map.Resume();
             else map.FallBack();
             // Version 1 has no third bitmap, and a file that has just grown holds zeroes there: nothing was filled.
-            if (!sameBoot || version != Version) map.Begin(sizeBytes, bootId);
+            if (!sameBoot || version != Version) map.Begin();
             map._present = Count(map._live);
             return map;
         }
@@ -209,12 +233,14 @@ internal sealed class OverlayMap : IDisposable
         FilledIsDoubtful |= _filled.AsSpan().ContainsAnyExcept((byte)0);
     }
 
-    private void Begin(long sizeBytes, Guid bootId)
+    private void Begin()
     {
         _file.Flush();
-        _file.Write(0, Header(Version, sizeBytes, bootId, FilledIsDoubtful ? FilledMayBeWritten : 0));
+        WriteHeader();
         _file.Flush();
     }
+
+    private void WriteHeader() => _file.Write(0, Header(Version, _of.SizeBytes, _of.BootId, (FilledIsDoubtful ? FilledMayBeWritten : 0) | (FlushHasFailed ? FlushFailed : 0)));
 
     /// <summary>On file first: where that fails nothing has changed, and what it may have left there is written over before anything else is.</summary>
     /// <returns>By how many more bits are set.</returns>

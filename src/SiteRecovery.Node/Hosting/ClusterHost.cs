@@ -48,6 +48,7 @@ public sealed class ClusterHost(
         {
             shutdown.AddTo(akka);
             akka.AddSiteRecoveryNode(own, time).WithSeedKeeper(folder);
+            if (!own.Has(NodeRoles.ConfigurationServer)) akka.WithClusterWatch(settings, shutdown);
             if (rooms.ProcessServer is { } processServer) akka.AddProcessServer(processServer, time);
             if (rooms.MasterTarget is { } masterTarget) akka.AddMasterTarget(masterTarget, own);
         });
@@ -72,7 +73,7 @@ public sealed class ClusterHost(
         {
             await running.System.WhenTerminated;
             if (_stop.IsCancellationRequested) return;
-            _log.LogWarning("the actor system has ended, most likely because its side of a partition was taken down; it starts anew and joins again");
+            _log.LogWarning("the actor system has ended, most likely because its side of a partition was taken down or it found no configuration server; it starts anew and joins again");
             await StopHostAsync(running);
             if (await StartAgainAsync() is not { } again) return;
             if (_stop.IsCancellationRequested) await StopHostAsync(again);

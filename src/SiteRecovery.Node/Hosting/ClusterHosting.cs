@@ -47,6 +47,8 @@ public static class ClusterHosting
           loglevel = INFO
           coordinated-shutdown.exit-clr = off
           {{HeldShutdown.Hocon}}
+          # A first node that comes back begins a cluster of its own when it hears from nobody for 5 s: those that just found it gone must not be silent for as long.
+          remote.retry-gate-closed-for = 1s
           remote.dot-netty.tcp {
             enable-ssl = true
             hostname = "{{settings.Address}}"

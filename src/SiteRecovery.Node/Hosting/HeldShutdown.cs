@@ -34,6 +34,13 @@ internal sealed class HeldShutdown
         Cluster.Get(system).RegisterOnMemberRemoved(Release);
     });
 
+    /// <summary>A real reason: a shutdown that waits goes on, or one begins.</summary>
+    public void Begin(ActorSystem system, CoordinatedShutdown.Reason reason)
+    {
+        _ = CoordinatedShutdown.Get(system).Run(reason);
+        Release();
+    }
+
     /// <summary>The node ends, or leaves its cluster: whatever shutdown has begun goes on.</summary>
     public void Release() => _real.TrySetResult();
 }

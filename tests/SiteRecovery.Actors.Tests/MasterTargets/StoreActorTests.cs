@@ -99,6 +99,36 @@ public sealed class StoreActorTests : TestKit
         Assert.Equal(kept, Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept);
     }
 
+    /// <summary>What begins with nothing has kept nothing, whatever was asked for.</summary>
+    [Fact]
+    public void Disks_that_are_gone_are_not_said_to_be_kept()
+    {
+        File.Delete(_disks[0].Path);
+        Assert.Null(Continued(2, new StoreContinuation(Epoch.First, FromDisks: true, MayStartEmpty: true)).Kept);
+        Assert.Empty(_room.Stores.StoreOf(Vm).Points);
+    }
+
+    /// <summary>While the old source could not be asked, it began with nothing, and the master target died.</summary>
+    [Fact]
+    public void Disks_that_can_be_taken_at_a_second_attempt_are_kept()
+    {
+        _room.Stores.Hold(Vm, [new DiskGeometry(0, "vda", 1 << 20)], Epoch.First);
+        var kept = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true, MayStartEmpty: true)).Kept;
+        var sector = new byte[512];
+        _room.Stores.StoreOf(Vm).At(kept!).File(0).Read(0, sector);
+        Assert.Equal((byte)7, sector[0]);
+    }
+
+    /// <summary>A master target may die between a store's first file and what says that it is encrypted, and its key may be missing at first.</summary>
+    [Fact]
+    public void A_store_that_was_begun_by_an_attempt_before_is_encrypted_as_well()
+    {
+        _room.Stores.Hold(Vm, [new DiskGeometry(0, "vda", 1 << 20)], Epoch.First);
+        _store.Tell(Continue(2, new StoreContinuation(Epoch.First, MayStartEmpty: true)) with { Encrypted = true });
+        Assert.Contains("store-key-file", Report<WorkFailed>().Reason, StringComparison.Ordinal);
+        Assert.Equal(Epoch.First, _room.Stores.StoreOf(Vm).CurrentEpoch);
+    }
+
     /// <summary>A position never names two states, also where nobody remembers how many writes there were.</summary>
     [Fact]
     public async Task What_a_replica_wrote_gets_a_position_of_its_own()

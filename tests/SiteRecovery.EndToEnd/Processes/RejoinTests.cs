@@ -28,5 +28,21 @@ public sealed class RejoinTests(ITestOutputHelper output) : IDisposable
         }
     }
 
+    /// <summary>Here it has forgotten the others; a busy host and a gated connection come to the same.</summary>
+    [Fact]
+    public async Task A_node_finds_a_configuration_server_that_began_a_cluster_of_its_own()
+    {
+        const string configuration = "configuration-server", processServer = "process-server";
+        await using var sites = new SitesUnderTest("siterecovery.cluster { stable-after = 2s, heartbeat-pause = 3s }", _limit.Token,
+            new NodeUnderTest(configuration, SitesUnderTest.Secondary, "configuration-server, master-target", OverLink: false),
+            new NodeUnderTest(processServer, SitesUnderTest.Primary, "process-server", OverLink: false));
+        await sites.JoinAsync();
+        await sites.StopAsync(configuration);
+        File.Delete(sites.At(Path.Combine(configuration, "members.json")));
+        sites.Start(configuration);
+        await sites.UntilAsync("the first node to be alone", async () => await sites.Admin.IsReadyAsync(_limit.Token) && (await sites.ItemsAsync("nodes")).Count == 1);
+        await sites.UntilAsync("the other node to find it", async () => (await sites.ItemsAsync("nodes")).Any(n => (string?)n!["name"] == processServer));
+    }
+
     public void Dispose() => _limit.Dispose();
 }

@@ -24,7 +24,7 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     internal const int Seed = 11;
     /// <summary>A small part of the disk, so that a delta can be told from a full copy: changes are tracked by 64 KiB.</summary>
     internal const long WorkingSetBytes = 32L << 20;
-        private readonly string _folder = Directory.CreateTempSubdirectory("sr-components-").FullName;
+    private readonly string _folder = Directory.CreateTempSubdirectory("sr-components-").FullName;
     private readonly ConcurrentDictionary<string, ChildProcess> _running = []; // others kill than those who wait
     private readonly Dictionary<string, NodeUnderTest> _nodes;
     private readonly Dictionary<string, LinkProxy> _link = [];
@@ -291,15 +291,21 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     private void StartAgent(params string[] more) =>
         _running[Agent] = ChildProcess.Start("siterecovery-agent", At("agent.log"), ["run", "--data", At("agent-data"), "--name", "agent-1", .. AgentArguments, .. more]);
 
+    /// <summary>What was said last, each thing once.</summary>
     private string LogEnds()
     {
+        const int LogLineMax = 600;
         var ends = new StringBuilder();
-        foreach (var log in Directory.GetFiles(_folder, "*.log").Order(StringComparer.Ordinal))
+        // Of what is long, people often keep the end.
+        foreach (var log in Directory.GetFiles(_folder, "*.log").OrderBy(l => Path.GetFileNameWithoutExtension(l) == First).ThenBy(l => l, StringComparer.Ordinal))
         {
             using var file = new StreamReader(new FileStream(log, FileMode.Open, FileAccess.Read, FileShare.ReadWrite));
-            ends.Append('\n').Append(Path.GetFileName(log)).Append(":\n").AppendJoin('\n', file.ReadToEnd().Split('\n').TakeLast(25));
+            var lines = file.ReadToEnd().Split('\n').Reverse().DistinctBy(WithoutNumbers).Take(25).Reverse().Select(line => line.Length > LogLineMax ? line[..LogLineMax] : line);
+            ends.Append('\n').Append(Path.GetFileName(log)).Append(":\n").AppendJoin('\n', lines);
         }
         return ends.ToString();
+
+        static string WithoutNumbers(string line) => string.Concat(line.Where(c => !char.IsAsciiDigit(c)));
     }
 
     public async ValueTask DisposeAsync()

@@ -20,6 +20,14 @@ public sealed class OverlayCrashTests
     [InlineData(2)]
     public void What_is_seen_after_a_write_that_failed_is_what_the_next_life_sees(int seed) => new Layer(seed).RunOnFailingDisk(60);
 
+    /// <summary>A flush that failed wrote a part, and the operating system takes the rest for written.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    public void What_is_seen_after_a_flush_that_failed_survives_a_loss_of_power(int seed) => new Layer(seed).RunOnFailingFlushes(40);
+
     private sealed class Layer
     {
         private const int DiskBytes = (96 << 10) + 3 * SimDisk.SectorBytes;
@@ -80,6 +88,38 @@ public sealed class OverlayCrashTests
                 AssertEqual(Read(overlay), new OverlayFile(new SimMemory(_below), Path, _disk.Kill()), $"{steps} steps before the end");
             }
             Assert.True(failed > 10, $"{failed} failed");
+        }
+
+        internal void RunOnFailingFlushes(int steps)
+        {
+            _disk.After = null;
+            for (var disk = _disk; steps > 0; steps--)
+            {
+                var overlay = new OverlayFile(new SimMemory(_below), Path, disk);
+                Change(overlay);
+                _before = _after;
+                if (_random.Next(2) == 0) overlay.Flush();
+                Change(overlay);
+                _before = _after;
+                var left = _random.Next(1, 3);
+                disk.Faults = io => io.Kind == IoKind.Flush && --left == 0 ? Fault.Error : Fault.None;
+                Assert.Throws<IOException>(() =>
+                {
+                    overlay.Flush();
+                    Change(overlay);
+                    overlay.Flush();
+                });
+                disk.Faults = null;
+                // The process dies of it, or goes on.
+                if (_random.Next(2) == 0) disk = disk.Kill();
+                var again = new OverlayFile(new SimMemory(_below), Path, disk);
+                Assert.True(again.MayHaveForgotten);
+                var shown = Read(again);
+                if (_random.Next(2) == 0) again.ForgetFailedFlush();
+                disk = disk.LosePower(_random.Next());
+                AssertEqual(shown, new OverlayFile(new SimMemory(_below), Path, disk), $"{steps} steps before the end");
+                (_before, _after) = (shown, shown);
+            }
         }
 
         private void Change(OverlayFile overlay)

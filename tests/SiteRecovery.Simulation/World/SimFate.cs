@@ -27,9 +27,6 @@ internal static class SimFate
         [MachineActions.Disable, MachineActions.Enable],
     ];
 
-    /// <summary>Rot is asked for: what it leads to is not all understood yet, README.</summary>
-    private static readonly bool Rots = Environment.GetEnvironmentVariable("SITERECOVERY_ROT") == "1";
-
     private static readonly string[] Moments = ["change", "write", "flush", "flush", "names"];
     private static readonly int[] GapsMax = [1500, 4000, 8000], CallsMax = [40, 12, 5];
 
@@ -60,7 +57,7 @@ internal static class SimFate
     private static Temper Draw(Random random)
     {
         List<Kind> kinds = [];
-        foreach (var kind in Enum.GetValues<Kind>().Where(k => k != Kind.Rot || Rots))
+        foreach (var kind in Enum.GetValues<Kind>())
             for (var often = random.Next(2) == 0 ? 0 : random.Next(1, kind is Kind.Crash or Kind.CrashWithin ? 9 : 4); often > 0; often--) kinds.Add(kind);
         if (kinds.Count == 0) kinds.Add(Kind.CrashWithin);
         string[] hosts = random.Next(3) == 0 ? [Of(random, "source", "relay", "target")] : ["source", "relay", "target", "target"];

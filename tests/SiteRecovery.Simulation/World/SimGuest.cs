@@ -155,8 +155,12 @@ internal sealed class SimGuest(SimSites sites, Random random)
 
     private void Written(MachineCapture capture, Place place, Exception? failed, long before, int offset, byte[] data)
     {
-        // With its host down nobody was told anything, and what is on the disk is looked at when it is up again.
-        if (!Running().Any(r => r.Capture == capture)) return;
+        // With its host down nobody was told anything: what is on the disk is looked at when it is up again, and may be kept without a look.
+        if (!Running().Any(r => r.Capture == capture))
+        {
+            _ledgers[place.Epoch].Fail(offset, data.Length);
+            return;
+        }
         Writes++;
         var newest = capture.Status().Newest.Value;
         if (newest > before)

@@ -28,7 +28,7 @@ internal sealed class SimLedger(string host)
 
     internal void Add(long sequence, DateTimeOffset at, int offset, byte[] data) => _lives[^1].Add(new Written(sequence, at, offset, data));
 
-    /// <summary>A write failed: until the disks are looked at again they may hold anything there.</summary>
+    /// <summary>A write failed, or its host died under it: until the disks are looked at again they may hold anything there.</summary>
     internal void Fail(int offset, int length) => _lives[^1].Doubtful.Add((offset, length));
 
     /// <summary>From where on the disks are not as they were after exactly the writes up to a sequence; -1: they are.</summary>
