@@ -12,13 +12,14 @@ public sealed class MasterTargetActor : ReceiveActor, IWithTimers
     private static readonly TimeSpan LoadEvery = TimeSpan.FromSeconds(2);
     private readonly MasterTargetRoom _room;
     private readonly IActorRef _machines, _site;
+    private readonly NodeAnnouncement _own;
     private readonly Dictionary<MachineId, StoreReport> _reports = [];
     private Nodes _nodes = Nodes.None;
 
     /// <param name="machines">The machines' shard region or its proxy.</param>
     public MasterTargetActor(MasterTargetRoom room, NodeAnnouncement own, IActorRef machines, IActorRef site)
     {
-        (_room, _machines, _site) = (room, machines, site);
+        (_room, _machines, _site, _own) = (room, machines, site, own);
         Receive<Nodes>(nodes => _nodes = nodes);
         Receive<ReplicateFrom>(w =>
         {
@@ -45,6 +46,7 @@ public sealed class MasterTargetActor : ReceiveActor, IWithTimers
     {
         Timers.StartPeriodicTimer(nameof(TellLoad), TellLoad.Instance, TimeSpan.Zero, LoadEvery);
         _site.Tell(new SubscribeNodes());
+        foreach (var machine in _room.Served.Machines()) StoreOf(machine, _own).Tell(ServeAgain.Instance);
     }
 
     /// <summary>Through a process server of this site, rather this node's own; where there is none, straight to the other master target.</summary>

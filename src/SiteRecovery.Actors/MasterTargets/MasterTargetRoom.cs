@@ -38,6 +38,7 @@ public sealed class MasterTargetRoom : IAsyncDisposable
         files.CreateDirectory(_root);
         Stores = new StoreReceiver(_root, files, time, streamsCreateStores: false, new StoreOptions { Keys = keys });
         Machines = new ReplicaHost(hosting, Stores.FolderOf, Path.Combine(folder, "seeds"), files, time);
+        Served = new ServedReplicas(Path.Combine(folder, "served"), files);
         Exports = new ReplicaExports(Path.Combine(folder, "exports.sock"), time);
         Routes = new MachineRoutes(Path.Combine(folder, "routes.json"), files);
         Upstreams = upstreams(Routes);
@@ -46,6 +47,7 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     public StoreReceiver Stores { get; }
     public ReplicaExports Exports { get; }
     public ReplicaHost Machines { get; }
+    public ServedReplicas Served { get; }
 
     /// <summary>Where the streams of replicas go that are served here.</summary>
     public MachineRoutes Routes { get; }

@@ -16,7 +16,8 @@ namespace SiteRecovery.Actors.MasterTargets;
 /// <summary>One machine's store: does its work one piece at a time, says what came of it, and measures the store twice a second.</summary>
 public sealed class StoreActor : ReceiveActor, IWithTimers
 {
-    private static readonly TimeSpan MeasureEvery = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10), MaintainEvery = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan MeasureEvery = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10), MaintainEvery = TimeSpan.FromSeconds(10), ScrubsApart = TimeSpan.FromMinutes(1),
+        ServeAgainAfter = TimeSpan.FromSeconds(2);
     /// <summary>With the interval 8 MiB/s: a terabyte in a day and a half, and no disk notices.</summary>
     private const long ScrubbedAtOnceBytes = 80 << 20;
     /// <summary>With the interval 25 MiB/s, of what has just been written mostly: it is still in memory.</summary>
@@ -36,7 +37,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     private bool _maintaining;
     private ImmutableHashSet<string> _verifying = []; // ids of points
     private Task _verification = Task.CompletedTask; // one after the other
-    private string? _unmaintained;
+    private string? _unmaintained, _notServed;
 
     public StoreActor(MachineId machine, MasterTargetRoom room, SiteName site, IActorRef machines)
     {
@@ -44,6 +45,13 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         Receive<Work>(Enqueue);
         Receive<ReplicateReplica>(Enqueue);
         Receive<TellTail>(Enqueue);
+        Receive<ServeAgain>(Enqueue);
+        Receive<NotServedAgain>(failed =>
+        {
+            if (failed.Reason != _notServed) Context.GetLogger().Warning("The replica of {0} that was served before cannot be served yet: {1}", _machine, _notServed = failed.Reason);
+            Timers.StartSingleTimer(nameof(ServeAgain), ServeAgain.Instance, ServeAgainAfter);
+            Done(new WorkDone(null));
+        });
         Receive<TailFound>(Collect);
         Receive<WorkEnded>(ended =>
         {
@@ -104,8 +112,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         var next = _waiting[0];
         _waiting.RemoveAt(0);
         _underWay = next;
-        var (room, stop) = (_room, _stop.Token);
-        Task.Run(() => StoreWork.PerformAsync(room, next, stop), stop).PipeTo(Self, success: report => new WorkDone(report), failure: error => new WorkDone(Failure(next, error)));
+        var (room, machine, stop) = (_room, _machine, _stop.Token);
+        Task.Run(() => StoreWork.PerformAsync(room, machine, next, stop), stop).PipeTo(Self, success: report => new WorkDone(report), failure: error => next is ServeAgain ? new NotServedAgain(error.Message) : new WorkDone(Failure(next, error)));
     }
 
     private void Done(WorkDone done)
@@ -188,7 +196,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         {
             if (!room.Stores.Has(machine)) return new Maintained(null);
             var store = room.Stores.StoreOf(machine);
-            store.Scrub(ScrubbedAtOnceBytes, stop);
+            // A small store is read as a whole each time; a clock that jumped back must not stop it for long.
+            if (!store.IsBetweenScrubs || (room.Time.GetUtcNow() - store.ScrubbedAt!.Value).Duration() >= ScrubsApart) store.Scrub(ScrubbedAtOnceBytes, stop);
             store.Maintain(limits, stop);
             store.ProveNewest(ProvenAtOnceBytes, stop);
             ImmutableArray<StaleRange> lost = [.. store.DamageOfNewest().Take(StaleRange.AtOnceMax).Select(r => new StaleRange(r.Disk, r.Offset, r.Length))];
@@ -238,6 +247,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
 
     /// <param name="Result">A report to the machine, or a tail to tell; null: nothing.</param>
     private sealed record WorkDone(object? Result);
+
+    private sealed record NotServedAgain(string Reason);
 
     private sealed record Measured(StoreReport Store, AgentReport? Replica, DataPlaneReport? News, FlatteningReport? Flattening);
 

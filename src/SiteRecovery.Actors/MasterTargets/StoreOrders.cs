@@ -8,6 +8,12 @@ namespace SiteRecovery.Actors.MasterTargets;
 /// <summary>Within the node: stream a served replica, by way of a process server or straight to the master target.</summary>
 internal sealed record ReplicateReplica(ReplicateFrom Work, string Host, int Port);
 
+/// <summary>Within the node: serve the machine's replica if the process before did.</summary>
+internal sealed class ServeAgain
+{
+    internal static readonly ServeAgain Instance = new();
+}
+
 /// <summary>Within the node: tell the tail of a replica that lost to whom has the winning one.</summary>
 /// <param name="To">Path of its master target's actor.</param>
 internal sealed record TellTail(TakeBackTail Work, string To);

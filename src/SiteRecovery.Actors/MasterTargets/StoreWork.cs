@@ -20,7 +20,7 @@ internal static class StoreWork
     private static readonly TimeSpan VerifyPatience = TimeSpan.FromSeconds(4), LookEvery = TimeSpan.FromMilliseconds(20);
 
     /// <returns>A report to the machine, or a tail to tell; null: nothing.</returns>
-    internal static async Task<object?> PerformAsync(MasterTargetRoom room, object order, CancellationToken stop)
+    internal static async Task<object?> PerformAsync(MasterTargetRoom room, MachineId machine, object order, CancellationToken stop)
     {
         switch (order)
         {
@@ -37,6 +37,9 @@ internal static class StoreWork
                 return await ServeAsync(room, serve, stop);
             case FlattenReplica flatten:
                 return await ReplicaOf(room, flatten.Machine, stop) is { } replica && replica.Flatten() ? new ReplicaFlattened(flatten.Machine, IdOf(flatten), flatten.Epoch, flatten.Layer) : null;
+            case ServeAgain:
+                await ServeAgainAsync(room, machine, stop);
+                return null;
             case ReleaseReplica release:
                 return await ReleaseAsync(room, release, stop);
             case ReplicateReplica replicate:
@@ -108,6 +111,7 @@ internal static class StoreWork
 
     private static async Task StopAsync(MasterTargetRoom room, MachineId machine, CancellationToken stop)
     {
+        room.Served.Forget(machine);
         await room.Machines.RemoveAsync(machine.Value, stop);
         await room.Exports.StopAsync(machine.Value, stop);
     }
@@ -116,7 +120,34 @@ internal static class StoreWork
 
     private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeReplica serve, CancellationToken stop)
     {
-        var (store, name, folder) = (room.Stores.StoreOf(serve.Machine), serve.Machine.Value, room.LayerFolderOf(serve.Machine, LayerOf(serve.Layer)));
+        var (store, name) = (room.Stores.StoreOf(serve.Machine), serve.Machine.Value);
+        var served = await PublishAsync(room, store, serve, stop);
+        room.Served.Keep(serve);
+        // What was written to a replica at another point went with that point.
+        for (var epoch = 2; epoch < serve.Layer.Value; epoch++) room.DeleteLayer(serve.Machine, LayerOf(new Epoch(epoch)));
+        // A machine that was shut down for its move stays down, also when this node has started anew meanwhile.
+        var console = await ReplicaOf(room, serve.Machine, stop) is { IsFrozen: true } ? null
+            : await room.Machines.RunAsync(serve.Machine, name, ReplicaPurpose.Failover, PlacesOf(store, served), serve.Networks, stop);
+        return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console, await FirstsAsync(room, name, name, stop));
+    }
+
+    /// <summary>Its disks alone: the machine runs on, or waits for who may start it.</summary>
+    private static async Task ServeAgainAsync(MasterTargetRoom room, MachineId machine, CancellationToken stop)
+    {
+        if (room.Served.OrderOf(machine) is not { } serve || await ReplicaOf(room, machine, stop) is not null) return;
+        try
+        {
+            if (room.Stores.Has(machine)) await PublishAsync(room, room.Stores.StoreOf(machine), serve, stop);
+        }
+        catch (StaleEpochException)
+        {
+            room.Served.Forget(machine); // the store went on without it
+        }
+    }
+
+    private static async Task<IReadOnlyList<ServedDisk>> PublishAsync(MasterTargetRoom room, RetentionStore store, ServeReplica serve, CancellationToken stop)
+    {
+        var (name, folder) = (serve.Machine.Value, room.LayerFolderOf(serve.Machine, LayerOf(serve.Layer)));
         if (room.Files.FolderExists(room.ReleasedFolderOf(serve.Machine, LayerOf(serve.Layer)))) throw new IOException($"the replica of {serve.Machine} has been released");
         // However late an order comes: a replica that the store has left behind is served no more, nor one in the place of its own later life.
         if (serve.Layer < store.CurrentEpoch) throw new StaleEpochException(store.CurrentEpoch);
@@ -128,14 +159,8 @@ internal static class StoreWork
         }
         // A store that failed was opened anew: what still reads from the old one reads nothing.
         var key = (store, serve.Point.Id, serve.Layer, serve.Epoch, serve.Policy);
-        var served = await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
+        return await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
             store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room.Files, room.Time), stop);
-        // What was written to a replica at another point went with that point.
-        for (var epoch = 2; epoch < serve.Layer.Value; epoch++) room.DeleteLayer(serve.Machine, LayerOf(new Epoch(epoch)));
-        // A machine that was shut down for its move stays down, also when this node has started anew meanwhile.
-        var console = await ReplicaOf(room, serve.Machine, stop) is { IsFrozen: true } ? null
-            : await room.Machines.RunAsync(serve.Machine, name, ReplicaPurpose.Failover, PlacesOf(store, served), serve.Networks, stop);
-        return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console, await FirstsAsync(room, name, name, stop));
     }
 
     private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeTest test, CancellationToken stop)
@@ -185,7 +210,8 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> FenceAsync(MasterTargetRoom room, FenceReplica fence, CancellationToken stop)
     {
         // One that serves a later epoch is not meant. A machine may run on disks that are not served, for a while.
-        if (await ReplicaOf(room, fence.Machine, stop) is not { } served || served.Epoch < fence.Epoch) await StopAsync(room, fence.Machine, stop);
+        var serves = (await ReplicaOf(room, fence.Machine, stop))?.Epoch ?? room.Served.OrderOf(fence.Machine)?.Epoch;
+        if (serves is not { } epoch || epoch < fence.Epoch) await StopAsync(room, fence.Machine, stop);
         var folder = room.LayerFolderOf(fence.Machine, LayerOf(fence.Layer));
         ReplicaMachine.Fence(folder, fence.Epoch, room.Files);
         return new SourceFenced(fence.Machine, IdOf(fence), fence.Epoch, ReplicaMachine.EndOf(folder, room.Files));

@@ -51,7 +51,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     public static Task<MachineCapture> OpenAsync(CaptureOptions options, IFileSystem files, TimeProvider time)
     {
         files.CreateDirectory(options.StateFolder);
-        var bootId = options.BootId ?? (files.TryReadAll("/proc/sys/kernel/random/boot_id") is { } text && Guid.TryParse(System.Text.Encoding.ASCII.GetString(text), out var id) ? id : Guid.Empty);
+        var bootId = options.BootId ?? HostBoot.IdOf(files);
         var capture = new MachineCapture(options, bootId, files, time);
         try
         {

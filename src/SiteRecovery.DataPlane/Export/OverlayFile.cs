@@ -25,7 +25,7 @@ public sealed class OverlayFile : IBlockFile
     public OverlayFile(IBlockFile below, string path, IFileSystem files, Guid? bootId = null)
     {
         (_below, LengthBytes) = (below, below.LengthBytes);
-        var boot = bootId ?? (files.TryReadAll("/proc/sys/kernel/random/boot_id") is { } text && Guid.TryParse(text, null, out var id) ? id : Guid.Empty);
+        var boot = bootId ?? HostBoot.IdOf(files);
         if (!files.Exists(path + ".map") && files.Exists(path + ".data")) throw new InvalidDataException($"{path}.data has lost its map");
         _map = OverlayMap.Open(path + ".map", LengthBytes, boot, files);
         try

@@ -24,7 +24,7 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
     public SpoolTarget(SpoolOptions options, Func<MachineId, IStreamTarget?> next, IFileSystem files, TimeProvider time)
     {
         (_next, _files, _time) = (next, files, time);
-        _options = options with { BootId = options.BootId ?? BootIdOf(files) };
+        _options = options with { BootId = options.BootId ?? HostBoot.IdOf(files) };
         _space = new SpoolSpace(options.BytesMax, LetGo);
         files.CreateDirectory(options.Folder);
         foreach (var (machine, paths) in Found()) _machines[machine] = NewSpool(machine, paths);
@@ -99,9 +99,6 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
     }
 
     private bool IsPressed => _space.Used > _options.CoalesceAtFraction * _options.BytesMax;
-
-    private static Guid BootIdOf(IFileSystem files) =>
-        files.TryReadAll("/proc/sys/kernel/random/boot_id") is { } text && Guid.TryParse(System.Text.Encoding.ASCII.GetString(text), out var id) ? id : Guid.Empty;
 
     private void LetGo()
     {

@@ -13,6 +13,9 @@ public sealed partial class RetentionStore
     /// <summary>When the last round over everything ended.</summary>
     public DateTimeOffset? ScrubbedAt { get; private set; }
 
+    /// <summary>A round has ended, and no other one has begun.</summary>
+    public bool IsBetweenScrubs { get { lock (_maintaining) return ScrubbedAt is not null && _scrubAt == default; } }
+
     /// <summary>What the scrub has found and not found mended since.</summary>
     public IReadOnlyList<StoreDamage> Rot { get { lock (_gate) return [.. _rot.Values]; } }
 

@@ -7,12 +7,12 @@ namespace SiteRecovery.DataPlane.Storage;
 /// A JSON object whose last property, "checksum", is the XxHash3 of all bytes before it (16 hex digits). Whoever does not know of it passes over it; a file of
 /// before there were checksums has none.
 /// </summary>
-internal static class SealedJson
+public static class SealedJson
 {
     private const int HashDigits = 16;
 
     /// <param name="json">An object that is not empty.</param>
-    internal static byte[] Seal(ReadOnlySpan<byte> json)
+    public static byte[] Seal(ReadOnlySpan<byte> json)
     {
         var body = json[..json.LastIndexOf((byte)'}')].TrimEnd("\r\n "u8);
         return [.. body, .. EndOf(body)];
@@ -20,7 +20,7 @@ internal static class SealedJson
 
     /// <summary>The object without its seal; one that has none is as it was. A type that allows no unknown members takes no broken seal for none.</summary>
     /// <exception cref="InvalidDataException">The bytes are not those that were sealed.</exception>
-    internal static byte[] Open(byte[] sealedBytes)
+    public static byte[] Open(byte[] sealedBytes)
     {
         var start = sealedBytes.AsSpan().LastIndexOf(Name);
         if (start < 0) return sealedBytes;

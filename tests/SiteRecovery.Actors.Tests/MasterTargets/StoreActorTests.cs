@@ -22,15 +22,18 @@ public sealed class StoreActorTests : TestKit
     private static readonly MachineId Vm = new("vm1");
     private static readonly SiteName Site = new("lyon");
     private readonly string _folder = Directory.CreateTempSubdirectory("sr-store").FullName;
-    private readonly MasterTargetRoom _room;
+    private static readonly NodeAnnouncement Own = new("n1", "", Site, [NodeRoles.MasterTarget], "", "", 1, 2, [], StoresHeld.None);
+    private readonly PeerIdentity _identity;
     private readonly TestProbe _machine;
-    private readonly IActorRef _store;
+    private MasterTargetRoom _room;
+    private IActorRef _store;
     private readonly ImmutableArray<DiskSpec> _disks;
 
     public StoreActorTests()
     {
         using var authority = Authority.LoadOrCreate(Path.Combine(_folder, "pki"), "test", TimeProvider.System);
-        _room = new MasterTargetRoom(_folder, new IPEndPoint(IPAddress.Loopback, 0), authority.IssueInto(Path.Combine(_folder, "node"), "n1", PeerRole.Node), RealFileSystem.Instance, TimeProvider.System);
+        _identity = authority.IssueInto(Path.Combine(_folder, "node"), "n1", PeerRole.Node);
+        _room = NewRoom();
         _room.Start();
         _machine = CreateTestProbe();
         _store = Sys.ActorOf(StoreActor.Props(Vm, _room, Site, _machine));
@@ -99,6 +102,57 @@ public sealed class StoreActorTests : TestKit
         Assert.Equal(kept, Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept);
     }
 
+    /// <summary>The machine that runs on it waits for its disks, and the configuration server may be in a site that is dark.</summary>
+    [Fact]
+    public async Task A_replica_is_served_again_by_a_new_process_without_an_order()
+    {
+        var point = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept!;
+        _store.Tell(new OpenEpoch(Vm, new Epoch(3), point, Site));
+        Report<EpochOpened>();
+        _store.Tell(new ServeReplica(Vm, new Epoch(3), point, Site, null, new Epoch(3), ReplicationPolicy.Default));
+        Report<ReplicaServed>();
+        var before = (ReplicaMachine)(await _room.Exports.FindAsync(Vm.Value, default))!;
+        await before.Disks[0].Device.WriteAsync(0, new byte[4096], forceUnitAccess: false, default);
+
+        await BeginAnewAsync();
+        Sys.ActorOf(MasterTargetActor.Props(_room, Own, _machine, CreateTestProbe()));
+        ReplicaMachine? again = null;
+        await AwaitConditionAsync(async () => (again = await _room.Exports.FindAsync(Vm.Value, default) as ReplicaMachine) is not null, TimeSpan.FromSeconds(20));
+        var sector = new byte[512];
+        await again!.Disks[0].Device.ReadAsync(0, sector, default);
+        Assert.Equal((new Epoch(3), (byte)0), (again.Epoch, sector[0]));
+    }
+
+    [Fact]
+    public async Task A_replica_that_was_fenced_is_not_served_again()
+    {
+        var point = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept!;
+        _store.Tell(new OpenEpoch(Vm, new Epoch(3), point, Site));
+        Report<EpochOpened>();
+        _store.Tell(new ServeReplica(Vm, new Epoch(3), point, Site, null, new Epoch(3), ReplicationPolicy.Default));
+        Report<ReplicaServed>();
+        _store.Tell(new FenceReplica(Vm, new Epoch(4), new Epoch(3), Site));
+        Report<SourceFenced>();
+
+        await BeginAnewAsync();
+        Assert.Empty(_room.Served.Machines());
+        var masterTarget = Sys.ActorOf(MasterTargetActor.Props(_room, Own, _machine, CreateTestProbe()));
+        masterTarget.Tell(new FenceReplica(Vm, new Epoch(4), new Epoch(3), Site)); // what is told behind its start is done behind it
+        Report<SourceFenced>();
+        Assert.Null(await _room.Exports.FindAsync(Vm.Value, default));
+    }
+
+    private MasterTargetRoom NewRoom() => new(_folder, new IPEndPoint(IPAddress.Loopback, 0), _identity, RealFileSystem.Instance, TimeProvider.System);
+
+    /// <summary>As the next process finds what this one left.</summary>
+    private async Task BeginAnewAsync()
+    {
+        await _store.GracefulStop(TimeSpan.FromSeconds(10));
+        await _room.DisposeAsync();
+        _room = NewRoom();
+        _room.Start();
+    }
+
     /// <summary>What begins with nothing has kept nothing, whatever was asked for.</summary>
     [Fact]
     public void Disks_that_are_gone_are_not_said_to_be_kept()
@@ -163,7 +217,7 @@ public sealed class StoreActorTests : TestKit
         Directory.Move(_folder, away);
         try
         {
-            Sys.ActorOf(MasterTargetActor.Props(_room, new NodeAnnouncement("n1", "", Site, [NodeRoles.MasterTarget], "", "", 1, 2, [], StoresHeld.None), _machine, site));
+            Sys.ActorOf(MasterTargetActor.Props(_room, Own, _machine, site));
             // One that begins anew each time it fails never comes to say so.
             Assert.Equal(0, site.FishForMessage<StoresHeld>(_ => true, TimeSpan.FromSeconds(20)).FreeBytes);
         }

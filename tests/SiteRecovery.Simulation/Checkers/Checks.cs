@@ -1,5 +1,7 @@
+using System.Runtime.CompilerServices;
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Simulation.World;
 
@@ -11,6 +13,7 @@ internal sealed class Checks(SimSites sites, Random random)
     private readonly PlannedFailovers _planned = new();
     private readonly SecondaryAlone _alone = new();
     private readonly TestFailovers _tests = new();
+    private readonly ConditionalWeakTable<RetentionStore, StrongBox<RecoveryPoint?>> _seen = [];
     private Phase? _phase;
 
     /// <summary>Often: what passes.</summary>
@@ -34,7 +37,9 @@ internal sealed class Checks(SimSites sites, Random random)
             Unbroken(() =>
             {
                 DurableAck.Check(sites, store, host);
-                Prefix.CheckNewest(sites, store);
+                // As it stood the last time, it is looked at less often.
+                if (!_seen.TryGetValue(store, out var seen) || seen.Value != store.ConsistentUpTo || random.Next(4) == 0) Prefix.CheckNewest(sites, store);
+                _seen.AddOrUpdate(store, new StrongBox<RecoveryPoint?>(store.ConsistentUpTo));
                 Prefix.CheckAny(sites, store, random);
             });
         Unbroken(() =>

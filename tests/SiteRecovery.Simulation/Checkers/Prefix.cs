@@ -14,13 +14,13 @@ internal static class Prefix
         if (store.ConsistentUpTo is { } newest) Check(sites, store, newest);
     }
 
-    /// <summary>One of its points, and one position between the oldest and the newest of them, if it may be viewed.</summary>
+    /// <summary>One of its points, or one position between the oldest and the newest of them, if it may be viewed.</summary>
     internal static void CheckAny(SimSites sites, RetentionStore store, Random random)
     {
         if (store.ConsistentUpTo is not { } newest || store.Points is not { Count: > 0 } points) return;
-        Check(sites, store, points[random.Next(points.Count)]);
         var (from, to) = (points[0].Sequence.Value, newest.Sequence.Value);
-        if (from < to) Check(sites, store, newest with { Sequence = new Sequence(random.NextInt64(from, to)) }, maybe: true);
+        if (from < to && random.Next(2) == 0) Check(sites, store, newest with { Sequence = new Sequence(random.NextInt64(from, to)) }, maybe: true);
+        else Check(sites, store, points[random.Next(points.Count)]);
     }
 
     internal static void CheckAll(SimSites sites, RetentionStore store)
