@@ -17,6 +17,8 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
     public static TimeSpan RepeatEvery { get; } = TimeSpan.FromSeconds(5);
 
     private readonly IActorRef _work;
+    private readonly TimeProvider _clock;
+    private (DateTimeOffset At, TimeSpan Given, long? SeenAt, TimeSpan Left)? _deadline;
     private ProtectedMachine _machine;
     private HashSet<Work> _underWay = [];
     private (StoreReport Report, DateTimeOffset At)? _store;
@@ -26,10 +28,10 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
     public ProtectedMachineActor(MachineId id, IActorRef work, TimeProvider clock)
     {
         _machine = ProtectedMachine.New(id);
-        _work = work;
+        (_work, _clock) = (work, clock);
         PersistenceId = $"machine-{id}";
 
-        Recover<MachineEvent>(e => _machine = _machine.Apply(e));
+        Recover<MachineEvent>(Apply);
         Recover<RecoveryCompleted>(_ => Reconcile());
 
         Command<MachineCommand>(c => Carry(ProtectedMachine.Decide(_machine, c, clock.GetUtcNow())));
@@ -48,7 +50,7 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         Command<GetJobs>(q => Sender.Tell(new MachineJobs(id, [.. _machine.Jobs.NewestFirst.Where(j => q.Only is null || j.Id == q.Only)])));
         Command<RepeatWork>(_ =>
         {
-            if (_machine.Deadline <= clock.GetUtcNow()) Self.Tell(new TimePassed(id, new CommandId("time")), ActorRefs.NoSender);
+            if (PassedDeadline() is { } passed) Self.Tell(new TimePassed(id, new CommandId("time"), passed), ActorRefs.NoSender);
             Repeat();
         });
     }
@@ -76,12 +78,18 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
     private void Carry(Decision decision)
     {
         var asker = Sender;
-        PersistAll(decision.Events, e => _machine = _machine.Apply(e));
+        PersistAll(decision.Events, Apply);
         DeferAsync(decision.Reply, reply =>      // only now is it durable
         {
             asker.Tell(reply);
             Reconcile();
         });
+    }
+
+    private void Apply(MachineEvent e)
+    {
+        _machine = _machine.Apply(e);
+        if (_machine.Deadline is { } at && at != _deadline?.At) _deadline = (at, at - e.At, null, default);
     }
 
     private bool IsFlattening => _underWay.Any(w => w is FlattenReplica);
@@ -92,7 +100,18 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         foreach (var ended in _underWay.Except(wanted)) _work.Tell(new WorkEnded(ended), Self);
         foreach (var work in wanted.Except(_underWay)) _work.Tell(work, Self);
         _underWay = wanted;
+        _ = PassedDeadline(); // from here on it is measured
         if (!IsFlattening) _flattening = null;
+    }
+
+    /// <summary>A time of day that is set back while the machine stands still for a planned failover must not leave it so.</summary>
+    private DateTimeOffset? PassedDeadline()
+    {
+        if (_machine.Deadline is null || _deadline is not { } deadline) return null;
+        var left = deadline.At - _clock.GetUtcNow();
+        // Never longer than it was given at first, which is also all that is known after a restart.
+        if (deadline.SeenAt is null) _deadline = deadline = deadline with { SeenAt = _clock.GetTimestamp(), Left = left < deadline.Given ? left : deadline.Given };
+        return left <= TimeSpan.Zero || _clock.GetElapsedTime(deadline.SeenAt!.Value) >= deadline.Left ? deadline.At : null;
     }
 
     private void Repeat()

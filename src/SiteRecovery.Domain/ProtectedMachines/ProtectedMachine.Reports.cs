@@ -89,7 +89,7 @@ public sealed partial record ProtectedMachine
 
     private MachineEvent[] Overdue(TimePassed r, DateTimeOffset now) => Phase switch
     {
-        _ when Deadline is not { } deadline || now < deadline => [],
+        _ when Deadline is not { } deadline || (now < deadline && r.Deadline != deadline) => [],
         Phase.PlannedFailoverInProgress => [RollBack(new CommandId($"overdue:{Epoch}:{Round}"), $"Not done by its deadline{(Problems.IsEmpty ? "" : ": " + Problems[^1].Reason)}.", now)],
         Phase.FailoverCommitPending => [new FailoverCommitted(now, new CommandId($"commit-by-policy:{Epoch}"))],
         _ => [],

@@ -112,7 +112,8 @@ public sealed record TailMarked(MachineId Machine, CommandId Id, Epoch Epoch, Se
 public sealed record StoreDamaged(MachineId Machine, CommandId Id, Epoch Epoch, ImmutableArray<StaleRange> Ranges) : DataPlaneReport(Machine, Id);
 
 /// <summary>Nothing happened but time; what has a deadline is looked at.</summary>
-public sealed record TimePassed(MachineId Machine, CommandId Id) : DataPlaneReport(Machine, Id);
+/// <param name="Deadline">It has passed by a clock that nobody sets, whatever the time of day says; null: the time of day decides.</param>
+public sealed record TimePassed(MachineId Machine, CommandId Id, DateTimeOffset? Deadline = null) : DataPlaneReport(Machine, Id);
 
 public sealed record EpochOpened(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
 

@@ -71,7 +71,51 @@ public sealed class ProtectedMachineActorTests() : TestKit(TestSettings.Config)
         Assert.NotNull(measured.StoreMeasuredAt);
     }
 
-    private IActorRef Start() => Sys.ActorOf(ProtectedMachineActor.Props(Vm, TestActor, TimeProvider.System));
+    /// <summary>The machine stands still meanwhile. Also after a restart, which knows only what it was given at first.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_planned_failover_ends_in_its_time_though_the_time_of_day_was_set_back(bool restarts)
+    {
+        var clock = new SetClock();
+        var machine = Start(clock);
+        machine.Tell(Examples.Enable);
+        ReceiveWorkAndReply<Accepted>();
+        machine.Tell(new SynchronizationCompleted(Vm, new CommandId("s"), Epoch.First, 1, new Sequence(10)));
+        ReceiveWorkAndReply<Accepted>();
+        machine.Tell(new PlannedFailover(Vm, new CommandId("pf"), TimeSpan.FromSeconds(30)));
+        ReceiveWorkAndReply<Accepted>();
+        clock.Set(TimeSpan.FromHours(-1));
+        if (restarts)
+        {
+            await machine.GracefulStop(TimeSpan.FromSeconds(5));
+            machine = Start(clock);
+        }
+        var state = await machine.Ask<MachineState>(new GetMachine(Vm), TimeSpan.FromSeconds(5));
+        Assert.IsType<Phase.PlannedFailoverInProgress>(state.State.Phase);
+        clock.Pass(TimeSpan.FromSeconds(31));
+        await AwaitConditionAsync(async () => (await machine.Ask<MachineState>(new GetMachine(Vm), TimeSpan.FromSeconds(5))).State.Phase is not Phase.PlannedFailoverInProgress, TimeSpan.FromSeconds(20));
+    }
+
+    private IActorRef Start(TimeProvider? clock = null) => Sys.ActorOf(ProtectedMachineActor.Props(Vm, TestActor, clock ?? TimeProvider.System));
+
+    /// <summary>It stands still; its time of day can be set apart from what passes.</summary>
+    private sealed class SetClock : TimeProvider
+    {
+        private DateTimeOffset _now = DateTimeOffset.UnixEpoch.AddYears(60);
+        private long _passed;
+
+        public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+        public override DateTimeOffset GetUtcNow() => _now;
+        public override long GetTimestamp() => Volatile.Read(ref _passed);
+        internal void Set(TimeSpan by) => _now += by;
+
+        internal void Pass(TimeSpan time)
+        {
+            _now += time;
+            Interlocked.Add(ref _passed, time.Ticks);
+        }
+    }
 
     /// <summary>Asker and worker are one here: the reply, and the work told with it.</summary>
     private List<object> ReceiveWorkAndReply<TReply>()
