@@ -52,7 +52,7 @@ internal sealed class PointNotes(string folder, IFileSystem files)
             // A file of before there were checksums is an array.
             var notes = bytes is [(byte)'[', ..] ? JsonSerializer.Deserialize(bytes, PointNotesJson.Default.PointNoteArray)
                 : JsonSerializer.Deserialize(SealedJson.Open(bytes), PointNotesJson.Default.PointNotesFile)?.Notes;
-            return notes?.ToDictionary(n => n.Point);
+            return notes is null || Array.Exists(notes, note => note is null) ? null : notes.ToDictionary(n => n.Point);
         }
         catch (Exception damage) when (damage is JsonException or ArgumentException or InvalidDataException)
         {

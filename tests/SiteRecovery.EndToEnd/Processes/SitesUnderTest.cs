@@ -49,6 +49,8 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     /// <summary>Besides what every agent is started with.</summary>
     internal string[] AgentArguments { get; set; } = [];
     internal long DiskBytes { get; init; } = 256L << 20;
+    /// <summary>The machine's policy, as the API takes it; null: the default one.</summary>
+    internal object? Policy { get; init; }
     internal DemoSite Admin => _admin ?? throw new InvalidOperationException("the first node has not started");
     internal string At(string name) => Path.Combine(_folder, name);
     internal string LedgerPath => At("ledger.txt");
@@ -236,9 +238,10 @@ internal sealed class SitesUnderTest : IAsyncDisposable
                 await file.WriteAsync(block, _stop);
             }
         }
+        if (Policy is not null) await Admin.PutAsync("/api/v1/policies/tested", Policy, _stop);
         await Admin.PostAsync("/api/v1/machines", new
         {
-            name = Machine, vault = "vault-1", policy = "default", source = new { agent = "agent-1", disks = new[] { new { id = "vda", path = disk, capture = "nbd" } } },
+            name = Machine, vault = "vault-1", policy = Policy is null ? "default" : "tested", source = new { agent = "agent-1", disks = new[] { new { id = "vda", path = disk, capture = "nbd" } } },
         }, _stop);
         await UntilAsync("the disk to be served", async () => (_captureUri = (await LookAsync())?.CaptureUri ?? "").Length > 0);
     }
