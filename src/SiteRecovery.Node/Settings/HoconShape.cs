@@ -27,8 +27,11 @@ internal sealed class HoconShape
     }
 
     private char Now => _at < _text.Length ? _text[_at] : '\0';
-    private bool IsNeverBare => !IsOver && NeverBare.Contains(Now, StringComparison.Ordinal);
-    private string OutsideOfQuotes => $"'{Now}' outside of quotes";
+    private bool IsNeverBare => !IsOver && (NeverBare.Contains(Now, StringComparison.Ordinal) || IsRunOfQuotes);
+    private string OutsideOfQuotes => IsRunOfQuotes ? $"{Quotes} quotes in a row" : $"'{Now}' outside of quotes";
+    /// <summary>One or two, three that begin a long text, or six that are an empty one: of any other number Akka's parser takes other ones for the text than we do.</summary>
+    private bool IsRunOfQuotes => Quotes is not (<= 3 or 6);
+    private int Quotes => _text.AsSpan(Math.Min(_at, _text.Length)).IndexOfAnyExcept('"') is var run and >= 0 ? run : _text.Length - _at;
     private bool IsOver => _at >= _text.Length;
 
     private string? Root()

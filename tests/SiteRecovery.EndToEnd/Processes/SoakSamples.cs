@@ -8,7 +8,7 @@ internal sealed class SoakSamples(SitesUnderTest sites, string[] processes, Time
 {
     /// <summary>The last quarter may need so much more than the second one: a factor, and what comes and goes with the state of things at an instant.</summary>
     private const double FactorMax = 1.1;
-    private const long MemoryOverMax = 40 << 20, DiskOverMax = 64 << 20, HandlesOverMax = 48;
+    private const long MemoryOverMax = 64 << 20, DiskOverMax = 64 << 20, HandlesOverMax = 48;
     private readonly List<(TimeSpan At, SortedDictionary<string, long> Of)> _samples = [];
 
     internal async Task RunAsync(CancellationToken stop)
