@@ -111,9 +111,15 @@ internal static class StoreWork
 
     private static async Task StopAsync(MasterTargetRoom room, MachineId machine, CancellationToken stop)
     {
-        room.Served.Forget(machine);
-        await room.Machines.RemoveAsync(machine.Value, stop);
-        await room.Exports.StopAsync(machine.Value, stop);
+        try
+        {
+            room.Served.Forget(machine);
+        }
+        finally
+        {
+            await room.Machines.RemoveAsync(machine.Value, stop);
+            await room.Exports.StopAsync(machine.Value, stop);
+        }
     }
 
     private static DiskGeometry[] GeometryOf(ImmutableArray<DiskSpec> disks) => [.. disks.Select(d => new DiskGeometry((ushort)d.Index, d.Name, d.SizeBytes))];
@@ -131,6 +137,19 @@ internal static class StoreWork
         return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console, await FirstsAsync(room, name, name, stop));
     }
 
+    /// <summary>What cannot be read must not keep a replica from being fenced.</summary>
+    private static Epoch? EpochToServe(MasterTargetRoom room, MachineId machine)
+    {
+        try
+        {
+            return room.Served.OrderOf(machine)?.Epoch;
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Its disks alone: the machine runs on, or waits for who may start it.</summary>
     private static async Task ServeAgainAsync(MasterTargetRoom room, MachineId machine, CancellationToken stop)
     {
@@ -141,7 +160,7 @@ internal static class StoreWork
         }
         catch (StaleEpochException)
         {
-            room.Served.Forget(machine); // the store went on without it
+            await StopAsync(room, machine, stop); // the store went on without it, and so does what ran on it
         }
     }
 
@@ -157,6 +176,8 @@ internal static class StoreWork
             // Nobody else would open it again, and its machine waits for its disks.
             if (now.HasFailed) await room.Exports.StopAsync(name, stop);
         }
+        // The machine that runs on another one must not find other disks under the same names.
+        if (room.Served.OrderOf(serve.Machine) is { } before && (before.Layer != serve.Layer || before.Point.Id != serve.Point.Id)) await StopAsync(room, serve.Machine, stop);
         // A store that failed was opened anew: what still reads from the old one reads nothing.
         var key = (store, serve.Point.Id, serve.Layer, serve.Epoch, serve.Policy);
         return await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
@@ -210,7 +231,7 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> FenceAsync(MasterTargetRoom room, FenceReplica fence, CancellationToken stop)
     {
         // One that serves a later epoch is not meant. A machine may run on disks that are not served, for a while.
-        var serves = (await ReplicaOf(room, fence.Machine, stop))?.Epoch ?? room.Served.OrderOf(fence.Machine)?.Epoch;
+        var serves = (await ReplicaOf(room, fence.Machine, stop))?.Epoch ?? EpochToServe(room, fence.Machine);
         if (serves is not { } epoch || epoch < fence.Epoch) await StopAsync(room, fence.Machine, stop);
         var folder = room.LayerFolderOf(fence.Machine, LayerOf(fence.Layer));
         ReplicaMachine.Fence(folder, fence.Epoch, room.Files);

@@ -220,7 +220,10 @@ public sealed class OverlayFile : IBlockFile
             {
                 var (offset, length) = Bytes(cluster, last);
                 _data.Read(offset, buffer.AsSpan(0, (int)length));
-                _data.Write(offset, buffer.AsSpan(0, (int)length));
+                var part = buffer.AsSpan(0, (int)length);
+                // A hole stays one: there may be no room for a disk of zeroes.
+                if (part.ContainsAnyExcept((byte)0)) _data.Write(offset, part);
+                else _data.Zero(offset, length);
             }
             cluster = last + 1;
         }

@@ -56,10 +56,16 @@ internal sealed class OverlayMap : IDisposable
         }
     }
 
-    /// <summary>None of the bits counts as durable.</summary>
+    /// <summary>None of the bits counts as durable, nor as on file: what is on file is written anew, and what was filled is in doubt.</summary>
     internal void UnflushAll()
     {
-        lock (_gate) Array.Fill(_unflushedPages, true);
+        lock (_gate)
+        {
+            _file.Write(PageBytes, _live);
+            _file.Write(FilledAt, _filled);
+            FilledIsDoubtful |= _filled.AsSpan().ContainsAnyExcept((byte)0);
+            Array.Fill(_unflushedPages, true);
+        }
     }
 
     /// <exception cref="InvalidDataException">The file is no map of a disk of this size.</exception>

@@ -48,7 +48,7 @@ public sealed class ClusterHost(
         {
             shutdown.AddTo(akka);
             akka.AddSiteRecoveryNode(own, time).WithSeedKeeper(folder);
-            if (!own.Has(NodeRoles.ConfigurationServer)) akka.WithClusterWatch(settings, shutdown);
+            if (!own.Has(NodeRoles.ConfigurationServer)) akka.WithClusterWatch(settings, Seeds(), shutdown);
             if (rooms.ProcessServer is { } processServer) akka.AddProcessServer(processServer, time);
             if (rooms.MasterTarget is { } masterTarget) akka.AddMasterTarget(masterTarget, own);
         });
