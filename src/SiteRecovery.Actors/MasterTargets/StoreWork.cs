@@ -137,12 +137,12 @@ internal static class StoreWork
         return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console, await FirstsAsync(room, name, name, stop));
     }
 
-    /// <summary>What cannot be read must not keep a replica from being fenced.</summary>
-    private static Epoch? EpochToServe(MasterTargetRoom room, MachineId machine)
+    /// <summary>What cannot be read must not keep a replica from being fenced, nor from being served by an order.</summary>
+    private static ServeReplica? OrderToServe(MasterTargetRoom room, MachineId machine)
     {
         try
         {
-            return room.Served.OrderOf(machine)?.Epoch;
+            return room.Served.OrderOf(machine);
         }
         catch (IOException)
         {
@@ -177,7 +177,7 @@ internal static class StoreWork
             if (now.HasFailed) await room.Exports.StopAsync(name, stop);
         }
         // The machine that runs on another one must not find other disks under the same names.
-        if (room.Served.OrderOf(serve.Machine) is { } before && (before.Layer != serve.Layer || before.Point.Id != serve.Point.Id)) await StopAsync(room, serve.Machine, stop);
+        if (OrderToServe(room, serve.Machine) is { } before && (before.Layer != serve.Layer || before.Point.Id != serve.Point.Id)) await StopAsync(room, serve.Machine, stop);
         // A store that failed was opened anew: what still reads from the old one reads nothing.
         var key = (store, serve.Point.Id, serve.Layer, serve.Epoch, serve.Policy);
         return await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
@@ -231,7 +231,7 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> FenceAsync(MasterTargetRoom room, FenceReplica fence, CancellationToken stop)
     {
         // One that serves a later epoch is not meant. A machine may run on disks that are not served, for a while.
-        var serves = (await ReplicaOf(room, fence.Machine, stop))?.Epoch ?? EpochToServe(room, fence.Machine);
+        var serves = (await ReplicaOf(room, fence.Machine, stop))?.Epoch ?? OrderToServe(room, fence.Machine)?.Epoch;
         if (serves is not { } epoch || epoch < fence.Epoch) await StopAsync(room, fence.Machine, stop);
         var folder = room.LayerFolderOf(fence.Machine, LayerOf(fence.Layer));
         ReplicaMachine.Fence(folder, fence.Epoch, room.Files);

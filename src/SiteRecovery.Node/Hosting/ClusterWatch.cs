@@ -16,10 +16,10 @@ public sealed class ClusterWatch : ReceiveActor, IWithTimers
 {
     /// <summary>A restart of the configuration server must not end the other nodes' actor systems as well.</summary>
     private static readonly TimeSpan PatienceMin = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan AnswerPatience = TimeSpan.FromSeconds(2);
+    private const int AnswersWanted = 2;
     private readonly Cluster _cluster = Cluster.Get(Context.System);
     private readonly HashSet<UniqueAddress> _servers = [];
-    private const int AnswersWanted = 2;
-    private static readonly TimeSpan AnswerPatience = TimeSpan.FromSeconds(2);
     private readonly TimeSpan _patience;
     private readonly HashSet<Address> _known;
     private bool _isUp;
