@@ -54,6 +54,10 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     public Upstreams Upstreams { get; }
     public IFileSystem Files { get; }
     public TimeProvider Time { get; }
+
+    /// <summary>How long after a round of the scrub over a store the next one begins.</summary>
+    public TimeSpan ScrubPause { get; init; } = TimeSpan.FromMinutes(1);
+
     public long FreeBytes => Files.FreeBytes(_root);
 
     /// <summary>Where the copy-on-write layer of a replica lies: one of an epoch, or one of a test.</summary>

@@ -16,8 +16,7 @@ namespace SiteRecovery.Actors.MasterTargets;
 /// <summary>One machine's store: does its work one piece at a time, says what came of it, and measures the store twice a second.</summary>
 public sealed class StoreActor : ReceiveActor, IWithTimers
 {
-    private static readonly TimeSpan MeasureEvery = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10), MaintainEvery = TimeSpan.FromSeconds(10), ScrubsApart = TimeSpan.FromMinutes(1),
-        ServeAgainAfter = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan MeasureEvery = TimeSpan.FromMilliseconds(500), PointPatience = TimeSpan.FromSeconds(10), MaintainEvery = TimeSpan.FromSeconds(10), ServeAgainAfter = TimeSpan.FromSeconds(2);
     /// <summary>With the interval 8 MiB/s: a terabyte in a day and a half, and no disk notices.</summary>
     private const long ScrubbedAtOnceBytes = 80 << 20;
     /// <summary>With the interval 25 MiB/s, of what has just been written mostly: it is still in memory.</summary>
@@ -197,7 +196,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             if (!room.Stores.Has(machine)) return new Maintained(null);
             var store = room.Stores.StoreOf(machine);
             // A small store is read as a whole each time; a clock that jumped back must not stop it for long.
-            if (!store.IsBetweenScrubs || (room.Time.GetUtcNow() - store.ScrubbedAt!.Value).Duration() >= ScrubsApart) store.Scrub(ScrubbedAtOnceBytes, stop);
+            if (!store.IsBetweenScrubs || (room.Time.GetUtcNow() - store.ScrubbedAt!.Value).Duration() >= room.ScrubPause) store.Scrub(ScrubbedAtOnceBytes, stop);
             store.Maintain(limits, stop);
             store.ProveNewest(ProvenAtOnceBytes, stop);
             ImmutableArray<StaleRange> lost = [.. store.DamageOfNewest().Take(StaleRange.AtOnceMax).Select(r => new StaleRange(r.Disk, r.Offset, r.Length))];

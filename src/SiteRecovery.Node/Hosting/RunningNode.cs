@@ -77,7 +77,7 @@ public sealed class RunningNode : IAsyncDisposable
         var rooms = new DataPlaneRooms(
             settings.Is(NodeRoles.ProcessServer) ? new ProcessServerRoom(folder.In("process-server"), new IPEndPoint(bind, ports.Agent), settings.SpoolBytesMax, identity.Peer, folder.Files, time) : null,
             settings.Is(NodeRoles.MasterTarget) ? new MasterTargetRoom(folder.In("master-target"), new IPEndPoint(bind, ports.Data), identity.Peer, folder.Files, time,
-                settings.Hypervisor.Open(folder.In("machines"), folder.Files, time), settings.StoreKeys.Open(folder.Files)) : null);
+                settings.Hypervisor.Open(folder.In("machines"), folder.Files, time), settings.StoreKeys.Open(folder.Files)) { ScrubPause = settings.ScrubPause } : null);
         rooms.ProcessServer?.Start();
         rooms.MasterTarget?.Start();
         return rooms;

@@ -47,7 +47,7 @@ public sealed record NodeSettings(
     string Name, string Site, IReadOnlyList<string> Roles, string Address, string DataFolder, NodePorts Ports, AdvertisedAddress Advertised,
     long BodyBytesMax, TimeSpan WaitMax, int ListItemsMax, TimeSpan AskTimeout,
     TimeSpan StableAfter, TimeSpan HeartbeatPause, string PersistenceProvider, string ConnectionStringFile,
-    TimeSpan JoinTokenValidity, string LogLevel, long SpoolBytesMax, HypervisorSettings Hypervisor, StoreKeySettings StoreKeys)
+    TimeSpan JoinTokenValidity, string LogLevel, long SpoolBytesMax, HypervisorSettings Hypervisor, StoreKeySettings StoreKeys, TimeSpan ScrubPause)
 {
     public bool Is(string role) => Roles.Contains(role);
 
@@ -75,7 +75,8 @@ public sealed record NodeSettings(
             Seconds(root, "cluster.stable-after"), Seconds(root, "cluster.heartbeat-pause"), provider, connection,
             Seconds(root, "pki.join-token-validity"), root.GetString("log.level"), (long)SettingValues.Size(root.GetString("process-server.spool-bytes-max"))!,
             new HypervisorSettings(root.GetString("hypervisor.uri"), root.GetString("hypervisor.failover-network"), root.GetString("hypervisor.qemu-accelerators")),
-            new StoreKeySettings(root.GetString("master-target.store-key-file") ?? "", root.GetString("master-target.store-key-command") ?? "", [.. root.GetStringList("master-target.former-store-key-files")], Seconds(root, "master-target.store-key-renew-after")));
+            new StoreKeySettings(root.GetString("master-target.store-key-file") ?? "", root.GetString("master-target.store-key-command") ?? "", [.. root.GetStringList("master-target.former-store-key-files")], Seconds(root, "master-target.store-key-renew-after")),
+            Seconds(root, "master-target.scrub-pause"));
     }
 
     private static AdvertisedAddress AdvertisedOf(Config root) => new(

@@ -161,7 +161,7 @@ public sealed class TwoSites : IAsyncLifetime
         var config = SettingsLoader.Installed().Load(null, new Dictionary<string, string>(), new Dictionary<string, string>
         {
             ["siterecovery.node.site"] = site, ["siterecovery.node.roles"] = roles, ["siterecovery.log.level"] = "warning",
-            ["siterecovery.master-target.store-key-file"] = At("store.key"),
+            ["siterecovery.master-target.store-key-file"] = At("store.key"), ["siterecovery.master-target.scrub-pause"] = "1s",
             ["siterecovery.hypervisor.uri"] = "qemu", ["siterecovery.hypervisor.qemu-accelerators"] = "tcg",
             ["siterecovery.ports.http"] = "0", ["siterecovery.ports.cluster"] = "0", ["siterecovery.ports.data"] = "0", ["siterecovery.ports.agent"] = "0",
         });
