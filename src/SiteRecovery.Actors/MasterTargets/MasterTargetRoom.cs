@@ -52,6 +52,9 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     /// <summary>Where the streams of replicas go that are served here.</summary>
     public MachineRoutes Routes { get; }
     public Upstreams Upstreams { get; }
+
+    /// <summary>One piece of work at a time for each machine, whichever actor has begun it: an actor system ends without waiting for what it had under way.</summary>
+    public Turns<MachineId> Turns { get; } = new();
     public IFileSystem Files { get; }
     public TimeProvider Time { get; }
 
@@ -82,6 +85,7 @@ public sealed class MasterTargetRoom : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        await Turns.WhenIdleAsync();
         if (_listener is not null) await _listener.DisposeAsync();
         if (_hosting is { } hosting) await hosting.Hypervisor.DisposeAsync(); // its machines run on
         await Exports.DisposeAsync();

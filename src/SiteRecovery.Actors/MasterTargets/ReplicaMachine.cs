@@ -59,12 +59,14 @@ public sealed class ReplicaMachine : IReplicaDisks
     /// <exception cref="InvalidDataException">The point is not viewable, or a layer is damaged.</exception>
     /// <param name="epoch">In which it writes.</param>
     public static async Task<ReplicaMachine> OpenAsync(
-        RetentionStore store, RecoveryPoint point, string folder, Epoch epoch, ReplicationPolicy policy, Func<ReplicaMachine, int> clients, IFileSystem files, TimeProvider time)
+        RetentionStore store, RecoveryPoint point, string folder, Epoch epoch, ReplicationPolicy policy, Func<ReplicaMachine, int> clients, IFileSystem files, TimeProvider time,
+        CancellationToken stop = default)
     {
-        var layers = new ReplicaLayers(store, point, folder, files);
+        var layers = new ReplicaLayers(store, point, folder, files, stop);
+        MachineCapture? capture = null;
         try
         {
-            var capture = await MachineCapture.OpenAsync(new CaptureOptions
+            capture = await MachineCapture.OpenAsync(new CaptureOptions
             {
                 Machine = store.Machine, Epoch = epoch, StateFolder = Path.Combine(folder, CaptureFolder), ForkedAt = point.Sequence,
                 Disks = [.. layers.Disks.Select(d => new CaptureDisk(new DiskGeometry(d.Disk.Index, d.Disk.Name, d.Disk.SizeBytes), folder, d.File))],
@@ -80,7 +82,14 @@ public sealed class ReplicaMachine : IReplicaDisks
         }
         catch
         {
-            layers.Dispose();
+            try
+            {
+                await LetGoAsync(capture, layers);
+            }
+            catch (IOException)
+            {
+                // What is told is why it could not be opened, not what became of it then.
+            }
             throw;
         }
     }
@@ -138,8 +147,21 @@ public sealed class ReplicaMachine : IReplicaDisks
         await _stop.CancelAsync();
         await StopRunningAsync();
         if (_flattened is { } flattened) await flattened.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        await _capture.DisposeAsync(); // with its disks, which are the layers' files
+        await LetGoAsync(_capture, _layers);
         _stop.Dispose();
+    }
+
+    /// <summary>The capture first: it flushes its disks, which are the layers' files, before it says where it ended.</summary>
+    private static async Task LetGoAsync(MachineCapture? capture, ReplicaLayers layers)
+    {
+        try
+        {
+            if (capture is not null) await capture.DisposeAsync();
+        }
+        finally
+        {
+            layers.Dispose();
+        }
     }
 
     private async Task StopRunningAsync()

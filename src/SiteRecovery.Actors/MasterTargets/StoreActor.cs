@@ -112,7 +112,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         _waiting.RemoveAt(0);
         _underWay = next;
         var (room, machine, stop) = (_room, _machine, _stop.Token);
-        Task.Run(() => StoreWork.PerformAsync(room, machine, next, stop), stop).PipeTo(Self, success: report => new WorkDone(report), failure: error => next is ServeAgain ? new NotServedAgain(error.Message) : new WorkDone(Failure(next, error)));
+        // What the actor before this one had under way ends first.
+        Task.Run(() => room.Turns.TakeAsync(machine, () => StoreWork.PerformAsync(room, machine, next, stop), stop), stop).PipeTo(Self, success: report => new WorkDone(report), failure: error => next is ServeAgain ? new NotServedAgain(error.Message) : new WorkDone(Failure(next, error)));
     }
 
     private void Done(WorkDone done)
@@ -144,7 +145,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         if (_measuring) return;
         _measuring = true;
         var (room, machine, site) = (_room, _machine, _site);
-        Task.Run(() => MeasureStoreAsync(room, machine, site)).PipeTo(Self, failure: _ => Unmeasured.Instance);
+        Task.Run(() => MeasureStore(room, machine, site)).PipeTo(Self, failure: _ => Unmeasured.Instance);
     }
 
     // What is wrong with the order itself stays wrong; what is wrong with disk or network may be mended.
@@ -204,7 +205,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         }, stop).PipeTo(Self, failure: error => new Maintained(error.Message));
     }
 
-    private static async Task<object> MeasureStoreAsync(MasterTargetRoom room, MachineId machine, SiteName site)
+    private static object MeasureStore(MasterTargetRoom room, MachineId machine, SiteName site)
     {
         if (!room.Stores.Has(machine)) return Unmeasured.Instance;
         var store = room.Stores.StoreOf(machine);
@@ -212,7 +213,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         var report = new StoreReport(machine, store.CurrentEpoch, store.DurableSequence, store.Consistent, newest, store.OldestPoint ?? newest,
             store.PointCount, store.Bytes, room.FreeBytes, store.FailedReason, site,
             store.Rot is { Count: > 0 } rot ? $"{rot.Count} damaged places, the first: {rot[0].Reason}" : null);
-        var replica = await StoreWork.ReplicaOf(room, machine, CancellationToken.None);
+        var replica = StoreWork.ReplicaOf(room, machine);
         if (replica is not { Work: { } work }) return new Measured(report, null, null, replica?.Flattening);
         var status = replica.Status([]);
         return new Measured(report, AgentReports.MeasurementOf(status with { Machine = machine.Value }, null, source: null), AgentReports.Of(work, status), replica.Flattening);
@@ -236,7 +237,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             case ProtectPoint protect:
                 store.Protect(protect.Point, protect.Keep);
                 return Noted(store, protect.Point, verifying);
-            case TakeReplicaPoint take when await StoreWork.ReplicaOf(room, take.Machine, CancellationToken.None) is { } replica:
+            case TakeReplicaPoint take when StoreWork.ReplicaOf(room, take.Machine) is { } replica:
                 var taken = await replica.TakePointAsync(take.Label ?? "", take.Kind).WaitAsync(PointPatience, room.Time);
                 return new ReplicaPointTaken(RecoveryPoint.IdOf(replica.Work?.Epoch ?? store.CurrentEpoch, taken));
             case TakeReplicaPoint take: return new StoreUnavailable($"this master target serves no replica of {take.Machine}");

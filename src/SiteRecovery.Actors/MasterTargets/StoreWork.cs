@@ -36,7 +36,7 @@ internal static class StoreWork
             case ServeReplica serve:
                 return await ServeAsync(room, serve, stop);
             case FlattenReplica flatten:
-                return await ReplicaOf(room, flatten.Machine, stop) is { } replica && replica.Flatten() ? new ReplicaFlattened(flatten.Machine, IdOf(flatten), flatten.Epoch, flatten.Layer) : null;
+                return ReplicaOf(room, flatten.Machine) is { } replica && replica.Flatten() ? new ReplicaFlattened(flatten.Machine, IdOf(flatten), flatten.Epoch, flatten.Layer) : null;
             case ServeAgain:
                 await ServeAgainAsync(room, machine, stop);
                 return null;
@@ -50,9 +50,9 @@ internal static class StoreWork
             case ContinueStore next:
                 return await ContinueAsync(room, next, stop);
             case TellTail tail:
-                return await TailOfLoserAsync(room, tail);
+                return await TailOfLoserAsync(room, tail, stop);
             case MarkTail tail:
-                return await MarkAsync(room, tail, stop);
+                return Mark(room, tail);
             case ServeTest test:
                 return await ServeAsync(room, test, stop);
             case RemoveTest test:
@@ -74,11 +74,10 @@ internal static class StoreWork
 
     internal static CommandId IdOf(Work work) => new($"{work.Kind}:{work.Epoch}");
 
-    internal static async Task<ReplicaMachine?> ReplicaOf(MasterTargetRoom room, MachineId machine, CancellationToken stop) =>
-        await room.Exports.FindAsync(machine.Value, stop) as ReplicaMachine;
+    internal static ReplicaMachine? ReplicaOf(MasterTargetRoom room, MachineId machine) => room.Exports.Find(machine.Value) as ReplicaMachine;
 
     /// <summary>What a replica that is fenced wrote without knowing it durable at the other side.</summary>
-    private static async Task<TailTold> TailOfLoserAsync(MasterTargetRoom room, TellTail order)
+    private static async Task<TailTold> TailOfLoserAsync(MasterTargetRoom room, TellTail order, CancellationToken stop)
     {
         var (tail, loser) = (order.Work, order.Work.Loser!);
         var folder = room.LayerFolderOf(tail.Machine, LayerOf(loser.Layer));
@@ -86,16 +85,16 @@ internal static class StoreWork
         var newest = ReplicaMachine.EndOf(folder, room.Files) ?? throw new IOException($"what the replica of {tail.Machine} wrote is gone: reverse the replication with full");
         long[] numbers;
         await using (var replica = await ReplicaMachine.OpenAsync(
-            room.Stores.StoreOf(tail.Machine), loser.Point, folder, loser.Layer, Domain.Policies.ReplicationPolicy.Default, _ => 0, room.Files, room.Time))
+            room.Stores.StoreOf(tail.Machine), loser.Point, folder, loser.Layer, Domain.Policies.ReplicationPolicy.Default, _ => 0, room.Files, room.Time, stop))
             numbers = [.. replica.Tail().SelectMany(r => new[] { r.Disk, r.Offset, r.Length })];
         var parts = numbers.Chunk(TailFound.NumbersMax).DefaultIfEmpty([]).ToArray();
         return new TailTold(order.To, [.. parts.Select((part, i) => new TailFound(tail.Machine, tail.Epoch, tail.Replica, i, [.. part], newest, Last: i == parts.Length - 1))]);
     }
 
     /// <summary>What came here of the old source's tail lies in the store; the rest it has told.</summary>
-    private static async Task<DataPlaneReport> MarkAsync(MasterTargetRoom room, MarkTail tail, CancellationToken stop)
+    private static DataPlaneReport Mark(MasterTargetRoom room, MarkTail tail)
     {
-        var replica = await ReplicaOf(room, tail.Machine, stop) ?? throw new IOException($"the replica of {tail.Machine} is not served yet");
+        var replica = ReplicaOf(room, tail.Machine) ?? throw new IOException($"the replica of {tail.Machine} is not served yet");
         DiskRange[] all = [.. tail.Ranges, .. room.Stores.StoreOf(tail.Machine).ExtentsSinceParting(tail.Replica.Point, tail.Replica.Layer).Select(e => new DiskRange(e.Disk, e.Offset, e.Length))];
         replica.MarkUnsynced(all);
         return new TailMarked(tail.Machine, new CommandId($"{WorkKind.TakeBackTail}:{tail.Epoch}"), tail.Epoch, tail.Newest, all.Length, all.Sum(r => r.Length));
@@ -132,9 +131,9 @@ internal static class StoreWork
         // What was written to a replica at another point went with that point.
         for (var epoch = 2; epoch < serve.Layer.Value; epoch++) room.DeleteLayer(serve.Machine, LayerOf(new Epoch(epoch)));
         // A machine that was shut down for its move stays down, also when this node has started anew meanwhile.
-        var console = await ReplicaOf(room, serve.Machine, stop) is { IsFrozen: true } ? null
+        var console = ReplicaOf(room, serve.Machine) is { IsFrozen: true } ? null
             : await room.Machines.RunAsync(serve.Machine, name, ReplicaPurpose.Failover, PlacesOf(store, served), serve.Networks, stop);
-        return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console, await FirstsAsync(room, name, name, stop));
+        return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console, FirstsOf(room, name, name));
     }
 
     /// <summary>What cannot be read must not keep a replica from being fenced, nor from being served by an order.</summary>
@@ -153,7 +152,7 @@ internal static class StoreWork
     /// <summary>Its disks alone: the machine runs on, or waits for who may start it.</summary>
     private static async Task ServeAgainAsync(MasterTargetRoom room, MachineId machine, CancellationToken stop)
     {
-        if (room.Served.OrderOf(machine) is not { } serve || await ReplicaOf(room, machine, stop) is not null) return;
+        if (room.Served.OrderOf(machine) is not { } serve || ReplicaOf(room, machine) is not null) return;
         try
         {
             if (room.Stores.Has(machine)) await PublishAsync(room, room.Stores.StoreOf(machine), serve, stop);
@@ -170,7 +169,7 @@ internal static class StoreWork
         if (room.Files.FolderExists(room.ReleasedFolderOf(serve.Machine, LayerOf(serve.Layer)))) throw new IOException($"the replica of {serve.Machine} has been released");
         // However late an order comes: a replica that the store has left behind is served no more, nor one in the place of its own later life.
         if (serve.Layer < store.CurrentEpoch) throw new StaleEpochException(store.CurrentEpoch);
-        if (await ReplicaOf(room, serve.Machine, stop) is { } now)
+        if (ReplicaOf(room, serve.Machine) is { } now)
         {
             if (now.Epoch > serve.Epoch) throw new StaleEpochException(now.Epoch);
             // Nobody else would open it again, and its machine waits for its disks.
@@ -181,7 +180,7 @@ internal static class StoreWork
         // A store that failed was opened anew: what still reads from the old one reads nothing.
         var key = (store, serve.Point.Id, serve.Layer, serve.Epoch, serve.Policy);
         return await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
-            store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room.Files, room.Time), stop);
+            store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room.Files, room.Time, stop), stop);
     }
 
     private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeTest test, CancellationToken stop)
@@ -189,13 +188,13 @@ internal static class StoreWork
         var (store, folder) = (room.Stores.StoreOf(test.Machine), room.LayerFolderOf(test.Machine, $"test-{test.Test}"));
         var (name, machine) = (NameOf(test.Machine, test.Test), MachineOf(test.Machine, test.Test));
         var served = await room.Exports.ServeAsync(name, (store, test.Point.Id),
-            () => Task.FromResult<IReplicaDisks>(new TestDisks(new ReplicaLayers(store, test.Point, folder, room.Files))), stop);
+            () => Task.FromResult<IReplicaDisks>(new TestDisks(new ReplicaLayers(store, test.Point, folder, room.Files, stop))), stop);
         var console = await room.Machines.RunAsync(test.Machine, machine, ReplicaPurpose.Test, PlacesOf(store, served), test.Networks, stop);
-        return new TestServed(test.Machine, IdOf(test), test.Test, Exported(served), console, await FirstsAsync(room, name, machine, stop));
+        return new TestServed(test.Machine, IdOf(test), test.Test, Exported(served), console, FirstsOf(room, name, machine));
     }
 
-    private static async Task<ReplicaFirsts?> FirstsAsync(MasterTargetRoom room, string served, string machine, CancellationToken stop) =>
-        await room.Exports.FirstsAsync(served, stop) is { } firsts ? new(firsts.ServedAgo, room.Machines.StartedAgo(machine), firsts.ReadAgo, firsts.WroteAgo) : null;
+    private static ReplicaFirsts? FirstsOf(MasterTargetRoom room, string served, string machine) =>
+        room.Exports.FirstsOf(served) is { } firsts ? new(firsts.ServedAgo, room.Machines.StartedAgo(machine), firsts.ReadAgo, firsts.WroteAgo) : null;
 
     private static Dictionary<string, string> PlacesOf(RetentionStore store, IReadOnlyList<ServedDisk> served) =>
         served.ToDictionary(s => store.Disks.First(d => d.Index == s.Disk).Name, s => s.Uri);
@@ -206,7 +205,7 @@ internal static class StoreWork
     {
         room.Routes.Set(order.Work.Machine, new DataPlane.ProcessServer.MachineRoute("", order.Work.Policy.Compression, order.Host, order.Port));
         // Served first, in the same epoch; until then the order is told again.
-        if (await ReplicaOf(room, order.Work.Machine, stop) is { } replica && room.Upstreams.Of(order.Work.Machine) is { } target)
+        if (ReplicaOf(room, order.Work.Machine) is { } replica && room.Upstreams.Of(order.Work.Machine) is { } target)
         {
             await room.Machines.DrainAsync(order.Work.Machine.Value, order.Work.Drain, stop);
             await replica.ObeyAsync(order.Work, target, room.Machines.IsAskedToStop(order.Work.Machine.Value));
@@ -231,7 +230,7 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> FenceAsync(MasterTargetRoom room, FenceReplica fence, CancellationToken stop)
     {
         // One that serves a later epoch is not meant. A machine may run on disks that are not served, for a while.
-        var serves = (await ReplicaOf(room, fence.Machine, stop))?.Epoch ?? OrderToServe(room, fence.Machine)?.Epoch;
+        var serves = ReplicaOf(room, fence.Machine)?.Epoch ?? OrderToServe(room, fence.Machine)?.Epoch;
         if (serves is not { } epoch || epoch < fence.Epoch) await StopAsync(room, fence.Machine, stop);
         var folder = room.LayerFolderOf(fence.Machine, LayerOf(fence.Layer));
         ReplicaMachine.Fence(folder, fence.Epoch, room.Files);
@@ -243,7 +242,7 @@ internal static class StoreWork
         var (layer, released) = (room.LayerFolderOf(release.Machine, LayerOf(release.Layer)), room.ReleasedFolderOf(release.Machine, LayerOf(release.Layer)));
         if (!room.Files.FolderExists(released))
         {
-            if (await ReplicaOf(room, release.Machine, stop) is not { } replica) throw new IOException($"the replica of {release.Machine} is not served yet");
+            if (ReplicaOf(room, release.Machine) is not { } replica) throw new IOException($"the replica of {release.Machine} is not served yet");
             if (!replica.Flatten()) throw new IOException($"the disks of {release.Machine} are being flattened");
             if (room.Exports.ClientsOf(release.Machine.Value, replica) is > 0 and var clients)
                 throw new IOException($"the machine runs: its disks are open {clients} times. Shut it down; it can be started from the raw files that it leaves");
@@ -275,7 +274,7 @@ internal static class StoreWork
             // Also where an attempt before this one ended between the two.
             if (next.Encrypted) store.Encrypt(true);
             await StopAsync(room, machine, stop);
-            if (from.Fold is { } layer) Fold(room, next, layer);
+            if (from.Fold is { } layer) Fold(room, next, layer, stop);
             else if (from.FromDisks && IsOnDisks(store)) store.Fold([], next.Newest, room.Time.GetUtcNow(), LabelOf(next));
         }
         // Also when it was kept by an earlier attempt, which could not tell it any more.
@@ -307,7 +306,7 @@ internal static class StoreWork
     private static bool IsOnDisks(RetentionStore store) => store.Disks.Any(d => d.Base is not null);
 
     /// <summary>What was written to the replica is kept, as the end of its epoch.</summary>
-    private static void Fold(MasterTargetRoom room, ContinueStore next, Epoch layer)
+    private static void Fold(MasterTargetRoom room, ContinueStore next, Epoch layer, CancellationToken stop)
     {
         var (store, folder) = (room.Stores.StoreOf(next.Machine), room.LayerFolderOf(next.Machine, LayerOf(layer)));
         // A source that is left was served out of its layer, and what follows builds on it; a replica that was cancelled may never have been served.
@@ -315,7 +314,7 @@ internal static class StoreWork
             throw new IOException($"what the replica of {next.Machine} wrote is gone: reverse the replication with full");
         if (!room.Files.FolderExists(folder) || store.ConsistentUpTo is not { } top) return;
         var end = ReplicaMachine.EndOf(folder, room.Files) ?? top.Sequence;
-        using var layers = new ReplicaLayers(store, top, folder, room.Files);
+        using var layers = new ReplicaLayers(store, top, folder, room.Files, stop);
         // What was written has a position of its own, also where nobody remembers how many writes there were.
         var isRepeated = store.Points.LastOrDefault(p => p.Label == LabelOf(next))?.Id == top.Id;
         if (end <= top.Sequence && !isRepeated && layers.Written.Any(d => d.Runs.Any())) end = new Sequence(top.Sequence.Value + 1);

@@ -83,13 +83,21 @@ public sealed partial class MachineCapture : IAsyncDisposable
         else if (!bitmap.Unsynced.None) _reason ??= "writes before the restart are not known to be durable at the target";
     }
 
-    private void LetGoOfFiles()
+    private IOException? LetGoOfFiles()
     {
+        IOException? failed = null;
         foreach (var disk in _disks)
         {
-            disk.File.Dispose();
-            disk.Bitmap.Dispose();
+            try
+            {
+                using (disk.Bitmap) disk.File.Dispose();
+            }
+            catch (IOException failure)
+            {
+                failed ??= failure; // the other disks are let go of all the same
+            }
         }
+        return failed;
     }
 
     /// <summary>Durable before it returns; from then on no write is taken. The fence of an epoch that this capture has left behind means an earlier life of it.</summary>
@@ -263,7 +271,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         }
         finally
         {
-            LetGoOfFiles(); // all the same
+            if (LetGoOfFiles() is { } failed) throw new IOException("a disk could not be let go of: " + failed.Message, failed);
         }
     }
 }

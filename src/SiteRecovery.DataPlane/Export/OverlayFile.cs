@@ -17,12 +17,14 @@ public sealed class OverlayFile : IBlockFile
     private readonly IBlockFile _data;
     private readonly OverlayMap _map;
     private volatile string? _failed;
+    private int _disposed;
 
     /// <param name="below">Never written; disposed with the overlay.</param>
     /// <param name="path">Of the two files, without their suffixes.</param>
     /// <param name="bootId">Null: the operating system's.</param>
+    /// <param name="stop">After a flush that failed opening writes everything anew, which takes as long as the layer is large; what is stopped begins anew the next time.</param>
     /// <exception cref="InvalidDataException">The files there belong to a disk of another size or are damaged.</exception>
-    public OverlayFile(IBlockFile below, string path, IFileSystem files, Guid? bootId = null)
+    public OverlayFile(IBlockFile below, string path, IFileSystem files, Guid? bootId = null, CancellationToken stop = default)
     {
         (_below, LengthBytes) = (below, below.LengthBytes);
         var boot = bootId ?? HostBoot.IdOf(files);
@@ -34,7 +36,7 @@ public sealed class OverlayFile : IBlockFile
             _data = files.Open(path + ".data", FileOpening.Create);
             if (_data.LengthBytes != LengthBytes) _data.SetLength(LengthBytes);
             files.FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
-            if (_map.FlushHasFailed) WriteAnew();
+            if (_map.FlushHasFailed) WriteAnew(stop);
         }
         catch
         {
@@ -181,6 +183,7 @@ public sealed class OverlayFile : IBlockFile
 
     public void Dispose()
     {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0) return;
         try
         {
             if (_failed is null) Flush();
@@ -209,12 +212,13 @@ public sealed class OverlayFile : IBlockFile
     /// An operating system takes what it could not write for written: it shows it for a while, and forgets it with its power or before. What is shown now is what is taken for the disk from
     /// here on, so it must reach the disk.
     /// </summary>
-    private void WriteAnew()
+    private void WriteAnew(CancellationToken stop)
     {
         var buffer = new byte[WrittenRunBytesMax];
         var clusters = (LengthBytes + ClusterBytes - 1) / ClusterBytes;
         for (var cluster = 0L; cluster < clusters;)
         {
+            stop.ThrowIfCancellationRequested();
             var (last, present) = _map.RunAt(cluster, Math.Min(clusters - 1, cluster + WrittenRunBytesMax / ClusterBytes - 1));
             if (present)
             {

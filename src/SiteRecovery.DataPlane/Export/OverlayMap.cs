@@ -10,7 +10,7 @@ namespace SiteRecovery.DataPlane.Export;
 internal sealed class OverlayMap : IDisposable
 {
     internal const int ClusterBytes = 4096;
-    private const int PageBytes = 4096, HeaderBytes = 48, Version = 2, FilledMayBeWritten = 1, FlushFailed = 2;
+    private const int PageBytes = 4096, HeaderBytes = 48, NoteAt = 512, NoteBytes = 8, Version = 2, FilledMayBeWritten = 1;
     private const uint Magic = 0x564F5253; // "SROV"
     private readonly Lock _gate = new();
     private readonly IBlockFile _file;
@@ -46,13 +46,15 @@ internal sealed class OverlayMap : IDisposable
     /// </summary>
     internal bool FlushHasFailed { get; private set; }
 
-    /// <summary>A killed process must not make it forgotten.</summary>
+    /// <summary>A killed process must not make it forgotten. In a sector of its own: one that is cut short then costs nothing of the map.</summary>
     internal void NoteFlush(bool failed)
     {
         lock (_gate)
         {
             FlushHasFailed = failed;
-            WriteHeader();
+            var note = (stackalloc byte[NoteBytes]);
+            note.Fill(failed ? byte.MaxValue : (byte)0);
+            _file.Write(NoteAt, note);
         }
     }
 
@@ -82,7 +84,9 @@ internal sealed class OverlayMap : IDisposable
             var map = version is >= 1 and <= Version && (isWhole || IsOfDisk(stored, sizeBytes)) ? new OverlayMap(file, sizeBytes, bootId) : null;
             // It is written when all that counts has just been made durable: one that was cut short then says no less than one of another boot.
             if (map is null || !(isWhole || map.IsDurable())) throw new InvalidDataException($"{path} is damaged or belongs to a disk of another size");
-            (map.FilledIsDoubtful, map.FlushHasFailed) = (!isWhole || (flags & FilledMayBeWritten) != 0, isWhole && (flags & FlushFailed) != 0);
+            var note = new byte[NoteBytes];
+            file.Read(NoteAt, note);
+            (map.FilledIsDoubtful, map.FlushHasFailed) = (!isWhole || (flags & FilledMayBeWritten) != 0, note.AsSpan().ContainsAnyExcept((byte)0));
             file.Read(map.FilledAt, map._filled);
             var sameBoot = isWhole && storedBoot == bootId && bootId != Guid.Empty;
             if (sameBoot) map.Resume();
@@ -217,10 +221,21 @@ internal sealed class OverlayMap : IDisposable
         for (var page = 0; page < _unflushedPages.Length; page++)
         {
             _file.Read(DurableAt + (long)page * PageBytes, durable);
-            _unflushedPages[page] = !durable.AsSpan().SequenceEqual(_live.AsSpan(page * PageBytes, PageBytes));
+            var live = _live.AsSpan(page * PageBytes, PageBytes);
+            // What is durable counts, also where its live bit was forgotten after a flush that failed.
+            for (var i = 0; i < PageBytes; i++) live[i] |= durable[i];
+            _unflushedPages[page] = !durable.AsSpan().SequenceEqual(live);
         }
-        // The process before was perhaps killed when it had written them and not flushed.
-        _file.Flush();
+        try
+        {
+            // The process before was perhaps killed when it had written them and not flushed.
+            _file.Flush();
+        }
+        catch (IOException)
+        {
+            NoteFlush(failed: true); // the next one would succeed, and write nothing
+            throw;
+        }
     }
 
     private bool IsDurable()
@@ -246,7 +261,7 @@ internal sealed class OverlayMap : IDisposable
         _file.Flush();
     }
 
-    private void WriteHeader() => _file.Write(0, Header(Version, _of.SizeBytes, _of.BootId, (FilledIsDoubtful ? FilledMayBeWritten : 0) | (FlushHasFailed ? FlushFailed : 0)));
+    private void WriteHeader() => _file.Write(0, Header(Version, _of.SizeBytes, _of.BootId, FilledIsDoubtful ? FilledMayBeWritten : 0));
 
     /// <summary>On file first: where that fails nothing has changed, and what it may have left there is written over before anything else is.</summary>
     /// <returns>By how many more bits are set.</returns>

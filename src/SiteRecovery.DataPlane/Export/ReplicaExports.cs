@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using SiteRecovery.DataPlane.Nbd;
+using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.DataPlane.Export;
 
@@ -12,7 +13,9 @@ public sealed class ReplicaExports : IAsyncDisposable
     private sealed record Served(object Key, IReplicaDisks Disks, IReadOnlyList<string> Names, IReadOnlyList<ServedDisk> Uris, FirstRequests Firsts);
 
     private readonly Dictionary<string, Served> _served = new(StringComparer.Ordinal);
-    private readonly SemaphoreSlim _changing = new(1, 1);
+    private readonly Lock _gate = new();
+    private readonly Turns<string> _turns = new();
+    private bool _ended;
     private readonly NbdExports _exports = new();
     private readonly NbdServer _nbd;
     private readonly string _socket;
@@ -27,69 +30,50 @@ public sealed class ReplicaExports : IAsyncDisposable
 
     public void Start() => _nbd.Listen(new UnixDomainSocketEndPoint(_socket));
 
-    /// <summary>Idempotent: what is served under the name stays if its key is equal, and is replaced if it is not.</summary>
+    /// <summary>Idempotent: what is served under the name stays if its key is equal, and is replaced if it is not. Opening may take long: it holds up no other name.</summary>
     /// <param name="name">Of the replica: its disks are "{name}.{disk}".</param>
-    public async Task<IReadOnlyList<ServedDisk>> ServeAsync(string name, object key, Func<Task<IReplicaDisks>> open, CancellationToken stop)
+    public Task<IReadOnlyList<ServedDisk>> ServeAsync(string name, object key, Func<Task<IReplicaDisks>> open, CancellationToken stop) => _turns.TakeAsync(name, async () =>
     {
-        await _changing.WaitAsync(stop).ConfigureAwait(false);
-        try
+        if (Look(name) is { } now)
         {
-            if (_served.TryGetValue(name, out var now))
-            {
-                if (now.Key.Equals(key)) return now.Uris;
-                await WithdrawAsync(name, now, stop).ConfigureAwait(false);
-            }
-            var served = Publish(name, key, await open().ConfigureAwait(false));
-            _served[name] = served;
-            return served.Uris;
+            if (now.Key.Equals(key)) return now.Uris;
+            await WithdrawAsync(name, now, stop).ConfigureAwait(false);
         }
-        finally
-        {
-            _changing.Release();
-        }
-    }
+        var disks = await open().ConfigureAwait(false);
+        lock (_gate)
+            if (!_ended) return (_served[name] = Publish(name, key, disks)).Uris;
+        await disks.DisposeAsync().ConfigureAwait(false);
+        throw new ObjectDisposedException(nameof(ReplicaExports));
+    }, stop);
 
     /// <summary>Null where nothing is served under the name.</summary>
-    public async Task<IReplicaDisks?> FindAsync(string name, CancellationToken stop) => (await LookAsync(name, stop).ConfigureAwait(false))?.Disks;
+    public IReplicaDisks? Find(string name) => Look(name)?.Disks;
 
     /// <summary>Of what is served under the name now; null where nothing is.</summary>
-    public async Task<FirstRequests?> FirstsAsync(string name, CancellationToken stop) => (await LookAsync(name, stop).ConfigureAwait(false))?.Firsts;
+    public FirstRequests? FirstsOf(string name) => Look(name)?.Firsts;
 
     /// <summary>How many have disks of the replica open.</summary>
     public int ClientsOf(string name, IReplicaDisks disks) => disks.Disks.Sum(d => _nbd.ConnectionsOf($"{name}.{d.Disk.Name}"));
 
     /// <summary>Its disks are no longer served; their layers stay.</summary>
-    public async Task StopAsync(string name, CancellationToken stop)
+    public Task StopAsync(string name, CancellationToken stop) => _turns.TakeAsync(name, async () =>
     {
-        await _changing.WaitAsync(stop).ConfigureAwait(false);
-        try
-        {
-            if (_served.TryGetValue(name, out var now)) await WithdrawAsync(name, now, stop).ConfigureAwait(false);
-        }
-        finally
-        {
-            _changing.Release();
-        }
-    }
+        if (Look(name) is not { } now) return false;
+        await WithdrawAsync(name, now, stop).ConfigureAwait(false);
+        return true;
+    }, stop);
 
     public async ValueTask DisposeAsync()
     {
+        lock (_gate) _ended = true;
+        await _turns.WhenIdleAsync().ConfigureAwait(false);
         await _nbd.DisposeAsync().ConfigureAwait(false);
         foreach (var served in _served.Values) await served.Disks.DisposeAsync().ConfigureAwait(false);
-        _changing.Dispose();
     }
 
-    private async Task<Served?> LookAsync(string name, CancellationToken stop)
+    private Served? Look(string name)
     {
-        await _changing.WaitAsync(stop).ConfigureAwait(false);
-        try
-        {
-            return _served.GetValueOrDefault(name);
-        }
-        finally
-        {
-            _changing.Release();
-        }
+        lock (_gate) return _served.GetValueOrDefault(name);
     }
 
     private Served Publish(string name, object key, IReplicaDisks disks)
@@ -107,7 +91,7 @@ public sealed class ReplicaExports : IAsyncDisposable
 
     private async Task WithdrawAsync(string name, Served served, CancellationToken stop)
     {
-        _served.Remove(name);
+        lock (_gate) _served.Remove(name);
         foreach (var export in served.Names)
         {
             _exports.Remove(export);

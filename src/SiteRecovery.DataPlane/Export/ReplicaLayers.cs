@@ -12,19 +12,20 @@ public sealed class ReplicaLayers : IDisposable
     private readonly StoreView _view;
 
     /// <param name="folder">Where the layers lie, or will; it is made.</param>
+    /// <param name="stop">Opening may have to write a layer anew.</param>
     /// <exception cref="InvalidDataException">The point is not viewable, or a layer is damaged.</exception>
-    public ReplicaLayers(RetentionStore store, RecoveryPoint point, string folder, IFileSystem files)
+    public ReplicaLayers(RetentionStore store, RecoveryPoint point, string folder, IFileSystem files, CancellationToken stop = default)
     {
         files.CreateDirectory(folder);
         var view = _view = store.At(point);
         try
         {
             foreach (var disk in view.Disks)
-                _disks.Add((disk, new OverlayFile(view.File(disk.Index), Path.Combine(folder, FileOf(disk.Index)), files)));
+                _disks.Add((disk, new OverlayFile(view.File(disk.Index), Path.Combine(folder, FileOf(disk.Index)), files, stop: stop)));
         }
         catch
         {
-            Dispose();
+            LetGo(); // what is told is why they could not be opened
             throw;
         }
     }
@@ -39,6 +40,11 @@ public sealed class ReplicaLayers : IDisposable
 
     public void Dispose()
     {
+        if (LetGo() is { } failed) throw new IOException("a layer could not be flushed: " + failed.Message, failed);
+    }
+
+    private IOException? LetGo()
+    {
         IOException? failed = null;
         foreach (var (_, file) in _disks)
         {
@@ -52,6 +58,6 @@ public sealed class ReplicaLayers : IDisposable
             }
         }
         _view.Release();
-        if (failed is not null) throw new IOException("a layer could not be flushed: " + failed.Message, failed);
+        return failed;
     }
 }

@@ -43,14 +43,14 @@ public sealed class StoreActorTests : TestKit
     }
 
     [Fact]
-    public async Task A_late_order_brings_no_replica_back_and_withdraws_no_later_life_of_one()
+    public void A_late_order_brings_no_replica_back_and_withdraws_no_later_life_of_one()
     {
         var point = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept!;
         _store.Tell(new OpenEpoch(Vm, new Epoch(3), point, Site));
         Report<EpochOpened>();
         _store.Tell(Serve(4, layer: 3));
         Report<ReplicaServed>();
-        var replica = await _room.Exports.FindAsync(Vm.Value, default);
+        var replica = _room.Exports.Find(Vm.Value);
 
         _store.Tell(Serve(2, layer: 2));
         Assert.Equal((WorkKind.ServeReplica, new Epoch(2)), Report<WorkFailed>() is var late ? (late.Work, late.Epoch) : default);
@@ -58,12 +58,12 @@ public sealed class StoreActorTests : TestKit
         Assert.Equal(new Epoch(3), Report<WorkFailed>().Epoch);
         _store.Tell(new FenceReplica(Vm, new Epoch(4), new Epoch(3), Site));
         Report<SourceFenced>();
-        Assert.Same(replica, await _room.Exports.FindAsync(Vm.Value, default));
+        Assert.Same(replica, _room.Exports.Find(Vm.Value));
         Assert.False(Directory.Exists(_room.LayerFolderOf(Vm, "epoch-2")));
 
         _store.Tell(new FenceReplica(Vm, new Epoch(5), new Epoch(3), Site));
         Report<SourceFenced>();
-        Assert.Null(await _room.Exports.FindAsync(Vm.Value, default));
+        Assert.Null(_room.Exports.Find(Vm.Value));
 
         ServeReplica Serve(int epoch, int layer) => new(Vm, new Epoch(epoch), point, Site, null, new Epoch(layer), ReplicationPolicy.Default);
     }
@@ -111,13 +111,13 @@ public sealed class StoreActorTests : TestKit
         Report<EpochOpened>();
         _store.Tell(new ServeReplica(Vm, new Epoch(3), point, Site, null, new Epoch(3), ReplicationPolicy.Default));
         Report<ReplicaServed>();
-        var before = (ReplicaMachine)(await _room.Exports.FindAsync(Vm.Value, default))!;
+        var before = (ReplicaMachine)_room.Exports.Find(Vm.Value)!;
         await before.Disks[0].Device.WriteAsync(0, new byte[4096], forceUnitAccess: false, default);
 
         await BeginAnewAsync();
         Sys.ActorOf(MasterTargetActor.Props(_room, Own, _machine, CreateTestProbe()));
         ReplicaMachine? again = null;
-        await AwaitConditionAsync(async () => (again = await _room.Exports.FindAsync(Vm.Value, default) as ReplicaMachine) is not null, TimeSpan.FromSeconds(20));
+        await AwaitConditionAsync(() => Task.FromResult((again = _room.Exports.Find(Vm.Value) as ReplicaMachine) is not null), TimeSpan.FromSeconds(20));
         var sector = new byte[512];
         await again!.Disks[0].Device.ReadAsync(0, sector, default);
         Assert.Equal((new Epoch(3), (byte)0), (again.Epoch, sector[0]));
@@ -139,7 +139,21 @@ public sealed class StoreActorTests : TestKit
         var masterTarget = Sys.ActorOf(MasterTargetActor.Props(_room, Own, _machine, CreateTestProbe()));
         masterTarget.Tell(new FenceReplica(Vm, new Epoch(4), new Epoch(3), Site)); // what is told behind its start is done behind it
         Report<SourceFenced>();
-        Assert.Null(await _room.Exports.FindAsync(Vm.Value, default));
+        Assert.Null(_room.Exports.Find(Vm.Value));
+    }
+
+    /// <summary>A node that leaves its cluster and joins anew begins its actors anew, and the room stays: the same piece of work would be done twice at once.</summary>
+    [Fact]
+    public async Task What_an_actor_had_under_way_ends_before_the_next_one_begins()
+    {
+        var underWay = new TaskCompletionSource<bool>();
+        var former = _room.Turns.TakeAsync(Vm, () => underWay.Task, default);
+        _store.Tell(Continue(2, new StoreContinuation(Epoch.First, FromDisks: true)));
+        _machine.ExpectNoMsg(TimeSpan.FromMilliseconds(500));
+        Assert.False(_room.Stores.Has(Vm));
+        underWay.SetResult(true);
+        Report<StoreContinued>();
+        await former;
     }
 
     private MasterTargetRoom NewRoom() => new(_folder, new IPEndPoint(IPAddress.Loopback, 0), _identity, RealFileSystem.Instance, TimeProvider.System);
@@ -192,7 +206,7 @@ public sealed class StoreActorTests : TestKit
         Report<EpochOpened>();
         _store.Tell(new ServeReplica(Vm, new Epoch(3), point, Site, null, new Epoch(3), ReplicationPolicy.Default));
         Report<ReplicaServed>();
-        var replica = (ReplicaMachine)(await _room.Exports.FindAsync(Vm.Value, default))!;
+        var replica = (ReplicaMachine)_room.Exports.Find(Vm.Value)!;
         await replica.Disks[0].Device.WriteAsync(0, new byte[4096], forceUnitAccess: false, default);
         _store.Tell(new FenceReplica(Vm, new Epoch(4), new Epoch(3), Site));
         Report<SourceFenced>();

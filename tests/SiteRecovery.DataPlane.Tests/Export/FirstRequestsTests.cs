@@ -18,7 +18,7 @@ public sealed class FirstRequestsTests : IDisposable
         await using var exports = new ReplicaExports(Path.Combine(_folder, "s"), time);
         exports.Start();
         var uris = await exports.ServeAsync("vm1", "key", () => Task.FromResult<IReplicaDisks>(new TwoDisks(_folder)), default);
-        var firsts = (await exports.FirstsAsync("vm1", default))!;
+        var firsts = exports.FirstsOf("vm1")!;
         await using var first = await OpenAsync(uris[0]);
         await using var second = await OpenAsync(uris[1]);
         await second.FlushAsync(default);
@@ -34,7 +34,7 @@ public sealed class FirstRequestsTests : IDisposable
         await first.ReadAsync(0, new byte[512], default);
 
         Assert.Equal((TimeSpan.FromSeconds(15), TimeSpan.FromSeconds(12), TimeSpan.FromSeconds(7)), (firsts.ServedAgo, firsts.ReadAgo, firsts.WroteAgo));
-        Assert.Null(await exports.FirstsAsync("vm2", default));
+        Assert.Null(exports.FirstsOf("vm2"));
     }
 
     private static Task<NbdClient> OpenAsync(ServedDisk disk)

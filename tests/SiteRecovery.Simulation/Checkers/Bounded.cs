@@ -9,6 +9,8 @@ internal static class Bounded
 
     internal static void Check(SimSites sites)
     {
-        if (sites.Relay.Room?.Spool.StatusOf(SimSites.Machine) is { Bytes: > SimRelay.SpoolBytesMax + FrameBytesMax } status) throw new SimViolation("bounded", $"{status.Bytes} bytes wait in the spool");
+        // A frame that is being taken is not yet counted, of each machine one.
+        if (sites.Relay.Room is { } room && sites.Machines.Sum(m => room.Spool.StatusOf(m.Id)?.Bytes ?? 0) is var waits && waits > SimRelay.SpoolBytesMax + sites.Machines.Count * FrameBytesMax)
+            throw new SimViolation("bounded", $"{waits} bytes wait in the spool");
     }
 }

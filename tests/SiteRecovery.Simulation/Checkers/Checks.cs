@@ -8,8 +8,9 @@ using SiteRecovery.Simulation.World;
 namespace SiteRecovery.Simulation.Checkers;
 
 /// <summary>All checkers, one per invariant; when each looks.</summary>
-internal sealed class Checks(SimSites sites, Random random)
+internal sealed class Checks(SimMachine machine, Random random)
 {
+    private readonly SimSites _sites = machine.Sites;
     private readonly PlannedFailovers _planned = new();
     private readonly SecondaryAlone _alone = new();
     private readonly TestFailovers _tests = new();
@@ -19,54 +20,54 @@ internal sealed class Checks(SimSites sites, Random random)
     /// <summary>Often: what passes.</summary>
     internal void Watch()
     {
-        if (sites.Control.Machine is { } machine)
+        if (machine.State is { } state)
         {
-            if (machine.Phase != _phase) sites.Say($"{_phase = machine.Phase}, epoch {machine.Epoch}, fence {machine.Fence?.Epoch.Value}, {string.Join("; ", machine.Problems.Select(p => $"{p.Work}: {p.Reason}"))}");
-            _tests.Note(machine);
-            _planned.Check(sites, machine);
-            _alone.Check(sites, machine);
+            if (state.Phase != _phase) machine.Say($"{_phase = state.Phase}, epoch {state.Epoch}, fence {state.Fence?.Epoch.Value}, {string.Join("; ", state.Problems.Select(p => $"{p.Work}: {p.Reason}"))}");
+            _tests.Note(state);
+            _planned.Check(machine, state);
+            _alone.Check(machine, state);
         }
-        sites.Control.Look();
+        _sites.Control.Look(machine.Id);
     }
 
     /// <summary>Now and then: what takes time.</summary>
     internal void Look()
     {
-        Bounded.Check(sites);
+        Bounded.Check(_sites);
         foreach (var (host, store) in Stores())
             Unbroken(() =>
             {
-                DurableAck.Check(sites, store, host);
+                DurableAck.Check(machine, store, host);
                 // As it stood the last time, it is looked at less often.
-                if (!_seen.TryGetValue(store, out var seen) || seen.Value != store.ConsistentUpTo || random.Next(4) == 0) Prefix.CheckNewest(sites, store);
+                if (!_seen.TryGetValue(store, out var seen) || seen.Value != store.ConsistentUpTo || random.Next(4) == 0) Prefix.CheckNewest(machine, store);
                 _seen.AddOrUpdate(store, new StrongBox<RecoveryPoint?>(store.ConsistentUpTo));
-                Prefix.CheckAny(sites, store, random);
+                Prefix.CheckAny(machine, store, random);
             });
         Unbroken(() =>
         {
-            NeverSilentlyWrong.Check(sites);
-            _tests.Check(sites);
+            NeverSilentlyWrong.Check(machine);
+            _tests.Check(machine);
         });
     }
 
     /// <summary>A position that is shown for a moment only is looked at in that moment.</summary>
     internal void LookAtNewest()
     {
-        foreach (var (_, store) in Stores()) Unbroken(() => Prefix.CheckNewest(sites, store));
+        foreach (var (_, store) in Stores()) Unbroken(() => Prefix.CheckNewest(machine, store));
     }
 
     /// <summary>A master target has come up, and nothing has reached it yet.</summary>
     internal void LookAtStart()
     {
-        foreach (var (host, store) in Stores()) Unbroken(() => DurableAck.Check(sites, store, host));
+        foreach (var (host, store) in Stores()) Unbroken(() => DurableAck.Check(machine, store, host));
     }
 
     private IEnumerable<(string Host, RetentionStore Store)> Stores()
     {
-        foreach (var (host, room) in ((string, MasterTargetRoom?)[])[(sites.Target.Name, sites.Target.Room), (sites.Source.Name, sites.Source.Room)])
+        foreach (var (host, room) in ((string, MasterTargetRoom?)[])[(_sites.Target.Name, _sites.Target.Room), (_sites.Source.Name, _sites.Source.Room)])
         {
             RetentionStore? store = null;
-            Unbroken(() => store = SimSites.StoreAt(room));
+            Unbroken(() => store = machine.StoreAt(room));
             if (store is not null) yield return (host, store);
         }
     }

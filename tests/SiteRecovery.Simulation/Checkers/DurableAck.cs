@@ -6,9 +6,9 @@ namespace SiteRecovery.Simulation.Checkers;
 /// <summary>What a master target has acknowledged is there, and first of all when it has just come up: later it is sent again.</summary>
 internal static class DurableAck
 {
-    internal static void Check(SimSites sites, RetentionStore store, string host)
+    internal static void Check(SimMachine machine, RetentionStore store, string host)
     {
-        if (!sites.Rot.WasAt(host) && sites.Guest.DurableHeard.GetValueOrDefault((store.CurrentEpoch, host)) is > 0 and var heard && store.DurableSequence.Value < heard)
+        if (!machine.Sites.Rot.WasAt(host) && machine.Guest.DurableHeard.GetValueOrDefault((store.CurrentEpoch, host)) is > 0 and var heard && store.DurableSequence.Value < heard)
             throw new SimViolation("durable ack", $"sequence {heard} of epoch {store.CurrentEpoch} was acknowledged, and {store.DurableSequence} is there");
     }
 }

@@ -12,43 +12,43 @@ internal static class Liveness
     /// <summary>
     /// Or it runs on a replica of which a part is lost, with no other copy that anybody could name: it says so, and waits until its guest has written there anew, or the machine is restored.
     /// </summary>
-    internal static bool IsHome(SimSites sites)
+    internal static bool IsHome(SimMachine machine)
     {
         try
         {
-            return IsProtected(sites) || (sites.Rot.WasAt(sites.SourceNow) && sites.Control.Machine is { Phase: Phase.FailedOver or Phase.ReverseReplicating or Phase.Resynchronizing } machine && IsLost(sites, machine));
+            return IsProtected(machine) || (machine.Sites.Rot.WasAt(machine.SourceNow) && machine.State is { Phase: Phase.FailedOver or Phase.ReverseReplicating or Phase.Resynchronizing } state && IsLost(machine, state));
         }
-        catch (IOException) when (sites.Rot.Was)
+        catch (IOException) when (machine.Sites.Rot.Was)
         {
             return false; // a store that cannot be opened
         }
     }
 
-    private static bool IsLost(SimSites sites, ProtectedMachine machine) =>
-        machine.Problems.Select(p => p.Reason).Append(SourceOf(sites)?.Status().LastError).Any(r => r is not null && (r.Contains("damaged at offset", StringComparison.Ordinal) || r.Contains("Input/output error", StringComparison.Ordinal)));
+    private static bool IsLost(SimMachine machine, ProtectedMachine state) =>
+        state.Problems.Select(p => p.Reason).Append(SourceOf(machine)?.Status().LastError).Any(r => r is not null && (r.Contains("damaged at offset", StringComparison.Ordinal) || r.Contains("Input/output error", StringComparison.Ordinal)));
 
-    private static bool IsProtected(SimSites sites) => sites.Control.Machine is { Phase: Phase.Protected, Tests.Length: 0, Fence: null, FormerFences.Length: 0 } && SourceOf(sites) is { } source
-        && source.Status() is { Complete: true, Mode: CaptureMode.Streaming, DirtyBytes: 0 } status && status.Durable == status.Newest && sites.StoreOfTarget is { } store && store.ConsistentUpTo?.Sequence == status.Newest
-        && !(sites.Rot.Was && store.DamageOfNewest().Count > 0);
+    private static bool IsProtected(SimMachine machine) => machine.State is { Phase: Phase.Protected, Tests.Length: 0, Fence: null, FormerFences.Length: 0 } && SourceOf(machine) is { } source
+        && source.Status() is { Complete: true, Mode: CaptureMode.Streaming, DirtyBytes: 0 } status && status.Durable == status.Newest && machine.StoreOfTarget is { } store && store.ConsistentUpTo?.Sequence == status.Newest
+        && !(machine.Sites.Rot.Was && store.DamageOfNewest().Count > 0);
 
-    internal static void Check(SimSites sites)
+    internal static void Check(SimMachine machine)
     {
-        var machine = sites.Control.Machine;
-        if (!IsHome(sites))
+        var state = machine.State;
+        if (!IsHome(machine))
         {
-            throw new SimViolation("liveness", $"{Bound.TotalMinutes} minutes after the faults: {machine?.Phase}, fence {machine?.Fence}, {string.Join("; ", machine?.Problems.Select(p => $"{p.Work}: {p.Reason}") ?? [])}; "
-                + $"source {SourceOf(sites)?.Status()}; spool {sites.Relay.Room?.Spool.StatusOf(SimSites.Machine)}; store {StoreOf(sites)}");
+            throw new SimViolation("liveness", $"{Bound.TotalMinutes} minutes after the faults: {state?.Phase}, fence {state?.Fence}, {string.Join("; ", state?.Problems.Select(p => $"{p.Work}: {p.Reason}") ?? [])}; "
+                + $"source {SourceOf(machine)?.Status()}; spool {machine.Sites.Relay.Room?.Spool.StatusOf(machine.Id)}; store {StoreOf(machine)}");
         }
-        if (!IsProtected(sites)) return;
-        var newest = sites.StoreOfTarget!.ConsistentUpTo!;
-        if (sites.Guest.LedgerOf(newest.Epoch)!.FirstDifference(newest.Sequence.Value, SimGuest.Content(SourceOf(sites)!)!) >= 0) throw new SimViolation("liveness", "the source has come to something else than its guest wrote");
+        if (!IsProtected(machine)) return;
+        var newest = machine.StoreOfTarget!.ConsistentUpTo!;
+        if (machine.Guest.LedgerOf(newest.Epoch)!.FirstDifference(newest.Sequence.Value, SimGuest.Content(SourceOf(machine)!)!) >= 0) throw new SimViolation("liveness", "the source has come to something else than its guest wrote");
     }
 
-    private static string? StoreOf(SimSites sites)
+    private static string? StoreOf(SimMachine machine)
     {
         try
         {
-            return sites.StoreOfTarget?.FailedReason;
+            return machine.StoreOfTarget?.FailedReason;
         }
         catch (IOException unopened)
         {
@@ -56,5 +56,5 @@ internal static class Liveness
         }
     }
 
-    private static MachineCapture? SourceOf(SimSites sites) => sites.Guest.Running().FirstOrDefault(r => r.Host == sites.SourceNow).Capture;
+    private static MachineCapture? SourceOf(SimMachine machine) => machine.Guest.Running().FirstOrDefault(r => r.Host == machine.SourceNow).Capture;
 }

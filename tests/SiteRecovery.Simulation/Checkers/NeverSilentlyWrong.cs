@@ -9,17 +9,17 @@ namespace SiteRecovery.Simulation.Checkers;
 /// </summary>
 internal static class NeverSilentlyWrong
 {
-    internal static void Check(SimSites sites)
+    internal static void Check(SimMachine machine)
     {
-        if (sites.StoreOfTarget is not { ConsistentUpTo: { } newest } store) return;
+        if (machine.StoreOfTarget is not { ConsistentUpTo: { } newest } store) return;
         // A source whose target has lost something hears of it when it connects again.
-        var mayHaveLost = sites.Rot.Was;
-        foreach (var (host, _, capture) in sites.Guest.Running())
+        var mayHaveLost = machine.Sites.Rot.Was;
+        foreach (var (host, _, capture) in machine.Guest.Running())
         {
             if (capture.Epoch != store.CurrentEpoch || newest.Epoch != capture.Epoch || capture.IsFenced) continue;
-            if (!mayHaveLost && capture.Status() is { Complete: true, Mode: CaptureMode.Streaming } status && status.Durable >= status.Newest && newest.Sequence < status.Newest && sites.SourceNow == host)
+            if (!mayHaveLost && capture.Status() is { Complete: true, Mode: CaptureMode.Streaming } status && status.Durable >= status.Newest && newest.Sequence < status.Newest && machine.SourceNow == host)
                 throw new SimViolation("never silently wrong", $"{host} says that {status.Newest} is durable, the target shows {newest}");
-            if (sites.ClockAt(host).IsTrue && sites.SourceNow == host && sites.Guest.LedgerOf(newest.Epoch)?.FirstAfter(newest.Sequence.Value) is { } missing && missing.At < newest.At)
+            if (machine.Sites.ClockAt(host).IsTrue && machine.SourceNow == host && machine.Guest.LedgerOf(newest.Epoch)?.FirstAfter(newest.Sequence.Value) is { } missing && missing.At < newest.At)
                 throw new SimViolation("never silently wrong", $"{newest.Id} claims all until {newest.At:O}, and lacks {missing.Sequence} of {missing.At:O}");
         }
     }

@@ -9,13 +9,13 @@ internal sealed class PlannedFailovers
 {
     private readonly HashSet<RecoveryPoint> _points = [];
 
-    internal void Check(SimSites sites, ProtectedMachine machine)
+    internal void Check(SimMachine machine, ProtectedMachine state)
     {
-        if (machine.Phase is Phase.PlannedFailoverInProgress { Point: { } point }) _points.Add(point);
+        if (state.Phase is Phase.PlannedFailoverInProgress { Point: { } point }) _points.Add(point);
         // It may have been done between two looks.
-        if (machine.Phase is Phase.FailoverCommitPending { Point: var moved } && machine.Jobs.FindByEpoch(machine.Epoch)?.Action == MachineActions.PlannedFailover) _points.Add(moved);
+        if (state.Phase is Phase.FailoverCommitPending { Point: var moved } && state.Jobs.FindByEpoch(state.Epoch)?.Action == MachineActions.PlannedFailover) _points.Add(moved);
         foreach (var at in _points)
-            if (sites.Guest.LedgerOf(at.Epoch)?.FirstAfter(at.Sequence.Value) is { } lost)
+            if (machine.Guest.LedgerOf(at.Epoch)?.FirstAfter(at.Sequence.Value) is { } lost)
                 throw new SimViolation("one writer", $"the source was moved at {at.Id}, and {lost.Sequence} was acknowledged in that epoch");
     }
 }

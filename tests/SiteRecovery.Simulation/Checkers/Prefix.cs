@@ -9,39 +9,39 @@ internal static class Prefix
 {
     private static readonly byte[] Shown = new byte[SimSource.DiskCount * SimSource.DiskBytes];
 
-    internal static void CheckNewest(SimSites sites, RetentionStore store)
+    internal static void CheckNewest(SimMachine machine, RetentionStore store)
     {
-        if (store.ConsistentUpTo is { } newest) Check(sites, store, newest);
+        if (store.ConsistentUpTo is { } newest) Check(machine, store, newest);
     }
 
     /// <summary>One of its points, or one position between the oldest and the newest of them, if it may be viewed.</summary>
-    internal static void CheckAny(SimSites sites, RetentionStore store, Random random)
+    internal static void CheckAny(SimMachine machine, RetentionStore store, Random random)
     {
         if (store.ConsistentUpTo is not { } newest || store.Points is not { Count: > 0 } points) return;
         var (from, to) = (points[0].Sequence.Value, newest.Sequence.Value);
-        if (from < to && random.Next(2) == 0) Check(sites, store, newest with { Sequence = new Sequence(random.NextInt64(from, to)) }, maybe: true);
-        else Check(sites, store, points[random.Next(points.Count)]);
+        if (from < to && random.Next(2) == 0) Check(machine, store, newest with { Sequence = new Sequence(random.NextInt64(from, to)) }, maybe: true);
+        else Check(machine, store, points[random.Next(points.Count)]);
     }
 
-    internal static void CheckAll(SimSites sites, RetentionStore store)
+    internal static void CheckAll(SimMachine machine, RetentionStore store)
     {
         foreach (var point in (RecoveryPoint[])[.. store.ConsistentUpTo is { } newest ? [newest] : Array.Empty<RecoveryPoint>(), .. store.Points])
         {
             try
             {
-                Check(sites, store, point);
+                Check(machine, store, point);
             }
-            catch (IOException) when (sites.Rot.Was)
+            catch (IOException) when (machine.Sites.Rot.Was)
             {
                 // A point that has lost something says so; of the last segment, which no scrub has read yet, also the newest.
             }
         }
     }
 
-    private static void Check(SimSites sites, RetentionStore store, RecoveryPoint point, bool maybe = false)
+    private static void Check(SimMachine machine, RetentionStore store, RecoveryPoint point, bool maybe = false)
     {
-        sites.Guest.Meet();
-        var ledgers = sites.Guest.LedgersOf(point).ToArray();
+        machine.Guest.Meet();
+        var ledgers = machine.Guest.LedgersOf(point).ToArray();
         if (ledgers.Length == 0) return;
         StoreView view;
         try
@@ -62,6 +62,6 @@ internal static class Prefix
             view.Release();
         }
         var from = ledgers.Min(l => l.FirstDifference(point.Sequence.Value, shown));
-        if (from >= 0) throw new SimViolation("prefix", $"{point.Id} {point.Label} of the store in {store.Folder} in epoch {store.CurrentEpoch}{(store == sites.StoreOfTarget ? ", the target's," : "")} shows other bytes than the ledger, from {from} on: {ledgers[0]}");
+        if (from >= 0) throw new SimViolation("prefix", $"{point.Id} {point.Label} of the store in {store.Folder} in epoch {store.CurrentEpoch}{(store == machine.StoreOfTarget ? ", the target's," : "")} shows other bytes than the ledger, from {from} on: {ledgers[0]}");
     }
 }

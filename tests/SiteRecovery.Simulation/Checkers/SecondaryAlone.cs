@@ -10,13 +10,13 @@ internal sealed class SecondaryAlone
     private TimeSpan? _since;
     private int _life;
 
-    internal void Check(SimSites sites, ProtectedMachine machine)
+    internal void Check(SimMachine machine, ProtectedMachine state)
     {
-        var waits = machine.Phase is Phase.UnplannedFailoverInProgress { Failure: null } && machine.Protection?.TargetSite == SimSites.Secondary && sites.Target.IsUp && sites.Target.Faults.AreNone;
-        if (!waits || _life != sites.Target.Lives) (_since, _life) = (null, sites.Target.Lives);
+        var waits = state.Phase is Phase.UnplannedFailoverInProgress { Failure: null } && state.Protection?.TargetSite == SimSites.Secondary && machine.Sites.Target.IsUp && machine.Sites.Target.Faults.AreNone;
+        if (!waits || _life != machine.Sites.Target.Lives) (_since, _life) = (null, machine.Sites.Target.Lives);
         if (!waits) return;
-        _since ??= sites.Clock.Elapsed;
-        if (sites.Clock.Elapsed - _since > Bound)
-            throw new SimViolation("secondary alone", $"an unplanned failover waits for {Bound.TotalSeconds} s: {string.Join("; ", machine.Problems.Select(p => p.Reason))}");
+        _since ??= machine.Sites.Clock.Elapsed;
+        if (machine.Sites.Clock.Elapsed - _since > Bound)
+            throw new SimViolation("secondary alone", $"an unplanned failover waits for {Bound.TotalSeconds} s: {string.Join("; ", state.Problems.Select(p => p.Reason))}");
     }
 }

@@ -8,13 +8,13 @@ internal sealed class TestFailovers
 {
     private readonly HashSet<string> _seen = [];
 
-    internal void Note(ProtectedMachine machine) => _seen.UnionWith(machine.Tests.Select(t => t.Id));
+    internal void Note(ProtectedMachine state) => _seen.UnionWith(state.Tests.Select(t => t.Id));
 
-    internal void Check(SimSites sites)
+    internal void Check(SimMachine machine)
     {
-        if (sites.Control.Machine is not { } machine || sites.Target.Room is not { } room) return;
-        foreach (var over in _seen.Where(s => machine.Tests.All(t => t.Id != s)))
-            if (sites.Target.Disk.Files(room.LayerFolderOf(SimSites.Machine, $"test-{over}")) is [var left, ..])
+        if (machine.State is not { } state || machine.Sites.Target.Room is not { } room) return;
+        foreach (var over in _seen.Where(s => state.Tests.All(t => t.Id != s)))
+            if (machine.Sites.Target.Disk.Files(room.LayerFolderOf(machine.Id, $"test-{over}")) is [var left, ..])
                 throw new SimViolation("test leaves no trace", $"the test failover {over} was cleaned up, and there is {left}");
     }
 }

@@ -6,6 +6,7 @@ using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.Sites;
+using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
 using SiteRecovery.Domain.Vaults;
@@ -38,7 +39,9 @@ internal sealed class SimControl
     private readonly ActorSystem _system;
     private readonly Dictionary<string, IActorRef> _rooms = [];
     private readonly IActorRef _eye, _directory;
-    private IActorRef? _machine, _router;
+    private readonly Dictionary<MachineId, IActorRef> _machines = [];
+    private readonly Dictionary<MachineId, ProtectedMachine> _states = [];
+    private IActorRef? _router;
     private int _lives;
 
     private SimControl(SimSites sites, ActorSystem system)
@@ -51,8 +54,9 @@ internal sealed class SimControl
     }
 
     internal Nodes Nodes { get; }
-    /// <summary>The machine's state as it was last looked at; null before that.</summary>
-    internal ProtectedMachine? Machine { get; private set; }
+
+    /// <summary>A machine's state as it was last looked at; null before that.</summary>
+    internal ProtectedMachine? StateOf(MachineId machine) => _states.GetValueOrDefault(machine);
 
     /// <summary>On a thread of its own: the start of an actor system waits for what runs on the pool.</summary>
     internal static async Task<SimControl> StartAsync(SimSites sites)
@@ -62,20 +66,22 @@ internal sealed class SimControl
         return new SimControl(sites, system);
     }
 
-    /// <summary>The configuration server is up: its machine recovers from the journal.</summary>
+    /// <summary>The configuration server is up: its machines recover from the journal.</summary>
     internal void StartConfiguration(TimeProvider clock)
     {
         var life = ++_lives;
         var networks = _system.ActorOf(Props.Create(() => new Networks()), $"networks-{life}");
         var router = _router = _system.ActorOf(WorkRouterActor.Props(_directory, networks), $"work-router-{life}");
-        _machine = _system.ActorOf(ProtectedMachineActor.Props(SimSites.Machine, router, clock), $"machine-{life}");
+        foreach (var machine in _sites.Machines) _machines[machine.Id] = _system.ActorOf(ProtectedMachineActor.Props(machine.Id, router, clock), $"{machine.Id}-{life}");
     }
 
     internal void StopConfiguration()
     {
-        foreach (var actor in (IActorRef?[])[_machine, _router])
-            if (actor is not null) _system.Stop(actor);
-        (_machine, _router, Machine) = (null, null, null);
+        foreach (var machine in _machines.Values) _system.Stop(machine);
+        if (_router is not null) _system.Stop(_router);
+        _machines.Clear();
+        _states.Clear();
+        _router = null;
     }
 
     internal void Start(string node, MasterTargetRoom room) => _rooms[node] = _system.ActorOf(MasterTargetActor.Props(room, Nodes.All.First(n => n.Name == node), MachinesFrom(node), _directory), $"{node}-room-{++_lives}");
@@ -87,17 +93,19 @@ internal sealed class SimControl
         if (_rooms.Remove(node, out var room)) _system.Stop(room);
     }
 
-    internal void Tell(MachineCommand command) => _machine?.Tell(command, _eye);
+    internal void Tell(MachineCommand command) => MachineOf(command)?.Tell(command, _eye);
 
     /// <summary>Its answer is there when everything that can run now has run.</summary>
-    internal void Look() => _machine?.Tell(new GetMachine(SimSites.Machine), _eye);
+    internal void Look(MachineId machine) => _machines.GetValueOrDefault(machine)?.Tell(new GetMachine(machine), _eye);
 
     internal void End() => _ = _system.Terminate();
 
-    private IActorRef MachinesFrom(string node) => _system.ActorOf(CourierOf(() => _machine, () => _sites.Wan.LagOf(node != "target", toSecondary: true)), $"{node}-to-machines-{_lives}");
+    private IActorRef? MachineOf(object message) => message is IForMachine { Machine: var machine } ? _machines.GetValueOrDefault(machine) : null;
+
+    private IActorRef MachinesFrom(string node) => _system.ActorOf(CourierOf(MachineOf, () => _sites.Wan.LagOf(node != "target", toSecondary: true)), $"{node}-to-machines-{_lives}");
 
     private Props RoleOf(NodeAnnouncement node) =>
-        FolderOf(node.Roles[0], CourierOf(() => _rooms.GetValueOrDefault(node.Name), () => _sites.Wan.LagOf(node.Name != "target", toSecondary: false)));
+        FolderOf(node.Roles[0], CourierOf(_ => _rooms.GetValueOrDefault(node.Name), () => _sites.Wan.LagOf(node.Name != "target", toSecondary: false)));
 
     private static Props FolderOf(string name, Props child)
     {
@@ -105,7 +113,7 @@ internal sealed class SimControl
         return Props.Create(() => new SimFolder(children));
     }
 
-    private Props CourierOf(Func<IActorRef?> to, Func<TimeSpan?> lag)
+    private Props CourierOf(Func<object, IActorRef?> to, Func<TimeSpan?> lag)
     {
         var clock = _sites.Clock;
         Func<bool> mixes = () => _sites.Wan.Mixes;
@@ -120,7 +128,7 @@ internal sealed class SimControl
     {
         public Eye(SimControl control)
         {
-            Receive<MachineState>(m => control.Machine = m.State);
+            Receive<MachineState>(m => control._states[m.State.Id] = m.State);
             ReceiveAny(_ => { });
         }
     }

@@ -10,14 +10,14 @@ internal sealed class SimCourier : ReceiveActor
     private readonly Func<bool> _mixes;
     private TimeSpan _lastArrival;
 
-    /// <param name="to">Null while nobody is there.</param>
+    /// <param name="to">Whom a message is for; null while nobody is there.</param>
     /// <param name="lag">Null: the network does not get there.</param>
-    public SimCourier(Func<IActorRef?> to, Func<TimeSpan?> lag, Func<bool> mixes, SimClock clock)
+    public SimCourier(Func<object, IActorRef?> to, Func<TimeSpan?> lag, Func<bool> mixes, SimClock clock)
     {
         (_clock, _mixes) = (clock, mixes);
         Receive<Arrived>(a =>
         {
-            if (lag() is not null) to()?.Tell(a.Message, a.Sender);
+            if (lag() is not null) to(a.Message)?.Tell(a.Message, a.Sender);
         });
         ReceiveAny(message =>
         {

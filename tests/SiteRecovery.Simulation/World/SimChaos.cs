@@ -24,7 +24,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
             if (wait > TimeSpan.Zero) await Task.Delay(wait, sites.Clock);
             if (_healed) return;
             sites.Say(step.What);
-            if (step.What.StartsWith("do ", StringComparison.Ordinal)) sites.Operator.Do(step.What[3..]);
+            if (step.What.StartsWith("do ", StringComparison.Ordinal)) Operate(step.What[3..]);
             else _ = SufferAsync(step);
         }
     }
@@ -45,6 +45,13 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
     /// <summary>The kinds of faults that there are now.</summary>
     internal IEnumerable<string> Suffered => _suffered;
 
+    /// <param name="action">Of the first machine, or behind another one's name.</param>
+    private void Operate(string action)
+    {
+        if (sites.Machines.FirstOrDefault(m => action.StartsWith(m.Id.Value + " ", StringComparison.Ordinal)) is { } named) named.Operator.Do(action[(named.Id.Value.Length + 1)..]);
+        else sites.Machines[0].Operator.Do(action);
+    }
+
     private async Task SufferAsync(SimStep step)
     {
         var words = step.What.Split(' ');
@@ -56,7 +63,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
         }
         Faults++;
         _suffered.Add(words[0]);
-        sites.Coverage.Note(sites.Control.Machine, null, [words[0]]);
+        foreach (var machine in sites.Machines) sites.Coverage.Note(machine.State, null, [words[0]]);
         await CarryOutAsync(words);
         // What broke at once is felt for a while.
         await Task.Delay(Felt, sites.Clock);
@@ -68,8 +75,8 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
     {
         for (var until = sites.Clock.Elapsed + WaitMax; !_healed && sites.Clock.Elapsed < until; await Task.Delay(LookForStateEvery, sites.Clock))
         {
-            if (state == Synchronizing ? sites.Guest.Running().Any(r => r.Host == sites.SourceNow && r.Capture.Status().Mode == CaptureMode.Synchronizing) : sites.Control.Machine?.Phase.Name == state) return true;
-            sites.Control.Look();
+            if (sites.Machines.Any(m => state == Synchronizing ? m.Guest.Running().Any(r => r.Host == m.SourceNow && r.Capture.Status().Mode == CaptureMode.Synchronizing) : m.State?.Phase.Name == state)) return true;
+            foreach (var machine in sites.Machines) sites.Control.Look(machine.Id);
         }
         return false;
     }
@@ -88,7 +95,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
                 break;
             case ["late", var wire, var by, "for", var lasts]: await ForAsync(lasts, begins => WireOf(wire).Delay(SimScript.Number(by), begins)); break;
             case ["mix", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Mix); break;
-            case ["storm", "for", var lasts]: await ForAsync(lasts, sites.Guest.Storm); break;
+            case ["storm", "for", var lasts]: await ForAsync(lasts, StormAll); break;
             case ["slow", var host, "for", var lasts]: await ForAsync(lasts, sites.HostOf(host).Faults.Slow); break;
             case ["unreadable", var host, "for", var lasts]: await ForAsync(lasts, sites.HostOf(host).Faults.Unreadable); break;
             case ["full", var host, var bytes, "for", var lasts]:
@@ -131,6 +138,11 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
         fault(true);
         await WaitAsync(lasts);
         fault(false);
+    }
+
+    private void StormAll(bool begins)
+    {
+        foreach (var machine in sites.Machines) machine.Guest.Storm(begins);
     }
 
     private Task WaitAsync(string lasts) => Task.Delay(TimeSpan.FromMilliseconds(SimScript.Number(lasts)), sites.Clock);

@@ -51,7 +51,10 @@ internal static class SimFate
         // Now and then one comes upon the other.
         for (var at = random.Next(100, 6000); at < until; at += random.Next(5) == 0 ? random.Next(300) : random.Next(100, temper.GapMax)) steps.Add(new SimStep(at, One(random, temper)));
         if (random.Next(6) > 0) Operate(random, until, steps, temper.ActsSeldom);
-        return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)], Asks: random.Next(4) == 0, Aged: random.Next(2) == 0);
+        var (asks, aged, machines) = (random.Next(4) == 0, random.Next(2) == 0, random.Next(4) > 0 ? 1 : random.Next(2, 4));
+        for (var other = 2; other <= machines; other++)
+            if (random.Next(6) > 0) Operate(random, until, steps, temper.ActsSeldom, $"db{other} ");
+        return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)], asks, aged, machines);
     }
 
     private static Temper Draw(Random random)
@@ -65,13 +68,13 @@ internal static class SimFate
             random.Next(2, 7), random.Next(3) == 0);
     }
 
-    private static void Operate(Random random, int until, List<SimStep> steps, bool seldom)
+    private static void Operate(Random random, int until, List<SimStep> steps, bool seldom, string machine = "")
     {
         for (var at = random.Next(1000, 12_000); at < until;)
         {
             foreach (var action in Stories[random.Next(Stories.Length)])
             {
-                steps.Add(new SimStep(at, $"do {action}"));
+                steps.Add(new SimStep(at, $"do {machine}{action}"));
                 at += random.Next(4) == 0 ? random.Next(50, 1000) : random.Next(1000, 8000);
             }
             at += random.Next(500, seldom ? 30_000 : 6000);

@@ -10,9 +10,10 @@ namespace SiteRecovery.Simulation.World;
 /// The machine's guest, wherever its disks take writes: at the agent, at a replica, or at both after a failover that the old source has not heard of. What was written is in a
 /// ledger per epoch.
 /// </summary>
-internal sealed class SimGuest(SimSites sites, Random random)
+internal sealed class SimGuest(SimMachine machine, Random random)
 {
     private const int HotBytes = 24 << 10, StormWrites = 50;
+    private readonly SimSites _sites = machine.Sites;
     private int _storms, _hot, _most = 5;
     private TimeSpan _paceUntil;
     private readonly Dictionary<Epoch, SimLedger> _ledgers = [];
@@ -48,9 +49,9 @@ internal sealed class SimGuest(SimSites sites, Random random)
     /// <summary>Everything that runs now, with what it is captured by.</summary>
     internal IEnumerable<(string Host, Epoch Epoch, MachineCapture Capture)> Running()
     {
-        if (sites.Source.Agent is { Capture: { } capture } agent) yield return ("agent", agent.Epoch, capture);
-        if (sites.ReplicaAt(sites.Source.Room) is { } home) yield return ("source", home.Epoch, home.Capture);
-        if (sites.ReplicaAt(sites.Target.Room) is { } away) yield return ("target", away.Epoch, away.Capture);
+        if (_sites.Source.Agent?.PartOf(machine.Id) is { Capture: { } capture } agent) yield return ("agent", agent.Epoch, capture);
+        if (machine.ReplicaAt(_sites.Source.Room) is { } home) yield return ("source", home.Epoch, home.Capture);
+        if (machine.ReplicaAt(_sites.Target.Room) is { } away) yield return ("target", away.Epoch, away.Capture);
     }
 
     /// <summary>Looks at the disks of whatever has come up, before anything is written there.</summary>
@@ -82,8 +83,8 @@ internal sealed class SimGuest(SimSites sites, Random random)
     /// <summary>For a while it is busy, or writes now and then, or nothing; so that there are blocks that nobody has written for long.</summary>
     private void TakeThought()
     {
-        if (sites.Clock.Elapsed < _paceUntil) return;
-        _paceUntil = sites.Clock.Elapsed + TimeSpan.FromMilliseconds(random.Next(300, 6000));
+        if (_sites.Clock.Elapsed < _paceUntil) return;
+        _paceUntil = _sites.Clock.Elapsed + TimeSpan.FromMilliseconds(random.Next(300, 6000));
         _most = random.Next(4) switch { 0 => 0, 1 => 1, _ => 5 };
         _hot = random.Next((SimSource.DiskBytes - HotBytes) / 512) * 512;
     }
@@ -128,7 +129,7 @@ internal sealed class SimGuest(SimSites sites, Random random)
     /// <summary>A replica begins as the point that it was made of.</summary>
     private void CheckFork(Epoch epoch, byte[] content)
     {
-        if (sites.PointOf(epoch) is not { } point) return;
+        if (machine.PointOf(epoch) is not { } point) return;
         var from = LedgersOf(point).Select(l => l.FirstDifference(point.Sequence.Value, content)).DefaultIfEmpty(-1).Min();
         if (from >= 0) throw new SimViolation("prefix", $"the replica of epoch {epoch} shows other bytes than {point.Id}, from {from} on");
     }
@@ -167,9 +168,9 @@ internal sealed class SimGuest(SimSites sites, Random random)
         {
             if (_writers.TryAdd(place.Epoch, place.Host) is false && _writers[place.Epoch] != place.Host)
                 throw new SimViolation("one writer", $"{_writers[place.Epoch]} and {place.Host} both took writes in epoch {place.Epoch}");
-            if (sites.Control.Machine is { Fence: null, FormerFences.Length: 0, Phase: Phase.FailoverCommitPending or Phase.FailedOver or Phase.ReverseReplicating } machine && place.Epoch < machine.Epoch)
+            if (machine.State is { Fence: null, FormerFences.Length: 0, Phase: Phase.FailoverCommitPending or Phase.FailedOver or Phase.ReverseReplicating } state && place.Epoch < state.Epoch)
                 throw new SimViolation("one writer", $"{place.Host} took a write in epoch {place.Epoch}, which was confirmed to be over");
-            _ledgers[place.Epoch].Add(newest, sites.ClockAt(place.Host).GetUtcNow(), offset, data);
+            _ledgers[place.Epoch].Add(newest, _sites.ClockAt(place.Host).GetUtcNow(), offset, data);
         }
         // What a write that failed has left is seen when its disk is read again.
         // One whose base was closed to be opened anew reads nothing more.

@@ -8,38 +8,39 @@ using SiteRecovery.Domain.Results;
 namespace SiteRecovery.Simulation.World;
 
 /// <summary>Issues any action at any time, at the secondary site; and brings the machine home when nothing breaks any more.</summary>
-internal sealed class SimOperator(SimSites sites, Random random, bool asks)
+internal sealed class SimOperator(SimMachine machine, Random random, bool asks)
 {
     private readonly ReplicationPolicy _policy = ReplicationPolicy.Default with
     {
         RetentionWindow = TimeSpan.FromSeconds(40), Compression = "lz4", ResynchronizationWindow = asks ? ResynchronizationWindow.Manual : ResynchronizationWindow.Automatic,
     };
 
+    private readonly SimSites _sites = machine.Sites;
     private int _commands;
 
-    internal void Protect() => Tell(id => new EnableProtection(SimSites.Machine, id, SimSites.Agent, SimSites.Primary, SimSites.Secondary, Disks(), "sim", _policy));
+    internal void Protect() => Tell(id => new EnableProtection(machine.Id, id, SimSites.Agent, SimSites.Primary, SimSites.Secondary, Disks(), "sim", _policy));
 
     /// <param name="action">As the API calls it, with its choices behind it.</param>
     internal void Do(string action)
     {
-        var machine = SimSites.Machine;
+        var of = machine.Id;
         switch (action.Split(' '))
         {
-            case [MachineActions.UnplannedFailover, var which]: At(which, (id, point) => new UnplannedFailover(machine, id, point)); break;
-            case [MachineActions.ChangeRecoveryPoint, var which]: At(which, (id, point) => new ChangeRecoveryPoint(machine, id, point)); break;
-            case [MachineActions.TestFailover, var which]: At(which, (id, point) => new TestFailover(machine, id, point)); break;
-            case [MachineActions.PlannedFailover]: Tell(id => new PlannedFailover(machine, id, TimeSpan.FromSeconds(60))); break;
-            case [MachineActions.TestFailoverCleanup]: Tell(id => new TestFailoverCleanup(machine, id)); break;
-            case [MachineActions.Commit]: Tell(id => new CommitFailover(machine, id)); break;
-            case [MachineActions.CancelFailover]: Tell(id => new CancelFailover(machine, id)); break;
-            case [MachineActions.ReverseReplicate, var how]: Tell(id => new ReverseReplicate(machine, id, Full: how == "full")); break;
-            case [MachineActions.Pause]: Tell(id => new PauseReplication(machine, id)); break;
-            case [MachineActions.Resume]: Tell(id => new ResumeReplication(machine, id)); break;
+            case [MachineActions.UnplannedFailover, var which]: At(which, (id, point) => new UnplannedFailover(of, id, point)); break;
+            case [MachineActions.ChangeRecoveryPoint, var which]: At(which, (id, point) => new ChangeRecoveryPoint(of, id, point)); break;
+            case [MachineActions.TestFailover, var which]: At(which, (id, point) => new TestFailover(of, id, point)); break;
+            case [MachineActions.PlannedFailover]: Tell(id => new PlannedFailover(of, id, TimeSpan.FromSeconds(60))); break;
+            case [MachineActions.TestFailoverCleanup]: Tell(id => new TestFailoverCleanup(of, id)); break;
+            case [MachineActions.Commit]: Tell(id => new CommitFailover(of, id)); break;
+            case [MachineActions.CancelFailover]: Tell(id => new CancelFailover(of, id)); break;
+            case [MachineActions.ReverseReplicate, var how]: Tell(id => new ReverseReplicate(of, id, Full: how == "full")); break;
+            case [MachineActions.Pause]: Tell(id => new PauseReplication(of, id)); break;
+            case [MachineActions.Resume]: Tell(id => new ResumeReplication(of, id)); break;
             // The disks of a replica that is the machine would stay with their owner: that is another story.
-            case [MachineActions.Disable] when sites.Control.Machine is { Protection.Replica: null, Phase: not Phase.FailedOver }: Tell(id => new DisableProtection(machine, id)); break;
+            case [MachineActions.Disable] when machine.State is { Protection.Replica: null, Phase: not Phase.FailedOver }: Tell(id => new DisableProtection(of, id)); break;
             case [MachineActions.Disable]: break;
             case [MachineActions.Enable]: Protect(); break;
-            case [MachineActions.Resynchronize]: Tell(id => new Resynchronize(machine, id)); break;
+            case [MachineActions.Resynchronize]: Tell(id => new Resynchronize(of, id)); break;
             default: throw new FormatException($"no operator knows '{action}'");
         }
     }
@@ -47,19 +48,19 @@ internal sealed class SimOperator(SimSites sites, Random random, bool asks)
     /// <summary>What the state itself says that an operator must do.</summary>
     internal void BringHome()
     {
-        if (sites.Control.Machine is not { } machine || !StoreOpens()) return;
-        if (machine.Tests.Any(t => t.CleanupNotes is null)) Do(MachineActions.TestFailoverCleanup);
-        switch (machine.Phase)
+        if (machine.State is not { } state || !StoreOpens()) return;
+        if (state.Tests.Any(t => t.CleanupNotes is null)) Do(MachineActions.TestFailoverCleanup);
+        switch (state.Phase)
         {
             case Phase.Unprotected { StoreRemovalPending: false }: Protect(); break;
             // The newest state has lost something: health says so, and that a resynchronization mends it.
-            case Phase.Protected when sites.StoreOfTarget?.DamageOfNewest().Count > 0: Do(MachineActions.Resynchronize); break;
+            case Phase.Protected when machine.StoreOfTarget?.DamageOfNewest().Count > 0: Do(MachineActions.Resynchronize); break;
             case Phase.Paused: Do(MachineActions.Resume); break;
             case Phase.ResynchronizationRequired: Do(MachineActions.Resynchronize); break;
             case Phase.UnplannedFailoverInProgress { Failure: not null } when HasLostAll(): Do(MachineActions.CancelFailover); break;
             case Phase.UnplannedFailoverInProgress { Failure: not null }: Do($"{MachineActions.UnplannedFailover} latest"); break;
             // Its health says what of its disks cannot be read.
-            case Phase.FailoverCommitPending: Do(sites.Rot.Was || random.Next(2) == 0 ? MachineActions.CancelFailover : MachineActions.Commit); break;
+            case Phase.FailoverCommitPending: Do(_sites.Rot.Was || random.Next(2) == 0 ? MachineActions.CancelFailover : MachineActions.Commit); break;
             case Phase.FailedOver: Do($"{MachineActions.ReverseReplicate} delta"); break;
             default: break;
         }
@@ -69,22 +70,22 @@ internal sealed class SimOperator(SimSites sites, Random random, bool asks)
     {
         try
         {
-            _ = sites.StoreOfTarget;
+            _ = machine.StoreOfTarget;
             return true;
         }
-        catch (IOException) when (sites.Rot.Was)
+        catch (IOException) when (_sites.Rot.Was)
         {
             return false; // it is given up after a while
         }
     }
 
     /// <summary>Of the history that it could fail over to nothing is left.</summary>
-    private bool HasLostAll() => sites.Rot.Was && sites.StoreOfTarget is { ConsistentUpTo: null };
+    private bool HasLostAll() => _sites.Rot.Was && machine.StoreOfTarget is { ConsistentUpTo: null };
 
     private void At(string which, Func<CommandId, RecoveryPoint, OperatorCommand> command)
     {
         // Of the store that the machine fails over to.
-        if (sites.StoreOfTarget is not { ConsistentUpTo: { } newest } store) return;
+        if (machine.StoreOfTarget is not { ConsistentUpTo: { } newest } store) return;
         var points = store.Points;
         var point = which == "latest" || points.Count == 0 ? newest : points[random.Next(points.Count)];
         Tell(id => command(id, point));
@@ -93,10 +94,10 @@ internal sealed class SimOperator(SimSites sites, Random random, bool asks)
     private void Tell(Func<CommandId, OperatorCommand> command)
     {
         var given = command(new CommandId(string.Create(CultureInfo.InvariantCulture, $"op-{++_commands}")));
-        sites.Coverage.Note(sites.Control.Machine, ProtectedMachine.ActionOf(given), sites.Chaos.Suffered);
-        sites.Control.Tell(given);
+        _sites.Coverage.Note(machine.State, ProtectedMachine.ActionOf(given), _sites.Chaos.Suffered);
+        _sites.Control.Tell(given);
     }
 
-    private static ImmutableArray<DiskSpec> Disks() =>
-        [.. Enumerable.Range(0, SimSource.DiskCount).Select(d => new DiskSpec(d, $"vd{(char)('a' + d)}", SimSource.PathOf(d), SimSource.DiskBytes, "nbd"))];
+    private ImmutableArray<DiskSpec> Disks() =>
+        [.. Enumerable.Range(0, SimSource.DiskCount).Select(d => new DiskSpec(d, $"vd{(char)('a' + d)}", SimSource.PathOf(machine.Id, d), SimSource.DiskBytes, "nbd"))];
 }

@@ -50,7 +50,6 @@ internal sealed class SimTarget(SimClock time, Random random, SimSites sites) : 
     private MasterTargetRoom? _ending;
 
     internal MasterTargetRoom? Room { get; private set; }
-    internal RetentionStore? Store => Room?.Stores is { } stores && stores.Has(SimSites.Machine) ? stores.StoreOf(SimSites.Machine) : null;
 
     protected override Task RunAsync()
     {

@@ -13,12 +13,11 @@ using SiteRecovery.Simulation.Control;
 namespace SiteRecovery.Simulation.World;
 
 /// <summary>
-/// One machine between two sites, from a script: the real domain, actors, capture, process server, master targets and stores on simulated disks, over a simulated network, on
+/// Machines between two sites, from a script: the real domain, actors, capture, process server, master targets and stores on simulated disks, over a simulated network, on
 /// virtual time.
 /// </summary>
 internal sealed class SimSites
 {
-    internal static readonly MachineId Machine = new("db1");
     internal static readonly AgentName Agent = new("agent1");
     internal static readonly SiteName Primary = new("primary"), Secondary = new("secondary");
     /// <summary>The guest, when everything is mended.</summary>
@@ -26,26 +25,28 @@ internal sealed class SimSites
     private readonly Random _random;
     private readonly SimScript _script;
     private readonly SimTrace _trace;
-    private readonly Checks _checks;
     private SimViolation? _violation;
     private Action<string>? _say;
 
     private SimSites(SimScript script)
     {
         var seed = script.Seed;
-        (_script, _random, _trace, _checks) = (script, new Random(seed), new SimTrace(Clock), new Checks(this, new Random(seed + 9)));
+        (_script, _random, _trace) = (script, new Random(seed), new SimTrace(Clock));
         (Near, Wan) = (new SimWire(new Random(seed + 1)), new SimWire(new Random(seed + 2)));
         FromAgent = LinkOver(Near, () => DoorFor(new Peer(Agent.Value, PeerRole.Agent)), seed + 3);
         FromSource = LinkOver(Near, () => DoorFor(new Peer("source", PeerRole.Node)), seed + 4);
         ToTarget = LinkOver(Wan, () => Target!.Room?.Stores, seed + 5);
         Back = LinkOver(Wan, () => Source!.Room?.Stores, seed + 6);
-        (Source, Relay, Target) = (new SimSource(Clock, new Random(seed + 7), this, script.Aged ? new Random(seed + 13) : null), new SimRelay(Clock, new Random(seed + 8), this), new SimTarget(Clock, new Random(seed + 10), this));
+        (Source, Relay, Target) = (new SimSource(Clock, new Random(seed + 7), this, script.Aged ? new Random(seed + 13) : null, script.Machines), new SimRelay(Clock, new Random(seed + 8), this), new SimTarget(Clock, new Random(seed + 10), this));
         Hosts = [Source, Relay, Target];
-        foreach (var host in Hosts) (host.Traced, host.Said, host.LostPower) = (_trace.Add, Say, name => Guest!.LosePower(name));
+        foreach (var host in Hosts) (host.Traced, host.Said, host.LostPower) = (_trace.Add, Say, LosePower);
         Rot = new SimRot(new Random(seed + 14));
-        (Guest, Operator, Chaos) = (new SimGuest(this, new Random(seed + 11)), new SimOperator(this, new Random(seed + 12), script.Asks), new SimChaos(this, script));
+        Machines = [.. Enumerable.Range(0, script.Machines).Select(n => new SimMachine(this, n, script.Asks))];
+        Chaos = new SimChaos(this, script);
     }
 
+    internal int Seed => _script.Seed;
+    internal IReadOnlyList<SimMachine> Machines { get; } = [];
     internal SimClock Clock { get; } = new();
     internal SimControl Control { get; private set; } = null!;
     internal SimSource Source { get; }
@@ -59,37 +60,13 @@ internal sealed class SimSites
     internal SimLink FromSource { get; }
     internal SimLink ToTarget { get; }
     internal SimLink Back { get; }
-    internal SimGuest Guest { get; }
-    internal SimOperator Operator { get; }
     internal SimChaos Chaos { get; }
     internal SimRot Rot { get; }
     internal SimCoverage Coverage { get; } = new();
 
-    /// <summary>The master target that the machine is replicated to now, and its store; null: none, or its host is down.</summary>
-    internal MasterTargetRoom? RoomOfTarget => Control.Machine?.Protection is { } protection ? (protection.TargetSite == Primary ? Source.Room : Target.Room) : null;
-    internal RetentionStore? StoreOfTarget => StoreAt(RoomOfTarget);
-
-    internal static RetentionStore? StoreAt(MasterTargetRoom? room) => room?.Stores is { } stores && stores.Has(Machine) ? stores.StoreOf(Machine) : null;
-
-    /// <summary>Where the machine is now, as the configuration knows it: "agent", or the host of the replica that is the source.</summary>
-    internal string SourceNow => Control.Machine?.Protection is { Replica: not null } protection ? (protection.SourceSite == Primary ? "source" : "target") : "agent";
-
-    /// <summary>Null where none is served, or it is being changed.</summary>
-    internal ReplicaMachine? ReplicaAt(MasterTargetRoom? room) =>
-        room?.Exports.FindAsync(Machine.Value, CancellationToken.None) is { IsCompletedSuccessfully: true } found ? found.Result as ReplicaMachine : null;
-
     internal SimHost HostOf(string name) => Hosts.First(h => h.Name == name);
 
     internal SimHostClock ClockAt(string place) => HostOf(place == "agent" ? "source" : place).Clock;
-
-    /// <summary>What an epoch that the machine has just begun was forked from; null: it is not known now.</summary>
-    internal RecoveryPoint? PointOf(Epoch epoch) => Control.Machine is { } machine && machine.Epoch == epoch ? machine.Phase switch
-    {
-        Phase.UnplannedFailoverInProgress p => p.Point,
-        Phase.PlannedFailoverInProgress p => p.Point,
-        Phase.FailoverCommitPending p => p.Point,
-        _ => null,
-    } : null;
 
     /// <summary>How a room reaches another one's door.</summary>
     internal IStreamTarget WayOf(SimHost from, string to) => new SimWay(from, (from.Name, to) switch
@@ -114,7 +91,7 @@ internal sealed class SimSites
         return near;
     }
 
-    /// <summary>Runs with faults, then without, until the machine is protected. What it returns is the same for the same script.</summary>
+    /// <summary>Runs with faults, then without, until every machine is protected. What it returns is the same for the same script.</summary>
     /// <param name="say">Hears what happens, for people.</param>
     internal static async Task<string> RunAsync(SimScript script, SimCoverage? coverage = null, Action<string>? say = null)
     {
@@ -132,7 +109,7 @@ internal sealed class SimSites
     }
 
     /// <summary>A room has just come up.</summary>
-    internal void LookAtStart() => Watched(_checks.LookAtStart);
+    internal void LookAtStart() => Watched(() => Each(m => m.Checks.LookAtStart()));
 
     internal void Say(string what) => _say?.Invoke(string.Create(CultureInfo.InvariantCulture, $"{(long)Clock.Elapsed.TotalMilliseconds,7} {what}"));
 
@@ -140,25 +117,35 @@ internal sealed class SimSites
     {
         var faulty = TimeSpan.FromMilliseconds(_script.Until);
         foreach (var host in Hosts) await host.StartAsync();
-        Operator.Protect();
-        _ = EveryAsync(40, faulty + StillWrites, Guest.Act);
+        Each(m => m.Operator.Protect());
+        Each(m => _ = EveryAsync(40, faulty + StillWrites, m.Guest.Act));
         _ = Chaos.RunAsync();
-        _ = EveryAsync(250, TimeSpan.MaxValue, _checks.Watch);
-        _ = EveryAsync(2000, TimeSpan.MaxValue, _checks.Look);
+        Each(m => _ = EveryAsync(250, TimeSpan.MaxValue, m.Checks.Watch));
+        Each(m => _ = EveryAsync(2000, TimeSpan.MaxValue, m.Checks.Look));
         await SimScheduler.RunAsync(Clock, faulty, () => _violation is null);
         Chaos.Heal();
-        _ = EveryAsync(3000, TimeSpan.MaxValue, Operator.BringHome);
+        Each(m => _ = EveryAsync(3000, TimeSpan.MaxValue, m.Operator.BringHome));
         var deadline = Clock.Elapsed + Liveness.Bound;
-        while (_violation is null && Clock.Elapsed < deadline && !Liveness.IsHome(this)) await SimScheduler.RunAsync(Clock, Clock.Elapsed + TimeSpan.FromSeconds(1), () => _violation is null);
+        while (_violation is null && Clock.Elapsed < deadline && !Machines.All(Liveness.IsHome)) await SimScheduler.RunAsync(Clock, Clock.Elapsed + TimeSpan.FromSeconds(1), () => _violation is null);
         if (_violation is not null) throw _violation;
-        Liveness.Check(this);
-        if (StoreOfTarget is { } at) Prefix.CheckAll(this, at);
-        return $"{Guest.Writes} writes, {Chaos.Faults} faults, {Control.Machine!.Epoch.Value} epochs, {StoreOfTarget?.PointCount} points, trace {_trace.Hash:x16}";
+        foreach (var machine in Machines)
+        {
+            Liveness.Check(machine);
+            if (machine.StoreOfTarget is { } at) Prefix.CheckAll(machine, at);
+        }
+        return $"{Machines.Sum(m => m.Guest.Writes)} writes, {Chaos.Faults} faults, {Machines.Sum(m => m.State!.Epoch.Value)} epochs, {Machines.Sum(m => m.StoreOfTarget?.PointCount)} points, trace {_trace.Hash:x16}";
     }
+
+    private void Each(Action<SimMachine> act)
+    {
+        foreach (var machine in Machines) act(machine);
+    }
+
+    private void LosePower(string host) => Each(m => m.Guest.LosePower(host));
 
     private SimLink LinkOver(SimWire wire, Func<IStreamTarget?> far, int seed)
     {
-        var link = new SimLink(far, wire, Clock, new Random(seed)) { Arrived = () => _ = EveryAsync(1, Clock.Elapsed + TimeSpan.FromMilliseconds(1), _checks.LookAtNewest) };
+        var link = new SimLink(far, wire, Clock, new Random(seed)) { Arrived = () => _ = EveryAsync(1, Clock.Elapsed + TimeSpan.FromMilliseconds(1), () => Each(m => m.Checks.LookAtNewest())) };
         wire.Add(link);
         return link;
     }

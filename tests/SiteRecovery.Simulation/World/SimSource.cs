@@ -1,11 +1,12 @@
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.DataPlane.ProcessServer;
 using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
 using SiteRecovery.Simulation.Control;
 
 namespace SiteRecovery.Simulation.World;
 
-/// <summary>The protected machine's host in the primary site: its disks and its agent; and a master target beside them, for the way back.</summary>
+/// <summary>The protected machines' host in the primary site: their disks and their agent; and a master target beside them, for the way back.</summary>
 internal sealed class SimSource : SimHost
 {
     internal const int DiskBytes = 512 << 10, DiskCount = 2;
@@ -15,13 +16,13 @@ internal sealed class SimSource : SimHost
     private MasterTargetRoom? _endingRoom;
 
     /// <param name="former">What the disks hold from before the protection; null: zeroes.</param>
-    internal SimSource(SimClock time, Random random, SimSites sites, Random? former) : base("source", time, random)
+    internal SimSource(SimClock time, Random random, SimSites sites, Random? former, int machines) : base("source", time, random)
     {
         _sites = sites;
         Disk.CreateDirectory("/disks");
-        for (var disk = 0; disk < DiskCount; disk++)
+        for (var disk = 0; disk < DiskCount * machines; disk++)
         {
-            using var file = Disk.Open(PathOf(disk), FileOpening.Create);
+            using var file = Disk.Open($"/disks/db{disk / DiskCount + 1}-{disk % DiskCount}.img", FileOpening.Create);
             file.SetLength(DiskBytes);
             if (former is not null) file.Write(0, ContentOf(former));
             file.Flush();
@@ -67,5 +68,5 @@ internal sealed class SimSource : SimHost
         if (_endingRoom is not null) await _endingRoom.DisposeAsync();
     }
 
-    internal static string PathOf(int disk) => $"/disks/db1-{disk}.img";
+    internal static string PathOf(MachineId machine, int disk) => $"/disks/{machine}-{disk}.img";
 }

@@ -1,0 +1,59 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Export;
+using SiteRecovery.DataPlane.Retention;
+
+namespace SiteRecovery.DataPlane.Tests.Export;
+
+/// <summary>A layer that has to be written anew takes long to open: nobody else waits for it.</summary>
+public sealed class ReplicaExportsTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("exports").FullName;
+
+    [Fact]
+    public async Task A_replica_that_takes_long_to_open_holds_up_no_other_one()
+    {
+        var opening = new TaskCompletionSource<IReplicaDisks>();
+        await using var exports = new ReplicaExports(Path.Combine(_folder, "s"), TimeProvider.System);
+        var slow = exports.ServeAsync("vm1", "key", () => opening.Task, default);
+        await exports.ServeAsync("vm2", "key", () => Task.FromResult<IReplicaDisks>(new NoDisks()), default);
+        await exports.StopAsync("vm2", default);
+        Assert.Equal((null, null), (exports.Find("vm1"), exports.Find("vm2")));
+
+        // Its own name's turn is taken: it is not withdrawn before it is served, nor opened twice.
+        var (withdrawn, disks) = (exports.StopAsync("vm1", default), new NoDisks());
+        Assert.False(withdrawn.IsCompleted);
+        opening.SetResult(disks);
+        await slow;
+        await withdrawn;
+        Assert.True(disks.IsDisposed);
+        Assert.Null(exports.Find("vm1"));
+    }
+
+    [Fact]
+    public async Task A_replica_that_is_opened_while_its_host_ends_is_let_go_of()
+    {
+        var (opening, disks) = (new TaskCompletionSource<IReplicaDisks>(), new NoDisks());
+        var exports = new ReplicaExports(Path.Combine(_folder, "s"), TimeProvider.System);
+        var served = exports.ServeAsync("vm1", "key", () => opening.Task, default);
+        var ended = exports.DisposeAsync().AsTask();
+        Assert.False(ended.IsCompleted);
+        opening.SetResult(disks);
+        await ended;
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => served);
+        Assert.True(disks.IsDisposed);
+    }
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private sealed class NoDisks : IReplicaDisks
+    {
+        public bool IsDisposed { get; private set; }
+        public IReadOnlyList<(DiskRecord Disk, IBlockDevice Device)> Disks => [];
+
+        public ValueTask DisposeAsync()
+        {
+            IsDisposed = true;
+            return default;
+        }
+    }
+}

@@ -1,0 +1,123 @@
+using SiteRecovery.DataPlane.Export;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Simulation.World;
+
+namespace SiteRecovery.Simulation.Export;
+
+/// <summary>A layer is written anew behind a flush that failed: what is durable then, what stays a hole, and what counts as written.</summary>
+public sealed class FailedFlushTests
+{
+    private const int Cluster = 4096, DiskBytes = 24 * Cluster;
+    private const string Path = "/replica/disk-0";
+    private readonly byte[] _below = new byte[DiskBytes];
+
+    public FailedFlushTests() => new Random(1).NextBytes(_below);
+
+    /// <summary>The process was killed before it flushed the map, and the next one's flush of it fails: the one after that would succeed and write nothing.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    public void What_is_flushed_after_an_opening_that_failed_is_durable(int seed)
+    {
+        SimDisk disk = NewDisk(), killed = disk;
+        var layer = new OverlayFile(new SimMemory(_below), Path, disk);
+        layer.Write(0, Bytes(2 * Cluster, 7));
+        disk.Faults = io =>
+        {
+            if (io.Kind == IoKind.Flush && io.Path.EndsWith(".map", StringComparison.Ordinal)) killed = disk.Kill();
+            return Fault.None;
+        };
+        layer.Flush();
+
+        killed.Faults = io => io.Kind == IoKind.Flush && io.Path.EndsWith(".map", StringComparison.Ordinal) ? Fault.Error : Fault.None;
+        Assert.Throws<IOException>(() => new OverlayFile(new SimMemory(_below), Path, killed));
+        killed.Faults = null;
+        using (var again = new OverlayFile(new SimMemory(_below), Path, killed.Kill()))
+        {
+            Assert.True(again.MayHaveForgotten);
+        }
+        var open = new OverlayFile(new SimMemory(_below), Path, killed);
+        open.Flush();
+        Assert.Equal(Bytes(2 * Cluster, 7), Read(new OverlayFile(new SimMemory(_below), Path, killed.LosePower(seed)), 0, 2 * Cluster));
+    }
+
+    /// <summary>There may be no room for a disk of zeroes.</summary>
+    [Fact]
+    public void Zeroes_of_a_layer_stay_holes()
+    {
+        var disk = NewDisk();
+        var layer = new OverlayFile(new SimMemory(_below), Path, disk);
+        layer.Write(0, Bytes(Cluster, 7));
+        layer.Zero(4 * Cluster, 8 * Cluster);
+        var again = AfterAFlushThatFailed(layer, disk);
+        Assert.Equal((8 * Cluster, true), again.RunAt(4 * Cluster));
+        Assert.Equal(Bytes(Cluster, 7), Read(again, 0, Cluster));
+        Assert.Equal(new byte[8 * Cluster], Read(again, 4 * Cluster, 8 * Cluster));
+    }
+
+    /// <summary>That a cluster was written to after it had been filled may be what the flush lost.</summary>
+    [Fact]
+    public void What_was_written_over_a_fill_is_told_also_where_that_was_forgotten()
+    {
+        var disk = NewDisk();
+        var layer = new OverlayFile(new SimMemory(_below), Path, disk);
+        for (var next = layer.FlattenFrom(0); next is { } more; next = layer.FlattenFrom(more.Next)) Assert.True(more.Copied > 0);
+        layer.Write(3 * Cluster, Bytes(Cluster, 7));
+        var filledAt = 3 * Cluster; // the third bitmap: a page each for header, live and durable lies before it
+        var again = AfterAFlushThatFailed(layer, disk, map =>
+        {
+            var all = (stackalloc byte[DiskBytes / Cluster / 8]);
+            all.Fill(byte.MaxValue);
+            map.Write(filledAt, all);
+        });
+        Assert.Equal([(3L * Cluster, (long)Cluster)], again.WrittenRuns());
+    }
+
+    /// <summary>Stopped half way, it is written anew from the beginning the next time.</summary>
+    [Fact]
+    public void Writing_a_layer_anew_can_be_stopped()
+    {
+        var disk = NewDisk();
+        var layer = new OverlayFile(new SimMemory(_below), Path, disk);
+        layer.Write(0, Bytes(Cluster, 7));
+        Fail(layer, disk);
+        Assert.Throws<OperationCanceledException>(() => new OverlayFile(new SimMemory(_below), Path, disk, stop: new CancellationToken(canceled: true)));
+        using var again = new OverlayFile(new SimMemory(_below), Path, disk);
+        Assert.True(again.MayHaveForgotten);
+        Assert.Equal(Bytes(Cluster, 7), Read(new OverlayFile(new SimMemory(_below), Path, disk.LosePower(3)), 0, Cluster));
+    }
+
+    private OverlayFile AfterAFlushThatFailed(OverlayFile layer, SimDisk disk, Action<IBlockFile>? meanwhile = null)
+    {
+        Fail(layer, disk);
+        if (meanwhile is not null)
+            using (var map = disk.Open(Path + ".map", FileOpening.ReadWrite)) meanwhile(map);
+        return new OverlayFile(new SimMemory(_below), Path, disk);
+    }
+
+    private static void Fail(OverlayFile layer, SimDisk disk)
+    {
+        disk.Faults = io => io.Kind == IoKind.Flush ? Fault.Error : Fault.None;
+        Assert.Throws<IOException>(layer.Flush);
+        disk.Faults = null;
+        layer.Dispose();
+    }
+
+    private static SimDisk NewDisk()
+    {
+        var disk = new SimDisk();
+        disk.CreateDirectory("/replica");
+        return disk;
+    }
+
+    private static byte[] Bytes(int length, byte of) => [.. Enumerable.Repeat(of, length)];
+
+    private static byte[] Read(OverlayFile layer, long offset, int length)
+    {
+        var bytes = new byte[length];
+        layer.Read(offset, bytes);
+        return bytes;
+    }
+}
