@@ -1,4 +1,5 @@
 using System.Net;
+using SiteRecovery.DataPlane.Capture;
 using SiteRecovery.DataPlane.Export;
 using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.MasterTarget;
@@ -60,6 +61,9 @@ public sealed class MasterTargetRoom : IAsyncDisposable
 
     /// <summary>How long after a round of the scrub over a store the next one begins.</summary>
     public TimeSpan ScrubPause { get; init; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>What waits in memory of a replica's writes until they are sent; beyond it they are tracked, and sent later.</summary>
+    public int ReplicaBufferBytes { get; init; } = CaptureOptions.BufferBytesDefault;
 
     public long FreeBytes => Files.FreeBytes(_root);
 

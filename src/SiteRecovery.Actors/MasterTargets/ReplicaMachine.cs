@@ -59,16 +59,17 @@ public sealed class ReplicaMachine : IReplicaDisks
     /// <exception cref="InvalidDataException">The point is not viewable, or a layer is damaged.</exception>
     /// <param name="epoch">In which it writes.</param>
     public static async Task<ReplicaMachine> OpenAsync(
-        RetentionStore store, RecoveryPoint point, string folder, Epoch epoch, ReplicationPolicy policy, Func<ReplicaMachine, int> clients, IFileSystem files, TimeProvider time,
+        RetentionStore store, RecoveryPoint point, string folder, Epoch epoch, ReplicationPolicy policy, Func<ReplicaMachine, int> clients, MasterTargetRoom room,
         CancellationToken stop = default)
     {
+        var (files, time) = (room.Files, room.Time);
         var layers = new ReplicaLayers(store, point, folder, files, stop);
         MachineCapture? capture = null;
         try
         {
             capture = await MachineCapture.OpenAsync(new CaptureOptions
             {
-                Machine = store.Machine, Epoch = epoch, StateFolder = Path.Combine(folder, CaptureFolder), ForkedAt = point.Sequence,
+                Machine = store.Machine, Epoch = epoch, StateFolder = Path.Combine(folder, CaptureFolder), ForkedAt = point.Sequence, BufferBytes = room.ReplicaBufferBytes,
                 Disks = [.. layers.Disks.Select(d => new CaptureDisk(new DiskGeometry(d.Disk.Index, d.Disk.Name, d.Disk.SizeBytes), folder, d.File))],
                 PointInterval = policy.CrashConsistentEvery, ResynchronizeAutomatically = policy.ResynchronizationWindow == ResynchronizationWindow.Automatic,
             }, files, time);

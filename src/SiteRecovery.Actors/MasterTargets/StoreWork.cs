@@ -85,7 +85,7 @@ internal static class StoreWork
         var newest = ReplicaMachine.EndOf(folder, room.Files) ?? throw new IOException($"what the replica of {tail.Machine} wrote is gone: reverse the replication with full");
         long[] numbers;
         await using (var replica = await ReplicaMachine.OpenAsync(
-            room.Stores.StoreOf(tail.Machine), loser.Point, folder, loser.Layer, Domain.Policies.ReplicationPolicy.Default, _ => 0, room.Files, room.Time, stop))
+            room.Stores.StoreOf(tail.Machine), loser.Point, folder, loser.Layer, Domain.Policies.ReplicationPolicy.Default, _ => 0, room, stop))
             numbers = [.. replica.Tail().SelectMany(r => new[] { r.Disk, r.Offset, r.Length })];
         var parts = numbers.Chunk(TailFound.NumbersMax).DefaultIfEmpty([]).ToArray();
         return new TailTold(order.To, [.. parts.Select((part, i) => new TailFound(tail.Machine, tail.Epoch, tail.Replica, i, [.. part], newest, Last: i == parts.Length - 1))]);
@@ -180,7 +180,7 @@ internal static class StoreWork
         // A store that failed was opened anew: what still reads from the old one reads nothing.
         var key = (store, serve.Point.Id, serve.Layer, serve.Epoch, serve.Policy);
         return await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
-            store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room.Files, room.Time, stop), stop);
+            store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room, stop), stop);
     }
 
     private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeTest test, CancellationToken stop)

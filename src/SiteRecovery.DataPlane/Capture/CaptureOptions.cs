@@ -13,7 +13,8 @@ public sealed record CaptureOptions
     public required Epoch Epoch { get; init; }
     public required IReadOnlyList<CaptureDisk> Disks { get; init; }
     public required string StateFolder { get; init; }
-    public int BufferBytes { get; init; } = 48 << 20;
+    public const int BufferBytesDefault = 48 << 20;
+    public int BufferBytes { get; init; } = BufferBytesDefault;
     public int BufferWrites { get; init; } = 64 << 10;
     /// <summary>Batches the next room has not received yet; with the buffer most of what capture keeps in memory. A channel's window is not larger.</summary>
     public long UnacknowledgedBytesMax { get; init; } = 16 << 20;

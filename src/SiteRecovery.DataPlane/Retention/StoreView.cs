@@ -47,7 +47,17 @@ public sealed class StoreView
     internal bool IsReleased { get; private set; }
 
     /// <summary>Nobody reads from it any more: what it stands on may be promoted. A view that is only forgotten is released with its memory.</summary>
-    public void Release() => IsReleased = true;
+    public void Release()
+    {
+        IsReleased = true;
+        lock (_gate)
+        {
+            foreach (var (_, raw) in _recent) FramePool.Shared.Return(raw);
+            _cache.Clear();
+            _recent.Clear();
+            _cacheBytes = 0;
+        }
+    }
 
     /// <summary>A disk as a file that refuses writes. Disposing it does nothing.</summary>
     public IBlockFile File(ushort index) => new StoreViewFile(this, Disks.First(d => d.Index == index));

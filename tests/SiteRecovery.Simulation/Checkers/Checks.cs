@@ -11,6 +11,7 @@ namespace SiteRecovery.Simulation.Checkers;
 internal sealed class Checks(SimMachine machine, Random random)
 {
     private readonly SimSites _sites = machine.Sites;
+    private readonly Random _arrivals = new(machine.Number);
     private readonly PlannedFailovers _planned = new();
     private readonly SecondaryAlone _alone = new();
     private readonly TestFailovers _tests = new();
@@ -50,9 +51,10 @@ internal sealed class Checks(SimMachine machine, Random random)
         });
     }
 
-    /// <summary>A position that is shown for a moment only is looked at in that moment.</summary>
+    /// <summary>A position that is shown for a moment only is looked at in that moment, one of three of them.</summary>
     internal void LookAtNewest()
     {
+        if (_arrivals.Next(3) > 0) return;
         foreach (var (_, store) in Stores()) Unbroken(() => Prefix.CheckNewest(machine, store));
     }
 

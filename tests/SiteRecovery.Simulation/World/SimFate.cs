@@ -44,6 +44,9 @@ internal static class SimFate
 
     private enum Kind { Drop, Cut, Mute, Late, Mix, Storm, Crash, CrashWithin, Slow, Full, Fail, Tear, Unreadable, Rot, Dark, Clock }
 
+    /// <summary>A long run is to see many faults in many states, not much data.</summary>
+    private const int LongRun = 300_000, LongRunsPace = 160;
+
     internal static SimScript Of(int seed, int until)
     {
         var (random, steps) = (new Random(seed), new List<SimStep>());
@@ -54,7 +57,7 @@ internal static class SimFate
         var (asks, aged, machines) = (random.Next(4) == 0, random.Next(2) == 0, random.Next(4) > 0 ? 1 : random.Next(2, 4));
         for (var other = 2; other <= machines; other++)
             if (random.Next(6) > 0) Operate(random, until, steps, temper.ActsSeldom, $"db{other} ");
-        return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)], asks, aged, machines);
+        return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)], asks, aged, machines, until >= LongRun ? LongRunsPace : SimScript.BusyPace);
     }
 
     private static Temper Draw(Random random)

@@ -14,8 +14,8 @@ internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock c
     private static readonly TimeSpan SaidAgain = TimeSpan.FromMilliseconds(200);
     private readonly List<Session> _sessions = [];
 
-    /// <summary>Told when the far end has taken a marker of a point, or the end of a synchronization.</summary>
-    internal Action? Arrived { get; init; }
+    /// <summary>Told when the far end has taken a marker of a machine's point, or the end of its synchronization.</summary>
+    internal Action<MachineId>? Arrived { get; init; }
 
     private bool IsCut => wire.IsCut;
     // Where it is the near end that listens, nothing goes there.
@@ -37,7 +37,7 @@ internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock c
     {
         await LagAsync(stop).ConfigureAwait(false);
         if (IsCut || IsMute || far() is not { } target) throw new IOException("the network does not get there");
-        var session = new Session(this, positions);
+        var session = new Session(this, opening.Machine, positions);
         await session.OpenAsync(target, opening, stop).ConfigureAwait(false);
         _sessions.Add(session);
         return session;
@@ -45,7 +45,7 @@ internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock c
 
     private Task LagAsync(CancellationToken stop) => Task.Delay(wire.LagOf(random), clock, stop);
 
-    private sealed class Session(SimLink link, IPositionListener positions) : IStreamSession, IPositionListener
+    private sealed class Session(SimLink link, MachineId machine, IPositionListener positions) : IStreamSession, IPositionListener
     {
         private readonly Channel<Batch> _underWay = Channel.CreateBounded<Batch>(link.Any(6) + 1);
         private readonly Channel<Action> _back = Channel.CreateUnbounded<Action>();
@@ -131,7 +131,7 @@ internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock c
                         if (link.IsCut || (_broken is not null && link.Chance(4))) return;
                         await link.LagAsync(default).ConfigureAwait(false);
                         await _far.OfferAsync(batch, default).ConfigureAwait(false);
-                        if (batch.Header.Marker is MarkerKind.SyncCompleted or MarkerKind.CrashConsistentPoint) link.Arrived?.Invoke();
+                        if (batch.Header.Marker is MarkerKind.SyncCompleted or MarkerKind.CrashConsistentPoint) link.Arrived?.Invoke(machine);
                     }
             }
             catch (Exception refused)

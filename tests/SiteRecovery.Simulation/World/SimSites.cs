@@ -18,10 +18,13 @@ namespace SiteRecovery.Simulation.World;
 /// </summary>
 internal sealed class SimSites
 {
+    /// <summary>What a capture holds in memory: little, so that it overflows.</summary>
+    internal const int BufferBytes = 1 << 20;
     internal static readonly AgentName Agent = new("agent1");
     internal static readonly SiteName Primary = new("primary"), Secondary = new("secondary");
     /// <summary>The guest, when everything is mended.</summary>
     private static readonly TimeSpan StillWrites = TimeSpan.FromSeconds(15);
+    private const int LookEveryTurns = 50;
     private readonly Random _random;
     private readonly SimScript _script;
     private readonly SimTrace _trace;
@@ -118,10 +121,10 @@ internal sealed class SimSites
         var faulty = TimeSpan.FromMilliseconds(_script.Until);
         foreach (var host in Hosts) await host.StartAsync();
         Each(m => m.Operator.Protect());
-        Each(m => _ = EveryAsync(40, faulty + StillWrites, m.Guest.Act));
+        Each(m => _ = EveryAsync(_script.Pace, faulty + StillWrites, m.Guest.Act));
         _ = Chaos.RunAsync();
         Each(m => _ = EveryAsync(250, TimeSpan.MaxValue, m.Checks.Watch));
-        Each(m => _ = EveryAsync(2000, TimeSpan.MaxValue, m.Checks.Look));
+        Each(m => _ = EveryAsync(LookEveryTurns * _script.Pace, TimeSpan.MaxValue, m.Checks.Look));
         await SimScheduler.RunAsync(Clock, faulty, () => _violation is null);
         Chaos.Heal();
         Each(m => _ = EveryAsync(3000, TimeSpan.MaxValue, m.Operator.BringHome));
@@ -145,7 +148,7 @@ internal sealed class SimSites
 
     private SimLink LinkOver(SimWire wire, Func<IStreamTarget?> far, int seed)
     {
-        var link = new SimLink(far, wire, Clock, new Random(seed)) { Arrived = () => _ = EveryAsync(1, Clock.Elapsed + TimeSpan.FromMilliseconds(1), () => Each(m => m.Checks.LookAtNewest())) };
+        var link = new SimLink(far, wire, Clock, new Random(seed)) { Arrived = machine => _ = EveryAsync(1, Clock.Elapsed + TimeSpan.FromMilliseconds(1), Machines.First(m => m.Id == machine).Checks.LookAtNewest) };
         wire.Add(link);
         return link;
     }
