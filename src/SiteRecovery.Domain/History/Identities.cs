@@ -9,6 +9,14 @@ public readonly record struct MachineId(string Value)
         text is { Length: >= 1 and <= 63 } && char.IsAsciiLetterOrDigit(text[0]) &&
         text.All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c is '-' or '.');
 
+    /// <summary>FNV-1a, the same in every process: what goes through machines by their hash goes through them in the same order each time, which the simulator builds on.</summary>
+    public override int GetHashCode()
+    {
+        var hash = 2166136261u;
+        foreach (var c in Value ?? "") hash = (hash ^ c) * 16777619;
+        return (int)hash;
+    }
+
     public override string ToString() => Value;
 }
 
