@@ -146,13 +146,14 @@ public sealed class StoreActorTests : TestKit
     [Fact]
     public async Task What_an_actor_had_under_way_ends_before_the_next_one_begins()
     {
+        var point = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept!;
         var underWay = new TaskCompletionSource<bool>();
         var former = _room.Turns.TakeAsync(Vm, () => underWay.Task, default);
-        _store.Tell(Continue(2, new StoreContinuation(Epoch.First, FromDisks: true)));
-        _machine.ExpectNoMsg(TimeSpan.FromMilliseconds(500));
-        Assert.False(_room.Stores.Has(Vm));
+        _store.Tell(new OpenEpoch(Vm, new Epoch(3), point, Site));
+        _machine.ExpectNoMsg(TimeSpan.FromSeconds(1));
+        Assert.Equal(new Epoch(2), _room.Stores.StoreOf(Vm).CurrentEpoch);
         underWay.SetResult(true);
-        Report<StoreContinued>();
+        Report<EpochOpened>();
         await former;
     }
 

@@ -15,7 +15,7 @@ public sealed class ReplicaExportsTests : IDisposable
         var opening = new TaskCompletionSource<IReplicaDisks>();
         await using var exports = new ReplicaExports(Path.Combine(_folder, "s"), TimeProvider.System);
         var slow = exports.ServeAsync("vm1", "key", () => opening.Task, default);
-        await exports.ServeAsync("vm2", "key", () => Task.FromResult<IReplicaDisks>(new NoDisks()), default);
+        await exports.ServeAsync("vm2", "key", () => Task.FromResult<IReplicaDisks>(new NoDisks()), default).WaitAsync(TimeSpan.FromSeconds(20));
         await exports.StopAsync("vm2", default);
         Assert.Equal((null, null), (exports.Find("vm1"), exports.Find("vm2")));
 

@@ -10,21 +10,19 @@ internal sealed class SimLedger(string host)
     private const int WritesBetween = 200;
     private readonly List<Life> _lives = [];
     private byte[]? _expected;
-    private bool _isLost;
 
     internal string Host => host;
     internal long First => _lives[0].From;
     internal long Last => _lives[^1].Last;
 
     /// <summary>The disks are as they are, and the next write has a higher sequence.</summary>
-    internal void Begin(long sequence, byte[] content)
-    {
-        _lives.Add(new Life(sequence, content));
-        _isLost = false;
-    }
+    internal void Begin(long sequence, byte[] content) => _lives.Add(new Life(sequence, content));
 
-    /// <summary>The disks have lost their power: of what was not flushed nobody knows what is left, until they are looked at.</summary>
-    internal void LosePower() => _isLost = true;
+    /// <summary>The disks have lost their power: of what was not flushed nobody knows what is left, until they are looked at, which whoever dies too soon again is not.</summary>
+    internal void LosePower()
+    {
+        if (_lives.Count > 0) _lives[^1].IsLost = true;
+    }
 
     internal void Add(long sequence, DateTimeOffset at, int offset, byte[] data) => _lives[^1].Add(new Written(sequence, at, offset, data));
 
@@ -35,9 +33,9 @@ internal sealed class SimLedger(string host)
     internal int FirstDifference(long sequence, ReadOnlySpan<byte> shown)
     {
         var first = -1;
-        if (_isLost && sequence > _lives[^1].Last) return first;
         for (var i = _lives.FindLastIndex(l => l.From <= sequence); i >= 0; i--)
         {
+            if (_lives[i].IsLost && sequence > _lives[i].Last) return first;
             _lives[i].At(sequence, _expected ??= new byte[shown.Length]);
             if (sequence >= _lives[i].Last)
                 foreach (var (offset, length) in _lives[i].Doubtful) shown.Slice(offset, length).CopyTo(_expected.AsSpan(offset));
@@ -59,7 +57,7 @@ internal sealed class SimLedger(string host)
     }
 
     /// <summary>When its disks were looked at, for people.</summary>
-    public override string ToString() => string.Join(", ", _lives.Select(l => $"{l.From} to {l.Last}")) + (_isLost ? ", then without power" : "");
+    public override string ToString() => string.Join(", ", _lives.Select(l => $"{l.From} to {l.Last}")) + (_lives.Count > 0 && _lives[^1].IsLost ? ", then without power" : "");
 
     internal sealed record Written(long Sequence, DateTimeOffset At, int Offset, byte[] Data);
 
@@ -71,6 +69,8 @@ internal sealed class SimLedger(string host)
         private readonly byte[] _newest = content.ToArray();
 
         internal List<(int Offset, int Length)> Doubtful { get; } = [];
+        /// <summary>It ended without power.</summary>
+        internal bool IsLost { get; set; }
         internal long From => from;
         internal long Last => _writes.Count > 0 ? _writes[^1].Sequence : from;
         internal void Add(Written write)

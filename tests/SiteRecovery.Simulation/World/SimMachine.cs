@@ -32,6 +32,22 @@ internal sealed class SimMachine
     internal MasterTargetRoom? RoomOfTarget => State?.Protection is { } protection ? (protection.TargetSite == SimSites.Primary ? Sites.Source.Room : Sites.Target.Room) : null;
     internal RetentionStore? StoreOfTarget => StoreAt(RoomOfTarget);
 
+    /// <summary>Null also where rot keeps it from being opened.</summary>
+    internal RetentionStore? OpenStoreOfTarget
+    {
+        get
+        {
+            try
+            {
+                return StoreOfTarget;
+            }
+            catch (IOException) when (Sites.Rot.Was)
+            {
+                return null;
+            }
+        }
+    }
+
     internal RetentionStore? StoreAt(MasterTargetRoom? room) => room?.Stores is { } stores && stores.Has(Id) ? stores.StoreOf(Id) : null;
 
     /// <summary>Where the machine is now, as the configuration knows it: "agent", or the host of the replica that is the source.</summary>

@@ -131,12 +131,15 @@ internal sealed class SimSites
         var deadline = Clock.Elapsed + Liveness.Bound;
         while (_violation is null && Clock.Elapsed < deadline && !Machines.All(Liveness.IsHome)) await SimScheduler.RunAsync(Clock, Clock.Elapsed + TimeSpan.FromSeconds(1), () => _violation is null);
         if (_violation is not null) throw _violation;
+        var points = 0;
         foreach (var machine in Machines)
         {
             Liveness.Check(machine);
-            if (machine.StoreOfTarget is { } at) Prefix.CheckAll(machine, at);
+            if (machine.OpenStoreOfTarget is not { } at) continue;
+            Prefix.CheckAll(machine, at);
+            points += at.PointCount;
         }
-        return $"{Machines.Sum(m => m.Guest.Writes)} writes, {Chaos.Faults} faults, {Machines.Sum(m => m.State!.Epoch.Value)} epochs, {Machines.Sum(m => m.StoreOfTarget?.PointCount)} points, trace {_trace.Hash:x16}";
+        return $"{Machines.Sum(m => m.Guest.Writes)} writes, {Chaos.Faults} faults, {Machines.Sum(m => m.State!.Epoch.Value)} epochs, {points} points, trace {_trace.Hash:x16}";
     }
 
     private void Each(Action<SimMachine> act)
