@@ -128,6 +128,7 @@ public sealed partial record ProtectedMachine
         return Carry(e, MachineActions.ReverseReplicate) with
         {
             Phase = new Phase.ReverseReplicating(e.Full, TailIsKnown: e.Full),
+            ComparesAll = ComparesAll || e.Full,
             Round = e.Round,
             Protection = after,
             Continuation = after.Loser is { } loser ? new StoreContinuation(loser.Layer, loser.Layer, MayStartEmpty: e.Full) : new StoreContinuation(SourceEpoch, FromDisks: true, MayStartEmpty: e.Full),
@@ -145,6 +146,7 @@ public sealed partial record ProtectedMachine
         return Carry(e, MachineActions.ReverseReplicate) with
         {
             Phase = new Phase.ReverseReplicating(Full: true, TailIsKnown: true),
+            ComparesAll = true,
             Round = e.Round,
             Continuation = Continuation is { } next ? next with { MayStartEmpty = true } : null,
             Problems = Problems.RemoveAll(p => p.Work != WorkKind.FenceSource),

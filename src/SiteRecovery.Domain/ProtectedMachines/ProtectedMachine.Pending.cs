@@ -28,7 +28,7 @@ public sealed partial record ProtectedMachine
         Phase.Paused => [.. Source(), Hold(), Replicate(paused: true)],
         // The target's prefix ends before the divergence; nothing may be appended until it is mended.
         Phase.ResynchronizationRequired => [.. Source(), Hold(), Replicate(paused: true)],
-        Phase.Resynchronizing p => [.. Source(), Hold(), Replicate(synchronize: true, full: p.Full) with { Stale = p.Stale ?? [] }],
+        Phase.Resynchronizing p => [.. Source(), Hold(), Replicate(synchronize: true, full: ComparesAll || p.Full) with { Stale = p.Stale ?? [] }],
         Phase.PlannedFailoverInProgress { Drained: null } => [.. Source(), Hold(), Replicate(drain: true)],
         Phase.PlannedFailoverInProgress { Point: null, Matched: not null } => [.. Source(), Hold(), Replicate(drain: true, hold: true)],
         Phase.PlannedFailoverInProgress { Point: null, Drained: { } drained } =>
@@ -44,7 +44,7 @@ public sealed partial record ProtectedMachine
         Phase.ReverseReplicating { Full: false } when Fence is not null => Source(),
         Phase.ReverseReplicating { TailIsKnown: false } => [.. Source(), TakeBack()],
         Phase.ReverseReplicating when Continuation is not null => [.. Source(), Continue()],
-        Phase.ReverseReplicating p => [.. Source(), Hold(), Replicate(synchronize: true, full: p.Full)],
+        Phase.ReverseReplicating p => [.. Source(), Hold(), Replicate(synchronize: true, full: ComparesAll || p.Full)],
         _ => throw new UnreachableException($"{nameof(Pending)} has no case for {Phase.Name}"),
     };
 

@@ -97,8 +97,7 @@ public sealed partial record ProtectedMachine
 
     private MachineEvent[] Differs(TargetDiffers r, DateTimeOffset now)
     {
-        MachineEvent[] back = [RollBack(new CommandId($"differs:{Epoch}:{Round}"), r.Reason, now), new DivergenceDetected(now, r.Id, Bounded(r.Reason), Round + 2)];
-        // Nobody knows which blocks: every one is compared.
+        MachineEvent[] back = [RollBack(new CommandId($"differs:{Epoch}:{Round}"), r.Reason, now), new DivergenceDetected(now, r.Id, Bounded(r.Reason), Round + 2, Anywhere: true)];
         return Required.Policy.ResynchronizationWindow == ResynchronizationWindow.Automatic
             ? [.. back, new ResynchronizationStarted(now, new CommandId($"auto-resynchronize:{Epoch}:{Round + 3}"), Round + 3, Full: true)] : back;
     }

@@ -57,6 +57,10 @@ public sealed partial record ProtectedMachine(MachineId Id)
     public string? Console { get; init; }
     public ImmutableArray<TestRun> Tests { get; init; } = [];
 
+    /// <summary>
+    /// Nobody knows which blocks differ at the target: every one is compared by the next synchronization, whatever comes between it and the event that asked for it, also a failover that is cancelled, or a reverse replication.
+    /// </summary>
+    public bool ComparesAll { get; init; }
     /// <summary>Test failovers that were cleaned up, oldest first.</summary>
     public ImmutableArray<Drill> Drills { get; init; } = [];
     public ImmutableArray<WorkProblem> Problems { get; init; } = [];
@@ -79,6 +83,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
         ResynchronizationStarted e => (Carry(e, MachineActions.Resynchronize) with
         {
             Phase = new Phase.Resynchronizing(e.Full, e.Stale),
+            ComparesAll = ComparesAll || e.Full,
             Round = e.Round,
             Jobs = Jobs.CancelRunning(e.At, "a newer resynchronization").Start(JobId.Of(Id, e.Cause), MachineActions.Resynchronize, e.At, (StepNames.Resynchronization, true))
                 .Fail(StepNames.Resynchronization, e.At, LostOf(e), permanent: false),
@@ -163,6 +168,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
         SourceStoppedAt = null,
         Continuation = null,
         Round = e.Round,
+        ComparesAll = false,
         Fence = null,
         FormerFences = [],
         Exports = [],
@@ -178,6 +184,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
     {
         // A report that crossed with a pause is still true: what was complete stays complete.
         Phase = Phase is Phase.Paused ? new Phase.Paused(ResumeTo.Protected) : new Phase.Protected(),
+        ComparesAll = false,
         Jobs = Jobs.Complete(StepNames.InitialReplication, e.At, detail: SentOf(e)).Complete(StepNames.Resynchronization, e.At, detail: SentOf(e)),
     }).WithoutReplicationProblems();
 
@@ -201,6 +208,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
     private ProtectedMachine Diverged(DivergenceDetected e) => this with
     {
         Round = e.Round,
+        ComparesAll = ComparesAll || e.Anywhere,
         Phase = Phase switch
         {
             // The first synchronization sends everything anyway: it only starts again, under its new round.

@@ -201,7 +201,8 @@ public sealed record ProtectionEnabled(
 public sealed record SynchronizationFinished(DateTimeOffset At, CommandId Cause, Sequence Sequence, long BytesCompared = 0, long BytesSent = 0) : MachineEvent(At, Cause);
 public sealed record ProtectionPaused(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
 public sealed record ProtectionResumed(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);
-public sealed record DivergenceDetected(DateTimeOffset At, CommandId Cause, string Reason, int Round) : MachineEvent(At, Cause);
+/// <param name="Anywhere">Nobody knows which blocks differ.</param>
+public sealed record DivergenceDetected(DateTimeOffset At, CommandId Cause, string Reason, int Round, bool Anywhere = false) : MachineEvent(At, Cause);
 
 /// <param name="Full">Compares every block, not only those known to differ.</param>
 /// <param name="Stale">The target has lost these, and gets them anew.</param>

@@ -174,6 +174,23 @@ public sealed class PlannedFailoverTests
     }
 
     [Fact]
+    public void Different_hashes_compare_every_block_also_where_an_operator_decides_when()
+    {
+        var story = new Story().Protected(Story.ManualPolicy).PlannedStarted().Drained();
+        story.When(new TargetDiffers(Story.Vm1, story.NextId(), story.State.Epoch, Story.Drain.RootHash, "the root hashes differ"));
+        Assert.Equal("ResynchronizationRequired", story.Phase);
+        Assert.True(story.Resynchronized().Pending.OfType<ReplicateFrom>().Single() is { Full: true, Synchronize: true });
+    }
+
+    [Fact]
+    public void A_comparison_of_every_block_goes_on_behind_a_pause()
+    {
+        var story = new Story().Protected().Resynchronized().Paused().Resumed();
+        Assert.True(story.Pending.OfType<ReplicateFrom>().Single() is { Full: true, Synchronize: true });
+        Assert.False(story.Synchronized().State.ComparesAll);
+    }
+
+    [Fact]
     public void Once_the_target_has_its_epoch_a_failed_step_takes_the_source_back_in_an_epoch_of_its_own()
     {
         var story = new Story().Protected().PlannedStarted().Drained().Verified().EpochOpened().Failed(WorkKind.ServeReplica, permanent: true, "the disk is full");

@@ -69,6 +69,23 @@ public sealed class ReverseReplicationTests
         Assert.True(story.Pending.OfType<ReplicateFrom>().Single().Full);
     }
 
+    /// <summary>What nobody has heard of yet is still owed.</summary>
+    [Fact]
+    public void A_full_reverse_that_a_failover_cuts_short_compares_everything_when_that_is_cancelled()
+    {
+        var story = FailedOver().Fenced().Reversed(full: true).StoreContinued().FailedOverTo(Story.Point with { Epoch = new Epoch(2) }).EpochOpened().Served().Cancelled().StoreContinued();
+        Assert.True(story.Pending.OfType<ReplicateFrom>().Single() is { Synchronize: true, Full: true });
+        Assert.False(story.Synchronized().Diverged().Pending.OfType<ReplicateFrom>().Single().Full);
+    }
+
+    [Fact]
+    public void A_full_reverse_that_a_failover_cuts_short_leaves_nothing_to_go_on_from_by_delta()
+    {
+        var story = FailedOver().Fenced().Reversed(full: true).StoreContinued().FailedOverTo(Story.Point with { Epoch = new Epoch(2) }).EpochOpened().Served().Committed().Fenced().Reversed().TailMarked().StoreContinued();
+        Assert.True(story.Pending.OfType<ReplicateFrom>().Single() is { Synchronize: true, Full: true });
+        Assert.False(story.Synchronized().Diverged().Pending.OfType<ReplicateFrom>().Single().Full);
+    }
+
     [Fact]
     public void An_old_source_that_has_never_confirmed_its_end_is_still_asked_when_the_machine_comes_home()
     {
