@@ -104,7 +104,7 @@ public sealed class AgentMachine : IAsyncDisposable
     {
         if (!Directory.Exists(folder))
             throw new AgentProblem($"this agent keeps nothing of machine {machine}, so it cannot say that it stopped: make sure that the old machine is off");
-        var fenced = MachineCapture.FenceStored(folder, new Epoch(epoch), RealFileSystem.Instance);
+        var fenced = MachineCapture.FenceStored(folder, new Epoch(epoch), RealFileSystem.Instance, TryKeptIn(folder)?.Disks.Select(d => d.Path) ?? []);
         // Without it nobody here knows its disks, and so whether anything else still writes to them.
         var kept = KeptIn(folder) ?? throw new AgentProblem($"this agent does not know any more which disks machine {machine} has ({AssignmentFile} is missing in {folder}), so it cannot say that it stopped: make sure that the old machine is off");
         foreach (var disk in kept.Disks)

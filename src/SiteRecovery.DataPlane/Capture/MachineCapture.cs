@@ -125,14 +125,27 @@ public sealed partial class MachineCapture : IAsyncDisposable
     }
 
     /// <summary>Fences a capture that is not open, for whoever opens it next. Durable when it returns.</summary>
+    /// <param name="disks">Where they lie: what they show now is what is told to be the end, so it must not be forgotten. One that cannot be opened is left as it is.</param>
     /// <returns>What is kept of it from then on. One of a later protection, which this fence does not mean, is left as it is.</returns>
     /// <exception cref="System.Text.Json.JsonException">capture.json is damaged; such a capture does not open.</exception>
-    public static (Epoch Epoch, bool IsFenced) FenceStored(string stateFolder, Epoch epoch, IFileSystem files)
+    public static (Epoch Epoch, bool IsFenced) FenceStored(string stateFolder, Epoch epoch, IFileSystem files, params IEnumerable<string> disks)
     {
         var path = Path.Combine(stateFolder, "capture.json");
         var stored = CaptureState.TryLoad(files, path) ?? new CaptureState();
         if (stored.Epoch > epoch.Value) return (new Epoch(stored.Epoch), stored.Fenced);
         (stored with { Fenced = true, Epoch = epoch.Value, Durable = 0 }).Save(files, path);
+        foreach (var disk in disks.Where(files.Exists))
+        {
+            try
+            {
+                using var file = files.Open(disk, FileOpening.ReadWrite);
+                file.Flush();
+            }
+            catch (Exception closed) when (closed is IOException or UnauthorizedAccessException)
+            {
+                // Which may be why the machine is not open.
+            }
+        }
         return (epoch, true);
     }
 

@@ -272,8 +272,10 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     {
         // Each epoch in segments of its own, so that what is to be known of one needs no frames.
         _log.Seal();
+        // Read before it is on the disk: what fails then has begun nothing, and is tried again.
+        var planned = _history.Plan(epoch);
         Save(_manifest with { Epochs = [.. _manifest.Epochs, epoch] });
-        _history.Begin(epoch);
+        _history.Begin(planned);
         (Durable, DurableSequence, _newest) = (_history.Held, _history.Newest, null);
         _tail = null;
     }
@@ -281,7 +283,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     private void BeginUpTo(Epoch epoch)
     {
         foreach (var next in _manifest.Epochs)
-            if (next.Epoch > _history.Current.Value && next.Epoch <= epoch.Value) _history.Begin(next);
+            if (next.Epoch > _history.Current.Value && next.Epoch <= epoch.Value) _history.Begin(_history.Plan(next));
     }
 
     private void CheckExtents(Batch batch)

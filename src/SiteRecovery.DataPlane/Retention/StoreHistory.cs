@@ -10,7 +10,7 @@ namespace SiteRecovery.DataPlane.Retention;
 /// </summary>
 internal sealed partial class StoreHistory
 {
-    private sealed record Branch(EpochRecord Record, FramePosition First)
+    internal sealed record Branch(EpochRecord Record, FramePosition First)
     {
         internal Epoch Epoch => new(Record.Epoch);
         /// <summary>Where it begins in the base; null: it has all its frames, and what it comes from is there too.</summary>
@@ -21,6 +21,9 @@ internal sealed partial class StoreHistory
         /// <summary>Where it stood when the next branch began.</summary>
         internal (RecoveryPoint? ConsistentUpTo, DateTimeOffset CurrentAsOf) End { get; set; }
     }
+
+    /// <summary>An epoch that is about to begin.</summary>
+    internal sealed record Beginning(Branch Branch, HistoryState State);
 
     private const int SegmentsRemembered = 4;
     private readonly Func<int, IEnumerable<LogEntry>> _framesOf;
@@ -136,13 +139,17 @@ internal sealed partial class StoreHistory
         return true;
     }
 
-    /// <summary>The next epoch begins.</summary>
-    internal void Begin(EpochRecord epoch)
+    /// <summary>What the store is once it has begun an epoch. It may have to read the log for it; nothing changes here.</summary>
+    /// <exception cref="InvalidDataException">The log does not have what it forks from or continues.</exception>
+    internal Beginning Plan(EpochRecord epoch) => epoch.ContinuesAfter is { } after ? Continued(epoch, after) : Forked(epoch);
+
+    /// <summary>Nothing of it can fail: what is on the disk by now must not be otherwise here.</summary>
+    internal void Begin(Beginning planned)
     {
         _branches[^1].End = (ConsistentUpTo, CurrentAsOf);
         _begun = true;
-        if (epoch.ContinuesAfter is { } after) Continue(epoch, after);
-        else Fork(epoch);
+        _branches.Add(planned.Branch);
+        _state = planned.State;
     }
 
     internal bool Knows(Epoch epoch) => IndexOf(epoch) >= 0;
@@ -154,30 +161,26 @@ internal sealed partial class StoreHistory
         _segments.Add(new SegmentHistory(segment, _state));
     }
 
-    private void Fork(EpochRecord fork)
+    private Beginning Forked(EpochRecord fork)
     {
         var origin = Resolve(new Epoch(fork.ForkedFromEpoch), new Sequence(fork.ForkedFromSequence))
             ?? throw new InvalidDataException(string.Create(CultureInfo.InvariantCulture, $"epoch {fork.Epoch} forks from a position that the log does not have"));
         // Not that of a mark, which thinning may take away before the position.
         var at = ReachedAt(origin.Epoch, origin.Sequence) ?? origin.At;
-        _branches.Add(new Branch(fork, End));
-        _state = new HistoryState
+        return new Beginning(new Branch(fork, End), new HistoryState
         {
             Held = _state.Held, Newest = origin.Sequence, CurrentAsOf = at,
-            ConsistentUpTo = origin with { At = at, Epoch = Current, Kind = PointKind.CrashConsistent, Label = null },
-        };
+            ConsistentUpTo = origin with { At = at, Epoch = new Epoch(fork.Epoch), Kind = PointKind.CrashConsistent, Label = null },
+        });
     }
 
-    private void Continue(EpochRecord epoch, int after)
+    private Beginning Continued(EpochRecord epoch, int after)
     {
         var parent = IndexOf(new Epoch(after));
         if (parent < 0) throw new InvalidDataException(string.Create(CultureInfo.InvariantCulture, $"epoch {epoch.Epoch} continues epoch {after}, which the store does not have"));
-        _branches.Add(new Branch(epoch, End));
+        var (consistent, asOf) = parent == _branches.Count - 1 ? (ConsistentUpTo, CurrentAsOf) : _branches[parent].End;
         // The sequences of the other epoch's end say nothing about this one's, which may be lower.
-        _state = new HistoryState
-        {
-            Gap = true, Held = _state.Held, Newest = Sequence.None, ConsistentUpTo = _branches[parent].End.ConsistentUpTo, CurrentAsOf = _branches[parent].End.CurrentAsOf,
-        };
+        return new Beginning(new Branch(epoch, End), new HistoryState { Gap = true, Held = _state.Held, Newest = Sequence.None, ConsistentUpTo = consistent, CurrentAsOf = asOf });
     }
 
     /// <summary>The frames of a segment; of one that is not in memory as its end was restored or written.</summary>

@@ -23,8 +23,10 @@ internal sealed class SimAgentMachine(MachineId machine, SimSource host, SimSite
 
     internal async Task ServeKeptAsync()
     {
-        if (Capture is null && _disk.TryReadAll(_assignmentPath) is { } kept) await ProtectAsync((ProtectMachine)AgentProtocol.Decode(kept) with { Fresh = false });
+        if (Capture is null && Kept() is { } kept) await ProtectAsync(kept with { Fresh = false });
     }
+
+    private ProtectMachine? Kept() => _disk.TryReadAll(_assignmentPath) is { } bytes ? AgentProtocol.Decode(bytes) as ProtectMachine : null;
 
     internal async Task EndAsync()
     {
@@ -51,7 +53,7 @@ internal sealed class SimAgentMachine(MachineId machine, SimSource host, SimSite
     {
         if (Capture is { } capture) return capture.FenceAsync(epoch, stop);
         if (!_disk.FolderExists(_folder)) throw new InvalidOperationException("nothing is kept of the machine here");
-        _fencedClosed = CaptureReports.StatusOfStored(machine.Value, MachineCapture.FenceStored(_folder, epoch, _disk), _folder, null, _disk);
+        _fencedClosed = CaptureReports.StatusOfStored(machine.Value, MachineCapture.FenceStored(_folder, epoch, _disk, Kept()?.Disks.Select(d => d.Path) ?? []), _folder, null, _disk);
         return Task.CompletedTask;
     }
 
@@ -83,7 +85,7 @@ internal sealed class SimAgentMachine(MachineId machine, SimSource host, SimSite
     private async Task OpenAsync(ProtectMachine wanted)
     {
         _disk.CreateDirectory(_folder);
-        var kept = _disk.TryReadAll(_assignmentPath) is { } bytes ? AgentProtocol.Decode(bytes) as ProtectMachine : null;
+        var kept = Kept();
         var isNew = kept is null || kept.Protection != wanted.Protection;
         var capture = await MachineCapture.OpenAsync(new CaptureOptions
         {

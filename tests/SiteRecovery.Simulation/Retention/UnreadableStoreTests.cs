@@ -60,6 +60,45 @@ public sealed class UnreadableStoreTests
         Assert.True(_model.AsSpan().SequenceEqual(shown));
     }
 
+    /// <summary>Said to be open while the store was still in the epoch before, it would take that one's stream, and keep a replica's writes in the wrong place.</summary>
+    [Fact]
+    public void Of_what_an_epoch_forks_from_they_keep_it_from_beginning_until_they_can_be_read()
+    {
+        var reads = 0;
+        for (var failed = true; failed; reads++)
+        {
+            var disk = Marked();
+            using var store = RetentionStore.Open("/stores/db1", disk, _clock);
+            var (left, point) = (reads, Assert.Single(store.Points));
+            failed = false;
+            disk.Faults = io => io.Kind == IoKind.Read && left-- <= 0 ? Fault.Error : Fault.None;
+            try
+            {
+                store.OpenEpoch(Epoch.First.Next(), point);
+            }
+            catch (IOException)
+            {
+                failed = true;
+            }
+            disk.Faults = null;
+            store.OpenEpoch(Epoch.First.Next(), point);
+            Assert.Equal((Epoch.First.Next(), Batches), (store.CurrentEpoch, store.ConsistentUpTo!.Sequence.Value));
+            Assert.Throws<StaleEpochException>(() => store.Append(BatchCodec.Encode(Header(BatchKind.Marker, 99, Batches) with { Marker = MarkerKind.StreamStart }, [], "continue"u8)));
+        }
+        Assert.True(reads > 1, "nothing had to be read");
+    }
+
+    /// <summary>With a point that lies behind the last segment.</summary>
+    private SimDisk Marked()
+    {
+        var disk = Filled(framesInSegment: 8);
+        using var store = RetentionStore.Open("/stores/db1", disk, _clock, options: new StoreOptions { SegmentFramesMax = 8 });
+        store.Append(BatchCodec.Encode(Header(BatchKind.Marker, Batches + 2, Batches) with { Marker = MarkerKind.CrashConsistentPoint }, [], default));
+        for (var i = 1; i <= 20; i++) store.Append(BatchCodec.Encode(Header(BatchKind.Delta, Batches + 2 + i, Batches + i), [new Extent(0, 512, 0, ExtentKind.Data)], new byte[512]));
+        store.Flush();
+        return disk.Kill();
+    }
+
     private static string[] SegmentsOf(SimDisk disk) => [.. disk.Files("/stores/db1/log").Where(f => f.EndsWith(".seg", StringComparison.Ordinal))];
 
     private SimDisk Filled(int framesInSegment)
