@@ -4,6 +4,7 @@ using Akka.Actor;
 using Akka.TestKit;
 using Akka.TestKit.Xunit2;
 using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.Sites;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Storage;
