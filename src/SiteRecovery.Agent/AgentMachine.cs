@@ -82,7 +82,7 @@ public sealed class AgentMachine : IAsyncDisposable
         catch
         {
             // Its disks must not be served on with their locks gone.
-            if (machine is not null) await machine.DisposeAsync();
+            if (machine is not null) await machine.DisposeAsync().AsTask().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             else if (capture is not null) await capture.DisposeAsync().AsTask().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             foreach (var held in locks) held.Dispose();
             throw;
@@ -241,8 +241,15 @@ public sealed class AgentMachine : IAsyncDisposable
         await _stop.CancelAsync();
         await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _keepingDown.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        await _capture.DisposeAsync();
-        foreach (var held in _locks) held.Dispose();
+        try
+        {
+            await _capture.DisposeAsync();
+        }
+        finally
+        {
+            // A disk that could not be flushed would be said to be another program's until this one ends.
+            foreach (var held in _locks) held.Dispose();
+        }
         _stop.Dispose();
     }
 

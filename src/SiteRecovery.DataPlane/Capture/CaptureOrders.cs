@@ -14,6 +14,9 @@ public sealed record CaptureOrder(Epoch Epoch, int Round, bool Paused = false, i
     /// <summary>What that synchronization compares besides: the target has lost it.</summary>
     public IReadOnlyList<DiskRange> Stale { get; init; } = [];
 
+    /// <summary>The highest synchronization that is complete at the target, by a status that was taken after this had become the current order.</summary>
+    public int SynchronizedBy(CaptureStatus status) => status.Synchronizing ? Synchronize - 1 : Synchronize;
+
     public bool IsOlderThan(CaptureOrder other) => Epoch < other.Epoch || (Epoch == other.Epoch && Round < other.Round);
 }
 
@@ -62,9 +65,6 @@ public sealed class CaptureOrders : IAsyncDisposable
         Current = wanted;
         return changed;
     }
-
-    /// <summary>The highest synchronization that is complete at the target.</summary>
-    public int SynchronizedOf(CaptureStatus status) => status.Synchronizing ? Current.Synchronize - 1 : Current.Synchronize;
 
     public ValueTask DisposeAsync() => _drain.DisposeAsync();
 }

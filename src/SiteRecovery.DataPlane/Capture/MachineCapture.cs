@@ -133,7 +133,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         var path = Path.Combine(stateFolder, "capture.json");
         var stored = CaptureState.TryLoad(files, path) ?? new CaptureState();
         if (stored.Epoch > epoch.Value) return (new Epoch(stored.Epoch), stored.Fenced);
-        (stored with { Fenced = true, Epoch = epoch.Value, Durable = 0 }).Save(files, path);
+        // Before: whoever opens it fenced says where it ended.
         foreach (var disk in disks.Where(files.Exists))
         {
             try
@@ -146,6 +146,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
                 // Which may be why the machine is not open.
             }
         }
+        (stored with { Fenced = true, Epoch = epoch.Value, Durable = 0 }).Save(files, path);
         return (epoch, true);
     }
 

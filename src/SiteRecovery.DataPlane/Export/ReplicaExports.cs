@@ -37,7 +37,7 @@ public sealed class ReplicaExports : IAsyncDisposable
         if (Look(name) is { } now)
         {
             if (now.Key.Equals(key)) return now.Uris;
-            await WithdrawAsync(name, now, stop).ConfigureAwait(false);
+            await WithdrawAsync(name, now).ConfigureAwait(false);
         }
         var disks = await open().ConfigureAwait(false);
         lock (_gate)
@@ -59,7 +59,7 @@ public sealed class ReplicaExports : IAsyncDisposable
     public Task StopAsync(string name, CancellationToken stop) => _turns.TakeAsync(name, async () =>
     {
         if (Look(name) is not { } now) return false;
-        await WithdrawAsync(name, now, stop).ConfigureAwait(false);
+        await WithdrawAsync(name, now).ConfigureAwait(false);
         return true;
     }, stop);
 
@@ -89,14 +89,18 @@ public sealed class ReplicaExports : IAsyncDisposable
         return new Served(key, disks, names, uris, firsts);
     }
 
-    private async Task WithdrawAsync(string name, Served served, CancellationToken stop)
+    /// <summary>Not to be stopped half way: what is no longer known here but still open would be opened once more.</summary>
+    private async Task WithdrawAsync(string name, Served served)
     {
         lock (_gate) _served.Remove(name);
-        foreach (var export in served.Names)
+        foreach (var export in served.Names) _exports.Remove(export);
+        try
         {
-            _exports.Remove(export);
-            await _nbd.CloseConnectionsAsync(export, stop).ConfigureAwait(false);
+            foreach (var export in served.Names) await _nbd.CloseConnectionsAsync(export, CancellationToken.None).ConfigureAwait(false);
         }
-        await served.Disks.DisposeAsync().ConfigureAwait(false);
+        finally
+        {
+            await served.Disks.DisposeAsync().ConfigureAwait(false);
+        }
     }
 }

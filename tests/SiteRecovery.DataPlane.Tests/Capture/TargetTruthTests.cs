@@ -44,7 +44,7 @@ public sealed class TargetTruthTests : CaptureFixture
             var (before, orders) = (ends, new CaptureOrders(capture, new CaptureOrder(Epoch.First, 1), () => 0, TimeProvider.System));
             Assert.True(await orders.ApplyAsync(new CaptureOrder(Epoch.First, 2, Synchronize: 2)));
             for (var i = 0; i < writes; i++) await WriteAsync(capture, i % 32 * 4096, (byte)i);
-            await UntilAsync(() => orders.SynchronizedOf(capture.Status()) == 2);
+            await UntilAsync(() => orders.Current.SynchronizedBy(capture.Status()) == 2);
             Assert.Equal(before + 1, ends);
             await CaughtUpAsync(capture, target);
             AssertEqual(target);
@@ -61,12 +61,12 @@ public sealed class TargetTruthTests : CaptureFixture
         {
             var orders = new CaptureOrders(capture, new CaptureOrder(Epoch.First, 1), () => 0, TimeProvider.System);
             await orders.ApplyAsync(new CaptureOrder(Epoch.First, 2, Synchronize: 2));
-            await UntilAsync(() => orders.SynchronizedOf(capture.Status()) == 2);
+            await UntilAsync(() => orders.Current.SynchronizedBy(capture.Status()) == 2);
             capture.MarkAllUnsynced("lost before anybody has heard of it");
             Assert.True(capture.WaitsToBeAsked);
             await orders.ApplyAsync(new CaptureOrder(Epoch.First, 2, Synchronize: waitsFor));
             Assert.Equal(!asks, capture.WaitsToBeAsked);
-            if (asks) await UntilAsync(() => orders.SynchronizedOf(capture.Status()) == 2);
+            if (asks) await UntilAsync(() => orders.Current.SynchronizedBy(capture.Status()) == 2);
             await orders.DisposeAsync();
         });
     }
