@@ -15,6 +15,9 @@ public sealed partial class RetentionStore
     /// <exception cref="StoreLockedException">There is no key: the store takes no writes until it is opened with one.</exception>
     public void Encrypt(bool encrypt)
     {
+        // Asked every few seconds: it must neither wait for a proof or for the maintenance, nor throw away how far they have come.
+        lock (_gate)
+            if (IsAsWished(encrypt)) return;
         Exception? failure = null;
         lock (_proving)
         {
@@ -26,7 +29,7 @@ public sealed partial class RetentionStore
         lock (_maintaining)
             lock (_gate)
             {
-                if (encrypt == (_manifest.Encrypted == true) && _locked is null) return;
+                if (IsAsWished(encrypt)) return;
                 // First that it is to be, so that nothing of it is ever written otherwise.
                 if (encrypt != _manifest.Encrypted) Save(_manifest with { Encrypted = encrypt });
                 if (encrypt) failure = StartEncrypting();
@@ -34,6 +37,8 @@ public sealed partial class RetentionStore
             }
         if (failure is not null) ExceptionDispatchInfo.Throw(failure);
     }
+
+    private bool IsAsWished(bool encrypt) => encrypt == (_manifest.Encrypted == true) && _locked is null;
 
     /// <summary>Fetches the keys of a store that is encrypted, so that it can be read; nothing happens to one that is not.</summary>
     /// <exception cref="StoreLockedException">They are not to be had.</exception>

@@ -65,6 +65,22 @@ public sealed class ProofTests : IDisposable
         Assert.Equal(ModelRoot.Of(_now), _store.NoteOf(newest).Root);
     }
 
+    /// <summary>A store is told every few seconds whether it is to be encrypted.</summary>
+    [Fact]
+    public void What_the_store_is_already_throws_no_proof_away()
+    {
+        Point();
+        Write(0);
+        var newest = Point();
+        var pieces = 0;
+        for (; _store.NoteOf(newest).Root is null && pieces < DiskBytes / Leaf; pieces++)
+        {
+            _store.ProveNewest(Leaf * 4, CancellationToken.None);
+            _store.Encrypt(false);
+        }
+        Assert.InRange(pieces, 1, DiskBytes / Leaf / 4 + 2);
+    }
+
     [Fact]
     public void A_new_epoch_that_forks_back_and_leaves_that_are_damaged_are_read_anew()
     {
