@@ -98,7 +98,17 @@ public sealed class ReplicaMachine : IReplicaDisks
     /// <summary>A replica that is not served is fenced in its folder.</summary>
     public static void Fence(string folder, Epoch epoch, IFileSystem files)
     {
-        if (files.FolderExists(Path.Combine(folder, CaptureFolder))) MachineCapture.FenceStored(Path.Combine(folder, CaptureFolder), epoch, files);
+        if (!files.FolderExists(Path.Combine(folder, CaptureFolder))) return;
+        try
+        {
+            // Before: what its layers show is what it is said to have ended with.
+            ReplicaLayers.FlushStored(folder, files);
+        }
+        catch (Exception broken) when (broken is IOException or InvalidDataException)
+        {
+            // It must be fenced all the same. Whoever opens them next hears of it, and compares everything.
+        }
+        MachineCapture.FenceStored(Path.Combine(folder, CaptureFolder), epoch, files);
     }
 
     /// <summary>Where a replica that is not served ended.</summary>

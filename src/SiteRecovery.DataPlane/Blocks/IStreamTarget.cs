@@ -7,7 +7,11 @@ public sealed record DiskGeometry(ushort Index, string Name, long SizeBytes);
 
 /// <summary>What a source says when it opens its stream.</summary>
 /// <param name="Incarnation">Grows with every new stream; within one, ordinals are 1, 2, 3 … without gap.</param>
-public sealed record StreamOpening(MachineId Machine, Epoch Epoch, IReadOnlyList<DiskGeometry> Disks, long Incarnation);
+public sealed record StreamOpening(MachineId Machine, Epoch Epoch, IReadOnlyList<DiskGeometry> Disks, long Incarnation)
+{
+    /// <summary>Newest sequence that the source was told is durable at the master target: a process server that remembers nothing of it must not pass on anything to a target that has less.</summary>
+    public Sequence KnownDurable { get; init; }
+}
 
 /// <summary>Where the receiving side stands.</summary>
 /// <param name="Held">Newest batch that this receiver holds: a source continues after it, or starts a new incarnation.</param>

@@ -47,15 +47,28 @@ internal sealed class BitmapFile : IDisposable
     {
         var existed = files.Exists(path);
         var bitmap = new BitmapFile(files.Open(path, FileOpening.Create), diskBytes);
-        var storedBoot = existed ? bitmap.ReadHeader() : null;
-        if (!existed && startsClean) bitmap._file.SetLength(bitmap.FileBytes);
-        else if (storedBoot is null) bitmap.Start(existed ? "the bitmap file is damaged" : "there is no bitmap file");
-        else bitmap.Resume(storedBoot == bootId);
-        bitmap._file.Flush();
-        bitmap.WriteHeader(bootId);
-        bitmap._file.Flush();
-        files.FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
-        return bitmap;
+        try
+        {
+            bitmap.Begin(existed, bootId, startsClean);
+            files.FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
+            return bitmap;
+        }
+        catch
+        {
+            bitmap.Dispose();
+            throw;
+        }
+    }
+
+    private void Begin(bool existed, Guid bootId, bool startsClean)
+    {
+        var storedBoot = existed ? ReadHeader() : null;
+        if (!existed && startsClean) _file.SetLength(FileBytes);
+        else if (storedBoot is null) Start(existed ? "the bitmap file is damaged" : "there is no bitmap file");
+        else Resume(storedBoot == bootId);
+        _file.Flush();
+        WriteHeader(bootId);
+        _file.Flush();
     }
 
     private void Start(string reason)

@@ -26,6 +26,8 @@ internal sealed record CaptureState
     public bool EverSynchronized { get; init; }
     public bool Synchronizing { get; init; }
     public bool Paused { get; init; }
+    /// <summary>The boot of the host in which a flush of a disk failed: what the disk shows since then it may forget, at the latest with its power.</summary>
+    public string? FlushFailedIn { get; init; }
 
     public static CaptureState? TryLoad(IFileSystem files, string path)
     {

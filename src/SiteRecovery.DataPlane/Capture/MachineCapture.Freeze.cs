@@ -21,7 +21,12 @@ public sealed partial class MachineCapture
     {
         _frozen = true;
         while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue))) await Task.Delay(TimeSpan.FromMilliseconds(1), _time, stop).ConfigureAwait(false);
-        foreach (var disk in _disks) disk.File.Flush();
+        foreach (var disk in _disks) disk.Flush();
+        if (_mayForget && !_state.Frozen)
+        {
+            EndHashing(); // it has hashed what they showed
+            ShowWhatIsOnDisk();
+        }
         Save(s => s with { Frozen = true });
     }
 

@@ -15,6 +15,7 @@ public sealed partial class MachineCapture : IPositionListener
     private volatile CancellationTokenSource? _sessionStop;
     private volatile bool _connected;
     private bool _mustFold; // the session's only
+    private bool _noted; // the pump's only
     private volatile string? _lastError;
 
     /// <summary>Streams until stopped: connects, reconnects, synchronizes. One call at a time.</summary>
@@ -95,7 +96,7 @@ public sealed partial class MachineCapture : IPositionListener
 
     private async Task<IStreamSession> OpenAsync(IStreamTarget target, CancellationToken stop)
     {
-        var opening = new StreamOpening(_options.Machine, Epoch, _disks.ConvertAll(d => d.Geometry), _incarnation);
+        var opening = new StreamOpening(_options.Machine, Epoch, _disks.ConvertAll(d => d.Geometry), _incarnation) { KnownDurable = new Sequence(Volatile.Read(ref _durableSequence)) };
         var session = await target.OpenAsync(opening, this, stop).ConfigureAwait(false);
         if (session.Opened.TargetLost) MarkAllUnsynced("the target lost durable data");
         // A spool that has not reached the target yet and remembers nothing of it says nothing about it.
@@ -183,6 +184,8 @@ public sealed partial class MachineCapture : IPositionListener
         while (TryClearDurable())
         {
         }
+        // From the first that it hears on, a source knows after every crash that there was something to lose.
+        if (!_noted && Volatile.Read(ref _durableSequence) is > 0 and var first) NoteDurable(first);
         if (_rotationTicket < 0)
         {
             if ((!now && _time.GetElapsedTime(_lastRotation) < _options.RotationInterval) || _disks.TrueForAll(d => d.Bitmap.Current.None)) return;
@@ -203,6 +206,20 @@ public sealed partial class MachineCapture : IPositionListener
         var durable = Volatile.Read(ref _durableSequence);
         if (durable > _state.Durable) Save(s => s with { Durable = durable });
         foreach (var disk in _disks) disk.Bitmap.RetireRegions();
+    }
+
+    private void NoteDurable(long first)
+    {
+        _noted = true;
+        if (_state.Durable > 0 || _fenced) return;
+        try
+        {
+            Save(s => s with { Durable = first });
+        }
+        catch (IOException unsaved)
+        {
+            _lastError = unsaved.Message; // the stream does not wait for it: what retires regions saves it later
+        }
     }
 
     /// <summary>One chunk per hold of the lock: a loss and the writes that it leaves unsynced must not come between check and clear.</summary>

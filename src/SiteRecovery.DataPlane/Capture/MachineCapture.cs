@@ -35,8 +35,9 @@ public sealed partial class MachineCapture : IAsyncDisposable
         _state = stored is not null && stored.Epoch >= options.Epoch.Value ? stored : (stored ?? new CaptureState()) with { Epoch = options.Epoch.Value, Fenced = false, Frozen = false, Held = false, LapsedRound = 0, Durable = 0 };
         _isNew = stored is null;
         if (_isNew && options.ForkedAt is { } fork) _state = _state with { Reserved = fork.Value };
-        (_newest, _fenced, _frozen, _paused) = (_state.CleanAt ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Frozen, _state.Paused);
+        (_newest, _fenced, _frozen, _paused) = ((HasForgotten ? null : _state.CleanAt) ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Frozen, _state.Paused);
         (_synchronizationsAsked, _durableSequence) = (_state.Synchronizing ? 1 : 0, _state.Durable);
+        _mayForget = _state.FlushFailedIn is not null && !HasForgotten;
         _reserved = _newest + options.SequencesReserved;
         _reserveAt = _newest + options.SequencesReserved / 2;
         if (!MustAsk(stored)) _answered.SetResult();
@@ -56,8 +57,10 @@ public sealed partial class MachineCapture : IAsyncDisposable
         try
         {
             foreach (var disk in options.Disks) capture.Open(disk);
+            // Before it is no longer remembered.
+            if (capture.HasForgotten || (capture._mayForget && capture._state.Fenced)) capture.MarkAllUnsynced(ForgottenReason);
             // Sequences reserved before they are used; the clean end is void from now on.
-            capture.Save(s => s with { Reserved = capture._reserved, CleanAt = null, BootId = capture.IsAsking ? s.BootId : capture._bootId });
+            capture.Save(s => s with { Reserved = capture._reserved, CleanAt = null, BootId = capture.IsAsking ? s.BootId : capture._bootId, FlushFailedIn = capture._mayForget ? s.FlushFailedIn : null });
         }
         catch
         {
@@ -107,8 +110,10 @@ public sealed partial class MachineCapture : IAsyncDisposable
         _fenced = true;
         _answered.TrySetResult(); // whoever waits is refused now
         while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue))) await Task.Delay(TimeSpan.FromMilliseconds(1), _time, stop).ConfigureAwait(false);
+        // Before it is told where it ended. A disk that does not flush keeps nobody from being fenced: what it may forget is told as its tail.
+        foreach (var disk in _disks) TryFlush(disk);
+        if (!_state.Fenced) ShowWhatIsOnDisk();
         Save(s => s with { Fenced = true, Epoch = Math.Max(s.Epoch, epoch.Value), Durable = 0 });
-        foreach (var disk in _disks) disk.File.Flush();
         EndSession();
     }
 
@@ -123,36 +128,6 @@ public sealed partial class MachineCapture : IAsyncDisposable
         Save(s => s with { Paused = true });
         EndSession();
     }
-
-    /// <summary>Fences a capture that is not open, for whoever opens it next. Durable when it returns.</summary>
-    /// <param name="disks">Where they lie: what they show now is what is told to be the end, so it must not be forgotten. One that cannot be opened is left as it is.</param>
-    /// <returns>What is kept of it from then on. One of a later protection, which this fence does not mean, is left as it is.</returns>
-    /// <exception cref="System.Text.Json.JsonException">capture.json is damaged; such a capture does not open.</exception>
-    public static (Epoch Epoch, bool IsFenced) FenceStored(string stateFolder, Epoch epoch, IFileSystem files, params IEnumerable<string> disks)
-    {
-        var path = Path.Combine(stateFolder, "capture.json");
-        var stored = CaptureState.TryLoad(files, path) ?? new CaptureState();
-        if (stored.Epoch > epoch.Value) return (new Epoch(stored.Epoch), stored.Fenced);
-        // Before: whoever opens it fenced says where it ended.
-        foreach (var disk in disks.Where(files.Exists))
-        {
-            try
-            {
-                using var file = files.Open(disk, FileOpening.ReadWrite);
-                file.Flush();
-            }
-            catch (Exception closed) when (closed is IOException or UnauthorizedAccessException)
-            {
-                // Which may be why the machine is not open.
-            }
-        }
-        (stored with { Fenced = true, Epoch = epoch.Value, Durable = 0 }).Save(files, path);
-        return (epoch, true);
-    }
-
-    /// <summary>Where a capture that is not open ended; null where there is none. After a crash a bound: no later sequence was given out.</summary>
-    public static Sequence? EndStored(string stateFolder, IFileSystem files) =>
-        CaptureState.TryLoad(files, Path.Combine(stateFolder, "capture.json")) is { } stored ? new Sequence(stored.CleanAt ?? stored.Reserved) : null;
 
     /// <summary>Takes up streaming again; what was tracked meanwhile is resynchronized.</summary>
     public void Resume()
@@ -264,6 +239,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         {
             // What is not on the disk is not so: a fence is confirmed by what this state says.
             var changed = change(_state);
+            if (_mayForget) changed = changed with { FlushFailedIn = _bootId };
             changed.Save(_files, _statePath);
             _state = changed;
         }
@@ -280,7 +256,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
             Settle(now: true);
             Settle(now: true);
             // Before it is said where the history ended: without power the disks would be behind that, and the target not.
-            foreach (var disk in _disks) disk.File.Flush();
+            foreach (var disk in _disks) disk.Flush();
             Save(s => s with { CleanAt = _newest, Durable = _fenced ? 0 : _durableSequence });
         }
         finally

@@ -89,8 +89,22 @@ public sealed class SplitDisk : IBlockDevice
 
     public ValueTask FlushAsync(CancellationToken stop)
     {
-        File.Flush();
+        Flush();
         return default;
+    }
+
+    /// <exception cref="IOException">Whoever asked for it must hear that; the machine remembers it.</exception>
+    internal void Flush()
+    {
+        try
+        {
+            File.Flush();
+        }
+        catch (IOException)
+        {
+            _machine.NoteFailedFlush();
+            throw;
+        }
     }
 
     public ValueTask<IReadOnlyList<BlockStatusExtent>> StatusAsync(long offset, long length, CancellationToken stop)

@@ -286,13 +286,26 @@ public sealed class OverlayFile : IBlockFile
             {
                 var (offset, length) = Bytes(cluster, cluster);
                 _data.Read(offset, above.AsSpan(0, (int)length));
-                _below.Read(offset, below.AsSpan(0, (int)length));
-                differs = !above.AsSpan(0, (int)length).SequenceEqual(below.AsSpan(0, (int)length));
+                differs = !TryReadBelow(offset, below.AsSpan(0, (int)length)) || !above.AsSpan(0, (int)length).SequenceEqual(below.AsSpan(0, (int)length));
             }
             if (differs && from < 0) from = cluster;
             if (differs || from < 0) continue;
             yield return Bytes(from, cluster - 1);
             from = -1;
+        }
+    }
+
+    /// <summary>False: what lies below is lost there. What the layer has is right whether it was written or once copied up.</summary>
+    private bool TryReadBelow(long offset, Span<byte> into)
+    {
+        try
+        {
+            _below.Read(offset, into);
+            return true;
+        }
+        catch (Exception lost) when (lost is IOException or InvalidDataException)
+        {
+            return false;
         }
     }
 

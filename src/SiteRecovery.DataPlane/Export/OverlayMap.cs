@@ -226,9 +226,13 @@ internal sealed class OverlayMap : IDisposable
             for (var i = 0; i < PageBytes; i++) live[i] |= durable[i];
             _unflushedPages[page] = !durable.AsSpan().SequenceEqual(live);
         }
+        FlushOrNote(); // the process before was perhaps killed when it had written them and not flushed
+    }
+
+    private void FlushOrNote()
+    {
         try
         {
-            // The process before was perhaps killed when it had written them and not flushed.
             _file.Flush();
         }
         catch (IOException)
@@ -256,9 +260,9 @@ internal sealed class OverlayMap : IDisposable
 
     private void Begin()
     {
-        _file.Flush();
+        FlushOrNote();
         WriteHeader();
-        _file.Flush();
+        FlushOrNote();
     }
 
     private void WriteHeader() => _file.Write(0, Header(Version, _of.SizeBytes, _of.BootId, FilledIsDoubtful ? FilledMayBeWritten : 0));

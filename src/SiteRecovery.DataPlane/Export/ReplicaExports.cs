@@ -68,7 +68,19 @@ public sealed class ReplicaExports : IAsyncDisposable
         lock (_gate) _ended = true;
         await _turns.WhenIdleAsync().ConfigureAwait(false);
         await _nbd.DisposeAsync().ConfigureAwait(false);
-        foreach (var served in _served.Values) await served.Disks.DisposeAsync().ConfigureAwait(false);
+        Exception? failed = null;
+        foreach (var served in _served.Values)
+        {
+            try
+            {
+                await served.Disks.DisposeAsync().ConfigureAwait(false);
+            }
+            catch (IOException failure)
+            {
+                failed ??= failure; // the others are flushed all the same
+            }
+        }
+        if (failed is not null) throw new IOException("what was served could not be flushed: " + failed.Message, failed);
     }
 
     private Served? Look(string name)

@@ -38,6 +38,21 @@ public sealed class ReplicaLayers : IDisposable
     /// <summary>What was written to the layers.</summary>
     public IReadOnlyList<WrittenDisk> Written => [.. _disks.Select(d => new WrittenDisk(d.Disk.Index, d.File, d.File.WrittenRuns()))];
 
+    /// <summary>Layers that are not open: what they show is durable when it returns.</summary>
+    /// <exception cref="IOException">One cannot be flushed, which whoever opens it next hears of.</exception>
+    /// <exception cref="InvalidDataException">One is damaged.</exception>
+    public static void FlushStored(string folder, IFileSystem files)
+    {
+        foreach (var map in files.List(folder).Where(f => f.EndsWith(".map", StringComparison.Ordinal)))
+        {
+            var path = map[..^".map".Length];
+            if (!files.Exists(path + ".data")) continue; // nothing was written yet
+            long size;
+            using (var data = files.Open(path + ".data", FileOpening.Read)) size = data.LengthBytes;
+            new OverlayFile(new Nothing(size), path, files).Dispose();
+        }
+    }
+
     public void Dispose()
     {
         if (LetGo() is { } failed) throw new IOException("a layer could not be flushed: " + failed.Message, failed);
@@ -59,5 +74,24 @@ public sealed class ReplicaLayers : IDisposable
         }
         _view.Release();
         return failed;
+    }
+
+    /// <summary>What lies below a layer that is only flushed: nobody looks there.</summary>
+    private sealed class Nothing(long lengthBytes) : IBlockFile
+    {
+        public long LengthBytes => lengthBytes;
+        public void SetLength(long length) => throw new NotSupportedException();
+        public void Read(long offset, Span<byte> into) => throw new NotSupportedException();
+        public void Write(long offset, ReadOnlySpan<byte> from) => throw new NotSupportedException();
+        public void Zero(long offset, long length) => throw new NotSupportedException();
+        public (long Length, bool Hole) RunAt(long offset) => throw new NotSupportedException();
+
+        public void Flush()
+        {
+        }
+
+        public void Dispose()
+        {
+        }
     }
 }

@@ -81,8 +81,15 @@ internal sealed partial class MachineSpool : IAsyncDisposable
                 await session.DisposeAsync().ConfigureAwait(false);
                 throw;
             }
+            bool hasLearned;
             lock (_gate)
+            {
                 session.Opened = new StreamOpened(_queue.Held, _queue.Durable, _queue.DurableSequence, _upstream is not null && _targetEmpty && !_queue.HasPending, _toldLost = _targetLost);
+                // What this side has forgotten the source still knows, and goes on by: the target must stand there, or the source hears of it before anything else arrives.
+                hasLearned = session.Opened is { TargetEmpty: false, Durable.Incarnation: 0 } && opening.KnownDurable > _queue.DurableSequence;
+                if (hasLearned) _queue.Settle(_queue.Durable, opening.KnownDurable);
+            }
+            if (hasLearned) SaveDurable();
             return session;
         }
         finally

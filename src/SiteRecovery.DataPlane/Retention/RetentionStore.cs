@@ -134,7 +134,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             IOException? failed = null;
             try
             {
-                pending?.File.Flush();
+                pending?.Flush();
             }
             catch (IOException failure)
             {

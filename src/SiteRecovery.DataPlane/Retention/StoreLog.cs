@@ -15,7 +15,10 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     private readonly List<StoreDamage> _damage = [];
     private readonly List<IBlockFile> _sealed = [];
     private IBlockFile? _tail;
+    /// <summary>Of a mark that is forgotten with the power, rot in front of it is taken for a torn tail.</summary>
+    private const int FlushesPerMark = 16;
     private IBlockFile? _mark;
+    private long _flushes;
     private SegmentIndex _index = new(tag, 1);
     private int _segment;
     private int _frames; // in the last segment, as its extents
@@ -70,13 +73,28 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
         Encrypts && batch.Header is { Kind: not BatchKind.Marker, RawBytes: > 0 } ? BatchCodec.Encrypt(batch, keys.CipherFor(KeyUse.Frames, first)) : batch;
 
     /// <summary>What one flush makes durable: a segment up to where it ended when the flush began.</summary>
-    internal readonly record struct Pending(IBlockFile File, int Segment, long End);
+    /// <param name="Mark">What an earlier one has made durable, if that is to be known without power too; null: not now.</param>
+    internal readonly record struct Pending(IBlockFile File, int Segment, long End, IBlockFile? Mark)
+    {
+        internal void Flush()
+        {
+            File.Flush();
+            try
+            {
+                Mark?.Flush();
+            }
+            catch (IOException)
+            {
+                // It is a bound: what is not known of it costs no data.
+            }
+        }
+    }
 
     /// <summary>What has to be flushed, or null. Appending may go on while the file is flushed; then comes <see cref="EndFlush"/>.</summary>
     internal Pending? BeginFlush()
     {
         if (FailedReason is not null) throw new IOException("the store takes no writes: " + FailedReason);
-        return _unflushed ? new Pending(_tail!, _segment, _end) : null;
+        return _unflushed ? new Pending(_tail!, _segment, _end, ++_flushes % FlushesPerMark == 0 ? _mark : null) : null;
     }
 
     /// <param name="failure">Null: it worked. What a failed flush left in the page cache is unknown: only a new opening finds out.</param>
@@ -97,7 +115,7 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
         IOException? failed = null;
         try
         {
-            pending.File.Flush();
+            pending.Flush();
         }
         catch (IOException failure)
         {

@@ -17,6 +17,13 @@ public interface IBlockFile : IDisposable
     void Zero(long offset, long length);
     /// <summary>Returns when everything written before survives power loss.</summary>
     void Flush();
+    /// <summary>
+    /// After a flush that failed a file may show what is not on the disk and never will be: from here on it shows what is, as far as the file system can tell. Nothing is written that was not flushed.
+    /// </summary>
+    void ForgetCached()
+    {
+        // What has no cache of its own shows what it has.
+    }
     /// <summary>First run at or after <paramref name="offset"/>: its length and whether it is a hole.</summary>
     (long Length, bool Hole) RunAt(long offset);
 }

@@ -6,7 +6,7 @@ namespace SiteRecovery.DataPlane.Storage;
 public sealed class RealBlockFile : IBlockFile
 {
     private const int PunchHoleKeepSize = 0x01 | 0x02, ZeroRangeKeepSize = 0x10 | 0x01;
-    private const int WillNeed = 3;
+    private const int WillNeed = 3, DoNotNeed = 4;
     private const int SeekData = 3, SeekHole = 4, SeekEnd = 2, NoSuchData = 6;
     private const int Interrupted = 4, Invalid = 22, ReadOnlyFileSystem = 30;
     private readonly SafeFileHandle _handle;
@@ -66,6 +66,9 @@ public sealed class RealBlockFile : IBlockFile
             throw new IOException($"flush failed: {System.Runtime.InteropServices.Marshal.GetPInvokeErrorMessage(error)}", error);
         }
     }
+
+    /// <summary>Linux keeps pages that it could not write as if it had; only those that are clean go, and not those that another process has mapped.</summary>
+    public void ForgetCached() => _ = Posix.Advise(_handle, 0, 0, DoNotNeed);
 
     public (long Length, bool Hole) RunAt(long offset)
     {

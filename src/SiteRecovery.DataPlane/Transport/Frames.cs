@@ -74,6 +74,7 @@ internal static class Payload
             to.Write(disk.Name);
             to.Write(disk.SizeBytes);
         }
+        to.Write(opening.KnownDurable.Value);
     }
 
     internal static StreamOpening ReadOpening(ReadOnlyMemory<byte> payload)
@@ -84,7 +85,9 @@ internal static class Payload
         var (epoch, incarnation) = (new Epoch(from.ReadInt32()), from.ReadInt64());
         var disks = new DiskGeometry[from.ReadUInt16()];
         for (var i = 0; i < disks.Length; i++) disks[i] = new DiskGeometry(from.ReadUInt16(), from.ReadString(), from.ReadInt64());
-        return new StreamOpening(new MachineId(machine), epoch, disks, incarnation);
+        // A source of before 2026-11-29 does not say it.
+        var known = from.BaseStream.Length - from.BaseStream.Position >= sizeof(long) ? from.ReadInt64() : 0;
+        return new StreamOpening(new MachineId(machine), epoch, disks, incarnation) { KnownDurable = known >= 0 ? new Sequence(known) : throw new InvalidDataException("not a sequence") };
     }
 
     private const byte EmptyFlag = 1, LostFlag = 2;

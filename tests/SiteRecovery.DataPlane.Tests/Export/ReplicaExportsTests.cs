@@ -43,17 +43,29 @@ public sealed class ReplicaExportsTests : IDisposable
         Assert.True(disks.IsDisposed);
     }
 
+    [Fact]
+    public async Task A_replica_that_cannot_be_flushed_at_the_end_keeps_no_other_one_from_it()
+    {
+        var (broken, disks) = (new NoDisks { Breaks = true }, new NoDisks());
+        var exports = new ReplicaExports(Path.Combine(_folder, "s"), TimeProvider.System);
+        await exports.ServeAsync("vm1", "key", () => Task.FromResult<IReplicaDisks>(broken), default);
+        await exports.ServeAsync("vm2", "key", () => Task.FromResult<IReplicaDisks>(disks), default);
+        await Assert.ThrowsAsync<IOException>(async () => await exports.DisposeAsync());
+        Assert.True(disks.IsDisposed);
+    }
+
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     private sealed class NoDisks : IReplicaDisks
     {
+        public bool Breaks { get; init; }
         public bool IsDisposed { get; private set; }
         public IReadOnlyList<(DiskRecord Disk, IBlockDevice Device)> Disks => [];
 
         public ValueTask DisposeAsync()
         {
             IsDisposed = true;
-            return default;
+            return Breaks ? throw new IOException("no room") : default(ValueTask);
         }
     }
 }

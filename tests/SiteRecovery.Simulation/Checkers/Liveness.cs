@@ -37,18 +37,20 @@ internal static class Liveness
         if (!IsHome(machine))
         {
             throw new SimViolation("liveness", $"{Bound.TotalMinutes} minutes after the faults: {state?.Phase}, fence {state?.Fence}, {string.Join("; ", state?.Problems.Select(p => $"{p.Work}: {p.Reason}") ?? [])}; "
-                + $"source {SourceOf(machine)?.Status()}; spool {machine.Sites.Relay.Room?.Spool.StatusOf(machine.Id)}; store {StoreOf(machine)}");
+                + $"tests {state?.Tests.Length}; source {SourceOf(machine)?.Status()}; spool {machine.Sites.Relay.Room?.Spool.StatusOf(machine.Id)}; store {StoreOf(machine)}");
         }
         if (!IsProtected(machine)) return;
         var newest = machine.StoreOfTarget!.ConsistentUpTo!;
-        if (machine.Guest.LedgerOf(newest.Epoch)!.FirstDifference(newest.Sequence.Value, SimGuest.Content(SourceOf(machine)!)!) >= 0) throw new SimViolation("liveness", "the source has come to something else than its guest wrote");
+        // Where it was brought to after the guest's last turn, nothing was ever written.
+        if (machine.Guest.LedgerOf(newest.Epoch) is { } ledger && ledger.FirstDifference(newest.Sequence.Value, SimGuest.Content(SourceOf(machine)!)!) >= 0)
+            throw new SimViolation("liveness", "the source has come to something else than its guest wrote");
     }
 
     private static string? StoreOf(SimMachine machine)
     {
         try
         {
-            return machine.StoreOfTarget?.FailedReason;
+            return machine.StoreOfTarget is { } store ? $"up to {store.ConsistentUpTo?.Id}, {store.DamageOfNewest().Count} ranges of it damaged, {store.FailedReason ?? "open"}" : null;
         }
         catch (IOException unopened)
         {

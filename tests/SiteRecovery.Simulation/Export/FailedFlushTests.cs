@@ -89,6 +89,54 @@ public sealed class FailedFlushTests
         Assert.Equal(Bytes(Cluster, 7), Read(new OverlayFile(new SimMemory(_below), Path, disk.LosePower(3)), 0, Cluster));
     }
 
+    /// <summary>After a loss of power the map is begun anew: what is written then may be forgotten as well.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void A_map_that_could_not_be_begun_is_in_doubt(int flush)
+    {
+        var disk = NewDisk();
+        var layer = new OverlayFile(new SimMemory(_below), Path, disk);
+        layer.Write(0, Bytes(Cluster, 7));
+        layer.Flush();
+        var booted = disk.LosePower(1);
+        booted.Faults = io => io.Kind == IoKind.Flush && io.Path.EndsWith(".map", StringComparison.Ordinal) && --flush == 0 ? Fault.Error : Fault.None;
+        Assert.Throws<IOException>(() => new OverlayFile(new SimMemory(_below), Path, booted));
+        using var again = new OverlayFile(new SimMemory(_below), Path, booted);
+        Assert.True(again.MayHaveForgotten);
+    }
+
+    /// <summary>A store that has rotted must not keep what was written over it from being told.</summary>
+    [Fact]
+    public void What_lies_over_something_lost_counts_as_written_where_that_is_in_doubt()
+    {
+        var (disk, rotten) = (NewDisk(), NewDisk());
+        rotten.Replace("/replica/below", _below);
+        var layer = new OverlayFile(rotten.Open("/replica/below", FileOpening.Read), Path, disk);
+        for (var next = layer.FlattenFrom(0); next is { } more; next = layer.FlattenFrom(more.Next)) Assert.True(more.Copied > 0);
+        layer.Write(3 * Cluster, Bytes(Cluster, 7));
+        layer.Dispose();
+        rotten.Faults = io => io.Kind == IoKind.Read && io.Offset == 5 * Cluster ? Fault.Error : Fault.None;
+        var again = new OverlayFile(rotten.Open("/replica/below", FileOpening.Read), Path, disk.LosePower(1));
+        Assert.Equal([(3L * Cluster, (long)Cluster), (5L * Cluster, Cluster)], again.WrittenRuns());
+    }
+
+    /// <summary>Its fence says where a replica ended, and nobody may have it open then.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    public void What_layers_show_that_are_not_open_survives_once_they_are_flushed(int seed)
+    {
+        var disk = NewDisk();
+        new OverlayFile(new SimMemory(_below), Path, disk).Write(0, Bytes(2 * Cluster, 7));
+        disk.Replace("/replica/disk-1.map", []); // of a disk that nobody has written to yet, and none at all
+        var killed = disk.Kill();
+        ReplicaLayers.FlushStored("/replica", killed);
+        Assert.Equal(Bytes(2 * Cluster, 7), Read(new OverlayFile(new SimMemory(_below), Path, killed.LosePower(seed)), 0, 2 * Cluster));
+    }
+
     private OverlayFile AfterAFlushThatFailed(OverlayFile layer, SimDisk disk, Action<IBlockFile>? meanwhile = null)
     {
         Fail(layer, disk);

@@ -90,8 +90,11 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
             case ["mute", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Mute); break;
             case ["crash", var host, var way, "for", var lasts]: await CrashAsync(sites.HostOf(host), way, lasts); break;
             case ["crash", var host, var way, var when, var io, var nth, "for", var lasts]:
-                sites.HostOf(host).Faults.Crash(way == "power", MomentOf(io), SimScript.Number(nth), when == "after");
-                await ComeBackAsync(sites.HostOf(host), lasts);
+                var isToCome = sites.HostOf(host).Faults.Crash(way == "power", MomentOf(io), SimScript.Number(nth), when == "after");
+                // Whatever else it dies of meanwhile.
+                while (isToCome() && !_healed) await Task.Delay(LookEvery, sites.Clock);
+                await WaitAsync(lasts);
+                await sites.HostOf(host).StartAsync();
                 break;
             case ["late", var wire, var by, "for", var lasts]: await ForAsync(lasts, begins => WireOf(wire).Delay(SimScript.Number(by), begins)); break;
             case ["mix", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Mix); break;
@@ -121,14 +124,6 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
     private async Task CrashAsync(SimHost host, string way, string lasts)
     {
         host.Crash(way == "power");
-        await WaitAsync(lasts);
-        await host.StartAsync();
-    }
-
-    /// <summary>A host that is to die in an I/O comes back when it has.</summary>
-    private async Task ComeBackAsync(SimHost host, string lasts)
-    {
-        while (host.IsUp && !_healed) await Task.Delay(LookEvery, sites.Clock);
         await WaitAsync(lasts);
         await host.StartAsync();
     }

@@ -83,7 +83,7 @@ public sealed partial class SimDisk
             io = new SimIo(Changes + 1, IoKind.Flush, path);
             if (FaultOf(io) is var fault and not Fault.None)
             {
-                if (fault != Fault.Delayed) file.FlushBadly(new Random((int)io.Number));
+                file.FlushBadly(new Random((int)io.Number), Lost is { } lost ? sector => lost(path, sector) : null);
                 throw Broken(path);
             }
             Changes++;
@@ -141,6 +141,18 @@ public sealed partial class SimDisk
         {
             ObjectDisposedException.ThrowIf(_closed, this);
             disk.FlushFile(file, path);
+        }
+
+        public void ForgetCached()
+        {
+            ObjectDisposedException.ThrowIf(_closed, this);
+            lock (disk._gate)
+            {
+                disk._pages -= file.Live.Pages;
+                file.ForgetCached();
+                disk._pages += file.Live.Pages;
+            }
+            disk.Forgot?.Invoke(path);
         }
 
         public (long Length, bool Hole) RunAt(long offset)

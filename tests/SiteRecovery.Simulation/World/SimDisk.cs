@@ -35,6 +35,10 @@ public sealed partial class SimDisk : IFileSystem
     public Action<SimIo>? After { get; set; }
     /// <summary>Says which I/Os fail.</summary>
     public Func<SimIo, Fault>? Faults { get; set; }
+    /// <summary>Told of each sector of a file that a flush which failed has not written.</summary>
+    public Action<string, long>? Lost { get; set; }
+    /// <summary>Told of a file that shows from here on what is on the disk.</summary>
+    public Action<string>? Forgot { get; set; }
     /// <summary>What an I/O costs, in virtual time.</summary>
     public Action<SimIo>? Cost { get; set; }
 

@@ -3,15 +3,17 @@ namespace SiteRecovery.Simulation.World;
 /// <summary>What a host's disk has ahead of it, or suffers from now. It outlives the host's crashes.</summary>
 internal sealed class SimDiskFaults(SimHost host)
 {
-    /// <summary>What a guest's own disk forgets in a flush that fails, and shows as long as there is power, nobody can know: it is told to the guest, and not followed here.</summary>
-    private const string GuestDisks = "/disks/";
     private readonly List<Ahead> _ahead = [];
     private readonly List<long> _capacities = [];
     private int _slow, _unreadable, _reads;
 
-    /// <param name="Left">How many such I/Os come before the one that is meant.</param>
-    private sealed record Ahead(SimMoment Moment, bool Afterwards, Fault Fault, bool? Power)
+    private sealed class Ahead(SimMoment moment, bool afterwards, Fault fault, bool? power)
     {
+        internal SimMoment Moment => moment;
+        internal bool Afterwards => afterwards;
+        internal Fault Fault => fault;
+        internal bool? Power => power;
+        /// <summary>How many such I/Os there are up to the one that is meant.</summary>
         internal int Left { get; set; }
     }
 
@@ -22,11 +24,18 @@ internal sealed class SimDiskFaults(SimHost host)
     {
         var disk = host.Disk;
         (disk.Faults, disk.After, disk.Cost) = (Before, Done, null);
+        (disk.Lost, disk.Forgot) = ((path, sector) => host.LostSector?.Invoke(path, sector), path => host.ForgotCached?.Invoke(path));
         Apply();
     }
 
     /// <summary>The host dies in the n-th such I/O from now, or right after it.</summary>
-    internal void Crash(bool power, SimMoment moment, int nth, bool afterwards) => _ahead.Add(new Ahead(moment, afterwards, Fault.None, power) { Left = nth });
+    /// <returns>Whether it still is to come.</returns>
+    internal Func<bool> Crash(bool power, SimMoment moment, int nth, bool afterwards)
+    {
+        var ahead = new Ahead(moment, afterwards, Fault.None, power) { Left = nth };
+        _ahead.Add(ahead);
+        return () => _ahead.Contains(ahead);
+    }
 
     internal void Fail(SimMoment moment, int nth, Fault how) => _ahead.Add(new Ahead(moment, false, how, null) { Left = nth });
 
@@ -91,7 +100,7 @@ internal sealed class SimDiskFaults(SimHost host)
             var ahead = _ahead[i];
             if (ahead.Afterwards != afterwards || !ahead.Moment.Holds(io.Kind) || --ahead.Left > 0) continue;
             _ahead.RemoveAt(i);
-            if (ahead.Power is not { } power) return io.Kind == IoKind.Flush && io.Path.StartsWith(GuestDisks, StringComparison.Ordinal) ? Fault.Delayed : ahead.Fault;
+            if (ahead.Power is not { } power) return ahead.Fault;
             if (!host.IsUp) return Fault.None;
             host.Crash(power);
             throw new IOException("the host is off");

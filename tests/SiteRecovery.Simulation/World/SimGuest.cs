@@ -19,6 +19,8 @@ internal sealed class SimGuest(SimMachine machine, Random random)
     private readonly Dictionary<Epoch, SimLedger> _ledgers = [];
     private readonly Dictionary<Epoch, string> _writers = [];
     private readonly ConditionalWeakTable<MachineCapture, Place> _places = [];
+    /// <summary>What its disks at the agent may forget, as places of all disks: a flush has failed to write it.</summary>
+    private readonly SortedSet<int> _mayForget = [];
 
     /// <summary>Disks as a guest has them open.</summary>
     /// <param name="Epoch">In which it writes.</param>
@@ -96,6 +98,26 @@ internal sealed class SimGuest(SimMachine machine, Random random)
     {
         foreach (var ledger in _ledgers.Values)
             if ((ledger.Host == "agent" ? "source" : ledger.Host) == host) ledger.LosePower();
+        if (host == "source") _mayForget.Clear();
+    }
+
+    /// <summary>A flush of a file at the agent's host has failed, and its guest was told: until the power is lost it may be there or not.</summary>
+    internal void LoseSector(string path, long sector)
+    {
+        for (var disk = 0; disk < SimSource.DiskCount; disk++)
+        {
+            if (path != SimSource.PathOf(machine.Id, disk)) continue;
+            var offset = disk * SimSource.DiskBytes + (int)sector * SimDisk.SectorBytes;
+            if (!_mayForget.Add(offset)) return;
+            foreach (var ledger in _ledgers.Values.Where(l => l.Host == "agent")) ledger.Fail(offset, SimDisk.SectorBytes);
+        }
+    }
+
+    /// <summary>A file at the agent's host shows what is on the disk again.</summary>
+    internal void LookAgain(string path)
+    {
+        if (!Enumerable.Range(0, SimSource.DiskCount).Any(d => path == SimSource.PathOf(machine.Id, d))) return;
+        foreach (var (_, place) in _places.Where(p => p.Value.Host == "agent")) place.IsKnown = false;
     }
 
     /// <summary>All disks, as they are read; null while one cannot be.</summary>
@@ -123,6 +145,8 @@ internal sealed class SimGuest(SimMachine machine, Random random)
             ledger = _ledgers[place.Epoch] = new SimLedger(place.Host);
         }
         ledger.Begin(capture.Status().Newest.Value, content);
+        if (place.Host == "agent")
+            foreach (var offset in _mayForget) ledger.Fail(offset, SimDisk.SectorBytes);
         place.IsKnown = true;
     }
 

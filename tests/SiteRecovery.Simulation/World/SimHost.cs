@@ -25,6 +25,10 @@ internal abstract class SimHost
     /// <summary>Told of each I/O that changed something on its disk.</summary>
     internal Action<SimIo>? Traced { get; set; }
     internal Action<string>? LostPower { get; set; }
+    /// <summary>Told of each sector of a file that a flush which failed has not written.</summary>
+    internal Action<string, long>? LostSector { get; set; }
+    /// <summary>Told of a file that shows what is on the disk again.</summary>
+    internal Action<string>? ForgotCached { get; set; }
     /// <summary>Told what becomes of it, for people.</summary>
     internal Action<string>? Said { get; set; }
 

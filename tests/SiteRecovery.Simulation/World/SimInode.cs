@@ -87,10 +87,26 @@ internal sealed class SimInode : SimNode
     }
 
     /// <summary>As Linux does it: what a failed flush did not write is not written later either.</summary>
-    internal void FlushBadly(Random random)
+    /// <param name="lost">Told of the sectors that it did not write.</param>
+    internal void FlushBadly(Random random, Action<long>? lost)
     {
-        foreach (var change in Pending) change.ApplyTo(Durable, _ => random.Next(2) == 0);
+        foreach (var change in Pending)
+        {
+            change.ApplyTo(Durable, sector =>
+            {
+                var lands = random.Next(2) == 0;
+                if (!lands) lost?.Invoke(sector);
+                return lands;
+            });
+        }
         Pending.Clear();
+    }
+
+    /// <summary>It shows what is on the disk, and what is on its way there.</summary>
+    internal void ForgetCached()
+    {
+        Live = Durable.Copy();
+        foreach (var change in Pending) change.ApplyTo(Live);
     }
 
     internal void Flip(long offset, byte mask)

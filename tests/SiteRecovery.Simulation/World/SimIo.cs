@@ -9,5 +9,5 @@ public readonly record struct SimIo(long Number, IoKind Kind, string Path, long 
     public override string ToString() => $"{Number} {Kind} {Path} {Offset}+{Length}";
 }
 
-/// <summary>How an I/O fails: at once, or having done half of it; or, a flush, in a way that the next one makes good.</summary>
-public enum Fault { None, Error, Torn, Delayed }
+/// <summary>How an I/O fails: at once, or having done half of it.</summary>
+public enum Fault { None, Error, Torn }

@@ -43,6 +43,8 @@ internal sealed class SimSites
         (Source, Relay, Target) = (new SimSource(Clock, new Random(seed + 7), this, script.Aged ? new Random(seed + 13) : null, script.Machines), new SimRelay(Clock, new Random(seed + 8), this), new SimTarget(Clock, new Random(seed + 10), this));
         Hosts = [Source, Relay, Target];
         foreach (var host in Hosts) (host.Traced, host.Said, host.LostPower) = (_trace.Add, Say, LosePower);
+        Source.LostSector = (path, sector) => Each(m => m.Guest.LoseSector(path, sector));
+        Source.ForgotCached = path => Each(m => m.Guest.LookAgain(path));
         Rot = new SimRot(new Random(seed + 14));
         Machines = [.. Enumerable.Range(0, script.Machines).Select(n => new SimMachine(this, n, script.Asks))];
         Chaos = new SimChaos(this, script);

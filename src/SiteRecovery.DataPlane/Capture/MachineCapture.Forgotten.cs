@@ -1,0 +1,57 @@
+namespace SiteRecovery.DataPlane.Capture;
+
+/// <content>
+/// A flush that failed. An operating system takes what it could not write for written: the disk shows it for a while, and forgets it with its power or before, when the target has long had it and no bit says so.
+/// </content>
+public sealed partial class MachineCapture
+{
+    private const string ForgottenReason = "a flush of a disk failed, and what the disk showed since then it may have forgotten";
+
+    /// <summary>Until the host boots, which is when it shows.</summary>
+    private volatile bool _mayForget;
+
+    /// <summary>Of a boot before this one: the disk shows what is left.</summary>
+    private bool HasForgotten => _state.FlushFailedIn is { } then && (then != _bootId || then == NoBootId);
+
+    internal void NoteFailedFlush()
+    {
+        _mayForget = true;
+        if (_state.FlushFailedIn is not null) return;
+        try
+        {
+            Save(s => s with { FlushFailedIn = _bootId });
+        }
+        catch (IOException unsaved)
+        {
+            // Perhaps the same disk. The next one that fails tries again, and so does every other save.
+            _lastError = unsaved.Message;
+        }
+    }
+
+    /// <summary>
+    /// Once nobody writes any more: what they are said to hold, and are compared by, is what will be left of them. To forget is a change like any other, and has a place in the history: no position is two states.
+    /// </summary>
+    private void ShowWhatIsOnDisk()
+    {
+        if (!_mayForget) return;
+        foreach (var disk in _disks) disk.File.ForgetCached();
+        lock (_log)
+        {
+            if (_newest >= _reserveAt) Reserve();
+            _newest++;
+        }
+        MarkAllUnsynced(ForgottenReason);
+    }
+
+    private void TryFlush(SplitDisk disk)
+    {
+        try
+        {
+            disk.Flush();
+        }
+        catch (IOException failed)
+        {
+            _lastError = failed.Message;
+        }
+    }
+}

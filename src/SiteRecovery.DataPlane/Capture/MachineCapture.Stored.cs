@@ -1,0 +1,58 @@
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+
+namespace SiteRecovery.DataPlane.Capture;
+
+/// <content>Captures that are not open.</content>
+public sealed partial class MachineCapture
+{
+    /// <summary>Fences a capture that is not open, for whoever opens it next. Durable when it returns.</summary>
+    /// <param name="disks">Where they lie: what they show now is what is told to be the end, so it must not be forgotten. One that cannot be opened is left as it is.</param>
+    /// <returns>What is kept of it from then on. One of a later protection, which this fence does not mean, is left as it is.</returns>
+    /// <exception cref="System.Text.Json.JsonException">capture.json is damaged; such a capture does not open.</exception>
+    public static (Epoch Epoch, bool IsFenced) FenceStored(string stateFolder, Epoch epoch, IFileSystem files, params IEnumerable<string> disks)
+    {
+        var path = Path.Combine(stateFolder, "capture.json");
+        var stored = CaptureState.TryLoad(files, path) ?? new CaptureState();
+        if (stored.Epoch > epoch.Value) return (new Epoch(stored.Epoch), stored.Fenced);
+        // Before: whoever opens it fenced says where it ended.
+        foreach (var disk in disks.Where(files.Exists))
+            if (!TryFlush(disk, stored.FlushFailedIn is not null, files)) stored = stored with { FlushFailedIn = HostBoot.IdOf(files).ToString() };
+        if (stored.FlushFailedIn is not null) stored = stored with { CleanAt = null }; // where it was closed it may have held more
+        (stored with { Fenced = true, Epoch = epoch.Value, Durable = 0 }).Save(files, path);
+        return (epoch, true);
+    }
+
+    /// <summary>Where a capture that is not open ended; null where there is none. After a crash a bound: no later sequence was given out.</summary>
+    public static Sequence? EndStored(string stateFolder, IFileSystem files) =>
+        CaptureState.TryLoad(files, Path.Combine(stateFolder, "capture.json")) is { } stored ? new Sequence(stored.CleanAt ?? stored.Reserved) : null;
+
+    /// <summary>False: it may have forgotten what it took.</summary>
+    /// <param name="mayForget">An earlier flush of it has failed.</param>
+    private static bool TryFlush(string disk, bool mayForget, IFileSystem files)
+    {
+        IBlockFile file;
+        try
+        {
+            file = files.Open(disk, FileOpening.ReadWrite);
+        }
+        catch (Exception closed) when (closed is IOException or UnauthorizedAccessException)
+        {
+            return true; // which may be why the machine is not open
+        }
+        using (file)
+        {
+            try
+            {
+                file.Flush();
+                if (mayForget) file.ForgetCached();
+                return true;
+            }
+            catch (IOException)
+            {
+                file.ForgetCached();
+                return false;
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Simulation.World;
+
+namespace SiteRecovery.Simulation.Capture;
+
+/// <summary>A disk whose flush failed shows what it took, and forgets it: the target may have it, and no bit says so.</summary>
+public sealed class ForgottenWritesTests
+{
+    private const int DiskBytes = 64 << 20; // more than the regions that one write makes active
+    private const string Folder = "/agent/machines/m1", DiskPath = "/disks/m1.img";
+    private readonly SimDisk _disk = new();
+    private readonly byte[] _written = new byte[64 << 10];
+
+    public ForgottenWritesTests()
+    {
+        foreach (var folder in (string[])["/disks", Folder]) _disk.CreateDirectory(folder);
+        using (var file = _disk.Open(DiskPath, FileOpening.Create))
+        {
+            file.SetLength(DiskBytes);
+            file.Flush();
+        }
+        _disk.FlushFolder("/disks");
+        new Random(1).NextBytes(_written);
+    }
+
+    [Fact]
+    public async Task After_a_loss_of_power_every_block_is_compared_once()
+    {
+        await WithAFailedFlushAsync();
+        var after = _disk.LosePower(1);
+        var capture = await OpenAsync(after);
+        Assert.Equal(DiskBytes, capture.Status().DirtyBytes);
+        Assert.Contains("a flush of a disk failed", capture.Status().ResynchronizationReason);
+        capture.Disks[0].Bitmap.Unsynced.ClearAll();
+        capture.Disks[0].Bitmap.Flush();
+        await capture.DisposeAsync();
+        Assert.NotEqual(DiskBytes, (await OpenAsync(after.LosePower(2))).Status().DirtyBytes);
+    }
+
+    /// <summary>Also where the process was killed in between: the host has shown it all the while.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task It_is_told_as_the_tail_of_a_fenced_machine_whose_disk_shows_what_is_left(bool killed)
+    {
+        var capture = await WithAFailedFlushAsync();
+        var disk = _disk;
+        if (killed) capture = await OpenAsync(disk = disk.Kill());
+        capture.Disks[0].Bitmap.Unsynced.ClearAll(); // a target has said that all of it is durable
+        await capture.FenceAsync(Epoch.First);
+        Assert.Equal([new DiskRange(0, 0, DiskBytes)], capture.NotKnownDurable());
+        AssertShowsWhatIsLeft(disk);
+    }
+
+    [Fact]
+    public async Task A_disk_that_cannot_be_flushed_keeps_no_machine_from_being_fenced()
+    {
+        var capture = await OpenAsync(_disk);
+        await capture.Disks[0].WriteAsync(0, _written, false, default);
+        _disk.Faults = IsFlushOfDisk;
+        await capture.FenceAsync(Epoch.First);
+        Assert.True(capture.IsFenced);
+        Assert.Equal([new DiskRange(0, 0, DiskBytes)], capture.NotKnownDurable());
+        AssertShowsWhatIsLeft(_disk);
+    }
+
+    [Fact]
+    public async Task A_machine_that_was_not_open_when_it_was_fenced_tells_it_too()
+    {
+        var capture = await OpenAsync(_disk);
+        await capture.Disks[0].WriteAsync(0, _written, false, default);
+        var killed = _disk.Kill();
+        killed.Faults = IsFlushOfDisk;
+        MachineCapture.FenceStored(Folder, Epoch.First, killed, [DiskPath]);
+        killed.Faults = null;
+        AssertShowsWhatIsLeft(killed);
+        Assert.Equal([new DiskRange(0, 0, DiskBytes)], (await OpenAsync(killed)).NotKnownDurable());
+    }
+
+    /// <summary>It was hashed while it showed more than it has.</summary>
+    [Fact]
+    public async Task A_planned_failover_compares_what_is_left()
+    {
+        var capture = await WithAFailedFlushAsync();
+        await capture.HashAsync(default);
+        await capture.FreezeAsync(default);
+        AssertShowsWhatIsLeft(_disk);
+        var frozen = await capture.RootHashAsync(default);
+        Assert.Equal(await (await OpenAsync(_disk.LosePower(3))).RootHashAsync(default), frozen);
+    }
+
+    private async Task<MachineCapture> WithAFailedFlushAsync()
+    {
+        var capture = await OpenAsync(_disk);
+        await capture.Disks[0].WriteAsync(0, _written, false, default);
+        _disk.Faults = IsFlushOfDisk;
+        await Assert.ThrowsAsync<IOException>(async () => await capture.Disks[0].FlushAsync(default));
+        _disk.Faults = null;
+        await capture.Disks[0].FlushAsync(default); // which says nothing of it
+        return capture;
+    }
+
+    private void AssertShowsWhatIsLeft(SimDisk disk)
+    {
+        byte[] shown = new byte[DiskBytes], left = new byte[DiskBytes];
+        disk.Peek(DiskPath, shown);
+        disk.LosePower(7).Peek(DiskPath, left);
+        Assert.Equal(left, shown);
+        Assert.NotEqual(_written, shown[.._written.Length]);
+    }
+
+    private static Fault IsFlushOfDisk(SimIo io) => io.Kind == IoKind.Flush && io.Path == DiskPath ? Fault.Error : Fault.None;
+
+    private static Task<MachineCapture> OpenAsync(SimDisk disk) => MachineCapture.OpenAsync(new CaptureOptions
+    {
+        Machine = new MachineId("m1"), Epoch = Epoch.First, StateFolder = Folder, ForkedAt = new Sequence(5),
+        Disks = [new CaptureDisk(new DiskGeometry(0, "sda", DiskBytes), DiskPath)],
+    }, disk, TimeProvider.System);
+}
