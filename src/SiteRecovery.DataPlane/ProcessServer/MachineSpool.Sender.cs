@@ -84,7 +84,12 @@ internal sealed partial class MachineSpool
     /// <summary>The oldest incarnation that waits; else the agent's, so that its questions are answered; else no link is needed.</summary>
     private StreamOpening? OpeningToSend()
     {
-        lock (_gate) return _queue.TryPeek(out var frame) ? frame.Segment.Opening : _session?.Opening;
+        lock (_gate)
+        {
+            var opening = _queue.TryPeek(out var frame) ? frame.Segment.Opening : _session?.Opening;
+            // The next room may be another process server.
+            return opening is null ? null : opening with { KnownDurable = _queue.DurableSequence };
+        }
     }
 
     private async Task RunLinkAsync(IStreamTarget target, StreamOpening opening, Action connected, CancellationToken stop)

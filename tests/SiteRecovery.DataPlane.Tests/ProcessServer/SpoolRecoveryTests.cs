@@ -198,6 +198,24 @@ public sealed class SpoolRecoveryTests : SpoolFixture
         Assert.DoesNotContain(Link.Passed, b => b.Header.Ordinal > 11);
     }
 
+    /// <summary>Also where the spool is killed before it has met the target: the agent may not come back before it does.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task What_the_agent_knows_to_be_durable_is_looked_for_by_a_spool_that_remembers_nothing(bool killed)
+    {
+        Link.Up = false;
+        var (spool, agent) = (Open(), new Agent(this));
+        var session = await spool.OpenAsync(agent.Opening with { KnownDurable = new Sequence(50) }, agent, default);
+        Assert.Equal(default, session.Opened.Durable);
+        await agent.SendAsync(session, 10);
+        if (killed) session = await agent.OpenAsync(spool = Killed(spool));
+        Link.Says = _ => new StreamOpened(default, new(1, 0), new(18), false); // of before all that waits
+        Link.Up = true;
+        Assert.Contains("lost durable data", (await session.Closed.WaitAsync(TimeSpan.FromSeconds(30)))!.Message, StringComparison.Ordinal);
+        Assert.Empty(Link.Passed);
+        Assert.Equal(new Sequence(18), (await agent.OpenAsync(spool)).Opened.DurableSequence);
+        Assert.Contains(Link.Openings, o => o.KnownDurable == new Sequence(50));
+    }
+
     [Fact]
     public async Task A_loss_that_the_target_tells_of_reaches_the_agent_and_what_it_sends_then_the_target()
     {

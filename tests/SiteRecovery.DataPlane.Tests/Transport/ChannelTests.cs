@@ -46,6 +46,16 @@ public sealed class ChannelTests : IAsyncLifetime
         Kind = BatchKind.Delta, MachineTag = 1, Epoch = Epoch.First, Incarnation = 1, Ordinal = ordinal, First = new Sequence(ordinal), Last = new Sequence(ordinal), Time = DateTimeOffset.UnixEpoch,
     }, [new Extent(0, bytes, 0, ExtentKind.Data)], new byte[bytes]);
 
+    /// <summary>Agents are replaced one by one.</summary>
+    [Fact]
+    public void An_opening_of_a_source_that_does_not_say_what_is_durable_is_understood()
+    {
+        var frame = Payload.Frame(FrameType.OpenStream, 1, to => Payload.Write(to, Opening("m1") with { KnownDurable = new Sequence(7) }));
+        Assert.Equal(new Sequence(7), Payload.ReadOpening(frame.AsMemory(FrameHeader.Bytes)).KnownDurable);
+        var older = Payload.ReadOpening(frame.AsMemory(FrameHeader.Bytes)[..^sizeof(long)]);
+        Assert.Equal((Sequence.None, new MachineId("m1"), 1), (older.KnownDurable, older.Machine, older.Disks.Count));
+    }
+
     [Fact]
     public async Task Whoever_falls_silent_on_a_control_channel_is_given_up()
     {
