@@ -59,7 +59,8 @@ internal sealed class SimAgentMachine(MachineId machine, SimSource host, SimSite
 
     internal async Task ReleaseAsync(ReleaseMachine release)
     {
-        if (_assignment is { } now && now.Epoch > release.Epoch) return;
+        // One that could not be opened yet has its folder all the same.
+        if ((_assignment ?? Kept()) is { } now && now.Epoch > release.Epoch) return;
         if (Capture is not null) await CloseAsync();
         (_assignment, _fencedClosed) = (null, null);
         _disk.DeleteFolder(_folder);
