@@ -100,7 +100,7 @@ public sealed partial class MachineCapture : IPositionListener
         var session = await target.OpenAsync(opening, this, stop).ConfigureAwait(false);
         if (session.Opened.TargetLost) MarkAllUnsynced("the target lost durable data");
         // A spool that has not reached the target yet and remembers nothing of it says nothing about it.
-        if (session.Opened is { TargetEmpty: false, Durable.Incarnation: 0 }) return session;
+        if (session.Opened is { TargetEmpty: false, TargetLost: false, Durable.Incarnation: 0 }) return session;
         var durable = session.Opened.DurableSequence.Value;
         // Which writes it lost is nowhere known: their bits are long cleared. Until all are set, it counts as not yet heard.
         if (durable < Volatile.Read(ref _durableSequence)) MarkAllUnsynced("the target lost durable data");

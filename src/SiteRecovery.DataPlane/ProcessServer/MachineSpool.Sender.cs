@@ -15,6 +15,7 @@ internal sealed partial class MachineSpool
     private CancellationTokenSource? _link;
     private bool _targetEmpty;
     private bool _targetLost, _toldLost; // what it has acknowledged; and the agent's session knows it
+    private bool _lossIsUnsaid; // found here, and no agent that was told has sent anything yet
     private int _attempt, _failedAttempt;
     private volatile int _failures; // in a row, without anything having become durable
 
@@ -147,6 +148,8 @@ internal sealed partial class MachineSpool
         {
             lost = LostBy(opened);
             _targetLost = opened.TargetLost;
+            // Where the target stands does not say it: that looks as if it had not been asked yet.
+            _lossIsUnsaid |= lost is not null && opened is { TargetEmpty: false, Durable.Incarnation: 0 };
         }
         if (lost is null && !SkipHeld(opened.Held, listener))
             lost = $"the target stands at {Text(opened.Held)}, which what waits here does not continue";

@@ -18,6 +18,8 @@ internal sealed partial class MachineSpool
             await Task.WhenAny(freed, session.Closed, Task.Delay(DiskRetry, _time, stop)).ConfigureAwait(false);
             stop.ThrowIfCancellationRequested();
         }
+        if (session.Opened.TargetLost)
+            lock (_gate) _lossIsUnsaid = false;
         _bell.Ring();
         session.Positions.Received(batch.Position);
     }

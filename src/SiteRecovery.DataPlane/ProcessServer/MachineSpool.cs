@@ -84,9 +84,9 @@ internal sealed partial class MachineSpool : IAsyncDisposable
             bool hasLearned;
             lock (_gate)
             {
-                session.Opened = new StreamOpened(_queue.Held, _queue.Durable, _queue.DurableSequence, _upstream is not null && _targetEmpty && !_queue.HasPending, _toldLost = _targetLost);
+                session.Opened = new StreamOpened(_queue.Held, _queue.Durable, _queue.DurableSequence, _upstream is not null && _targetEmpty && !_queue.HasPending, (_toldLost = _targetLost) || _lossIsUnsaid);
                 // What this side has forgotten the source still knows, and goes on by: the target must stand there, or the source hears of it before anything else arrives.
-                hasLearned = session.Opened is { TargetEmpty: false, Durable.Incarnation: 0 } && opening.KnownDurable > _queue.DurableSequence;
+                hasLearned = session.Opened is { TargetEmpty: false, TargetLost: false, Durable.Incarnation: 0 } && opening.KnownDurable > _queue.DurableSequence;
                 if (hasLearned) _queue.Settle(_queue.Durable, opening.KnownDurable);
             }
             if (hasLearned) SaveDurable();
@@ -190,6 +190,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
     {
         _state.SaveEpoch(epoch);
         EndLink();
+        lock (_gate) _lossIsUnsaid = false;
         // Its sequences and positions say nothing about the new epoch.
         Drop($"epoch {epoch} has begun", new StreamOpened(default, default, Sequence.None, false));
     }

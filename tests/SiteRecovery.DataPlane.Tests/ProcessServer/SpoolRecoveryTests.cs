@@ -216,6 +216,28 @@ public sealed class SpoolRecoveryTests : SpoolFixture
         Assert.Contains(Link.Openings, o => o.KnownDurable == new Sequence(50));
     }
 
+    /// <summary>A target that has nothing left, and is not empty, stands where a spool stands that has not asked it yet.</summary>
+    [Fact]
+    public async Task A_loss_that_no_position_says_is_told_until_an_agent_that_knows_it_sends()
+    {
+        Link.Up = false;
+        var (spool, agent) = (Open(), new Agent(this));
+        var opening = agent.Opening with { KnownDurable = new Sequence(50) };
+        var session = await spool.OpenAsync(opening, agent, default);
+        Assert.False(session.Opened.TargetLost);
+        Link.Says = _ => new StreamOpened(default, default, Sequence.None, false);
+        Link.Up = true;
+        Assert.Contains("lost durable data", (await session.Closed.WaitAsync(TimeSpan.FromSeconds(30)))!.Message, StringComparison.Ordinal);
+        for (var again = 0; again < 2; again++)
+        {
+            session = await spool.OpenAsync(opening, agent, default);
+            Assert.True(session.Opened.TargetLost);
+        }
+        await agent.SendAsync(session, 10);
+        await UntilAsync(() => agent.DurableUpTo.Ordinal == 11);
+        Assert.False((await agent.OpenAsync(spool)).Opened.TargetLost);
+    }
+
     [Fact]
     public async Task A_loss_that_the_target_tells_of_reaches_the_agent_and_what_it_sends_then_the_target()
     {
