@@ -112,7 +112,8 @@ public sealed partial class MachineCapture : IAsyncDisposable
         while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue))) await Task.Delay(TimeSpan.FromMilliseconds(1), _time, stop).ConfigureAwait(false);
         // Before it is told where it ended. A disk that does not flush keeps nobody from being fenced: what it may forget is told as its tail.
         foreach (var disk in _disks) TryFlush(disk);
-        if (!_state.Fenced) ShowWhatIsOnDisk();
+        // One that was frozen has shown it since then, and has taken no write: where it stands was compared, and stays.
+        if (_state is { Fenced: false, Frozen: false }) ShowWhatIsOnDisk();
         Save(s => s with { Fenced = true, Epoch = Math.Max(s.Epoch, epoch.Value), Durable = 0 });
         EndSession();
     }
