@@ -18,11 +18,8 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
     /// <summary>Where promotion writes is encrypted; where it ever was it stays so.</summary>
     internal bool Encrypts { get; set; }
 
-    /// <summary>The last segment of those that are on their way here; 0: none are.</summary>
-    internal int Promoting { get; set; }
-
-    /// <summary>Whether the block of a disk at an offset may be half written; null: none is.</summary>
-    internal Func<ushort, long, bool>? MayBeTorn { get; set; }
+    /// <summary>What is on its way here, if anything is.</summary>
+    internal BasePromotion? Promotion { get; set; }
 
     private readonly Lock _gate = new();
     private readonly Dictionary<ushort, (IBlockFile? File, IBaseImage? Promoted)> _open = [];
@@ -61,14 +58,17 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
         {
             files.CreateDirectory(Path.Combine(folder, "base"));
             var record = disks.First(d => d.Index == disk);
-            promoted = encrypt ? new EncryptedImage(folder, record, file, (PromotedImage?)promoted, files, readOnly: false, keys, () => Promoting)
-                : new PromotedImage(folder, record, file, files, readOnly: false, IsTorn);
+            promoted = encrypt ? new EncryptedImage(folder, record, file, (PromotedImage?)promoted, files, readOnly: false, keys, () => Promotion)
+                : new PromotedImage(folder, record, file, files, readOnly: false, () => Promotion);
             files.FlushFolder(Path.Combine(folder, "base"));
             files.FlushFolder(folder);
             _open[disk] = (file, promoted);
             return promoted;
         }
     }
+
+    /// <summary>Whether promotion writes over a block where it is. Where it encrypts it writes elsewhere.</summary>
+    internal bool IsInPlace(ushort disk, long block) => Of(disk).Promoted is PromotedImage image && image.Has(block);
 
     /// <summary>What was just promoted went into encrypted images.</summary>
     internal bool WritesEncrypted { get { lock (_gate) return _open.Values.Any(o => o.Promoted is EncryptedImage); } }
@@ -131,14 +131,12 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
             var record = disks.First(d => d.Index == disk);
             var file = record.Base is null ? null : OpenFile(record);
             if (IsMissing(disk)) throw new IOException($"what was promoted of disk {disk} is missing");
-            var plain = PromotedImage.Exists(folder, disk, files) ? new PromotedImage(folder, record, file, files, readOnly, IsTorn) : null;
-            return _open[disk] = (file, EncryptedImage.Exists(folder, disk, files) ? new EncryptedImage(folder, record, file, plain, files, readOnly, keys, () => Promoting) : plain);
+            var plain = PromotedImage.Exists(folder, disk, files) ? new PromotedImage(folder, record, file, files, readOnly, () => Promotion) : null;
+            return _open[disk] = (file, EncryptedImage.Exists(folder, disk, files) ? new EncryptedImage(folder, record, file, plain, files, readOnly, keys, () => Promotion) : plain);
         }
     }
 
     private bool IsMissing(ushort disk) => IsEncrypted ? !EncryptedImage.Exists(folder, disk, files) : IsPromoted && !PromotedImage.Exists(folder, disk, files);
-
-    private bool IsTorn(ushort disk, long offset) => MayBeTorn?.Invoke(disk, offset) ?? false;
 
     private IBlockFile OpenFile(DiskRecord record)
     {

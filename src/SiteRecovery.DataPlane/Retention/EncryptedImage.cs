@@ -12,8 +12,8 @@ namespace SiteRecovery.DataPlane.Retention;
 /// a promotion, each block is whole, as it was before or as it will be.
 /// </summary>
 /// <param name="plain">What came into the base before the store was encrypted: it goes where it is written anew.</param>
-/// <param name="promotion">The last segment of those that are on their way: an entry that names it is of a promotion that was cut short when all of it had been written.</param>
-internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile? below, PromotedImage? plain, IFileSystem files, bool readOnly, StoreKeys keys, Func<int> promotion) : IBaseImage
+/// <param name="promotion">The one that is under way, if one is: an entry that names its segment is of one that was cut short when all of it had been written.</param>
+internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile? below, PromotedImage? plain, IFileSystem files, bool readOnly, StoreKeys keys, Func<BasePromotion?> promotion) : IBaseImage
 {
     private const int BlockBytes = PromotedImage.BlockBytes, AreaBlocks = 64, BlocksAtOnce = 256;
     private const int EntryBytes = 8 + ICipher.SealBytes, SectorBytes = 512, EntriesPerSector = SectorBytes / EntryBytes, HashAt = EntriesPerSector * EntryBytes;
@@ -104,7 +104,7 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
         try
         {
             for (var block = offset / BlockBytes; block * BlockBytes < offset + length; block++)
-                if (Stored(block) is not null) _unflushed[block] = (new Entry(Kind.Lost, promotion(), default), false);
+                if (Stored(block) is not null) _unflushed[block] = (new Entry(Kind.Lost, Promoting, default), false);
         }
         finally
         {
@@ -168,6 +168,8 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
 
     private static long PlaceOf(long block, Kind place) => ((block / AreaBlocks * 2 + (place == Kind.Second ? 1 : 0)) * AreaBlocks + block % AreaBlocks) * BlockBytes;
 
+    private int Promoting => promotion()?.Segment ?? 0;
+
     private ICipher CipherOf(long block) => keys.CipherFor(KeyUse.Base, (long)disk.Index << 48 | block >> RegionShift);
 
     /// <summary>What a block's bytes are vouched for with: that they are those of this block, as of this promotion.</summary>
@@ -184,7 +186,7 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
     {
         if (_unflushed.TryGetValue(block, out var pending) && pending.Final) return null;
         var entry = OnDisk(block);
-        if (entry.Kind == Kind.Below || entry.Promotion != promotion()) return entry;
+        if (entry.Kind == Kind.Below || entry.Promotion != Promoting) return entry;
         // Written again, for it may not be durable.
         _unflushed[block] = (entry, true);
         return null;
@@ -192,18 +194,14 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
 
     private void Put(long number, int within, ReadOnlySpan<byte> part, Span<byte> block, Entry stored)
     {
-        if (part.Length < BlockBytes)
+        // Of a block that is lost a part is no block.
+        if (part.Length < BlockBytes && !TryComplete(number, block))
         {
-            // Of a block that is lost a part is no block.
-            if (EntryAt(number).Kind == Kind.Lost)
-            {
-                _unflushed[number] = (new Entry(Kind.Lost, promotion(), default), false);
-                return;
-            }
-            ReadInside(number * BlockBytes, block);
+            _unflushed[number] = (new Entry(Kind.Lost, Promoting, default), false);
+            return;
         }
         part.CopyTo(block[within..]);
-        var entry = new Entry(Kind.Zero, promotion(), default);
+        var entry = new Entry(Kind.Zero, Promoting, default);
         if (block.ContainsAnyExcept((byte)0))
         {
             entry = entry with { Kind = stored.Kind == Kind.First ? Kind.Second : Kind.First };
@@ -217,8 +215,14 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
         _unflushed[number] = (entry, false);
     }
 
-    /// <summary>Under the lock.</summary>
-    private Entry EntryAt(long block) => _unflushed.Count > 0 && _unflushed.TryGetValue(block, out var newer) ? newer.Entry : OnDisk(block);
+    /// <summary>What a block is to keep of before, or of what this promotion has written of it already. False: it is lost.</summary>
+    private bool TryComplete(long number, Span<byte> block)
+    {
+        if (!_unflushed.TryGetValue(number, out var written)) return promotion()!.TryComplete(disk.Index, number * BlockBytes, block, ReadInside);
+        if (written.Entry.Kind == Kind.Lost) return false;
+        ReadInside(number * BlockBytes, block);
+        return true;
+    }
 
     /// <summary>Under the lock.</summary>
     private void EntriesFrom(long first, Span<Entry> into)
@@ -294,7 +298,7 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
                 else if (entry.Kind == Kind.Below && plain is not null) plain.Read(offset, part);
                 else if (entry.Kind == Kind.Below && below is not null) below.Read(offset, part);
                 else if (entry.Kind is Kind.Below or Kind.Zero) part.Clear();
-                else throw DamagedAt(first, null);
+                else throw DamagedAt(first, new InvalidDataException("what it should hold was damaged before it came here"));
                 offset += part.Length;
                 into = into[part.Length..];
             }
@@ -320,5 +324,5 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
         }
     }
 
-    private IOException DamagedAt(long block, Exception? damage) => new($"the base of disk {disk.Index} is damaged at offset {block * BlockBytes}", damage);
+    private IOException DamagedAt(long block, InvalidDataException damage) => new($"the base of disk {disk.Index} is damaged at offset {block * BlockBytes}", damage);
 }

@@ -9,8 +9,8 @@ namespace SiteRecovery.DataPlane.Retention;
 /// The blocks of a disk that promotion has written, each with its checksum, over what lies below the log: STORE.md, `base`. Reads and one writer go on beside each other.
 /// A checksum is written only when its block is durable: whatever ends a promotion, a block is where its checksum says, and what it keeps of before is right.
 /// </summary>
-/// <param name="mayBeTorn">Whether the block at an offset may be half written, by a promotion that was cut short and covers what differs.</param>
-internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? below, IFileSystem files, bool readOnly, Func<ushort, long, bool> mayBeTorn) : IBaseImage
+/// <param name="promotion">The one that is under way, if one is.</param>
+internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? below, IFileSystem files, bool readOnly, Func<BasePromotion?> promotion) : IBaseImage
 {
     internal const int BlockBytes = 4096;
     private const int HashBytes = 8, BlocksAtOnce = 256;
@@ -72,10 +72,8 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
         {
             // Of a block that is lost a part is no block.
             var last = blocks.Length - BlockBytes;
-            var (head, tail) = (offset != start, (offset + from.Length) % BlockBytes != 0);
-            var (headLost, tailLost) = (head && HashAt(start / BlockBytes) == Lost, tail && HashAt((start + last) / BlockBytes) == Lost);
-            if (head && !headLost) ReadInside(start, blocks[..BlockBytes]);
-            if (tail && !tailLost) ReadInside(start + last, blocks[last..]);
+            var headLost = offset != start && !TryComplete(start, blocks[..BlockBytes]);
+            var tailLost = (offset + from.Length) % BlockBytes != 0 && !TryComplete(start + last, blocks[last..]);
             from.CopyTo(blocks[(int)(offset - start)..]);
             if (blocks.ContainsAnyExcept((byte)0)) _data.Write(start, blocks);
             else _data.Zero(start, blocks.Length);
@@ -115,7 +113,13 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     public void Restart()
     {
         // What was written may stay: until the end nobody believes that it is whole.
+        _gate.EnterWriteLock();
+        _unflushed.Clear();
+        _gate.ExitWriteLock();
     }
+
+    /// <summary>Whether a block is here, and is written over where it is.</summary>
+    internal bool Has(long block) => HashAt(block) != 0;
 
     /// <summary>These blocks are elsewhere by now, durably, and nobody asks for them here. They are gone durably when it returns.</summary>
     internal void Forget(IEnumerable<long> blocks)
@@ -186,6 +190,15 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
             if (_unflushed.TryGetValue(first + i, out var newer)) into[i] = newer;
     }
 
+    /// <summary>Under the lock. What a block is to keep of before, or of what this promotion has written of it already. False: it is lost.</summary>
+    private bool TryComplete(long start, Span<byte> block)
+    {
+        if (!_unflushed.TryGetValue(start / BlockBytes, out var written)) return promotion()!.TryComplete(disk.Index, start, block, ReadInside);
+        if (written == Lost) return false;
+        ReadInside(start, block);
+        return true;
+    }
+
     /// <summary>Under the lock. What lies beyond the disk reads as zeroes.</summary>
     private void ReadInside(long offset, Span<byte> into)
     {
@@ -230,6 +243,7 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
 
     private void Check(ReadOnlySpan<byte> block, ulong hash, long start)
     {
-        if (HashOf(block) != hash && (hash == Lost || !mayBeTorn(disk.Index, start))) throw new IOException($"the base of disk {disk.Index} is damaged at offset {start}");
+        if (HashOf(block) == hash || (hash != Lost && promotion()?.MayBeTorn(disk.Index, start, block) == true)) return;
+        throw new IOException($"the base of disk {disk.Index} is damaged at offset {start}", new InvalidDataException("it is not what was written"));
     }
 }

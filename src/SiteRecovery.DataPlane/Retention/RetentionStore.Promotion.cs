@@ -17,6 +17,7 @@ public sealed partial class RetentionStore
     // Of the current line, while they are on their way into the base.
     private List<(int Segment, IExtentSource Source)> _below = [];
     private (PromotedRecord To, List<FrameRange> Frames)? _promotion;
+    private readonly UnreadablePlaces _unreadable;
 
     /// <summary>
     /// Makes maps of the segments that have none yet, thins, and promotes what lies outside of the limits. Appending and looking go on meanwhile. Whatever ends it, the next call goes on.
@@ -58,25 +59,77 @@ public sealed partial class RetentionStore
 
     private bool TryBeginPromotion(RetentionLimits? limits)
     {
+        int segment;
+        List<FrameRange> frames;
+        StoreView covering;
         lock (_gate)
         {
             if (_promotion is not null) return true;
-            if (limits is null || _log.FailedReason is not null) return false;
-            var inUse = _views.Where(v => IsHeld(v.View)).Select(v => v.Segment).Append(FirstProtected()).Min();
-            // A window longer than time itself keeps everything.
-            var cutoff = limits.Longest < CurrentAsOf - DateTimeOffset.MinValue ? CurrentAsOf - limits.Longest : DateTimeOffset.MinValue;
-            if (_history.PromotableUpTo(cutoff, limits.BytesMax is { } most ? _log.Bytes - most : 0, inUse, SegmentsAtOnce, number => _log.BytesOf(_log.IdOf(number))) is not { } segment) return false;
+            if (limits is null || Promotable(limits) is not { } last) return false;
+            (segment, frames) = (last, _history.LineUpTo(last));
+            covering = new StoreView(_log, _bases, SourcesOf(frames));
+        }
+        var partial = PartialBlocks.Of(segment, RestsOf(frames, covering));
+        partial.Save(Folder, BatchCodec.TagOf(Machine), _files);
+        lock (_gate)
+        {
+            // Somebody may need one of its positions by now.
+            if (Promotable(limits) != segment) return false;
             // Before the first byte of the base changes: no position below shows any more what it showed.
             Save(_manifest with { Promoting = segment });
-            Plan(segment);
+            Plan(segment, partial);
             return true;
         }
     }
 
-    private void Plan(int segment)
+    /// <summary>Under the lock: the last of the segments that may go.</summary>
+    private int? Promotable(RetentionLimits limits)
+    {
+        if (_log.FailedReason is not null) return null;
+        var inUse = _views.Where(v => IsHeld(v.View)).Select(v => v.Segment).Append(FirstProtected()).Min();
+        // A window longer than time itself keeps everything.
+        var cutoff = limits.Longest < CurrentAsOf - DateTimeOffset.MinValue ? CurrentAsOf - limits.Longest : DateTimeOffset.MinValue;
+        return _history.PromotableUpTo(cutoff, limits.BytesMax is { } most ? _log.Bytes - most : 0, inUse, SegmentsAtOnce, number => _log.BytesOf(_log.IdOf(number)));
+    }
+
+    /// <summary>Of the blocks of the base that frames cover in part. Nothing is on its way there.</summary>
+    private Dictionary<(ushort Disk, long Block), ulong> RestsOf(List<FrameRange> frames, StoreView covering)
+    {
+        var (rests, block) = (new Dictionary<(ushort, long), ulong>(), new byte[PromotedImage.BlockBytes]);
+        foreach (var range in frames)
+            foreach (var (_, entry, prefix) in _log.PrefixesOf(range.From, range.To))
+                for (var i = 0; i < entry.Header.ExtentCount; i++)
+                {
+                    var extent = prefix.ExtentAt(i);
+                    Look(extent.Disk, extent.Offset);
+                    Look(extent.Disk, extent.Offset + extent.Length);
+                }
+        return rests;
+
+        void Look(ushort disk, long edge)
+        {
+            var number = edge / block.Length;
+            var offset = number * block.Length;
+            if (edge == offset || rests.ContainsKey((disk, number)) || !_bases.IsInPlace(disk, number)) return;
+            var cover = covering.Cover(disk, offset, block.Length);
+            if (cover.TrueForAll(e => e.Segment.Number != StoreView.BelowTheLog)) return;
+            try
+            {
+                _bases.Read(disk, offset, block);
+                rests[(disk, number)] = PartialBlocks.RestOf(block, offset, cover);
+            }
+            catch (IOException damage) when (_unreadable.IsDamage(damage, UnreadablePlaces.OfDisk(disk), offset))
+            {
+                rests[(disk, number)] = PartialBlocks.Damaged;
+            }
+        }
+    }
+
+    private void Plan(int segment, PartialBlocks? partial)
     {
         var (to, frames) = (_history.PromotedAt(segment), _history.LineUpTo(segment));
-        (_below, _bases.Promoting) = (SourcesOf(frames), segment);
+        _below = SourcesOf(frames);
+        _bases.Promotion = new BasePromotion(segment, new StoreView(_log, _bases, _below), partial, _unreadable);
         _promotion = (to, frames);
         _history.Forget(to);
         (_newest, _tail) = (null, null);
@@ -92,7 +145,8 @@ public sealed partial class RetentionStore
         }
         finally
         {
-            if (!whole) CutShort();
+            // What it has written may be torn until it has been written again.
+            if (!whole) _bases.Restart();
         }
     }
 
@@ -100,14 +154,6 @@ public sealed partial class RetentionStore
     {
         foreach (var disk in _manifest.Disks) _bases.ToWrite(disk.Index).Flush();
         return true;
-    }
-
-    /// <summary>What it has written may be torn until it has been written again.</summary>
-    private void CutShort()
-    {
-        var written = new StoreView(_log, _bases, _below);
-        _bases.Restart();
-        _bases.MayBeTorn = (disk, offset) => written.Cover(disk, offset, PromotedImage.BlockBytes).Exists(e => e.Segment.Number != StoreView.BelowTheLog);
     }
 
     /// <summary>Each frame is read once, and only what nothing of the promoted hides is written. False: stopped.</summary>
@@ -135,7 +181,7 @@ public sealed partial class RetentionStore
         return true;
     }
 
-    /// <summary>False: the frame is damaged.</summary>
+    /// <summary>False: the frame is damaged, or could not be read for long.</summary>
     private bool TryReadRaw(LogEntry entry, byte[] raw)
     {
         try
@@ -145,7 +191,7 @@ public sealed partial class RetentionStore
             FramePool.Shared.Return(frame.Frame);
             return true;
         }
-        catch (Exception damage) when (damage is InvalidDataException || (damage is IOException && damage.InnerException is InvalidDataException))
+        catch (Exception damage) when (damage is InvalidDataException || (damage is IOException unread && _unreadable.IsDamage(unread, entry.Segment.Number, entry.Offset)))
         {
             return false;
         }
@@ -164,14 +210,16 @@ public sealed partial class RetentionStore
         {
             var to = _promotion!.Value.To with { Encrypted = _bases.WritesEncrypted ? true : null };
             Save(_manifest with { Promoted = to, Promoting = null });
-            (_bases.IsPromoted, _bases.IsEncrypted, _bases.Promoting) = (true, to.Encrypted == true, 0);
+            (_bases.IsPromoted, _bases.IsEncrypted, _bases.Promotion) = (true, to.Encrypted == true, null);
             // Somebody may be asking it for hashes just now.
             _newest?.WithoutUpTo(to.Segment);
-            (_promotion, _below, _newest, _tail, _bases.MayBeTorn) = (null, [], null, null, null);
+            (_promotion, _below, _newest, _tail) = (null, [], null, null);
             foreach (var (_, _, reference) in _views)
                 if (reference.TryGetTarget(out var view)) view.WithoutUpTo(to.Segment);
             _log.Uncount(to.Segment);
         }
+        _unreadable.Forget();
+        _files.Delete(Path.Combine(Folder, PartialBlocks.FileName));
         _maps.Forget(s => s.Number <= _manifest.Promoted!.Segment);
         _log.Remove(_manifest.Promoted!.Segment);
     }

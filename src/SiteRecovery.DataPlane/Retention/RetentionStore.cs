@@ -21,7 +21,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
 
     private RetentionStore(string folder, IFileSystem files, TimeProvider time, StoreManifest manifest, bool readOnly, StoreOptions? options)
     {
-        (Folder, _files, _time, _manifest, _notes) = (folder, files, time, manifest, new PointNotes(folder, files));
+        (Folder, _files, _time, _manifest, _notes, _unreadable) = (folder, files, time, manifest, new PointNotes(folder, files), new UnreadablePlaces(time));
         var tag = BatchCodec.TagOf(Machine);
         _keys = new StoreKeys(folder, files, options?.Keys, time, readOnly);
         _bases = new BaseImages(folder, manifest.Disks, files, readOnly, _keys) { IsPromoted = manifest.Promoted is not null, IsEncrypted = manifest.Promoted?.Encrypted == true };
@@ -36,8 +36,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             if (manifest.Encrypted == true && !readOnly) StartEncrypting();
             if (manifest.Promoting is { } interrupted && _log.FailedReason is null)
             {
-                Plan(interrupted);
-                CutShort();
+                Plan(interrupted, PartialBlocks.Load(folder, interrupted, tag, files));
             }
         }
         catch

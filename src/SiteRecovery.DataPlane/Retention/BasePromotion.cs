@@ -1,0 +1,42 @@
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <summary>What the promotion that is under way makes of the blocks of the base: STORE.md, Promotion. Safe for concurrent calls, but for <see cref="TryComplete"/>, which is for the one that writes.</summary>
+/// <param name="written">What is promoted.</param>
+/// <param name="partial">Null: it was begun by a store of before there were any. Then what it covers a part of is believed.</param>
+internal sealed class BasePromotion(int segment, StoreView written, PartialBlocks? partial, UnreadablePlaces unreadable)
+{
+    internal delegate void Reader(long offset, Span<byte> into);
+
+    /// <summary>The last of the segments.</summary>
+    internal int Segment => segment;
+
+    /// <summary>Whether a block that is not what its checksum says is one that was being written, and right where it is not written.</summary>
+    internal bool MayBeTorn(ushort disk, long offset, ReadOnlySpan<byte> block)
+    {
+        var cover = written.Cover(disk, offset, PromotedImage.BlockBytes);
+        var covered = cover.Count(e => e.Segment.Number != StoreView.BelowTheLog);
+        if (covered == 0) return false;
+        return covered == cover.Count || partial is null || partial.Has(disk, offset / PromotedImage.BlockBytes, PartialBlocks.RestOf(block, offset, cover));
+    }
+
+    /// <summary>Reads a block of which a part is about to be written, for the first time. False: what will be left of it is damaged, or could not be read for long.</summary>
+    /// <exception cref="IOException">It cannot be read just now.</exception>
+    internal bool TryComplete(ushort disk, long offset, Span<byte> block, Reader read)
+    {
+        if (written.Cover(disk, offset, PromotedImage.BlockBytes).TrueForAll(e => e.Segment.Number != StoreView.BelowTheLog))
+        {
+            // Nothing will be left of it, whatever is there.
+            block.Clear();
+            return true;
+        }
+        try
+        {
+            read(offset, block);
+            return true;
+        }
+        catch (IOException damage) when (unreadable.IsDamage(damage, UnreadablePlaces.OfDisk(disk), offset))
+        {
+            return false;
+        }
+    }
+}

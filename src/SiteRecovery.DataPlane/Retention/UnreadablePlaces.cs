@@ -1,0 +1,20 @@
+namespace SiteRecovery.DataPlane.Retention;
+
+/// <summary>Where a disk did not give what promotion needs, and since when: one bad sector must not keep everything for ever. Not safe for concurrent calls.</summary>
+internal sealed class UnreadablePlaces(TimeProvider time)
+{
+    private static readonly TimeSpan PatienceWithDisk = TimeSpan.FromSeconds(15);
+    private readonly Dictionary<(int Of, long Offset), long> _since = [];
+
+    /// <summary>A disk of the base, beside the numbers of segments.</summary>
+    internal static int OfDisk(ushort disk) => -1 - disk;
+
+    /// <summary>Whether what failed is damaged, or has not been readable for long.</summary>
+    internal bool IsDamage(IOException failure, int of, long offset)
+    {
+        if (failure.InnerException is InvalidDataException) return true;
+        return !_since.TryAdd((of, offset), time.GetTimestamp()) && time.GetElapsedTime(_since[(of, offset)]) >= PatienceWithDisk;
+    }
+
+    internal void Forget() => _since.Clear();
+}
