@@ -78,7 +78,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         Receive<Maintain>(_ => StartMaintaining());
         Receive<Maintained>(maintained =>
         {
-            if (maintained.Failure is { } failure && failure != _unmaintained) Context.GetLogger().Warning("The store of {0} keeps more than its policy asks: {1}", _machine, failure);
+            if (maintained.Failure is { } failure && failure != _unmaintained) Context.GetLogger().Warning("The store of {0} could not be maintained in full: {1}", _machine, failure);
             (_maintaining, _unmaintained) = (false, maintained.Failure);
             if (maintained.Damaged is { } damaged) _machines.Tell(damaged);
         });
@@ -196,12 +196,26 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         {
             if (!room.Stores.Has(machine)) return new Maintained(null);
             var store = room.Stores.StoreOf(machine);
+            string? failure = null;
             // A small store is read as a whole each time; a clock that jumped back must not stop it for long.
-            if (!store.IsBetweenScrubs || (room.Time.GetUtcNow() - store.ScrubbedAt!.Value).Duration() >= room.ScrubPause) store.Scrub(ScrubbedAtOnceBytes, stop);
-            store.Maintain(limits, stop);
-            store.ProveNewest(ProvenAtOnceBytes, stop);
+            if (!store.IsBetweenScrubs || (room.Time.GetUtcNow() - store.ScrubbedAt!.Value).Duration() >= room.ScrubPause) Try(() => store.Scrub(ScrubbedAtOnceBytes, stop));
+            Try(() => store.Maintain(limits, stop));
+            Try(() => store.ProveNewest(ProvenAtOnceBytes, stop));
             ImmutableArray<StaleRange> lost = [.. store.DamageOfNewest().Take(StaleRange.AtOnceMax).Select(r => new StaleRange(r.Disk, r.Offset, r.Length))];
-            return new Maintained(null, lost.IsEmpty ? null : new StoreDamaged(machine, new CommandId("damaged"), store.CurrentEpoch, lost));
+            return new Maintained(failure, lost.IsEmpty ? null : new StoreDamaged(machine, new CommandId("damaged"), store.CurrentEpoch, lost));
+
+            // What one of them cannot read must not keep the others for ever.
+            void Try(Action step)
+            {
+                try
+                {
+                    step();
+                }
+                catch (IOException failed)
+                {
+                    failure ??= failed.Message;
+                }
+            }
         }, stop).PipeTo(Self, failure: error => new Maintained(error.Message));
     }
 

@@ -13,34 +13,74 @@ namespace SiteRecovery.DataPlane.Retention;
 public sealed record PointNote(string Point, bool Protected = false, DateTimeOffset? VerifiedAt = null, string? Damage = null, string? Root = null);
 
 /// <summary>NOTES.json of a store: STORE.md. Not safe for concurrent calls.</summary>
-internal sealed class PointNotes(string folder, IFileSystem files)
+internal sealed class PointNotes
 {
     internal const string FileName = "NOTES.json";
-    private Dictionary<string, PointNote>? _notes = Read(files.TryReadAll(Path.Combine(folder, FileName)));
+    private readonly string _folder;
+    private readonly IFileSystem _files;
+    private Dictionary<string, PointNote> _notes;
 
-    internal IEnumerable<PointNote> All => _notes is null ? [] : _notes.Values;
-    /// <summary>Nobody knows what was protected: until the next note is made, nothing may go.</summary>
-    internal bool IsDamaged => _notes is null;
+    /// <param name="givesUpUnreadable">A file that the disk does not give is as good as damaged.</param>
+    internal PointNotes(string folder, IFileSystem files, bool givesUpUnreadable)
+    {
+        (_folder, _files) = (folder, files);
+        var read = ReadFile(givesUpUnreadable);
+        (_notes, IsDamaged) = (read ?? [], read is null);
+    }
 
-    internal PointNote Of(string point) => _notes?.GetValueOrDefault(point) ?? new PointNote(point);
+    internal IEnumerable<PointNote> All => _notes.Values;
+    /// <summary>Nobody knows what was protected: until somebody says what is to be, nothing may go, and the file stays as it is.</summary>
+    internal bool IsDamaged { get; private set; }
+    /// <summary>What the file has is not what is known here.</summary>
+    internal bool IsFileDamaged => ReadFile(givesUpUnreadable: true) is null;
+
+    internal PointNote Of(string point) => _notes.GetValueOrDefault(point) ?? new PointNote(point);
 
     /// <summary>What was found of a point is found no more; what an operator wants of it stays. Durable when it returns.</summary>
     internal void ForgetState(string point, Func<string, bool> exists)
     {
         var (note, left) = (Of(point), new PointNote(point, Of(point).Protected));
-        if (note != left) Set(left, exists);
+        if (note != left) Set([left], exists);
     }
 
-    /// <summary>Durable when it returns. Notes of points that are gone go with it.</summary>
-    internal void Set(PointNote note, Func<string, bool> exists) => Set([note], exists);
+    /// <summary>What somebody wants to be kept, or no longer. Durable when it returns; from here on it is known what is protected.</summary>
+    internal void Protect(PointNote note, Func<string, bool> exists)
+    {
+        var changed = With([note], exists);
+        Save(changed);
+        (_notes, IsDamaged) = (changed, false);
+    }
 
-    /// <summary>The same, of several points at once.</summary>
+    /// <summary>What was found of points. Durable when it returns, but while it is not known what is protected: then it is remembered. Notes of points that are gone go with it.</summary>
     internal void Set(IReadOnlyCollection<PointNote> notes, Func<string, bool> exists)
     {
-        var named = notes.Select(n => n.Point).ToHashSet();
-        var changed = All.Where(n => !named.Contains(n.Point) && exists(n.Point)).Concat(notes).ToDictionary(n => n.Point);
-        files.Replace(Path.Combine(folder, FileName), SealedJson.Seal(JsonSerializer.SerializeToUtf8Bytes(new PointNotesFile([.. changed.Values]), PointNotesJson.Default.PointNotesFile)));
+        var changed = With(notes, exists);
+        if (!IsDamaged) Save(changed);
         _notes = changed;
+    }
+
+    /// <summary>Writes the file anew, as it is known here.</summary>
+    internal void Mend() => Save(_notes);
+
+    private Dictionary<string, PointNote> With(IReadOnlyCollection<PointNote> notes, Func<string, bool> exists)
+    {
+        var named = notes.Select(n => n.Point).ToHashSet();
+        return All.Where(n => !named.Contains(n.Point) && exists(n.Point)).Concat(notes).ToDictionary(n => n.Point);
+    }
+
+    private void Save(Dictionary<string, PointNote> notes) =>
+        _files.Replace(Path.Combine(_folder, FileName), SealedJson.Seal(JsonSerializer.SerializeToUtf8Bytes(new PointNotesFile([.. notes.Values]), PointNotesJson.Default.PointNotesFile)));
+
+    private Dictionary<string, PointNote>? ReadFile(bool givesUpUnreadable)
+    {
+        try
+        {
+            return Read(_files.TryReadAll(Path.Combine(_folder, FileName)));
+        }
+        catch (IOException) when (givesUpUnreadable)
+        {
+            return null;
+        }
     }
 
     /// <summary>Null where the bytes are damaged.</summary>

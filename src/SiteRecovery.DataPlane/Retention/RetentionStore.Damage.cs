@@ -25,7 +25,10 @@ public sealed partial class RetentionStore
     {
         RecoveryPoint? newest;
         lock (_gate) newest = _rot.Count == 0 ? null : _history.ConsistentUpTo;
-        return newest is null ? [] : DamageOf(newest, Rot).Ranges;
+        if (newest is null || DamageOf(newest, Rot).Ranges is not { Count: > 0 } ranges) return [];
+        // What the newest view remembers of them would pass for right when the source compares, and never be sent again.
+        lock (_gate) (_newest, _tail) = (null, null);
+        return ranges;
     }
 
     /// <summary>Points that show what the scrub has found damaged are noted so, before the round has ended.</summary>

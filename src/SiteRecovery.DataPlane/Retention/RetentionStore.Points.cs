@@ -24,7 +24,7 @@ public sealed partial class RetentionStore
             // Nothing is kept that a loss of power would take.
             _log.Flush();
             var note = _notes.Of(point.Id) with { Protected = keep };
-            _notes.Set(note, IsThere);
+            _notes.Protect(note, IsThere);
             return note;
         }
     }
@@ -58,7 +58,7 @@ public sealed partial class RetentionStore
             var note = _notes.Of(point.Id);
             if (found is not null && note.Root is { } known && known != found) damage = $"its root hash is {found}, but when it was new it was {known}";
             note = note with { VerifiedAt = _time.GetUtcNow(), Damage = damage, Root = note.Root ?? found };
-            _notes.Set(note, IsThere);
+            _notes.Set([note], IsThere);
             return note;
         }
     }

@@ -151,7 +151,7 @@ public sealed partial class RetentionStore
             _strayed = false;
             var root = leaves.Root();
             lock (_gate)
-                if (_history.Resolve(proof.Point.Epoch, proof.Point.Sequence) is not null) _notes.Set(_notes.Of(proof.Point.Id) with { Root = root }, IsThere);
+                if (_history.Resolve(proof.Point.Epoch, proof.Point.Sequence) is not null) _notes.Set([_notes.Of(proof.Point.Id) with { Root = root }], IsThere);
             GiveUp();
             return root;
         }

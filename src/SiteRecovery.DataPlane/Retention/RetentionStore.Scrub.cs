@@ -47,11 +47,11 @@ public sealed partial class RetentionStore
     private long ScrubSegment(SegmentId segment, long bytes)
     {
         if (_scrubAt.Segment != segment) _scrubAt = (segment, 0, 0, 0);
-        if (_scrubAt.Frame == 0 && !_log.HasHeader(segment)) Note(new StoreDamage(_log.PathOf(segment), 0, "segment header is damaged"));
         List<(long Offset, Batch Prefix)> frames;
         try
         {
             frames = _log.FramesOf(segment);
+            if (_scrubAt.Frame == 0) CheckHeader(segment);
         }
         catch (IOException damage)
         {
@@ -77,6 +77,21 @@ public sealed partial class RetentionStore
         return Math.Max(1, read);
     }
 
+    /// <summary>Nothing that a view shows hangs on it: its frames are scrubbed all the same.</summary>
+    private void CheckHeader(SegmentId segment)
+    {
+        var reason = "segment header is damaged";
+        try
+        {
+            if (_log.HasHeader(segment)) return;
+        }
+        catch (IOException unreadable)
+        {
+            reason = "segment header cannot be read: " + unreadable.Message;
+        }
+        Note(new StoreDamage(_log.PathOf(segment), 0, reason));
+    }
+
     private long ScrubBase(long bytes)
     {
         var disk = _manifest.Disks[_scrubAt.Disk];
@@ -96,16 +111,27 @@ public sealed partial class RetentionStore
     private void ScrubManifest()
     {
         foreach (var aside in _log.Aside()) Note(aside);
-        if (_notes.IsDamaged || PointNotes.Read(_files.TryReadAll(Path.Combine(Folder, PointNotes.FileName))) is null) Note(new StoreDamage(Path.Combine(Folder, PointNotes.FileName), 0, "which points are protected is not known"));
+        lock (_gate) ScrubNotes();
         if (_keys.Mend() is { } damagedKeys) Note(new StoreDamage(Path.Combine(Folder, damagedKeys), 0, "one of the two copies of the keys was damaged"));
         try
         {
             if (_files.TryReadAll(Path.Combine(Folder, StoreManifest.FileName)) is { } bytes) StoreManifest.Parse(bytes);
         }
-        catch (InvalidDataException damage)
+        catch (Exception damage) when (damage is InvalidDataException or IOException)
         {
             Note(new StoreDamage(Path.Combine(Folder, StoreManifest.FileName), 0, damage.Message));
             lock (_gate) Save(_manifest);
+        }
+    }
+
+    private void ScrubNotes()
+    {
+        var file = Path.Combine(Folder, PointNotes.FileName);
+        if (_notes.IsDamaged) Note(new StoreDamage(file, 0, "which points are protected is not known"));
+        else if (_notes.IsFileDamaged)
+        {
+            Note(new StoreDamage(file, 0, "what was said of points was damaged, and is written anew"));
+            _notes.Mend();
         }
     }
 

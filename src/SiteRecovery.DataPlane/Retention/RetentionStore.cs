@@ -21,7 +21,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
 
     private RetentionStore(string folder, IFileSystem files, TimeProvider time, StoreManifest manifest, bool readOnly, StoreOptions? options)
     {
-        (Folder, _files, _time, _manifest, _notes, _unreadable) = (folder, files, time, manifest, new PointNotes(folder, files), new UnreadablePlaces(time));
+        (Folder, _files, _time, _manifest, _notes, _unreadable) = (folder, files, time, manifest, new PointNotes(folder, files, options?.GivesUpUnreadable == true), new UnreadablePlaces(time));
         var tag = BatchCodec.TagOf(Machine);
         _keys = new StoreKeys(folder, files, options?.Keys, time, readOnly);
         _bases = new BaseImages(folder, manifest.Disks, files, readOnly, _keys) { IsPromoted = manifest.Promoted is not null, IsEncrypted = manifest.Promoted?.Encrypted == true };

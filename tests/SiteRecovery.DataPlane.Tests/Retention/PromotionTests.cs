@@ -109,6 +109,14 @@ public sealed class PromotionTests : IDisposable
     {
         using (var store = Filled(frames: 55)) store.Protect(store.ConsistentUpTo!, keep: true);
         File.WriteAllText(Path.Combine(_folder, "store", "NOTES.json"), "[{");
+        // What is found of points meanwhile says nothing of what is to be kept, and a restart changes nothing.
+        using (var found = Open())
+        {
+            found.Scrub(long.MaxValue, CancellationToken.None);
+            Assert.NotNull(found.Verify(found.ConsistentUpTo!, CancellationToken.None).VerifiedAt);
+            found.ProveNewest(long.MaxValue, CancellationToken.None);
+            found.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
+        }
         using var damaged = Open();
         damaged.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
         Assert.NotNull(damaged.ResolvePoint(new PointSelector.ById("e1-s1")));
@@ -117,6 +125,23 @@ public sealed class PromotionTests : IDisposable
         damaged.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
         Assert.Null(damaged.ResolvePoint(new PointSelector.ById("e1-s1")));
         Assert.Empty(damaged.Verify());
+    }
+
+    [Fact]
+    public void What_is_protected_is_written_anew_where_its_file_rots_under_an_open_store()
+    {
+        using (var store = Filled(frames: 55))
+        {
+            store.Protect(store.ResolvePoint(new PointSelector.ById("e1-s25"))!, keep: true);
+            File.WriteAllText(Path.Combine(_folder, "store", "NOTES.json"), "[{");
+            store.Scrub(long.MaxValue, CancellationToken.None);
+            Assert.Contains(store.Rot, d => d.File.EndsWith("NOTES.json", StringComparison.Ordinal));
+            store.Scrub(long.MaxValue, CancellationToken.None);
+            Assert.Empty(store.Rot);
+        }
+        using var again = Open();
+        Assert.Empty(again.Verify());
+        Assert.True(again.NoteOf(again.ResolvePoint(new PointSelector.ById("e1-s25"))!).Protected);
     }
 
     [Fact]

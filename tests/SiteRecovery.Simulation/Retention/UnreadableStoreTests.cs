@@ -88,6 +88,21 @@ public sealed class UnreadableStoreTests
         Assert.True(reads > 1, "nothing had to be read");
     }
 
+    /// <summary>What was read before the sector broke is right; but the source sends only what differs, and the disk is what a failover has.</summary>
+    [Fact]
+    public async Task Of_the_newest_position_they_are_compared_as_the_disk_has_them_and_not_as_they_are_remembered()
+    {
+        var disk = Filled(framesInSegment: 8);
+        using var store = RetentionStore.Open("/stores/db1", disk, _clock, options: new StoreOptions { SegmentFramesMax = 8 });
+        var before = await store.HashesAsync(0, 0, 4096, DiskBytes / 4096, default);
+        foreach (var segment in SegmentsOf(disk).SkipLast(1))
+            for (var at = 32; at < disk.LengthOf(segment); at += SimDisk.SectorBytes) disk.Spoil(segment, at);
+        store.Scrub(1 << 20, default);
+        Assert.NotEmpty(store.DamageOfNewest());
+        var after = await store.HashesAsync(0, 0, 4096, DiskBytes / 4096, default);
+        Assert.False(before.SequenceEqual(after));
+    }
+
     /// <summary>With a point that lies behind the last segment.</summary>
     private SimDisk Marked()
     {
