@@ -27,6 +27,7 @@ internal sealed record CaptureState
     public bool Synchronizing { get; init; }
     public bool Paused { get; init; }
     /// <summary>The boot of the host in which a flush of a disk failed: what the disk shows since then it may forget, at the latest with its power.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] // an agent of before would not take the file
     public string? FlushFailedIn { get; init; }
 
     public static CaptureState? TryLoad(IFileSystem files, string path)

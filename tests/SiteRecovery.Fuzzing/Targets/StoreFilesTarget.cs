@@ -8,6 +8,8 @@ namespace SiteRecovery.Fuzzing.Targets;
 internal sealed class StoreFilesTarget : FuzzTarget
 {
     private const string Path = "/f/log/x";
+    private const byte Partial = 128; // in place of a file of the sample, which was not cut short
+    private const int PartialSegment = 3;
     private static readonly ulong Tag = BatchCodec.TagOf(StoreSample.Machine);
     private readonly StoreSample _sample = new();
 
@@ -15,9 +17,20 @@ internal sealed class StoreFilesTarget : FuzzTarget
     internal override int InputBytesMax => 128 << 10;
     internal override IReadOnlyList<byte[]> Words { get; } = [.. JsonWords.Of("version", "epochs", "disks", "promoted", "thinned", "points", "checksum", "segment", "notes")];
 
-    internal override IEnumerable<byte[]> Seeds() => _sample.Inputs;
+    internal override IEnumerable<byte[]> Seeds() => [.. _sample.Inputs, OfPartial()];
 
-    internal override void Repair(byte[] input, Random random) => _sample.Repair(input);
+    internal override void Repair(byte[] input, Random random)
+    {
+        if (input.Length > 0 && input[0] >= Partial) Checksums.Behind(input.AsSpan(1), input.Length - 1 - sizeof(ulong));
+        else _sample.Repair(input);
+    }
+
+    private static byte[] OfPartial()
+    {
+        var files = new MemoryFiles();
+        PartialBlocks.Of(PartialSegment, Enumerable.Range(0, 20).ToDictionary(i => ((ushort)(i % 2), (long)i * 7), i => (ulong)i)).Save("/f", Tag, files);
+        return [Partial, .. files["/f/" + PartialBlocks.FileName]];
+    }
 
     /// <summary>A map of a few MiB of blocks has a copy here; leaves are held by pages.</summary>
     internal override long AllocatedMax(int inputBytes) => (8L << 20) + 64L * inputBytes;
@@ -25,6 +38,11 @@ internal sealed class StoreFilesTarget : FuzzTarget
     internal override void Run(byte[] input)
     {
         if (input.Length == 0) return;
+        if (input[0] >= Partial)
+        {
+            PartialBlocks.Load("/f", PartialSegment, Tag, new MemoryFiles { ["/f/" + PartialBlocks.FileName] = input[1..] })?.Has(1, 7, 1);
+            return;
+        }
         var (path, content) = (_sample.PathOf(input), input[1..]);
         var id = SegmentFile.TryParse(path)?.Id ?? SegmentId.Of(1);
         switch (System.IO.Path.GetExtension(path))
