@@ -17,10 +17,15 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
 {
     private const int BlockBytes = PromotedImage.BlockBytes, AreaBlocks = 64, BlocksAtOnce = 256;
     private const int EntryBytes = 8 + ICipher.SealBytes, SectorBytes = 512, EntriesPerSector = SectorBytes / EntryBytes, HashAt = EntriesPerSector * EntryBytes;
+    // What the page cache reads and writes as a whole: a part of one that the disk does not give could not be written either.
+    private const int PageBytes = 4096, EntriesPerPage = PageBytes / SectorBytes * EntriesPerSector;
     private const int RegionShift = 16; // blocks that share a key: 256 MiB, so that no key ever sees too many nonces
     private readonly ReaderWriterLockSlim _gate = new();
     private readonly Dictionary<long, (Entry Entry, bool Final)> _unflushed = [];
     private readonly IBlockFile _data = files.Open(PathOf(folder, disk.Index, "aes"), readOnly ? FileOpening.Read : FileOpening.Create);
+    // The writer's own.
+    private readonly byte[] _page = new byte[PageBytes];
+    private readonly Entry[] _sector = new Entry[EntriesPerSector];
     private readonly IBlockFile _entries = files.Open(PathOf(folder, disk.Index, "tag"), readOnly ? FileOpening.Read : FileOpening.Create);
 
     private enum Kind : byte { Below = 0, First = 1, Second = 2, Zero = 3, Lost = 4 }
@@ -116,15 +121,20 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
     {
         _data.Flush();
         var left = new List<(long Block, Kind Place)>();
-        var (before, sector) = (new Entry[EntriesPerSector], new byte[SectorBytes]);
-        foreach (var written in _unflushed.Keys.GroupBy(block => block / EntriesPerSector).OrderBy(g => g.Key))
+        var (before, page) = (new Entry[EntriesPerSector], new byte[PageBytes]);
+        foreach (var written in _unflushed.Keys.GroupBy(block => block / EntriesPerPage).OrderBy(g => g.Key))
         {
-            ReadSector(written.Key, before);
-            foreach (var block in written)
-                if (before[block % EntriesPerSector] is { IsHere: true } old && old.Kind != _unflushed[block].Entry.Kind) left.Add((block, old.Kind));
-            foreach (var block in written) before[block % EntriesPerSector] = _unflushed[block].Entry;
-            Save(before, sector);
-            _entries.Write(written.Key * SectorBytes, sector);
+            ReadPageToWrite(written.Key, page);
+            foreach (var blocks in written.GroupBy(block => block / EntriesPerSector))
+            {
+                var sector = page.AsSpan((int)(blocks.Key * SectorBytes % PageBytes), SectorBytes);
+                Load(sector, before);
+                foreach (var block in blocks)
+                    if (before[block % EntriesPerSector] is { IsHere: true } old && old.Kind != _unflushed[block].Entry.Kind) left.Add((block, old.Kind));
+                foreach (var block in blocks) before[block % EntriesPerSector] = _unflushed[block].Entry;
+                Save(before, sector);
+            }
+            _entries.Write(written.Key * PageBytes, page);
         }
         _entries.Flush();
         // Only now nobody needs them: after a crash before it they are written over when their turn comes.
@@ -142,7 +152,16 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
 
     public (long Bytes, StoreDamage? Damage) Scrub(long offset, long bytes)
     {
-        var (run, kind) = AlikeFrom(offset);
+        long run;
+        Kind kind;
+        try
+        {
+            (run, kind) = AlikeFrom(offset);
+        }
+        catch (IOException unreadable)
+        {
+            return (Math.Min((long)BlocksAtOnce * BlockBytes, disk.SizeBytes - offset), new StoreDamage(PathOf(folder, disk.Index, "tag"), offset / BlockBytes / EntriesPerSector * SectorBytes, unreadable.Message));
+        }
         if (kind == Kind.Below) return plain?.Scrub(offset, Math.Min(run, bytes)) is var (read, damaged) ? (Math.Min(read, run), damaged) : (run, null);
         if (kind == Kind.Zero) return (run, null);
         var part = (int)Math.Min(Math.Min(run, bytes), BlocksAtOnce * BlockBytes);
@@ -185,7 +204,9 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
     private Entry? Stored(long block)
     {
         if (_unflushed.TryGetValue(block, out var pending) && pending.Final) return null;
-        var entry = OnDisk(block);
+        ReadPageToWrite(block / EntriesPerPage, _page);
+        Load(_page.AsSpan((int)(block / EntriesPerSector * SectorBytes % PageBytes), SectorBytes), _sector);
+        var entry = _sector[block % EntriesPerSector];
         if (entry.Kind == Kind.Below || entry.Promotion != Promoting) return entry;
         // Written again, for it may not be durable.
         _unflushed[block] = (entry, true);
@@ -235,18 +256,23 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
         }
     }
 
-    private Entry OnDisk(long block)
-    {
-        var sector = new Entry[EntriesPerSector];
-        ReadSector(block / EntriesPerSector, sector);
-        return sector[block % EntriesPerSector];
-    }
-
-    /// <summary>Where the sector is damaged nobody knows where its blocks are: all of them are lost.</summary>
     private void ReadSector(long number, Span<Entry> into)
     {
         Span<byte> sector = stackalloc byte[SectorBytes];
         _entries.Read(number * SectorBytes, sector);
+        Load(sector, into);
+    }
+
+    /// <summary>By the one that writes. Where the disk has not given it for long it counts as damaged.</summary>
+    /// <exception cref="NotReadableYetException"/>
+    private void ReadPageToWrite(long number, Span<byte> page)
+    {
+        if (!promotion()!.TryReadTable(disk.Index, number * PageBytes, page, _entries.Read)) page.Fill(0xFF);
+    }
+
+    /// <summary>Where the sector is damaged nobody knows where its blocks are: all of them are lost.</summary>
+    private static void Load(ReadOnlySpan<byte> sector, Span<Entry> into)
+    {
         var whole = HashOf(sector) == BinaryPrimitives.ReadUInt64LittleEndian(sector[HashAt..]);
         for (var i = 0; i < EntriesPerSector; i++)
         {

@@ -69,9 +69,19 @@ internal sealed class PartialBlocks
     /// <summary>
     /// Those of a promotion that was cut short. Null: it was begun by a store of before there were any. Where the file is damaged none is known, and what is not as it was counts as damaged.
     /// </summary>
-    internal static PartialBlocks? Load(string folder, int segment, ulong tag, IFileSystem files)
+    /// <param name="givesUpUnreadable">A file that the disk does not give is as good as damaged.</param>
+    internal static PartialBlocks? Load(string folder, int segment, ulong tag, IFileSystem files, bool givesUpUnreadable)
     {
-        if (files.TryReadAll(Path.Combine(folder, FileName)) is not { } bytes) return null;
+        byte[]? bytes;
+        try
+        {
+            bytes = files.TryReadAll(Path.Combine(folder, FileName));
+        }
+        catch (IOException) when (givesUpUnreadable)
+        {
+            bytes = [];
+        }
+        if (bytes is null) return null;
         if (bytes.Length < HeaderBytes + HashBytes || BinaryPrimitives.ReadUInt32LittleEndian(bytes) != Magic || BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(4)) != Version
             || BinaryPrimitives.ReadUInt64LittleEndian(bytes.AsSpan(8)) != tag || BinaryPrimitives.ReadUInt64LittleEndian(bytes.AsSpan(bytes.Length - HashBytes)) != XxHash3.HashToUInt64(bytes.AsSpan(0, bytes.Length - HashBytes))
             || BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(24)) is var count && count != (bytes.Length - HeaderBytes - HashBytes) / EntryBytes) return new PartialBlocks(segment, [], []);

@@ -43,15 +43,27 @@ internal sealed class PointNotes
         if (note != left) Set([left], exists);
     }
 
-    /// <summary>What somebody wants to be kept, or no longer. Durable when it returns; from here on it is known what is protected.</summary>
-    internal void Protect(PointNote note, Func<string, bool> exists)
+    /// <summary>Somebody wants a point to be kept, or no longer. Durable when it returns; from here on it is known what is protected.</summary>
+    /// <exception cref="InvalidDataException">It is not known what is, so that nothing can be taken from it.</exception>
+    internal PointNote Protect(string point, bool keep, Func<string, bool> exists)
     {
+        ReadAgain();
+        if (IsDamaged && !keep) throw new InvalidDataException("which points are protected is not known, so all are kept: protect one of them anew");
+        var note = Of(point) with { Protected = keep };
         var changed = With([note], exists);
         Save(changed);
         (_notes, IsDamaged) = (changed, false);
+        return note;
     }
 
-    /// <summary>What was found of points. Durable when it returns, but while it is not known what is protected: then it is remembered. Notes of points that are gone go with it.</summary>
+    /// <summary>What could not be read may be readable by now.</summary>
+    internal void ReadAgain()
+    {
+        if (IsDamaged && ReadFile(givesUpUnreadable: true) is { } read) (_notes, IsDamaged) = (read, false);
+    }
+
+    /// <summary>What was found of points. Durable when it returns, but while it is not known what is protected: then it is remembered. Notes of points that are gone go with it, but
+    /// for what was to be kept: a part of the history that is missing may come back.</summary>
     internal void Set(IReadOnlyCollection<PointNote> notes, Func<string, bool> exists)
     {
         var changed = With(notes, exists);
@@ -65,7 +77,7 @@ internal sealed class PointNotes
     private Dictionary<string, PointNote> With(IReadOnlyCollection<PointNote> notes, Func<string, bool> exists)
     {
         var named = notes.Select(n => n.Point).ToHashSet();
-        return All.Where(n => !named.Contains(n.Point) && exists(n.Point)).Concat(notes).ToDictionary(n => n.Point);
+        return All.Where(n => !named.Contains(n.Point) && (n.Protected || exists(n.Point))).Concat(notes).ToDictionary(n => n.Point);
     }
 
     private void Save(Dictionary<string, PointNote> notes) =>

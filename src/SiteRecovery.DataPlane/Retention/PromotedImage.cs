@@ -14,6 +14,8 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
 {
     internal const int BlockBytes = 4096;
     private const int HashBytes = 8, BlocksAtOnce = 256;
+    // What the page cache reads and writes as a whole: a part of one that the disk does not give could not be written either.
+    private const int PageBytes = 4096, HashesPerPage = PageBytes / HashBytes;
     /// <summary>In place of a checksum: what the block should hold was damaged before it came here.</summary>
     private const ulong Lost = 2;
     private static readonly ulong ZeroBlock = HashOf(new byte[BlockBytes]);
@@ -98,11 +100,13 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     public void Flush()
     {
         _data.Flush();
-        Span<byte> hash = stackalloc byte[HashBytes];
-        foreach (var block in _unflushed.Keys.Order())
+        Span<ulong> page = stackalloc ulong[HashesPerPage];
+        foreach (var written in _unflushed.Keys.GroupBy(block => block / HashesPerPage).OrderBy(g => g.Key))
         {
-            BinaryPrimitives.WriteUInt64LittleEndian(hash, _unflushed[block]);
-            _hashes.Write(block * HashBytes, hash);
+            // Nobody knows any more what its other blocks should be.
+            if (!promotion()!.TryReadTable(disk.Index, written.Key * PageBytes, MemoryMarshal.AsBytes(page), _hashes.Read)) page.Fill(Lost);
+            foreach (var block in written) page[(int)(block % HashesPerPage)] = _unflushed[block];
+            _hashes.Write(written.Key * PageBytes, MemoryMarshal.AsBytes(page));
         }
         _hashes.Flush();
         _gate.EnterWriteLock();
@@ -129,7 +133,7 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
         var any = false;
         foreach (var block in blocks)
         {
-            if (HashAt(block) == 0) continue;
+            if (IsKnownNotHere(block)) continue;
             _hashes.Write(block * HashBytes, none);
             _data.Zero(block * BlockBytes, BlockBytes);
             any = true;
@@ -140,11 +144,34 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
         _hashes.Flush();
     }
 
+    private bool IsKnownNotHere(long block)
+    {
+        try
+        {
+            return !Has(block);
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>Reads and checks the blocks that are here from an offset on, at most 1 MiB; what is not here is passed over.</summary>
     public (long Bytes, StoreDamage? Damage) Scrub(long offset, long bytes)
     {
-        var (run, hole) = RunAt(offset);
-        if (hole && KindOf(HashAt(offset / BlockBytes)) == BlockKind.Below) return (run, null);
+        var table = Math.Min((long)BlocksAtOnce * BlockBytes, disk.SizeBytes - offset);
+        (long Bytes, bool Hole) at;
+        ulong hash;
+        try
+        {
+            (at, hash) = (RunAt(offset), HashAt(offset / BlockBytes));
+        }
+        catch (IOException unreadable)
+        {
+            return (table, new StoreDamage(PathOf(folder, disk.Index, "sum"), offset / BlockBytes * HashBytes, unreadable.Message));
+        }
+        var (run, hole) = at;
+        if (hole && KindOf(hash) == BlockKind.Below) return (run, null);
         // Zeroes are read as what they are: only a hole of the file cannot rot.
         if (hole && _data.RunAt(offset) is { Hole: true, Length: var empty }) return (empty > 0 ? Math.Min(run, empty) : run, null);
         var part = (int)Math.Min(Math.Min(run, bytes), BlocksAtOnce * BlockBytes);

@@ -15,7 +15,7 @@ public sealed partial class RetentionStore
     }
 
     /// <summary>Keeps a point, with all that follows it, beyond the retention, until it is given up again. Durable when it returns.</summary>
-    /// <exception cref="InvalidDataException">The point is not viewable in this store.</exception>
+    /// <exception cref="InvalidDataException">The point is not viewable in this store, or it is to be given up and it is not known which are protected.</exception>
     public PointNote Protect(RecoveryPoint point, bool keep)
     {
         lock (_gate)
@@ -23,9 +23,7 @@ public sealed partial class RetentionStore
             if (_history.Resolve(point.Epoch, point.Sequence) is null) throw _history.NotViewable(point.Epoch, point.Sequence);
             // Nothing is kept that a loss of power would take.
             _log.Flush();
-            var note = _notes.Of(point.Id) with { Protected = keep };
-            _notes.Protect(note, IsThere);
-            return note;
+            return _notes.Protect(point.Id, keep, IsThere);
         }
     }
 

@@ -35,9 +35,9 @@ public sealed partial class RetentionStore
             ForgetSignals();
             if (limits is not null) EndOldSegment(limits.Window);
             MakeMaps(stop);
-            if (_promotion is not null && !TryFinish(stop)) return;
+            if (_promotion is not null && (_log.FailedReason is not null || !TryFinish(stop))) return;
             if (limits is not null) Thin(limits, stop);
-            while (!stop.IsCancellationRequested && TryBeginPromotion(limits) && TryCopy(stop)) EndPromotion();
+            while (!stop.IsCancellationRequested && TryBeginPromotion(limits, stop) && TryCopy(stop)) EndPromotion();
         }
     }
 
@@ -57,7 +57,7 @@ public sealed partial class RetentionStore
             if (_log.FailedReason is null && _history.OldestInLast is { } oldest && CurrentAsOf - oldest > age) _log.Seal();
     }
 
-    private bool TryBeginPromotion(RetentionLimits? limits)
+    private bool TryBeginPromotion(RetentionLimits? limits, CancellationToken stop)
     {
         int segment;
         List<FrameRange> frames;
@@ -69,7 +69,8 @@ public sealed partial class RetentionStore
             (segment, frames) = (last, _history.LineUpTo(last));
             covering = new StoreView(_log, _bases, SourcesOf(frames));
         }
-        var partial = PartialBlocks.Of(segment, RestsOf(frames, covering));
+        if (RestsOf(frames, covering, stop) is not { } rests) return false;
+        var partial = PartialBlocks.Of(segment, rests);
         partial.Save(Folder, BatchCodec.TagOf(Machine), _files);
         lock (_gate)
         {
@@ -92,35 +93,43 @@ public sealed partial class RetentionStore
         return _history.PromotableUpTo(cutoff, limits.BytesMax is { } most ? _log.Bytes - most : 0, inUse, SegmentsAtOnce, number => _log.BytesOf(_log.IdOf(number)));
     }
 
-    /// <summary>Of the blocks of the base that frames cover in part. Nothing is on its way there.</summary>
-    private Dictionary<(ushort Disk, long Block), ulong> RestsOf(List<FrameRange> frames, StoreView covering)
+    /// <summary>Of the blocks of the base that frames cover in part. Nothing is on its way there. Null: stopped.</summary>
+    private Dictionary<(ushort Disk, long Block), ulong>? RestsOf(List<FrameRange> frames, StoreView covering, CancellationToken stop)
     {
         var (rests, block) = (new Dictionary<(ushort, long), ulong>(), new byte[PromotedImage.BlockBytes]);
+        IOException? unread = null;
         foreach (var range in frames)
             foreach (var (_, entry, prefix) in _log.PrefixesOf(range.From, range.To))
+            {
+                if (stop.IsCancellationRequested) return null;
                 for (var i = 0; i < entry.Header.ExtentCount; i++)
                 {
                     var extent = prefix.ExtentAt(i);
                     Look(extent.Disk, extent.Offset);
                     Look(extent.Disk, extent.Offset + extent.Length);
                 }
-        return rests;
+            }
+        // All of them have been waited for by then.
+        return unread is null ? rests : throw unread;
 
         void Look(ushort disk, long edge)
         {
             var number = edge / block.Length;
             var offset = number * block.Length;
-            if (edge == offset || rests.ContainsKey((disk, number)) || !_bases.IsInPlace(disk, number)) return;
-            var cover = covering.Cover(disk, offset, block.Length);
+            if (edge == offset || rests.ContainsKey((disk, number)) || offset >= _manifest.Disks.First(d => d.Index == disk).SizeBytes) return;
+            var cover = covering.CoverOfBlock(disk, offset);
             if (cover.TrueForAll(e => e.Segment.Number != StoreView.BelowTheLog)) return;
             try
             {
+                if (!_bases.IsInPlace(disk, number)) return;
                 _bases.Read(disk, offset, block);
                 rests[(disk, number)] = PartialBlocks.RestOf(block, offset, cover);
+                _unreadable.WasRead(UnreadablePlaces.OfDisk(disk), offset);
             }
-            catch (IOException damage) when (_unreadable.IsDamage(damage, UnreadablePlaces.OfDisk(disk), offset))
+            catch (IOException failure)
             {
-                rests[(disk, number)] = PartialBlocks.Damaged;
+                if (_unreadable.IsDamage(failure, UnreadablePlaces.OfDisk(disk), offset)) rests[(disk, number)] = PartialBlocks.Damaged;
+                else unread ??= failure;
             }
         }
     }
@@ -157,9 +166,11 @@ public sealed partial class RetentionStore
     }
 
     /// <summary>Each frame is read once, and only what nothing of the promoted hides is written. False: stopped.</summary>
+    /// <exception cref="NotReadableYetException">Something cannot be read just now. All the rest was looked at, so that nothing has to be waited for behind it.</exception>
     private bool Copy(CancellationToken stop)
     {
         var (view, raw) = (new StoreView(_log, _bases, _below), new byte[BatchCodec.PayloadBytesMax]);
+        NotReadableYetException? unread = null;
         foreach (var range in _promotion!.Value.Frames)
             foreach (var (_, entry, prefix) in _log.PrefixesOf(range.From, range.To))
             {
@@ -172,16 +183,38 @@ public sealed partial class RetentionStore
                         if (part.Segment == entry.Segment && part.FrameOffset == entry.Offset) live.Add((extent.Disk, part));
                 }
                 if (live.Count == 0) continue;
-                if (TryReadRaw(entry, raw))
-                    foreach (var (disk, part) in live) Write(_bases.ToWrite(disk), part, raw);
-                // It shows the damage as the segment does; that the history goes on behind it must not depend on it.
-                else
-                    foreach (var (disk, part) in live) _bases.ToWrite(disk).Lose(part.Offset, part.Length);
+                try
+                {
+                    Copy(entry, live, raw);
+                }
+                catch (NotReadableYetException failure)
+                {
+                    unread ??= failure;
+                }
             }
-        return true;
+        return unread is null ? true : throw unread;
+    }
+
+    private void Copy(LogEntry entry, List<(ushort Disk, MappedExtent Extent)> live, byte[] raw)
+    {
+        var isWhole = TryReadRaw(entry, raw);
+        NotReadableYetException? unread = null;
+        foreach (var (disk, part) in live)
+            try
+            {
+                // Damage shows as it does in the segment; that the history goes on behind it must not depend on it.
+                if (isWhole) Write(_bases.ToWrite(disk), part, raw);
+                else _bases.ToWrite(disk).Lose(part.Offset, part.Length);
+            }
+            catch (NotReadableYetException failure)
+            {
+                unread ??= failure;
+            }
+        if (unread is not null) throw unread;
     }
 
     /// <summary>False: the frame is damaged, or could not be read for long.</summary>
+    /// <exception cref="NotReadableYetException"/>
     private bool TryReadRaw(LogEntry entry, byte[] raw)
     {
         try
@@ -189,11 +222,17 @@ public sealed partial class RetentionStore
             var frame = _log.ReadFrame(entry.Segment, entry.Offset);
             BatchCodec.Decompress(frame, raw);
             FramePool.Shared.Return(frame.Frame);
+            _unreadable.WasRead(entry.Segment.Number, entry.Offset);
             return true;
         }
-        catch (Exception damage) when (damage is InvalidDataException || (damage is IOException unread && _unreadable.IsDamage(unread, entry.Segment.Number, entry.Offset)))
+        catch (InvalidDataException)
         {
             return false;
+        }
+        catch (IOException failure)
+        {
+            if (_unreadable.IsDamage(failure, entry.Segment.Number, entry.Offset)) return false;
+            throw new NotReadableYetException(failure);
         }
     }
 
@@ -219,9 +258,10 @@ public sealed partial class RetentionStore
             _log.Uncount(to.Segment);
         }
         _unreadable.Forget();
-        _files.Delete(Path.Combine(Folder, PartialBlocks.FileName));
         _maps.Forget(s => s.Number <= _manifest.Promoted!.Segment);
         _log.Remove(_manifest.Promoted!.Segment);
+        // Nobody asks for it any more.
+        _files.Delete(Path.Combine(Folder, PartialBlocks.FileName));
     }
 
     private static bool IsHeld(WeakReference<StoreView> reference) => reference.TryGetTarget(out var view) && !view.IsReleased;
@@ -236,9 +276,25 @@ public sealed partial class RetentionStore
     /// <summary>What a view stands on is not promoted while somebody holds it.</summary>
     private StoreView InUse(StoreView view, List<FrameRange> ranges, RecoveryPoint point)
     {
-        var at = ranges.Count == 0 || ranges[^1].To.Index == 0 ? (_promotion?.To ?? _manifest.Promoted)?.Segment ?? 0 : ranges[^1].To.Segment;
+        var at = LastOf(ranges);
         _views.RemoveAll(v => !IsHeld(v.View));
         _views.Add((at, point, new WeakReference<StoreView>(view)));
         return view;
+    }
+
+    /// <summary>The last segment that a view stands on.</summary>
+    private int LastOf(List<FrameRange> ranges) => ranges.Count == 0 || ranges[^1].To.Index == 0 ? (_promotion?.To ?? _manifest.Promoted)?.Segment ?? 0 : ranges[^1].To.Segment;
+
+    /// <summary>
+    /// Of a store that is only read, for somebody else may write to it: why the base is not what a view up to a segment stands on. `promoting` is durable before the first byte changes, so whoever has read and asks then knows.
+    /// </summary>
+    private string? WhyGone(int last, bool failed)
+    {
+        if (_files.TryReadAll(Path.Combine(Folder, StoreManifest.FileName)) is not { } bytes || bytes.AsSpan().SequenceEqual(_manifestBytes)) return null;
+        var now = StoreManifest.Parse(bytes);
+        var reached = Math.Max(now.Promoting ?? 0, now.Promoted?.Segment ?? 0);
+        if (reached <= Math.Max(_manifest.Promoting ?? 0, _manifest.Promoted?.Segment ?? 0)) return null;
+        if (last <= reached) return "the position has gone beyond the retention meanwhile: open the store again, and take one that is left";
+        return failed && now.Promoting is not null ? "the base is being written just now: read it again" : null;
     }
 }

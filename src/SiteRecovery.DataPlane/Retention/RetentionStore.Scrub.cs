@@ -127,6 +127,7 @@ public sealed partial class RetentionStore
     private void ScrubNotes()
     {
         var file = Path.Combine(Folder, PointNotes.FileName);
+        _notes.ReadAgain();
         if (_notes.IsDamaged) Note(new StoreDamage(file, 0, "which points are protected is not known"));
         else if (_notes.IsFileDamaged)
         {

@@ -16,12 +16,16 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     private readonly StoreHistory _history;
     private readonly BaseImages _bases;
     private readonly SegmentMaps _maps;
+    private readonly bool _readOnly;
     private StoreManifest _manifest;
+    private byte[] _manifestBytes = []; // as it was opened, where it is only read
+    private string? _unviewable;
     private StoreView? _newest;
 
     private RetentionStore(string folder, IFileSystem files, TimeProvider time, StoreManifest manifest, bool readOnly, StoreOptions? options)
     {
-        (Folder, _files, _time, _manifest, _notes, _unreadable) = (folder, files, time, manifest, new PointNotes(folder, files, options?.GivesUpUnreadable == true), new UnreadablePlaces(time));
+        var givesUp = readOnly || options?.GivesUpUnreadable == true;
+        (Folder, _files, _time, _manifest, _readOnly, _notes, _unreadable) = (folder, files, time, manifest, readOnly, new PointNotes(folder, files, givesUp), new UnreadablePlaces(time));
         var tag = BatchCodec.TagOf(Machine);
         _keys = new StoreKeys(folder, files, options?.Keys, time, readOnly);
         _bases = new BaseImages(folder, manifest.Disks, files, readOnly, _keys) { IsPromoted = manifest.Promoted is not null, IsEncrypted = manifest.Promoted?.Encrypted == true };
@@ -34,9 +38,11 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             BeginUpTo(new Epoch(manifest.Epochs[^1].Epoch));
             foreach (var aside in _log.Aside()) Note(aside);
             if (manifest.Encrypted == true && !readOnly) StartEncrypting();
-            if (manifest.Promoting is { } interrupted && _log.FailedReason is null)
+            // Also where the log has failed: the base is not what it was.
+            if (manifest.Promoting is { } interrupted)
             {
-                Plan(interrupted, PartialBlocks.Load(folder, interrupted, tag, files));
+                if (_history.Segments.Any(s => s > interrupted)) Plan(interrupted, PartialBlocks.Load(folder, interrupted, tag, files, givesUp));
+                else _unviewable = $"the base was being written when segment {interrupted} was lost: {_log.FailedReason ?? "nothing is behind it"}";
             }
         }
         catch
@@ -93,7 +99,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     public static RetentionStore Open(string folder, IFileSystem files, TimeProvider time, bool readOnly = false, StoreOptions? options = null)
     {
         var bytes = files.TryReadAll(Path.Combine(folder, StoreManifest.FileName)) ?? throw new InvalidDataException($"{folder} holds no store");
-        return new RetentionStore(folder, files, time, StoreManifest.Parse(bytes), readOnly, options);
+        return new RetentionStore(folder, files, time, StoreManifest.Parse(bytes), readOnly, options) { _manifestBytes = bytes };
     }
 
     /// <summary>Appends a verified batch; durable after <see cref="Flush"/>. False for a duplicate.</summary>
@@ -202,11 +208,13 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     public StoreView At(RecoveryPoint point)
     {
         _keys.Check();
+        if (_unviewable is { } reason) throw new IOException(reason);
         MakeMaps();
         lock (_gate)
         {
             var ranges = _history.RangesOf(point.Epoch, point.Sequence);
-            return InUse(new StoreView(_log, _bases, [.. _below, .. SourcesOf(ranges)]), ranges, point);
+            var last = LastOf(ranges);
+            return InUse(new StoreView(_log, _bases, [.. _below, .. SourcesOf(ranges)]) { Gone = _readOnly ? failed => WhyGone(last, failed) : null }, ranges, point);
         }
     }
 
@@ -218,6 +226,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         if (view is null)
         {
             _keys.Check();
+            if (_unviewable is { } reason) throw new IOException(reason);
             MakeMaps();
             lock (_gate) view = _newest ??= NewestView();
         }

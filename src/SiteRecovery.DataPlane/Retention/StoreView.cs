@@ -46,6 +46,9 @@ public sealed class StoreView
 
     internal bool IsReleased { get; private set; }
 
+    /// <summary>Of a store that somebody else may be writing to, asked behind each read of the base, and whether that failed: why it is not what this view shows; null: it is, or it is damaged.</summary>
+    internal Func<bool, string?>? Gone { get; init; }
+
     /// <summary>Nobody reads from it any more: what it stands on may be promoted. A view that is only forgotten is released with its memory.</summary>
     public void Release()
     {
@@ -87,10 +90,23 @@ public sealed class StoreView
         foreach (var run in Cover(sources, disk, offset, into.Length))
         {
             var part = into.Slice((int)(run.Offset - offset), run.Length);
-            if (run.Segment.Number == BelowTheLog) _bases.Read(disk, run.Offset, part);
+            if (run.Segment.Number == BelowTheLog) ReadBase(disk, run.Offset, part);
             else if (run.RawOffset >= 0) ReadFrame((run.Segment, run.FrameOffset), run.RawOffset, part);
             else part.Clear();
         }
+    }
+
+    private void ReadBase(ushort disk, long offset, Span<byte> into)
+    {
+        try
+        {
+            _bases.Read(disk, offset, into);
+        }
+        catch (IOException changing) when (Gone?.Invoke(true) is { } why)
+        {
+            throw new IOException(why, changing);
+        }
+        if (Gone?.Invoke(false) is { } gone) throw new IOException(gone);
     }
 
     /// <summary>The first run at that offset, as far as it was looked for.</summary>
@@ -124,6 +140,10 @@ public sealed class StoreView
                 }
         return (at - offset, kind ?? true);
     }
+
+    /// <summary>Runs that cover a block of the base, as far as its disk reaches.</summary>
+    internal List<MappedExtent> CoverOfBlock(ushort disk, long offset) =>
+        Cover(disk, offset, (int)Math.Min(PromotedImage.BlockBytes, Disks.First(d => d.Index == disk).SizeBytes - offset));
 
     /// <summary>Runs that cover the range in order and without gaps.</summary>
     internal List<MappedExtent> Cover(ushort disk, long offset, int length) => Cover(_sources, disk, offset, length);

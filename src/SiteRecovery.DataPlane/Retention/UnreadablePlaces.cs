@@ -9,6 +9,9 @@ internal sealed class UnreadablePlaces(TimeProvider time)
     /// <summary>A disk of the base, beside the numbers of segments.</summary>
     internal static int OfDisk(ushort disk) => -1 - disk;
 
+    /// <summary>What an image says of its blocks, beside the blocks.</summary>
+    internal static long OfTable(long offset) => -1 - offset;
+
     /// <summary>Whether what failed is damaged, or has not been readable for long.</summary>
     internal bool IsDamage(IOException failure, int of, long offset)
     {
@@ -16,5 +19,13 @@ internal sealed class UnreadablePlaces(TimeProvider time)
         return !_since.TryAdd((of, offset), time.GetTimestamp()) && time.GetElapsedTime(_since[(of, offset)]) >= PatienceWithDisk;
     }
 
+    internal void WasRead(int of, long offset)
+    {
+        if (_since.Count > 0) _since.Remove((of, offset));
+    }
+
     internal void Forget() => _since.Clear();
 }
+
+/// <summary>What a promotion needs cannot be read just now; it may go on with the rest.</summary>
+internal sealed class NotReadableYetException(IOException inner) : IOException(inner.Message, inner);

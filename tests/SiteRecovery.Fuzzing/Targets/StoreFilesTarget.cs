@@ -40,7 +40,7 @@ internal sealed class StoreFilesTarget : FuzzTarget
         if (input.Length == 0) return;
         if (input[0] >= Partial)
         {
-            PartialBlocks.Load("/f", PartialSegment, Tag, new MemoryFiles { ["/f/" + PartialBlocks.FileName] = input[1..] })?.Has(1, 7, 1);
+            PartialBlocks.Load("/f", PartialSegment, Tag, new MemoryFiles { ["/f/" + PartialBlocks.FileName] = input[1..] }, givesUpUnreadable: false)?.Has(1, 7, 1);
             return;
         }
         var (path, content) = (_sample.PathOf(input), input[1..]);

@@ -1,194 +1,219 @@
-using SiteRecovery.DataPlane.Blocks;
-using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Simulation.World;
+using static SiteRecovery.Simulation.Retention.PromotedStore;
 
 namespace SiteRecovery.Simulation.Retention;
 
 /// <summary>Blocks of the base that a promotion covers in part: what it leaves of them is right, or damaged for everybody, and never keeps the others.</summary>
 public sealed class PromotionDamageTests
 {
-    private const int DiskBytes = 64 << 10, FramesPerSegment = 8, BlockBytes = 4096;
-    private const string Folder = "/stores/db1", Base = Folder + "/base/disk-0.raw", Encrypted = Folder + "/base/disk-0.aes";
-    private static readonly MachineId Machine = new("db1");
-    private static readonly RetentionLimits Nothing = new(TimeSpan.FromTicks(1), null);
-    private readonly SimClock _clock = new();
-    private readonly byte[] _model = new byte[DiskBytes];
-    private readonly Random _random = new(7);
-    private readonly SimDisk _disk = new();
-    private long _ordinal = 1, _sequence;
+    private const int OddDiskBytes = (64 << 10) - 3584;
 
     [Theory, InlineData(false), InlineData(true)]
     public void Of_a_damaged_block_what_is_left_stays_damaged_and_everything_else_goes_on(bool encrypted)
     {
-        using var store = Promoted(encrypted);
-        _disk.Flip(encrypted ? Encrypted : Base, 2 * BlockBytes + 3000, 1);
-        var before = _sequence;
-        Fill(store, (2 * BlockBytes, 512), (5 * BlockBytes, BlockBytes));
+        var on = new PromotedStore(encrypted);
+        using var store = on.Store;
+        on.Disk.Flip(encrypted ? Encrypted : Base, 2 * BlockBytes + 3000, 1);
+        var before = on.Sequence;
+        on.Fill((2 * BlockBytes, 512), (5 * BlockBytes, BlockBytes));
         store.Maintain(Nothing, default);
         Assert.True(store.OldestPoint!.Sequence.Value > before + 2);
-        AssertShows(store, butFor: [2]);
+        on.AssertShows(store, butFor: [2]);
     }
 
     [Theory, InlineData(false), InlineData(true)]
     public void A_damaged_block_that_several_writes_cover_is_whole_again(bool encrypted)
     {
-        using var store = Promoted(encrypted);
+        var on = new PromotedStore(encrypted);
+        using var store = on.Store;
         var file = encrypted ? Encrypted : Base;
-        _disk.Flip(file, 2 * BlockBytes + 3000, 1);
-        Fill(store, (2 * BlockBytes, 1024), (2 * BlockBytes + 1024, BlockBytes - 1024));
+        on.Disk.Flip(file, 2 * BlockBytes + 3000, 1);
+        on.Fill((2 * BlockBytes, 1024), (2 * BlockBytes + 1024, BlockBytes - 1024));
         store.Maintain(Nothing, default);
-        AssertShows(store);
+        on.AssertShows(store);
         // And where it was lost already.
-        _disk.Flip(file, 3 * BlockBytes, 1);
-        Fill(store, (3 * BlockBytes, 512));
+        on.Disk.Flip(file, 3 * BlockBytes, 1);
+        on.Fill((3 * BlockBytes, 512));
         store.Maintain(Nothing, default);
-        AssertShows(store, butFor: [3]);
-        Fill(store, (3 * BlockBytes, 512), (3 * BlockBytes + 512, BlockBytes - 512));
+        on.AssertShows(store, butFor: [3]);
+        on.Fill((3 * BlockBytes, 512), (3 * BlockBytes + 512, BlockBytes - 512));
         store.Maintain(Nothing, default);
-        AssertShows(store);
+        on.AssertShows(store);
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public void A_last_block_that_its_disk_does_not_fill_is_whole_again_when_all_of_it_was_sent(bool encrypted)
+    {
+        var on = new PromotedStore(encrypted, OddDiskBytes);
+        using var store = on.Store;
+        on.Disk.Flip(encrypted ? Encrypted : Base, OddDiskBytes - 5, 1);
+        on.Fill((OddDiskBytes - 512, 512));
+        store.Maintain(Nothing, default);
+        on.AssertShows(store);
     }
 
     /// <summary>The power goes at each of its I/Os: a block that was being written may be torn where the segments cover it, and there alone.</summary>
     [Fact]
     public void Rot_beside_what_a_promotion_that_was_cut_short_covers_is_never_shown()
     {
+        var on = new PromotedStore();
         List<SimDisk> cuts = [];
-        using (var store = Promoted())
+        using (on.Store)
         {
-            Fill(store, (2 * BlockBytes + 512, 1024), (3 * BlockBytes + 2048, 2 * BlockBytes));
-            _disk.After = _ =>
+            on.Fill((2 * BlockBytes + 512, 1024), (3 * BlockBytes + 2048, 2 * BlockBytes));
+            on.Disk.After = _ =>
             {
-                for (var seed = 0; seed < 4; seed++) cuts.Add(_disk.LosePower(seed));
+                for (var seed = 0; seed < 4; seed++) cuts.Add(on.Disk.LosePower(seed));
             };
-            store.Maintain(Nothing, default);
-            _disk.After = null;
-            cuts.Add(_disk.Kill());
+            on.Store.Maintain(Nothing, default);
+            on.Disk.After = null;
+            cuts.Add(on.Disk.Kill());
         }
         Assert.True(cuts.Count > 20);
         foreach (var cut in cuts)
         {
-            using (var store = Open(Copy(cut))) AssertShows(store);
+            using (var store = on.Open(Copy(cut))) on.AssertShows(store);
             foreach (var (at, block) in ((int, int)[])[(2 * BlockBytes + 100, 2), (3 * BlockBytes + 100, 3), (5 * BlockBytes + 3000, 5)])
             {
                 var rotten = Copy(cut);
                 rotten.Flip(Base, at, 1);
-                using (var store = Open(rotten))
+                using (var store = on.Open(rotten))
                 {
-                    AssertShows(store, butFor: [block]);
+                    on.AssertShows(store, butFor: [block]);
                     store.Maintain(Nothing, default);
-                    AssertShows(store, butFor: [block]);
+                    on.AssertShows(store, butFor: [block]);
                 }
-                using var again = Open(rotten);
-                AssertShows(again, butFor: [block]);
+                using var again = on.Open(rotten);
+                on.AssertShows(again, butFor: [block]);
             }
         }
     }
 
-    /// <summary>Where the file with the checksums of what is left has rotted itself, what differs is damaged.</summary>
-    [Fact]
-    public void Without_the_checksums_of_what_is_left_nothing_torn_is_believed()
+    /// <summary>Where the file with the checksums of what is left has rotted itself, or cannot be read, what differs is damaged.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public void Without_the_checksums_of_what_is_left_nothing_torn_is_believed(bool unreadable)
     {
+        var on = new PromotedStore();
         SimDisk? torn = null;
-        using (var store = Promoted())
+        using (on.Store)
         {
-            Fill(store, (2 * BlockBytes + 512, 1024));
-            _disk.After = io => torn ??= io.Kind == IoKind.Write && io.Path == Base ? _disk.Kill() : null;
-            store.Maintain(Nothing, default);
+            on.Fill((2 * BlockBytes + 512, 1024));
+            on.Disk.After = io => torn ??= io.Kind == IoKind.Write && io.Path == Base ? on.Disk.Kill() : null;
+            on.Store.Maintain(Nothing, default);
         }
-        using (var store = Open(Copy(torn!))) AssertShows(store);
-        torn!.Flip(Folder + "/PARTIAL", 40, 1);
-        using var without = Open(torn);
-        AssertShows(without, butFor: [2]);
+        using (var store = on.Open(Copy(torn!))) on.AssertShows(store);
+        if (unreadable) torn!.Spoil(Folder + "/PARTIAL", 40);
+        else torn!.Flip(Folder + "/PARTIAL", 40, 1);
+        if (unreadable) Assert.Throws<IOException>(() => on.Open(torn!));
+        using var without = on.Open(torn!, givesUp: unreadable);
+        on.AssertShows(without, butFor: [2]);
         without.Maintain(Nothing, default);
-        AssertShows(without, butFor: [2]);
+        on.AssertShows(without, butFor: [2]);
     }
 
     [Theory, InlineData(true), InlineData(false)]
     public void What_the_disk_does_not_give_is_waited_for_and_then_given_up(bool ofBase)
     {
-        using var store = Promoted();
-        var before = _sequence;
-        Fill(store, (2 * BlockBytes, 512), (5 * BlockBytes, BlockBytes));
-        if (ofBase) _disk.Spoil(Base, 2 * BlockBytes + 3000);
-        else Spoil(_model.AsSpan(2 * BlockBytes, 512).ToArray());
-        Assert.Throws<IOException>(() => store.Maintain(Nothing, default));
-        _clock.Spend(TimeSpan.FromSeconds(10));
-        Assert.Throws<IOException>(() => store.Maintain(Nothing, default));
-        _clock.Spend(TimeSpan.FromSeconds(10));
-        store.Maintain(Nothing, default);
+        var on = new PromotedStore();
+        using var store = on.Store;
+        var before = on.Sequence;
+        on.Fill((2 * BlockBytes, 512), (5 * BlockBytes, BlockBytes));
+        if (ofBase) on.Disk.Spoil(Base, 2 * BlockBytes + 3000);
+        else on.SpoilInLog(on.Model.AsSpan(2 * BlockBytes, 512));
+        Assert.Equal(3, on.PassesUntilDone(most: 5));
         Assert.True(store.OldestPoint!.Sequence.Value > before + 2);
-        AssertShows(store, butFor: [2]);
+        on.AssertShows(store, butFor: [2]);
     }
 
-    /// <summary>Where bytes lie in a segment, as they came.</summary>
-    private void Spoil(byte[] bytes)
+    [Fact]
+    public void Many_places_are_waited_for_at_once()
     {
-        foreach (var path in _disk.Files(Folder + "/log").Where(f => f.EndsWith(".seg", StringComparison.Ordinal)))
-        {
-            var whole = new byte[_disk.LengthOf(path)];
-            _disk.Peek(path, whole);
-            if (whole.AsSpan().IndexOf(bytes) is var at and >= 0) _disk.Spoil(path, at);
-        }
+        var on = new PromotedStore();
+        using var store = on.Store;
+        on.Fill((2 * BlockBytes, 512), (3 * BlockBytes, 512), (5 * BlockBytes, 512), (7 * BlockBytes, BlockBytes));
+        foreach (var block in (int[])[2, 3, 5]) on.Disk.Spoil(Base, block * BlockBytes + 3000);
+        on.SpoilInLog(on.Model.AsSpan(7 * BlockBytes + 2048, 512)); // in sectors of no other frame
+        // The log is not looked at before the base was.
+        Assert.InRange(on.PassesUntilDone(most: 9), 3, 5);
+        on.AssertShows(store, butFor: [2, 3, 5, 7]);
     }
 
-    /// <summary>A store of which every block is in the base.</summary>
-    private RetentionStore Promoted(bool encrypted = false)
+    [Fact]
+    public void What_could_be_read_in_between_is_waited_for_anew()
     {
-        var store = RetentionStore.Create(Folder, Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, _disk, _clock,
-            options: new StoreOptions { SegmentFramesMax = FramesPerSegment, Keys = new KeyWrappings(SimKey.Wrapping, [], KeyWrappings.RenewAfterDefault) });
-        if (encrypted) store.Encrypt(true);
-        store.Append(BatchCodec.Encode(Header(BatchKind.Marker, 0) with { Marker = MarkerKind.StreamStart }, [], "continue"u8));
-        Fill(store, (0, DiskBytes));
+        var on = new PromotedStore();
+        using var store = on.Store;
+        on.Fill((2 * BlockBytes, 512));
+        bool fails = true, isFull = false;
+        on.Disk.Faults = io => (fails && io.Kind == IoKind.Read && io.Path == Base) || (isFull && io.Kind == IoKind.Write && io.Path == Base) ? Fault.Error : Fault.None;
+        Assert.Throws<IOException>(() => store.Maintain(Nothing, default));
+        on.Clock.Spend(TimeSpan.FromMinutes(10));
+        (fails, isFull) = (false, true);
+        Assert.Throws<IOException>(() => store.Maintain(Nothing, default));
+        on.Clock.Spend(TimeSpan.FromMinutes(10));
+        (fails, isFull) = (true, false);
+        Assert.ThrowsAny<IOException>(() => store.Maintain(Nothing, default));
+        on.Disk.Faults = null;
         store.Maintain(Nothing, default);
-        Assert.Single(_disk.Files(Folder + "/log"), f => f.EndsWith(".seg", StringComparison.Ordinal));
-        return store;
+        on.AssertShows(store);
     }
 
-    /// <summary>Writes, and then as much as it takes for the segment to be sealed with another one behind it: the first block, again and again.</summary>
-    private void Fill(RetentionStore store, params (int Offset, int Length)[] writes)
+    /// <summary>What an image says of its blocks, where the disk does not give it: its blocks are lost, the scrub says so, and the rest goes on.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public void A_bad_sector_of_what_is_known_of_blocks_keeps_neither_promotion_nor_scrub(bool encrypted)
     {
-        foreach (var (offset, length) in writes) Write(store, offset, length);
-        for (var segments = 0; segments < 2;)
+        var on = new PromotedStore(encrypted);
+        using var store = on.Store;
+        on.Disk.Spoil($"{Folder}/base/disk-0.{(encrypted ? "tag" : "sum")}", 8);
+        store.Scrub(long.MaxValue, default);
+        Assert.NotEmpty(store.Rot);
+        Assert.NotEmpty(store.DamageOfNewest());
+        on.Fill((2 * BlockBytes, 512), (5 * BlockBytes, BlockBytes));
+        Assert.InRange(on.PassesUntilDone(most: 9), 3, 5);
+        // The newest position is whole again once the source has sent all of it.
+        on.Fill((0, on.Model.Length));
+        store.Maintain(Nothing, default);
+        on.AssertShows(store);
+        store.Scrub(long.MaxValue, default);
+        store.Scrub(long.MaxValue, default);
+        Assert.Empty(store.Rot);
+    }
+
+    [Fact]
+    public void Whoever_ends_a_store_does_not_wait_for_what_promotion_still_would_look_at()
+    {
+        var on = new PromotedStore();
+        using var store = on.Store;
+        on.Fill([.. Enumerable.Range(1, 14).Select(i => (i * BlockBytes + 512, 512))]);
+        using var stop = new CancellationTokenSource();
+        var reads = 0;
+        on.Disk.Faults = io =>
         {
-            Write(store, 0, BlockBytes);
-            if (_ordinal % FramesPerSegment == 0) segments++;
-        }
-        store.Flush();
+            if (io.Kind == IoKind.Read && io.Path == Base && ++reads == 1) stop.Cancel();
+            return Fault.None;
+        };
+        store.Maintain(Nothing, stop.Token);
+        Assert.Equal(1, reads);
     }
 
-    private void Write(RetentionStore store, int offset, int length)
+    [Fact]
+    public void Segments_go_also_where_the_file_of_what_is_left_cannot_be_deleted()
     {
-        _random.NextBytes(_model.AsSpan(offset, length));
-        _sequence++;
-        Assert.True(store.Append(BatchCodec.Encode(Header(BatchKind.Delta, _sequence), [new Extent(offset, length, 0, ExtentKind.Data)], _model.AsSpan(offset, length))));
+        var on = new PromotedStore();
+        using var store = on.Store;
+        on.Fill((2 * BlockBytes, 512));
+        on.Disk.Faults = io => io.Kind == IoKind.Delete && io.Path.EndsWith("PARTIAL", StringComparison.Ordinal) ? Fault.Error : Fault.None;
+        Assert.Throws<IOException>(() => store.Maintain(Nothing, default));
+        Assert.Single(on.Segments);
+        on.Disk.Faults = null;
+        on.Fill((2 * BlockBytes + 512, 512));
+        store.Maintain(Nothing, default);
+        on.AssertShows(store);
+        Assert.False(on.Disk.Exists(Folder + "/PARTIAL"));
     }
-
-    private void AssertShows(RetentionStore store, params int[] butFor)
-    {
-        var view = store.At(store.ConsistentUpTo!);
-        for (var block = 0; block < DiskBytes / BlockBytes; block++)
-        {
-            var (shown, number) = (new byte[BlockBytes], block);
-            if (Array.IndexOf(butFor, block) >= 0) Assert.Contains("damaged", Assert.Throws<IOException>(() => view.File(0).Read(number * BlockBytes, shown)).Message, StringComparison.Ordinal);
-            else
-            {
-                view.File(0).Read(block * BlockBytes, shown);
-                Assert.True(_model.AsSpan(block * BlockBytes, BlockBytes).SequenceEqual(shown), $"block {block}");
-            }
-        }
-        view.Release();
-    }
-
-    private RetentionStore Open(SimDisk disk) => RetentionStore.Open(Folder, disk, _clock, options: new StoreOptions { SegmentFramesMax = FramesPerSegment });
 
     /// <summary>As it is for whoever opens it next.</summary>
     private static SimDisk Copy(SimDisk disk) => disk.Kill();
-
-    private BatchHeader Header(BatchKind kind, long sequence) => new()
-    {
-        Kind = kind, MachineTag = BatchCodec.TagOf(Machine), Epoch = Epoch.First, Incarnation = 1, Ordinal = _ordinal++,
-        First = new Sequence(sequence), Last = new Sequence(sequence), Time = SimClock.Epoch.AddSeconds(_ordinal),
-    };
 }

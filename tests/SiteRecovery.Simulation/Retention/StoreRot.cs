@@ -124,6 +124,8 @@ internal sealed class StoreRot
     /// <summary>A block of the base that nothing was promoted into, or a hole.</summary>
     internal bool IsUnused(string file, long offset)
     {
+        // What is known of blocks is written in whole pages, also behind the disk's last.
+        if (Path.GetExtension(file) is ".tag" or ".sum" && (Path.GetExtension(file) == ".sum" ? offset / 8 : offset / 512 * 12) * 4096 >= SizeOf(file)) return true;
         if (Path.GetExtension(file) == ".tag") return offset % 512 >= 488;
         if (Path.GetExtension(file) == ".aes")
         {
@@ -137,6 +139,8 @@ internal sealed class StoreRot
         var at = offset / 4096 * 8;
         return at + 8 > hashes.Length || BitConverter.ToUInt64(hashes, (int)at) == 0;
     }
+
+    private static long SizeOf(string file) => StoreScript.Geometry.First(d => Path.GetFileNameWithoutExtension(file) == $"disk-{d.Index}").SizeBytes;
 
     /// <summary>What the encrypted base says of a block: 0 where it does not have it, and nobody asks any other where it does.</summary>
     private byte PlaceOf(string file, long block) =>
