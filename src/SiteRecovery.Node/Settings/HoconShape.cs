@@ -13,6 +13,7 @@ internal sealed class HoconShape
     private static readonly SearchValues<char> Control = SearchValues.Create([.. Enumerable.Range(0, 32).Select(c => (char)c).Except(['\t', '\r', '\n'])]);
     private readonly string _text;
     private int _at, _depth;
+    private bool _quotesBehindQuotes;
 
     private HoconShape(string text) => _text = text;
 
@@ -27,8 +28,8 @@ internal sealed class HoconShape
     }
 
     private char Now => _at < _text.Length ? _text[_at] : '\0';
-    private bool IsNeverBare => !IsOver && (NeverBare.Contains(Now, StringComparison.Ordinal) || IsRunOfQuotes);
-    private string OutsideOfQuotes => IsRunOfQuotes ? $"{Quotes} quotes in a row" : $"'{Now}' outside of quotes";
+    private bool IsNeverBare => !IsOver && (_quotesBehindQuotes || NeverBare.Contains(Now, StringComparison.Ordinal) || IsRunOfQuotes);
+    private string OutsideOfQuotes => _quotesBehindQuotes ? "quotes right behind quotes" : IsRunOfQuotes ? $"{Quotes} quotes in a row" : $"'{Now}' outside of quotes";
     /// <summary>One or two, three that begin a long text, or six that are an empty one: of any other number Akka's parser takes other ones for the text than we do.</summary>
     private bool IsRunOfQuotes => Quotes is not (<= 3 or 6);
     private int Quotes => _text.AsSpan(Math.Min(_at, _text.Length)).IndexOfAnyExcept('"') is var run and >= 0 ? run : _text.Length - _at;
@@ -120,7 +121,13 @@ internal sealed class HoconShape
     /// <summary>Up to the end of the line, a comment, or one of those; what is in quotes is passed over.</summary>
     private void Text(string ends)
     {
-        while (!IsOver && Now != '\n' && !ends.Contains(Now, StringComparison.Ordinal) && !IsNeverBare && !KeyScanner.IsComment(_text, _at)) _at = Now == '"' ? KeyScanner.QuotedEnd(_text, _at) : _at + 1;
+        while (!IsOver && Now != '\n' && !ends.Contains(Now, StringComparison.Ordinal) && !IsNeverBare && !KeyScanner.IsComment(_text, _at))
+        {
+            var quoted = Now == '"';
+            _at = quoted ? KeyScanner.QuotedEnd(_text, _at) : _at + 1;
+            // Of four and more behind a long text Akka's parser takes other ones for its end than we do.
+            _quotesBehindQuotes = quoted && Now == '"';
+        }
     }
 
     private void Skip(bool overCommas)
