@@ -35,7 +35,7 @@ internal sealed class BasePromotion(int segment, StoreView written, PartialBlock
             unreadable.WasRead(UnreadablePlaces.OfDisk(disk), offset);
             return true;
         }
-        catch (IOException failure)
+        catch (IOException failure) when (failure is not NotReadableYetException)
         {
             if (unreadable.IsDamage(failure, UnreadablePlaces.OfDisk(disk), offset)) return false;
             throw new NotReadableYetException(failure);

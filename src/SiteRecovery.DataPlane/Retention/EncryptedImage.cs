@@ -85,6 +85,7 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
     public void Write(long offset, ReadOnlySpan<byte> from)
     {
         Span<byte> block = stackalloc byte[BlockBytes];
+        NotReadableYetException? unread = null;
         _gate.EnterWriteLock();
         try
         {
@@ -92,10 +93,18 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
             {
                 var (number, within) = (offset / BlockBytes, (int)(offset % BlockBytes));
                 var part = from[..Math.Min(from.Length, BlockBytes - within)];
-                if (Stored(number) is { } stored) Put(number, within, part, block, stored);
+                try
+                {
+                    if (Stored(number) is { } stored) Put(number, within, part, block, stored);
+                }
+                catch (NotReadableYetException failure)
+                {
+                    unread ??= failure;
+                }
                 offset += part.Length;
                 from = from[part.Length..];
             }
+            if (unread is not null) throw unread;
         }
         finally
         {
@@ -115,6 +124,21 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
         {
             _gate.ExitWriteLock();
         }
+    }
+
+    public void Look()
+    {
+        NotReadableYetException? unread = null;
+        foreach (var number in _unflushed.Keys.Select(block => block / EntriesPerPage).Distinct())
+            try
+            {
+                ReadPageToWrite(number, _page);
+            }
+            catch (NotReadableYetException failure)
+            {
+                unread ??= failure;
+            }
+        if (unread is not null) throw unread;
     }
 
     public void Flush()
@@ -322,7 +346,7 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
                     read.Slice(within, part.Length).CopyTo(part);
                 }
                 else if (entry.Kind == Kind.Below && plain is not null) plain.Read(offset, part);
-                else if (entry.Kind == Kind.Below && below is not null) below.Read(offset, part);
+                else if (entry.Kind == Kind.Below && below is not null) below.ReadBelow(offset, part);
                 else if (entry.Kind is Kind.Below or Kind.Zero) part.Clear();
                 else throw DamagedAt(first, new InvalidDataException("what it should hold was damaged before it came here"));
                 offset += part.Length;

@@ -15,6 +15,10 @@ internal interface IBaseImage : IDisposable
     /// <summary>Bytes that should come here are damaged where they lie: who reads the blocks is told so, until they are written as a whole.</summary>
     void Lose(long offset, long length);
 
+    /// <summary>Looks whether <see cref="Flush"/> can read what it needs.</summary>
+    /// <exception cref="NotReadableYetException"/>
+    void Look();
+
     /// <summary>By the one that writes.</summary>
     void Flush();
 

@@ -18,6 +18,7 @@ internal sealed class PointNotes
     internal const string FileName = "NOTES.json";
     private readonly string _folder;
     private readonly IFileSystem _files;
+    private readonly HashSet<string> _forgotten = []; // while the file cannot be read
     private Dictionary<string, PointNote> _notes;
 
     /// <param name="givesUpUnreadable">A file that the disk does not give is as good as damaged.</param>
@@ -39,6 +40,7 @@ internal sealed class PointNotes
     /// <summary>What was found of a point is found no more; what an operator wants of it stays. Durable when it returns.</summary>
     internal void ForgetState(string point, Func<string, bool> exists)
     {
+        if (IsDamaged) _forgotten.Add(point);
         var (note, left) = (Of(point), new PointNote(point, Of(point).Protected));
         if (note != left) Set([left], exists);
     }
@@ -59,7 +61,13 @@ internal sealed class PointNotes
     /// <summary>What could not be read may be readable by now.</summary>
     internal void ReadAgain()
     {
-        if (IsDamaged && ReadFile(givesUpUnreadable: true) is { } read) (_notes, IsDamaged) = (read, false);
+        if (!IsDamaged || ReadFile(givesUpUnreadable: true) is not { } read) return;
+        foreach (var point in _forgotten.Where(read.ContainsKey)) read[point] = new PointNote(point, read[point].Protected);
+        // What was found since is newer; what is to be kept is known there alone.
+        foreach (var found in _notes.Values) read[found.Point] = found with { Protected = read.GetValueOrDefault(found.Point)?.Protected == true };
+        Save(read);
+        (_notes, IsDamaged) = (read, false);
+        _forgotten.Clear();
     }
 
     /// <summary>What was found of points. Durable when it returns, but while it is not known what is protected: then it is remembered. Notes of points that are gone go with it, but

@@ -96,6 +96,29 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
         _gate.ExitWriteLock();
     }
 
+    public void Look()
+    {
+        Span<ulong> page = stackalloc ulong[HashesPerPage];
+        NotReadableYetException? unread = null;
+        foreach (var number in _unflushed.Keys.Select(block => block / HashesPerPage).Distinct())
+            try
+            {
+                ReadPageToWrite(number, page);
+            }
+            catch (NotReadableYetException failure)
+            {
+                unread ??= failure;
+            }
+        if (unread is not null) throw unread;
+    }
+
+    /// <summary>Where the disk has not given it for long, nobody knows any more what its blocks should be.</summary>
+    /// <exception cref="NotReadableYetException"/>
+    private void ReadPageToWrite(long number, Span<ulong> page)
+    {
+        if (!promotion()!.TryReadTable(disk.Index, number * PageBytes, MemoryMarshal.AsBytes(page), _hashes.Read)) page.Fill(Lost);
+    }
+
     /// <summary>By the one that writes.</summary>
     public void Flush()
     {
@@ -103,8 +126,7 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
         Span<ulong> page = stackalloc ulong[HashesPerPage];
         foreach (var written in _unflushed.Keys.GroupBy(block => block / HashesPerPage).OrderBy(g => g.Key))
         {
-            // Nobody knows any more what its other blocks should be.
-            if (!promotion()!.TryReadTable(disk.Index, written.Key * PageBytes, MemoryMarshal.AsBytes(page), _hashes.Read)) page.Fill(Lost);
+            ReadPageToWrite(written.Key, page);
             foreach (var block in written) page[(int)(block % HashesPerPage)] = _unflushed[block];
             _hashes.Write(written.Key * PageBytes, MemoryMarshal.AsBytes(page));
         }
@@ -128,32 +150,26 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     /// <summary>These blocks are elsewhere by now, durably, and nobody asks for them here. They are gone durably when it returns.</summary>
     internal void Forget(IEnumerable<long> blocks)
     {
-        Span<byte> none = stackalloc byte[HashBytes];
-        none.Clear();
+        Span<ulong> page = stackalloc ulong[HashesPerPage];
         var any = false;
-        foreach (var block in blocks)
+        foreach (var gone in blocks.GroupBy(block => block / HashesPerPage))
         {
-            if (IsKnownNotHere(block)) continue;
-            _hashes.Write(block * HashBytes, none);
-            _data.Zero(block * BlockBytes, BlockBytes);
-            any = true;
+            ReadPageToWrite(gone.Key, page);
+            var here = false;
+            foreach (var block in gone)
+            {
+                if (page[(int)(block % HashesPerPage)] == 0) continue;
+                page[(int)(block % HashesPerPage)] = 0;
+                _data.Zero(block * BlockBytes, BlockBytes);
+                here = true;
+            }
+            if (here) _hashes.Write(gone.Key * PageBytes, MemoryMarshal.AsBytes(page));
+            any |= here;
         }
         if (!any) return;
         // Or it would be readable again after a loss of power, for as long as the store is there.
         _data.Flush();
         _hashes.Flush();
-    }
-
-    private bool IsKnownNotHere(long block)
-    {
-        try
-        {
-            return !Has(block);
-        }
-        catch (IOException)
-        {
-            return false;
-        }
     }
 
     /// <summary>Reads and checks the blocks that are here from an offset on, at most 1 MiB; what is not here is passed over.</summary>
@@ -244,7 +260,7 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
                 if (hashes[i] == 0)
                 {
                     if (below is null) part.Clear();
-                    else below.Read(offset, part);
+                    else below.ReadBelow(offset, part);
                 }
                 else if (within == 0 && part.Length >= BlockBytes)
                 {

@@ -65,7 +65,7 @@ public sealed partial class RetentionStore
         lock (_gate)
         {
             if (_promotion is not null) return true;
-            if (limits is null || Promotable(limits) is not { } last) return false;
+            if (limits is null || _unviewable is not null || Promotable(limits) is not { } last) return false;
             (segment, frames) = (last, _history.LineUpTo(last));
             covering = new StoreView(_log, _bases, SourcesOf(frames));
         }
@@ -119,6 +119,7 @@ public sealed partial class RetentionStore
             if (edge == offset || rests.ContainsKey((disk, number)) || offset >= _manifest.Disks.First(d => d.Index == disk).SizeBytes) return;
             var cover = covering.CoverOfBlock(disk, offset);
             if (cover.TrueForAll(e => e.Segment.Number != StoreView.BelowTheLog)) return;
+            _bases.Open(disk);
             try
             {
                 if (!_bases.IsInPlace(disk, number)) return;
@@ -161,6 +162,17 @@ public sealed partial class RetentionStore
 
     private bool FlushBase()
     {
+        NotReadableYetException? unread = null;
+        foreach (var disk in _manifest.Disks)
+            try
+            {
+                _bases.ToWrite(disk.Index).Look();
+            }
+            catch (NotReadableYetException failure)
+            {
+                unread ??= failure;
+            }
+        if (unread is not null) throw unread;
         foreach (var disk in _manifest.Disks) _bases.ToWrite(disk.Index).Flush();
         return true;
     }
@@ -217,6 +229,8 @@ public sealed partial class RetentionStore
     /// <exception cref="NotReadableYetException"/>
     private bool TryReadRaw(LogEntry entry, byte[] raw)
     {
+        // A file that cannot be opened says nothing of what is in it.
+        _log.Open(entry.Segment);
         try
         {
             var frame = _log.ReadFrame(entry.Segment, entry.Offset);
@@ -286,15 +300,23 @@ public sealed partial class RetentionStore
     private int LastOf(List<FrameRange> ranges) => ranges.Count == 0 || ranges[^1].To.Index == 0 ? (_promotion?.To ?? _manifest.Promoted)?.Segment ?? 0 : ranges[^1].To.Segment;
 
     /// <summary>
-    /// Of a store that is only read, for somebody else may write to it: why the base is not what a view up to a segment stands on. `promoting` is durable before the first byte changes, so whoever has read and asks then knows.
+    /// Of a store that is only read, for somebody else may write to it: why the base is not what a view up to a segment stands on, or why what it stands on could not be read. `promoting` is durable before the first byte changes, so whoever has read and asks then knows.
     /// </summary>
     private string? WhyGone(int last, bool failed)
     {
         if (_files.TryReadAll(Path.Combine(Folder, StoreManifest.FileName)) is not { } bytes || bytes.AsSpan().SequenceEqual(_manifestBytes)) return null;
-        var now = StoreManifest.Parse(bytes);
+        StoreManifest now;
+        try
+        {
+            now = StoreManifest.Parse(bytes);
+        }
+        catch (InvalidDataException damage)
+        {
+            return damage.Message;
+        }
         var reached = Math.Max(now.Promoting ?? 0, now.Promoted?.Segment ?? 0);
         if (reached <= Math.Max(_manifest.Promoting ?? 0, _manifest.Promoted?.Segment ?? 0)) return null;
         if (last <= reached) return "the position has gone beyond the retention meanwhile: open the store again, and take one that is left";
-        return failed && now.Promoting is not null ? "the base is being written just now: read it again" : null;
+        return failed ? "the base has been written meanwhile: open the store again" : null;
     }
 }

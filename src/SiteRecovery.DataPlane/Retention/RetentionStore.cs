@@ -41,8 +41,8 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             // Also where the log has failed: the base is not what it was.
             if (manifest.Promoting is { } interrupted)
             {
-                if (_history.Segments.Any(s => s > interrupted)) Plan(interrupted, PartialBlocks.Load(folder, interrupted, tag, files, givesUp));
-                else _unviewable = $"the base was being written when segment {interrupted} was lost: {_log.FailedReason ?? "nothing is behind it"}";
+                if (_log.FailedReason is null || _history.Segments.Any(s => s > interrupted)) Plan(interrupted, PartialBlocks.Load(folder, interrupted, tag, files, givesUp));
+                else _unviewable = $"the base was being written when the log behind segment {interrupted} was lost: {_log.FailedReason}";
             }
         }
         catch
@@ -171,6 +171,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             // Before it is final: who cannot read the point must not fail over to it.
             _keys.Check();
             if (_history.Resolve(from.Epoch, from.Sequence) is null) throw _history.NotViewable(from.Epoch, from.Sequence);
+            if (_unviewable is { } reason) throw new IOException(reason);
             Begin(new EpochRecord(next.Value, from.Epoch.Value, from.Sequence.Value, _time.GetUtcNow()));
         }
     }
@@ -291,7 +292,22 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     private void BeginUpTo(Epoch epoch)
     {
         foreach (var next in _manifest.Epochs)
-            if (next.Epoch > _history.Current.Value && next.Epoch <= epoch.Value) _history.Begin(_history.Plan(next));
+            if (next.Epoch > _history.Current.Value && next.Epoch <= epoch.Value) _history.Begin(PlanAgain(next));
+    }
+
+    /// <summary>
+    /// Where what an epoch forks from was lost with the end of the log, it goes on from what is left, with a gap: nothing of it is viewable before all of it was sent.
+    /// </summary>
+    private StoreHistory.Beginning PlanAgain(EpochRecord epoch)
+    {
+        try
+        {
+            return _history.Plan(epoch);
+        }
+        catch (InvalidDataException) when (epoch.ForkedFromEpoch != 0 && _history.Knows(new Epoch(epoch.ForkedFromEpoch)))
+        {
+            return _history.Plan(epoch with { ForkedFromEpoch = 0, ForkedFromSequence = 0, ContinuesAfter = epoch.ForkedFromEpoch });
+        }
     }
 
     private void CheckExtents(Batch batch)

@@ -234,7 +234,8 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
         CloseSealed();
         _tail?.Dispose();
         _mark?.Dispose();
-        foreach (var file in _open.Values) file.Value.Dispose();
+        foreach (var file in _open.Values)
+            if (file.IsValueCreated) file.Value.Dispose();
     }
 
     private void Fail(Exception failure) => FailedReason ??= failure.Message;
@@ -283,8 +284,23 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
         }
     }
 
-    private IBlockFile FileOf(SegmentId segment) =>
-        _open.GetOrAdd(segment, n => new Lazy<IBlockFile>(() => files.Open(PathOf(n), FileOpening.Read))).Value;
+    /// <exception cref="IOException">It cannot be opened just now.</exception>
+    internal void Open(SegmentId segment) => FileOf(segment);
+
+    private IBlockFile FileOf(SegmentId segment)
+    {
+        var file = _open.GetOrAdd(segment, n => new Lazy<IBlockFile>(() => files.Open(PathOf(n), FileOpening.Read)));
+        try
+        {
+            return file.Value;
+        }
+        catch (IOException)
+        {
+            // It would say so for ever.
+            _open.TryRemove(KeyValuePair.Create(segment, file));
+            throw;
+        }
+    }
 
     private bool IsFull() => _end >= options.SegmentBytesMax || _frames >= options.SegmentFramesMax || _extents >= options.SegmentExtentsMax;
 

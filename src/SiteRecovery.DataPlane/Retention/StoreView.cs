@@ -91,8 +91,20 @@ public sealed class StoreView
         {
             var part = into.Slice((int)(run.Offset - offset), run.Length);
             if (run.Segment.Number == BelowTheLog) ReadBase(disk, run.Offset, part);
-            else if (run.RawOffset >= 0) ReadFrame((run.Segment, run.FrameOffset), run.RawOffset, part);
+            else if (run.RawOffset >= 0) ReadFrameOrSay((run.Segment, run.FrameOffset), run.RawOffset, part);
             else part.Clear();
+        }
+    }
+
+    private void ReadFrameOrSay((SegmentId Segment, long Offset) frame, int rawOffset, Span<byte> into)
+    {
+        try
+        {
+            ReadFrame(frame, rawOffset, into);
+        }
+        catch (IOException gone) when (Gone?.Invoke(true) is { } why)
+        {
+            throw new IOException(why, gone);
         }
     }
 
@@ -135,9 +147,14 @@ public sealed class StoreView
                 {
                     var (part, hole) = (run.End - at, run.RawOffset < 0);
                     if (run.Segment.Number == BelowTheLog && _bases.RunAt(disk, at) is { } below) (part, hole) = below;
-                    if ((kind ??= hole) != hole) return (at - offset, kind.Value);
+                    if ((kind ??= hole) != hole)
+                    {
+                        if (Gone?.Invoke(false) is { } why) throw new IOException(why);
+                        return (at - offset, kind.Value);
+                    }
                     at += Math.Clamp(part, 1, run.End - at);
                 }
+        if (Gone?.Invoke(false) is { } gone) throw new IOException(gone);
         return (at - offset, kind ?? true);
     }
 

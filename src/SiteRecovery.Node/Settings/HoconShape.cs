@@ -13,7 +13,7 @@ internal sealed class HoconShape
     private static readonly SearchValues<char> Control = SearchValues.Create([.. Enumerable.Range(0, 32).Select(c => (char)c).Except(['\t', '\r', '\n'])]);
     private readonly string _text;
     private int _at, _depth;
-    private bool _quotesBehindQuotes;
+    private bool _quotesBehindQuotes, _openQuotes;
 
     private HoconShape(string text) => _text = text;
 
@@ -28,8 +28,8 @@ internal sealed class HoconShape
     }
 
     private char Now => _at < _text.Length ? _text[_at] : '\0';
-    private bool IsNeverBare => !IsOver && (_quotesBehindQuotes || NeverBare.Contains(Now, StringComparison.Ordinal) || IsRunOfQuotes);
-    private string OutsideOfQuotes => _quotesBehindQuotes ? "quotes right behind quotes" : IsRunOfQuotes ? $"{Quotes} quotes in a row" : $"'{Now}' outside of quotes";
+    private bool IsNeverBare => _openQuotes || !IsOver && (_quotesBehindQuotes || NeverBare.Contains(Now, StringComparison.Ordinal) || IsRunOfQuotes);
+    private string OutsideOfQuotes => _openQuotes ? "quotes are not closed" : _quotesBehindQuotes ? "quotes right behind quotes" : IsRunOfQuotes ? $"{Quotes} quotes in a row" : $"'{Now}' outside of quotes";
     /// <summary>One or two, three that begin a long text, or six that are an empty one: of any other number Akka's parser takes other ones for the text than we do.</summary>
     private bool IsRunOfQuotes => Quotes is not (<= 3 or 6);
     private int Quotes => _text.AsSpan(Math.Min(_at, _text.Length)).IndexOfAnyExcept('"') is var run and >= 0 ? run : _text.Length - _at;
@@ -124,7 +124,13 @@ internal sealed class HoconShape
         while (!IsOver && Now != '\n' && !ends.Contains(Now, StringComparison.Ordinal) && !IsNeverBare && !KeyScanner.IsComment(_text, _at))
         {
             var quoted = Now == '"';
-            _at = quoted ? KeyScanner.QuotedEnd(_text, _at) : _at + 1;
+            if (!quoted) _at++;
+            else
+            {
+                var end = KeyScanner.QuotedEnd(_text, _at, out var isClosed);
+                if (_openQuotes = !isClosed) return;
+                _at = end;
+            }
             // Of four and more behind a long text Akka's parser takes other ones for its end than we do.
             _quotesBehindQuotes = quoted && Now == '"';
         }

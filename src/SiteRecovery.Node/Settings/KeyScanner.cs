@@ -71,12 +71,15 @@ public static class KeyScanner
         return end;
     }
 
-    internal static int QuotedEnd(string text, int i)
+    internal static int QuotedEnd(string text, int i) => QuotedEnd(text, i, out _);
+
+    internal static int QuotedEnd(string text, int i, out bool isClosed)
     {
         var triple = text.AsSpan(i).StartsWith("\"\"\"");
         var mark = triple ? "\"\"\"" : "\"";
         var end = i + mark.Length;
         while (end < text.Length && !text.AsSpan(end).StartsWith(mark)) end += !triple && text[end] is '\\' ? 2 : 1;
+        isClosed = end < text.Length;
         return Math.Min(text.Length, end + mark.Length);
     }
 

@@ -32,6 +32,8 @@ public sealed class SettingsLoader(IFileSystem files, string hoconFolder)
         return config.WithFallback(reference);
     }
 
+    private static readonly TimeSpan ParserPatience = TimeSpan.FromSeconds(10);
+
     public Config ParseFile(string path)
     {
         var bytes = files.TryReadAll(path) ?? throw new SettingsException($"{path}: there is no such file. Name an existing HOCON file with --config.");
@@ -45,9 +47,13 @@ public sealed class SettingsLoader(IFileSystem files, string hoconFolder)
             throw new SettingsException($"{source}:{1 + text.AsSpan(0, at).Count('\n')}: substitutions with ${{…}} are not supported. Write the value, or set it by an environment variable {EnvironmentPrefix}….");
         if (HoconShape.Problem(text) is var (wrong, what)) throw new SettingsException($"{source}:{wrong}: not valid HOCON: {what}.");
         Config config;
+        // On a thread of its own, which ends with the process: from some texts the parser does not come back.
+        var parsing = Task.Factory.StartNew(() => ConfigurationFactory.ParseString(text), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        if (Task.WaitAny([parsing], ParserPatience) < 0)
+            throw new SettingsException($"{source}: not valid HOCON: the parser has not come back from it within {ParserPatience.TotalSeconds:0} s. Look for quotes and brackets that are not closed.");
         try
         {
-            config = ConfigurationFactory.ParseString(text);
+            config = parsing.GetAwaiter().GetResult();
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {

@@ -31,6 +31,7 @@ public sealed class SettingsTests
     [InlineData("a { b = 1\n c\n}\n", "x.conf:2: not valid HOCON: 'c' has no value.")]
     [InlineData("a = \"\"\"\"b\n", "x.conf:1: not valid HOCON: 4 quotes in a row.")]
     [InlineData("a = \"\"\"b\"\"\"\"\"\n", "x.conf:1: not valid HOCON: quotes right behind quotes.")]
+    [InlineData("a = 1\nb = \"\"\"c\n", "x.conf:2: not valid HOCON: quotes are not closed.")]
     [InlineData("a { b = [1, 2]\n", "x.conf:2: not valid HOCON: '{' is not closed.")]
     [InlineData("siterecovery.ports { http = 1, cluster = 70000 }", "x.conf:1: 'siterecovery.ports.cluster' is '70000'; it must lie between 0 and 65535.")]
     public void A_wrong_setting_names_file_line_and_what_is_right(string text, string message) =>

@@ -48,6 +48,13 @@ internal sealed class PromotedStore
         Store.Flush();
     }
 
+    internal void Discard(int offset, int length)
+    {
+        Model.AsSpan(offset, length).Clear();
+        Sequence++;
+        Assert.True(Store.Append(BatchCodec.Encode(Header(BatchKind.Delta, Sequence), [new Extent(offset, length, 0, ExtentKind.Zero)], [])));
+    }
+
     internal RetentionStore Open(SimDisk disk, bool readOnly = false, bool givesUp = false) => RetentionStore.Open(Folder, disk, Clock, readOnly, Options with { GivesUpUnreadable = givesUp });
 
     internal void AssertShows(RetentionStore store, params int[] butFor) => AssertShows(store.At(store.ConsistentUpTo!), Model, butFor);

@@ -140,6 +140,41 @@ public sealed class PromotionDamageTests
         on.AssertShows(store, butFor: [2, 3, 5, 7]);
     }
 
+    /// <summary>It may be open for a moment only that there are too many files.</summary>
+    [Fact]
+    public void A_segment_that_could_not_be_opened_is_no_damage()
+    {
+        var on = new PromotedStore();
+        using (on.Store) on.Fill((2 * BlockBytes, 512));
+        using var store = on.Open(on.Disk);
+        var segment = on.Segments[0];
+        on.Disk.Rename(segment, segment + ".away");
+        for (var pass = 0; pass < 3; pass++, on.Clock.Spend(TimeSpan.FromSeconds(20))) Assert.ThrowsAny<IOException>(() => store.Maintain(Nothing, default));
+        on.Disk.Rename(segment + ".away", segment);
+        store.Maintain(Nothing, default);
+        on.AssertShows(store);
+    }
+
+    /// <summary>The sectors of what is known of blocks lie far apart; they are waited for together, too.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public void Many_sectors_of_what_is_known_of_blocks_are_waited_for_at_once(bool encrypted)
+    {
+        var on = new PromotedStore(encrypted, 4 << 20);
+        using var store = on.Store;
+        var (table, pageBlocks) = ($"{Folder}/base/disk-0.{(encrypted ? "tag" : "sum")}", encrypted ? 96 : 512);
+        var blocks = Enumerable.Range(0, 2).Select(i => i * pageBlocks + 5).ToArray();
+        on.Fill([.. blocks.Select(b => (b * BlockBytes, BlockBytes))]);
+        foreach (var block in blocks) on.Disk.Spoil(table, encrypted ? block / 12 * 512 : block * 8);
+        Assert.InRange(on.PassesUntilDone(most: 9), 3, 4);
+        var view = store.At(store.ConsistentUpTo!);
+        foreach (var block in blocks)
+        {
+            var shown = new byte[BlockBytes];
+            view.File(0).Read(block * BlockBytes, shown);
+            Assert.True(on.Model.AsSpan(block * BlockBytes, BlockBytes).SequenceEqual(shown));
+        }
+    }
+
     [Fact]
     public void What_could_be_read_in_between_is_waited_for_anew()
     {
