@@ -3,7 +3,7 @@ namespace SiteRecovery.Fuzzing;
 /// <summary>Something that reads bytes which others have made.</summary>
 internal abstract class FuzzTarget : IDisposable
 {
-    private const long AllocatedMin = 2 << 20; // a pool may fill up in any run
+    private const long AllocatedMin = 1 << 20;
 
     internal abstract string Name { get; }
 
