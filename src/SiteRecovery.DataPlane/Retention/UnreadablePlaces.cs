@@ -26,23 +26,3 @@ internal sealed class UnreadablePlaces(TimeProvider time)
 
     internal void Forget() => _since.Clear();
 }
-
-/// <summary>What a promotion needs cannot be read just now; it may go on with the rest.</summary>
-internal sealed class NotReadableYetException(IOException inner) : IOException(inner.Message, inner);
-
-internal static class FileBelow
-{
-    /// <summary>Of the file that a disk's base names. It may lie on another disk, which says nothing of this one by its failing: however long, it is waited for.</summary>
-    /// <exception cref="NotReadableYetException"/>
-    internal static void ReadBelow(this Storage.IBlockFile file, long offset, Span<byte> into)
-    {
-        try
-        {
-            file.Read(offset, into);
-        }
-        catch (IOException failure)
-        {
-            throw new NotReadableYetException(failure);
-        }
-    }
-}
