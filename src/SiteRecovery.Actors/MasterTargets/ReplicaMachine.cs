@@ -111,6 +111,9 @@ public sealed class ReplicaMachine : IReplicaDisks
         MachineCapture.FenceStored(Path.Combine(folder, CaptureFolder), epoch, files);
     }
 
+    /// <summary>Of its folder: a replica has been opened there, whether it is now or not.</summary>
+    public static bool WasServed(string folder, IFileSystem files) => files.FolderExists(Path.Combine(folder, CaptureFolder));
+
     /// <summary>Where a replica that is not served ended.</summary>
     public static Sequence? EndOf(string folder, IFileSystem files) => MachineCapture.EndStored(Path.Combine(folder, CaptureFolder), files);
 

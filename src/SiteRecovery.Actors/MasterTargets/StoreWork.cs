@@ -179,8 +179,18 @@ internal static class StoreWork
         if (OrderToServe(room, serve.Machine) is { } before && (before.Layer != serve.Layer || before.Point.Id != serve.Point.Id)) await StopAsync(room, serve.Machine, stop);
         // A store that failed was opened anew: what still reads from the old one reads nothing.
         var key = (store, serve.Point.Id, serve.Layer, serve.Epoch, serve.Policy);
-        return await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
-            store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room, stop), stop);
+        try
+        {
+            return await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
+                store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room, stop), stop);
+        }
+        catch (InvalidDataException lost) when (ReplicaMachine.WasServed(folder, room.Files))
+        {
+            // What it stands on is gone since then, or its layer, and no order that is repeated brings that back.
+            throw new InvalidDataException(
+                $"{lost.Message}. The replica of {serve.Machine} cannot be served any more: choose another recovery point before the failover is committed, fail over to the other site, "
+                + "or, where neither is allowed, disable the protection and start the machine from the old source's disks or from a backup", lost);
+        }
     }
 
     private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeTest test, CancellationToken stop)
@@ -309,10 +319,12 @@ internal static class StoreWork
     private static void Fold(MasterTargetRoom room, ContinueStore next, Epoch layer, CancellationToken stop)
     {
         var (store, folder) = (room.Stores.StoreOf(next.Machine), room.LayerFolderOf(next.Machine, LayerOf(layer)));
+        // Also where the layer is left and what it lay over has rotted away: one without the other is no state that the machine ever had.
+        var isGone = !room.Files.FolderExists(folder) || store.LacksItsStream;
         // A source that is left was served out of its layer, and what follows builds on it; a replica that was cancelled may never have been served.
-        if (!room.Files.FolderExists(folder) && next.Continuation is { MayStartEmpty: false, After: var after } && after == layer)
+        if (isGone && next.Continuation is { MayStartEmpty: false, After: var after } && after == layer)
             throw new IOException($"what the replica of {next.Machine} wrote is gone: reverse the replication with full");
-        if (!room.Files.FolderExists(folder) || store.ConsistentUpTo is not { } top) return;
+        if (isGone || store.ConsistentUpTo is not { } top) return;
         var end = ReplicaMachine.EndOf(folder, room.Files) ?? top.Sequence;
         using var layers = new ReplicaLayers(store, top, folder, room.Files, stop);
         // What was written has a position of its own, also where nobody remembers how many writes there were.

@@ -43,6 +43,16 @@ public sealed partial class MachineCapture
         MarkAllUnsynced(ForgottenReason);
     }
 
+    /// <summary>Nobody knows what befell the disks before this protection, and a flush that failed is told only once: what they show must not be what they forget later.</summary>
+    private void ShowWhatIsOnDiskFromTheStart()
+    {
+        foreach (var disk in _disks)
+        {
+            TryFlush(disk);
+            disk.File.ForgetCached();
+        }
+    }
+
     private void TryFlush(SplitDisk disk)
     {
         try

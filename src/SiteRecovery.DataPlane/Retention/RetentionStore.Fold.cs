@@ -13,6 +13,15 @@ public sealed record WrittenDisk(ushort Disk, IBlockFile File, IEnumerable<(long
 /// <summary>What the losing side of a fork had: taken into the log, and told.</summary>
 public sealed partial class RetentionStore
 {
+    /// <summary>The current epoch continues another one's log, or forks from a position that is lost, and no stream has made it whole: it has no state yet.</summary>
+    public bool LacksItsStream
+    {
+        get
+        {
+            lock (_gate) return _history.LacksItsStream;
+        }
+    }
+
     /// <summary>
     /// Takes what was written over the newest state into the current epoch's log and marks a point there, durable when it returns. With no disks it only marks
     /// the point. Repeating it, also after a crash, comes to the same state; no stream may run meanwhile.

@@ -80,6 +80,17 @@ public sealed class ForgottenWritesTests
         Assert.Equal([new DiskRange(0, 0, DiskBytes)], (await OpenAsync(killed)).NotKnownDurable());
     }
 
+    /// <summary>What the ended one knew has gone with it, and the new one's target would be given what a loss of power takes away unseen.</summary>
+    [Fact]
+    public async Task A_protection_behind_one_that_has_ended_begins_with_what_is_left()
+    {
+        await (await WithAFailedFlushAsync()).DisposeAsync();
+        _disk.DeleteFolder(Folder);
+        _disk.CreateDirectory(Folder);
+        await OpenAsync(_disk, fork: null);
+        AssertShowsWhatIsLeft(_disk);
+    }
+
     /// <summary>It was hashed while it showed more than it has.</summary>
     [Fact]
     public async Task A_planned_failover_compares_what_is_left()
@@ -118,9 +129,11 @@ public sealed class ForgottenWritesTests
 
     private static Fault IsFlushOfDisk(SimIo io) => io.Kind == IoKind.Flush && io.Path == DiskPath ? Fault.Error : Fault.None;
 
-    private static Task<MachineCapture> OpenAsync(SimDisk disk) => MachineCapture.OpenAsync(new CaptureOptions
+    private static Task<MachineCapture> OpenAsync(SimDisk disk) => OpenAsync(disk, new Sequence(5));
+
+    private static Task<MachineCapture> OpenAsync(SimDisk disk, Sequence? fork) => MachineCapture.OpenAsync(new CaptureOptions
     {
-        Machine = new MachineId("m1"), Epoch = Epoch.First, StateFolder = Folder, ForkedAt = new Sequence(5),
+        Machine = new MachineId("m1"), Epoch = Epoch.First, StateFolder = Folder, ForkedAt = fork,
         Disks = [new CaptureDisk(new DiskGeometry(0, "sda", DiskBytes), DiskPath)],
     }, disk, TimeProvider.System);
 }

@@ -25,7 +25,9 @@ internal static class Liveness
     }
 
     private static bool IsLost(SimMachine machine, ProtectedMachine state) =>
-        state.Problems.Select(p => p.Reason).Append(SourceOf(machine)?.Status().LastError).Any(r => r is not null && (r.Contains("damaged at offset", StringComparison.Ordinal) || r.Contains("Input/output error", StringComparison.Ordinal)));
+        state.Problems.Select(p => p.Reason).Append(SourceOf(machine)?.Status().LastError).Any(r => r is not null && (r.Contains("damaged at offset", StringComparison.Ordinal) || r.Contains("Input/output error", StringComparison.Ordinal)
+            // With another site to fail over to, that is what is to be done.
+            || (state.Phase is not Phase.Resynchronizing && r.Contains("cannot be served any more", StringComparison.Ordinal))));
 
     private static bool IsProtected(SimMachine machine) => machine.State is { Phase: Phase.Protected, Tests.Length: 0, Fence: null, FormerFences.Length: 0 } && SourceOf(machine) is { } source
         && source.Status() is { Complete: true, Mode: CaptureMode.Streaming, DirtyBytes: 0 } status && status.Durable == status.Newest && machine.StoreOfTarget is { } store && store.ConsistentUpTo?.Sequence == status.Newest

@@ -17,6 +17,8 @@ internal sealed class SimOperator(SimMachine machine, Random random, bool asks)
 
     private readonly SimSites _sites = machine.Sites;
     private int _commands;
+    /// <summary>What it ran on has said that it does not come back.</summary>
+    private bool _sourceIsLost;
 
     internal void Protect() => Tell(id => new EnableProtection(machine.Id, id, SimSites.Agent, SimSites.Primary, SimSites.Secondary, Disks(), "sim", _policy));
 
@@ -54,14 +56,18 @@ internal sealed class SimOperator(SimMachine machine, Random random, bool asks)
         {
             case Phase.Unprotected { StoreRemovalPending: false }: Protect(); break;
             // The newest state has lost something: health says so, and that a resynchronization mends it.
+            case Phase.Protected or Phase.Resynchronizing when state.Problems.Any(p => p.Reason.Contains("cannot be served any more", StringComparison.Ordinal)):
+                _sourceIsLost = true;
+                Do($"{MachineActions.UnplannedFailover} latest");
+                break;
             case Phase.Protected when machine.StoreOfTarget?.DamageOfNewest().Count > 0: Do(MachineActions.Resynchronize); break;
             case Phase.Paused: Do(MachineActions.Resume); break;
             case Phase.ResynchronizationRequired: Do(MachineActions.Resynchronize); break;
             case Phase.UnplannedFailoverInProgress { Failure: not null } when HasLostAll(): Do(MachineActions.CancelFailover); break;
             case Phase.UnplannedFailoverInProgress { Failure: not null }: Do($"{MachineActions.UnplannedFailover} latest"); break;
             // Its health says what of its disks cannot be read.
-            case Phase.FailoverCommitPending: Do(_sites.Rot.Was || random.Next(2) == 0 ? MachineActions.CancelFailover : MachineActions.Commit); break;
-            case Phase.FailedOver: Do($"{MachineActions.ReverseReplicate} delta"); break;
+            case Phase.FailoverCommitPending: Do(!_sourceIsLost && (_sites.Rot.Was || random.Next(2) == 0) ? MachineActions.CancelFailover : MachineActions.Commit); break;
+            case Phase.FailedOver: Do($"{MachineActions.ReverseReplicate} {(_sourceIsLost ? "full" : "delta")}"); break;
             default: break;
         }
     }
