@@ -32,10 +32,10 @@ internal sealed class ChannelTarget : FuzzTarget
         if (reason is not ChannelException) throw new InvalidOperationException("a connection ends by a reason of its own", reason);
     }
 
-    /// <summary>Frame by frame; the next one comes when the last one was answered, or nothing is to be heard for a moment.</summary>
+    /// <summary>Frame by frame; the next one comes when the last one was answered, or nothing was heard while others had their turns.</summary>
     private sealed class Script(byte[] input) : Stream
     {
-        private static readonly TimeSpan Moment = TimeSpan.FromMilliseconds(2);
+        private const int Turns = 50;
         private readonly SemaphoreSlim _answered = new(0);
         private int _at, _end;
 
@@ -49,7 +49,8 @@ internal sealed class ChannelTarget : FuzzTarget
         {
             if (_at == _end)
             {
-                if (_at > 0 && input.Length - _at >= FrameHeader.Bytes && input[_at] is (byte)FrameType.Batch or (byte)FrameType.HashQuery) await _answered.WaitAsync(Moment, cancellationToken);
+                // Not a timer: for whoever has to answer a turn comes long before the shortest of them ends.
+                for (var turn = 0; turn < Turns && NextNeedsAStream && !_answered.Wait(0, cancellationToken); turn++) await Task.Yield();
                 _end = NextEnd();
             }
             var count = Math.Min(buffer.Length, _end - _at);
@@ -65,6 +66,8 @@ internal sealed class ChannelTarget : FuzzTarget
         }
 
         public override Task FlushAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        private bool NextNeedsAStream => _at > 0 && input.Length - _at >= FrameHeader.Bytes && input[_at] is (byte)FrameType.Batch or (byte)FrameType.HashQuery;
 
         private int NextEnd()
         {

@@ -43,8 +43,9 @@ internal sealed class BitmapTarget : FuzzTarget
 /// <summary>The map of an overlay, opened, read through and written to.</summary>
 internal sealed class OverlayTarget : FuzzTarget
 {
-    private const int DiskBytes = 1 << 20;
+    private const int DiskBytes = 80 << 10; // made anew for each input, in memory: below what .NET takes for a large object
     private static readonly Guid Boot = new("6f1b0000-0000-0000-0000-000000000001");
+    private readonly byte[] _buffer = new byte[16 << 10];
 
     internal override string Name => "overlay";
 
@@ -72,9 +73,8 @@ internal sealed class OverlayTarget : FuzzTarget
         var files = Files();
         (files["/o/d.map"], files["/o/d.data"]) = (input, new byte[DiskBytes]);
         using var overlay = Open(files, Boot);
-        var buffer = new byte[256 << 10];
-        for (long at = 0; at < overlay.LengthBytes; at += buffer.Length) overlay.Read(at, buffer);
-        overlay.Write(4000, buffer.AsSpan(0, 5000));
+        for (long at = 0; at < overlay.LengthBytes; at += _buffer.Length) overlay.Read(at, _buffer);
+        overlay.Write(4000, _buffer.AsSpan(0, 5000));
         overlay.RunAt(0);
         overlay.Flush();
     }
