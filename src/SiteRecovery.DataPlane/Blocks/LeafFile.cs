@@ -85,8 +85,7 @@ internal sealed class LeafFile : IDisposable
         Store();
         _at = -1;
         var bytes = MemoryMarshal.AsBytes(_page.AsSpan());
-        File.Read(at, bytes);
-        if (!TryOpen(at, bytes))
+        if (!TryRead(at, bytes))
         {
             if (!IsBeingMade) throw new InvalidDataException($"the leaves of the root hash are damaged at {at}");
             bytes.Clear();
@@ -112,6 +111,20 @@ internal sealed class LeafFile : IDisposable
             File.Write(_at, encrypted);
         }
         _changed = false;
+    }
+
+    /// <summary>A page that the disk does not give is damaged, too: they can be made again, and only so it can be read again.</summary>
+    private bool TryRead(long at, Span<byte> page)
+    {
+        try
+        {
+            File.Read(at, page);
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+        return TryOpen(at, page);
     }
 
     private bool TryOpen(long at, Span<byte> page)

@@ -62,13 +62,32 @@ internal sealed class BitmapFile : IDisposable
 
     private void Begin(bool existed, Guid bootId, bool startsClean)
     {
-        var storedBoot = existed ? ReadHeader() : null;
         if (!existed && startsClean) _file.SetLength(FileBytes);
-        else if (storedBoot is null) Start(existed ? "the bitmap file is damaged" : "there is no bitmap file");
+        else if (!existed) Start("there is no bitmap file");
+        else if (WhyLost(out var storedBoot) is { } reason) Start(reason);
         else Resume(storedBoot == bootId);
         _file.Flush();
         WriteHeader(bootId);
         _file.Flush();
+    }
+
+    /// <summary>Null: what it says is loaded. A bad sector in it must not keep a machine from its disks: everything is compared instead.</summary>
+    private string? WhyLost(out Guid storedBoot)
+    {
+        storedBoot = default;
+        try
+        {
+            if (ReadHeader() is not { } boot) return "the bitmap file is damaged";
+            storedBoot = boot;
+            _wanted.Load();
+            Unsynced.Load();
+            foreach (var bits in _streamed) bits.Load();
+            return null;
+        }
+        catch (IOException unreadable)
+        {
+            return $"the bitmap file cannot be read: {unreadable.Message}";
+        }
     }
 
     private void Start(string reason)
@@ -85,9 +104,6 @@ internal sealed class BitmapFile : IDisposable
 
     private void Resume(bool sameBoot)
     {
-        _wanted.Load();
-        Unsynced.Load();
-        foreach (var bits in _streamed) bits.Load();
         if (!sameBoot)
             for (var region = _wanted.Next(0, _active); region >= 0; region = _wanted.Next(region + 1, _active))
                 Unsynced.Set(region * BlocksPerRegion, Math.Min((region + 1) * BlocksPerRegion, Unsynced.Blocks) - 1);

@@ -49,7 +49,7 @@ internal sealed partial class MachineSpool
     /// <param name="givesUp">What cannot be read is damaged.</param>
     private void Recover(IReadOnlyList<string> paths, bool givesUp)
     {
-        var (durable, sequence) = _state.Load();
+        var (durable, sequence) = _state.Load(givesUp);
         _queue.Start(durable, sequence);
         var intact = true;
         for (var i = 0; i < paths.Count; i++)

@@ -57,12 +57,14 @@ internal sealed class SpoolState(IFileSystem files, string folder, MachineId mac
         lock (_gate) (_mark ??= files.Open(MarkPath, FileOpening.Create)).Write(0, mark);
     }
 
-    public (StreamPosition Position, Sequence Sequence) Load()
+    /// <param name="givesUp">What cannot be read is damaged.</param>
+    /// <exception cref="IOException">A file cannot be read just now.</exception>
+    public (StreamPosition Position, Sequence Sequence) Load(bool givesUp)
     {
         lock (_gate)
         {
-            Epoch = _saved = new Epoch(TryLoadEpoch());
-            if (files.TryReadAll(MarkPath) is not { Length: MarkBytes } bytes) return default;
+            Epoch = _saved = new Epoch(TryLoadEpoch(givesUp));
+            if (TryReadMark(givesUp) is not { Length: MarkBytes } bytes) return default;
             ReadOnlySpan<byte> mark = bytes;
             if (XxHash3.HashToUInt64(mark[..56]) != BinaryPrimitives.ReadUInt64LittleEndian(mark[56..]) || BinaryPrimitives.ReadUInt32LittleEndian(mark) != MarkMagic) return default;
             // After a restart of the host an old mark may have come back: it would look as if the target had lost what is missing in it.
@@ -82,15 +84,28 @@ internal sealed class SpoolState(IFileSystem files, string folder, MachineId mac
     }
 
     // A damaged file forgets the epoch; the next room still knows it and refuses what is stale.
-    private int TryLoadEpoch()
+    private int TryLoadEpoch(bool givesUp)
     {
         try
         {
             return files.TryReadAll(EpochPath) is { } bytes ? JsonSerializer.Deserialize(SealedJson.Open(bytes), SpoolJson.Default.SpoolEpoch)!.Epoch : 0;
         }
-        catch (Exception damage) when (damage is JsonException or InvalidDataException)
+        catch (Exception damage) when (damage is JsonException or InvalidDataException || (givesUp && damage is IOException))
         {
             return 0;
+        }
+    }
+
+    private byte[]? TryReadMark(bool givesUp)
+    {
+        try
+        {
+            return files.TryReadAll(MarkPath);
+        }
+        catch (IOException) when (givesUp)
+        {
+            files.Delete(MarkPath); // a part of a page that cannot be read cannot be written either
+            return null;
         }
     }
 }

@@ -14,7 +14,7 @@ namespace SiteRecovery.DataPlane.Retention;
 internal sealed class ProofFile : IDisposable
 {
     internal const string FileName = "PROOF";
-    private const int HeaderBytes = 48, HashedBytes = 40;
+    private const int HeaderBytes = 48, HashedBytes = 40, Unreadable = -1;
     private const uint Magic = 0x31505253; // "SRP1"
     private readonly LeafFile _leaves;
     private readonly ulong _tag;
@@ -54,7 +54,7 @@ internal sealed class ProofFile : IDisposable
     {
         (Position, _leaves.IsBeingMade) = (null, true);
         _leaves.Drop();
-        _leaves.File.Write(0, new byte[HeaderBytes]);
+        _leaves.File.Write(0, new byte[LeafFile.PageBytes]); // of a page that cannot be read no part can be written
         _leaves.File.Flush();
     }
 
@@ -89,7 +89,14 @@ internal sealed class ProofFile : IDisposable
     private static int VersionOf(IBlockFile file)
     {
         Span<byte> header = stackalloc byte[8];
-        file.Read(0, header);
+        try
+        {
+            file.Read(0, header);
+        }
+        catch (IOException)
+        {
+            return Unreadable;
+        }
         return BinaryPrimitives.ReadUInt32LittleEndian(header) == Magic ? BinaryPrimitives.ReadInt32LittleEndian(header[4..]) : 0;
     }
 

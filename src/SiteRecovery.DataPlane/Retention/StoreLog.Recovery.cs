@@ -171,6 +171,8 @@ internal sealed partial class StoreLog
         _tail = files.Open(PathOf(segment), FileOpening.ReadWrite);
         if (!headed)
         {
+            // Of a page that cannot be read no part can be written either.
+            if (_frames == 0) _tail.SetLength(0);
             _tail.Write(0, SegmentFile.Header(tag, segment, TimeSpan.Zero));
             _end = Math.Max(_end, SegmentFile.HeaderBytesOf(segment));
         }

@@ -345,7 +345,14 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
         BinaryPrimitives.WriteInt64LittleEndian(mark, _segment);
         BinaryPrimitives.WriteInt64LittleEndian(mark[8..], end);
         BinaryPrimitives.WriteUInt64LittleEndian(mark[16..], XxHash3.HashToUInt64(mark[..16]));
-        (_mark ??= files.Open(MarkPath, FileOpening.Create)).Write(0, mark);
+        (_mark ??= OpenMark()).Write(0, mark);
+    }
+
+    private IBlockFile OpenMark()
+    {
+        // A part of a page that cannot be read cannot be written either.
+        if (files.Exists(MarkPath) && TryReadMade(MarkPath) is null) files.Delete(MarkPath);
+        return files.Open(MarkPath, FileOpening.Create);
     }
 
     private long SyncedEnd(int segment)

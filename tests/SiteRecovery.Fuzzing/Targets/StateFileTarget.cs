@@ -150,7 +150,7 @@ internal sealed class SpoolTarget : FuzzTarget
         var files = _template.Fork();
         files[Paths[input[0] % Paths.Length]] = input[1..];
         using var state = new SpoolState(files, "/s", Machine, Guid.Empty);
-        state.Load();
+        state.Load(givesUp: false);
         if (SpoolSegment.TryOpen(files, Paths[0], Machine, 1, givesUp: input[0] % 2 == 0) is not { } segment) return;
         var found = new List<(long At, BatchHeader Header)>();
         segment.Scan(files, whole: input[0] < 128, givesUp: input[0] % 2 == 0, (at, header) => found.Add((at, header)));

@@ -76,6 +76,24 @@ public sealed class SpoolUnreadableTests : IPositionListener
         Assert.InRange(again.Opened.Held.Ordinal, 0, Batches - 1);
     }
 
+    /// <summary>The small files beside the segments: nothing of what is kept hangs on them for good.</summary>
+    [Theory, InlineData("~state.json"), InlineData("~durable")]
+    public async Task Nor_does_one_in_what_it_remembers(string file)
+    {
+        var (disk, clock) = (await FilledAsync(), new SimClock());
+        disk.Spoil($"/spool/{Machine}{file}", 0);
+        await using var spool = new SpoolTarget(Options, _ => null, disk, clock);
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
+        while (!await OpensAsync(spool, clock))
+        {
+            limit.Token.ThrowIfCancellationRequested();
+            clock.Next(clock.Elapsed + TimeSpan.FromMilliseconds(200));
+            await Task.Yield();
+        }
+        await using var again = await OpenAsync(spool, clock);
+        Assert.Equal(new StreamPosition(1, Batches), again.Opened.Held);
+    }
+
     private async Task<bool> OpensAsync(SpoolTarget spool, SimClock clock)
     {
         try
@@ -129,10 +147,11 @@ public sealed class SpoolUnreadableTests : IPositionListener
     /// <summary>It waits a moment for the link, which there is none of.</summary>
     private async Task<IStreamSession> OpenAsync(SpoolTarget spool, SimClock clock)
     {
-        var opening = spool.OpenAsync(Opening, this, default).AsTask();
+        var (opening, patience) = (spool.OpenAsync(Opening, this, default).AsTask(), clock.Elapsed + TimeSpan.FromSeconds(10));
         while (!opening.IsCompleted)
         {
-            clock.Next(clock.Elapsed + TimeSpan.FromSeconds(1));
+            // Not for as long as a disk is waited for.
+            if (clock.Elapsed < patience) clock.Next(clock.Elapsed + TimeSpan.FromSeconds(1));
             await Task.Yield();
         }
         return await opening;

@@ -132,12 +132,12 @@ public sealed class PromotionDamageTests
     {
         var on = new PromotedStore();
         using var store = on.Store;
-        on.Fill((2 * BlockBytes, 512), (3 * BlockBytes, 512), (5 * BlockBytes, 512), (7 * BlockBytes, BlockBytes));
+        on.Fill((2 * BlockBytes, 512), (3 * BlockBytes, 512), (5 * BlockBytes, 512), (7 * BlockBytes, 4 * BlockBytes));
         foreach (var block in (int[])[2, 3, 5]) on.Disk.Spoil(Base, block * BlockBytes + 3000);
-        on.SpoilInLog(on.Model.AsSpan(7 * BlockBytes + 2048, 512)); // in sectors of no other frame
+        on.SpoilInLog(on.Model.AsSpan(9 * BlockBytes, 512)); // in pages of no other frame
         // The log is not looked at before the base was.
         Assert.InRange(on.PassesUntilDone(most: 9), 3, 5);
-        on.AssertShows(store, butFor: [2, 3, 5, 7]);
+        on.AssertShows(store, butFor: [2, 3, 5, 7, 8, 9, 10]);
     }
 
     /// <summary>It may be open for a moment only that there are too many files.</summary>

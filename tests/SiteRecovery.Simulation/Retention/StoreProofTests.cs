@@ -49,6 +49,26 @@ public sealed class StoreProofTests
         }
     }
 
+    /// <summary>What it is made from is there all the same.</summary>
+    [Theory, InlineData(0), InlineData(4096)]
+    public void A_bad_sector_in_what_it_keeps_ends_one_proof_at_most(int at)
+    {
+        AssertProves(0);
+        _store.Dispose();
+        _disk.Spoil(Path.Combine(StoreRun.Folder, ProofFile.FileName), at);
+        _store = RetentionStore.Open(StoreRun.Folder, _disk, new SimClock());
+        try
+        {
+            _store.Prove(_points[1].Point, CancellationToken.None);
+        }
+        catch (InvalidDataException)
+        {
+            // The next one makes all leaves anew.
+        }
+        AssertProves(1);
+        AssertProves(2);
+    }
+
     private void AssertProves(int point) => Assert.Equal(_points[point].Root, _store.Prove(_points[point].Point, CancellationToken.None));
 
     private void Point(params int[] blocks)

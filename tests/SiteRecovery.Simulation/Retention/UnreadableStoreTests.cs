@@ -31,6 +31,20 @@ public sealed class UnreadableStoreTests
         Assert.InRange(store.ConsistentUpTo!.Sequence.Value, Batches / 4, Batches * 3 / 4);
     }
 
+    /// <summary>Its header says nothing that its name does not; but of a page that cannot be read no part can be written.</summary>
+    [Fact]
+    public async Task In_front_of_the_last_segment_they_are_given_up_with_all_that_it_held()
+    {
+        var disk = Filled(framesInSegment: 1000);
+        disk.Spoil(SegmentsOf(disk)[^1], 0);
+        await using var receiver = new StoreReceiver("/stores", disk, _clock);
+        Assert.Throws<IOException>(() => receiver.StoreOf(Machine));
+        _clock.Spend(TimeSpan.FromSeconds(20));
+        var store = receiver.StoreOf(Machine);
+        Assert.Equal((null, true), (store.FailedReason, store.HasLost));
+        Assert.Empty(store.Points);
+    }
+
     [Fact]
     public async Task Of_the_last_segment_they_cost_nothing_when_they_can_be_read_again()
     {

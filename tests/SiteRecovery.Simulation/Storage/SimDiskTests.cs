@@ -120,14 +120,20 @@ public sealed class SimDiskTests
     [Fact]
     public void A_bad_sector_cannot_be_read_until_it_is_written()
     {
-        Write(0, 1, 4096);
-        _disk.Spoil(Path, 1024);
-        _file.Read(0, new byte[1024]);
-        Assert.Throws<IOException>(() => _file.Read(1500, new byte[1]));
+        Write(0, 1, 16384);
+        _disk.Spoil(Path, 5000);
+        _file.Read(0, new byte[4096]);
+        Assert.Throws<IOException>(() => _file.Read(8191, new byte[1])); // no less than a page is read
         _disk.FlushFolder("/d");
         Assert.Throws<IOException>(() => _disk.LosePower(1).Kill().TryReadAll(Path));
-        Write(1024, 2, 512);
-        Assert.Equal(2, _disk.TryReadAll(Path)![1024]);
+        Assert.Throws<IOException>(() => Write(4608, 2, 512)); // nor written
+        Assert.Throws<IOException>(() => _file.SetLength(5000));
+        Write(4000, 2, 4192);
+        Assert.Equal(2, _disk.TryReadAll(Path)![5000]);
+        _disk.Spoil(Path, 12288);
+        _file.SetLength(12288);
+        Write(12288, 3, 1);
+        Assert.Equal(3, _disk.TryReadAll(Path)![12288]);
     }
 
     [Fact]

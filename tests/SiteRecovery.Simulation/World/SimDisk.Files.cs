@@ -11,10 +11,10 @@ public sealed partial class SimDisk
         lock (_gate) ((SimInode)Find(path)!).Flip(offset, mask);
     }
 
-    /// <summary>A sector of a file cannot be read any more until it is written.</summary>
+    /// <summary>A sector of a file, and the page that it is in, cannot be read any more until the page is written.</summary>
     public void Spoil(string path, long offset)
     {
-        lock (_gate) ((SimInode)Find(path)!).Unreadable.Add(offset / SectorBytes);
+        lock (_gate) ((SimInode)Find(path)!).Unreadable.Add(offset / SimContent.PageBytes);
     }
 
     /// <summary>A file's bytes as they are, whatever the disk suffers from.</summary>
@@ -44,7 +44,7 @@ public sealed partial class SimDisk
         {
             io = new SimIo(Changes + 1, kind, path, change.Offset, change.Length);
             var fault = FaultOf(io);
-            if (fault == Fault.Error) throw Broken(path);
+            if (fault == Fault.Error || file.CannotRead(change)) throw Broken(path);
             Changes++;
             var asked = change;
             if (fault == Fault.Torn && change is { Kind: ChangeKind.Write, Length: > 1 }) change = FirstOf(change, HalfOf(change));
@@ -98,8 +98,8 @@ public sealed partial class SimDisk
         {
             if (FaultOf(new SimIo(Changes, IoKind.Read, path, offset, into.Length)) != Fault.None) throw Broken(path);
             if (file.Unreadable.Count > 0)
-                for (var sector = offset / SectorBytes; sector * SectorBytes < offset + into.Length; sector++)
-                    if (file.Unreadable.Contains(sector)) throw Broken(path);
+                for (var page = offset / SimContent.PageBytes; page * SimContent.PageBytes < offset + into.Length; page++)
+                    if (file.Unreadable.Contains(page)) throw Broken(path);
             file.Live.Read(offset, into);
         }
     }

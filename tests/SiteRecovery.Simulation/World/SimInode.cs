@@ -43,18 +43,29 @@ internal sealed class SimInode : SimNode
     internal SimContent Live { get; private set; } = new();
     internal SimContent Durable { get; private set; } = new();
     internal List<Change> Pending { get; } = [];
-    /// <summary>Sectors that fail when they are read, until they are written anew.</summary>
+    /// <summary>Pages that fail when they are read, until they are written anew as a whole: a file system reads no less, however small the bad sector in them is.</summary>
     internal HashSet<long> Unreadable { get; } = [];
     internal int Opens { get; set; }
     internal bool Linked { get; set; }
+
+    /// <summary>As with a file system's cache: a page that is changed in part, also one that a shorter file ends in, is read first.</summary>
+    internal bool CannotRead(Change change)
+    {
+        if (Unreadable.Count == 0) return false;
+        if (change.Kind == ChangeKind.SetLength) return change.Length < Live.Length && CutsUnreadable(change.Length);
+        return CutsUnreadable(change.Offset) || CutsUnreadable(change.Offset + change.Length);
+    }
+
+    private bool CutsUnreadable(long at) => at % SimContent.PageBytes > 0 && Unreadable.Contains(at / SimContent.PageBytes);
 
     internal void Change(Change change)
     {
         change.ApplyTo(Live);
         if (change.Kind == ChangeKind.SetLength) Pending.Add(change);
         else PendSectors(change);
-        if (Unreadable.Count > 0 && change.Kind == ChangeKind.Write)
-            for (var sector = change.Offset / SimDisk.SectorBytes; sector * SimDisk.SectorBytes < change.Offset + change.Length; sector++) Unreadable.Remove(sector);
+        if (Unreadable.Count == 0) return;
+        if (change.Kind == ChangeKind.SetLength) Unreadable.RemoveWhere(page => page * SimContent.PageBytes >= change.Length);
+        else Unreadable.RemoveWhere(page => page * SimContent.PageBytes >= change.Offset && (page + 1) * SimContent.PageBytes <= change.Offset + change.Length);
     }
 
     /// <summary>A sector goes to the disk as a whole, as it is then: what an earlier change left in it goes along.</summary>
