@@ -127,7 +127,7 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
             _status = new DrainStatus(null, at, hash, Stopped: stopped);
             return true;
         }
-        catch (Exception broken) when (broken is IOException or UnauthorizedAccessException)
+        catch (Exception broken) when (broken is IOException or UnauthorizedAccessException or InvalidDataException)
         {
             _status = new DrainStatus($"the source cannot be drained, which is tried again: {broken.Message}", null, null);
             return false;

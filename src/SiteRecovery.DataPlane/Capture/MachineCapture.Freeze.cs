@@ -72,6 +72,8 @@ public sealed partial class MachineCapture
     }
 
     /// <summary>Of the disks as they are; nobody may write meanwhile.</summary>
+    /// <exception cref="IOException">A disk cannot be read.</exception>
+    /// <exception cref="InvalidDataException">What was hashed before has been damaged since: hash it anew.</exception>
     public Task<string> RootHashAsync(CancellationToken stop) => _hashing is { } hashing ? Task.Run(() => hashing.Finish(stop), stop)
         : RootHash.OfAsync(_disks.Select(d => (d.Geometry.Index, (IBlockDevice)d)), stop);
 

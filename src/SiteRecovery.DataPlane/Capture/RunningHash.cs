@@ -70,5 +70,6 @@ internal sealed class RunningHash : IDisposable
                 _leaves.Set(disk.Geometry.Index, block, RootHash.LeafOf(read));
             }
         }
+        _leaves.IsBeingMade = false; // from here on a page that is damaged is one that was made
     }
 }

@@ -1,4 +1,7 @@
+using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
 using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation.Capture;
@@ -31,5 +34,23 @@ public sealed class BadSectorTests
             using var again = BitmapFile.Open(spoiled, Path, DiskBytes, spoiled.BootId);
             Assert.Null(again.LostReason);
         }
+    }
+
+    /// <summary>It would be that of no state, and the failover would be rolled back as if the replica differed.</summary>
+    [Fact]
+    public async Task Hashes_that_are_lost_while_a_machine_is_drained_make_no_root_hash()
+    {
+        var disk = new SimDisk();
+        foreach (var folder in (string[])["/disks", "/state"]) disk.CreateDirectory(folder);
+        using (var file = disk.Open("/disks/m1.img", FileOpening.Create)) file.SetLength(64 << 20);
+        var capture = await MachineCapture.OpenAsync(new CaptureOptions
+        {
+            Machine = new MachineId("m1"), Epoch = Epoch.First, StateFolder = "/state", Disks = [new CaptureDisk(new DiskGeometry(0, "sda", 64 << 20), "/disks/m1.img")],
+        }, disk, TimeProvider.System);
+        await capture.HashAsync(default);
+        disk.Spoil("/state/leaves", 4096); // the first leaves; those of the last blocks are in memory
+        await capture.Disks[0].WriteAsync(0, new byte[512], false, default);
+        await capture.FreezeAsync(default);
+        await Assert.ThrowsAsync<InvalidDataException>(() => capture.RootHashAsync(default));
     }
 }
