@@ -64,7 +64,7 @@ public sealed class AgentMachine : IAsyncDisposable
             {
                 Machine = new MachineId(wanted.Machine), Epoch = new Epoch(wanted.Epoch), StateFolder = folder,
                 Disks = [.. wanted.Disks.Select(d => new CaptureDisk(new DiskGeometry((ushort)d.Index, d.Name, SizeOf(d.Path)), d.Path))],
-                PointInterval = TimeSpan.FromSeconds(Math.Max(1, wanted.PointEverySeconds)), ResynchronizeAutomatically = wanted.ResynchronizeAutomatically, AsksAfterBoot = true,
+                PointInterval = TimeSpan.FromSeconds(Math.Max(1, wanted.PointEverySeconds)), ResynchronizeAutomatically = wanted.ResynchronizeAutomatically, AsksAfterBoot = true, BeginsAnew = isNew,
             }, RealFileSystem.Instance, time);
             if (isNew)
             {

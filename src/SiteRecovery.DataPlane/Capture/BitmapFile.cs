@@ -99,7 +99,11 @@ internal sealed class BitmapFile : IDisposable
         // Nothing else is known, so that a power loss before the first sync must find every region active.
         _wanted.SetAll();
         _active.SetAll();
-        foreach (var bits in _streamed) bits.WriteAll();
+        foreach (var bits in _streamed)
+        {
+            bits.ClearAll(); // of what was loaded half nothing counts, and what is set already would not be counted again
+            bits.WriteAll();
+        }
     }
 
     private void Resume(bool sameBoot)

@@ -32,6 +32,8 @@ public sealed record CaptureOptions
     /// <summary>Set for a machine that continues at a fork of its history: its first write comes after this one, and until it is written to nothing differs
     /// from the fork. Means nothing to a state folder that is in use already.</summary>
     public Sequence? ForkedAt { get; init; }
+    /// <summary>What the state folder holds was of another protection, or of other disks: nothing is known of what befell these.</summary>
+    public bool BeginsAnew { get; init; }
     /// <summary>Null: the operating system's boot id.</summary>
     public Guid? BootId { get; init; }
     /// <summary>After a boot of the host writes wait until <see cref="MachineCapture.Answer"/>, or a fence: meanwhile the machine may have been failed over.</summary>

@@ -43,14 +43,13 @@ public sealed partial class MachineCapture
         MarkAllUnsynced(ForgottenReason);
     }
 
-    /// <summary>Nobody knows what befell the disks before this protection, and a flush that failed is told only once: what they show must not be what they forget later.</summary>
-    private void ShowWhatIsOnDiskFromTheStart()
+    /// <summary>
+    /// Nobody knows what befell the disks before this protection, and a flush that failed is told only once: what they show must not be what they forget later. They are not flushed, which may take long: what is on
+    /// its way to a disk stays, and where it does not arrive, the next flush says so.
+    /// </summary>
+    private void ForgetWhatIsOnlyShown()
     {
-        foreach (var disk in _disks)
-        {
-            TryFlush(disk);
-            disk.File.ForgetCached();
-        }
+        foreach (var disk in _disks) disk.File.ForgetCached();
     }
 
     private void TryFlush(SplitDisk disk)

@@ -13,11 +13,12 @@ public sealed partial class MachineCapture
     public static (Epoch Epoch, bool IsFenced) FenceStored(string stateFolder, Epoch epoch, IFileSystem files, params IEnumerable<string> disks)
     {
         var path = Path.Combine(stateFolder, "capture.json");
-        var stored = CaptureState.TryLoad(files, path) ?? new CaptureState();
+        var known = CaptureState.TryLoad(files, path);
+        var stored = known ?? new CaptureState();
         if (stored.Epoch > epoch.Value) return (new Epoch(stored.Epoch), stored.Fenced);
         // Before: whoever opens it fenced says where it ended.
         foreach (var disk in disks.Where(files.Exists))
-            if (!TryFlush(disk, stored.FlushFailedIn is not null, files)) stored = stored with { FlushFailedIn = HostBoot.IdOf(files).ToString() };
+            if (!TryFlush(disk, known is null || known.FlushFailedIn is not null, files)) stored = stored with { FlushFailedIn = HostBoot.IdOf(files).ToString() };
         if (stored.FlushFailedIn is not null) stored = stored with { CleanAt = null }; // where it was closed it may have held more
         (stored with { Fenced = true, Epoch = epoch.Value, Durable = 0 }).Save(files, path);
         return (epoch, true);
@@ -28,7 +29,7 @@ public sealed partial class MachineCapture
         CaptureState.TryLoad(files, Path.Combine(stateFolder, "capture.json")) is { } stored ? new Sequence(stored.CleanAt ?? stored.Reserved) : null;
 
     /// <summary>False: it may have forgotten what it took.</summary>
-    /// <param name="mayForget">An earlier flush of it has failed.</param>
+    /// <param name="mayForget">An earlier flush of it has failed, or nobody knows.</param>
     private static bool TryFlush(string disk, bool mayForget, IFileSystem files)
     {
         IBlockFile file;

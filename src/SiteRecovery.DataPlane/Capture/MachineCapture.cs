@@ -57,7 +57,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         try
         {
             foreach (var disk in options.Disks) capture.Open(disk);
-            if (capture._isNew && options.ForkedAt is null) capture.ShowWhatIsOnDiskFromTheStart();
+            if ((capture._isNew || options.BeginsAnew) && options.ForkedAt is null) capture.ForgetWhatIsOnlyShown();
             // Before it is no longer remembered.
             if (capture.HasForgotten || (capture._mayForget && capture._state.Fenced)) capture.MarkAllUnsynced(ForgottenReason);
             // Sequences reserved before they are used; the clean end is void from now on.

@@ -205,6 +205,8 @@ internal sealed partial class StoreLog
     private bool TryPutAside(SegmentId segment, IBlockFile file, long from)
     {
         var (path, reading) = (PathOf(segment, string.Create(CultureInfo.InvariantCulture, $"{LostExtension}{from}")), false);
+        // It was, and the segment cut: the attempt before this one ended behind that.
+        if (from >= file.LengthBytes && files.Exists(path)) return true;
         try
         {
             using (var aside = files.Open(path, FileOpening.Create))

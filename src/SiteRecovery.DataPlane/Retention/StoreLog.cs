@@ -351,13 +351,19 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     private IBlockFile OpenMark()
     {
         // A part of a page that cannot be read cannot be written either.
-        if (files.Exists(MarkPath) && TryReadMade(MarkPath) is null) files.Delete(MarkPath);
+        if (options.GivesUpUnreadable && files.Exists(MarkPath) && TryReadMade(MarkPath) is null)
+        {
+            files.Delete(MarkPath);
+            files.Open(MarkPath, FileOpening.Create).Dispose();
+            files.FlushFolder(LogFolder);
+        }
         return files.Open(MarkPath, FileOpening.Create);
     }
 
     private long SyncedEnd(int segment)
     {
-        var mark = TryReadMade(MarkPath);
+        // It may be readable in a moment, and without it rot looks like a torn tail.
+        var mark = options.GivesUpUnreadable || readOnly ? TryReadMade(MarkPath) : files.TryReadAll(MarkPath);
         if (mark is not { Length: >= 24 } || XxHash3.HashToUInt64(mark.AsSpan(0, 16)) != BinaryPrimitives.ReadUInt64LittleEndian(mark.AsSpan(16))) return 0;
         return BinaryPrimitives.ReadInt64LittleEndian(mark) == segment ? BinaryPrimitives.ReadInt64LittleEndian(mark.AsSpan(8)) : 0;
     }

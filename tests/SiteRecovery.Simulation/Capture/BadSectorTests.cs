@@ -36,6 +36,24 @@ public sealed class BadSectorTests
         }
     }
 
+    /// <summary>A bit that is set and not counted would never be written to the bitmap again.</summary>
+    [Fact]
+    public void Of_a_bitmap_that_was_read_half_nothing_is_left()
+    {
+        const long large = 5L << 30; // three pages a slot
+        var disk = new SimDisk();
+        disk.CreateDirectory("/state");
+        using (var bitmap = BitmapFile.Open(disk, Path, large, disk.BootId, startsClean: true)) bitmap.Mark(0, 1);
+        foreach (var page in Enumerable.Range(0, (int)(disk.LengthOf(Path) / 4096)))
+        {
+            var spoiled = disk.Kill();
+            spoiled.Spoil(Path, page * 4096L);
+            using var bitmap = BitmapFile.Open(spoiled, Path, large, spoiled.BootId);
+            bitmap.Mark(0, 1);
+            Assert.Equal(1, bitmap.Current.Count);
+        }
+    }
+
     /// <summary>It would be that of no state, and the failover would be rolled back as if the replica differed.</summary>
     [Fact]
     public async Task Hashes_that_are_lost_while_a_machine_is_drained_make_no_root_hash()

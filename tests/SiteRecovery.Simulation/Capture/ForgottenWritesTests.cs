@@ -84,11 +84,43 @@ public sealed class ForgottenWritesTests
     [Fact]
     public async Task A_protection_behind_one_that_has_ended_begins_with_what_is_left()
     {
+        await EndedAsync();
+        await OpenAsync(_disk, fork: null);
+        AssertShowsWhatIsLeft(_disk);
+    }
+
+    /// <summary>Its agent was away when the one before ended, and has its folder still; of other disks, say.</summary>
+    [Fact]
+    public async Task So_does_one_that_finds_the_folder_of_another()
+    {
+        await EndedAsync();
+        new CaptureState { Epoch = 1 }.Save(_disk, Folder + "/capture.json");
+        await OpenAsync(_disk, fork: null);
+        Assert.Equal(_written, Shown());
+        await OpenAsync(_disk, fork: null, anew: true);
+        AssertShowsWhatIsLeft(_disk);
+    }
+
+    [Fact]
+    public async Task And_one_that_was_fenced_before_it_was_ever_open()
+    {
+        await EndedAsync();
+        MachineCapture.FenceStored(Folder, Epoch.First, _disk, [DiskPath]);
+        AssertShowsWhatIsLeft(_disk);
+    }
+
+    private async Task EndedAsync()
+    {
         await (await WithAFailedFlushAsync()).DisposeAsync();
         _disk.DeleteFolder(Folder);
         _disk.CreateDirectory(Folder);
-        await OpenAsync(_disk, fork: null);
-        AssertShowsWhatIsLeft(_disk);
+    }
+
+    private byte[] Shown()
+    {
+        var shown = new byte[_written.Length];
+        _disk.Peek(DiskPath, shown);
+        return shown;
     }
 
     /// <summary>It was hashed while it showed more than it has.</summary>
@@ -131,9 +163,9 @@ public sealed class ForgottenWritesTests
 
     private static Task<MachineCapture> OpenAsync(SimDisk disk) => OpenAsync(disk, new Sequence(5));
 
-    private static Task<MachineCapture> OpenAsync(SimDisk disk, Sequence? fork) => MachineCapture.OpenAsync(new CaptureOptions
+    private static Task<MachineCapture> OpenAsync(SimDisk disk, Sequence? fork, bool anew = false) => MachineCapture.OpenAsync(new CaptureOptions
     {
-        Machine = new MachineId("m1"), Epoch = Epoch.First, StateFolder = Folder, ForkedAt = fork,
+        Machine = new MachineId("m1"), Epoch = Epoch.First, StateFolder = Folder, ForkedAt = fork, BeginsAnew = anew,
         Disks = [new CaptureDisk(new DiskGeometry(0, "sda", DiskBytes), DiskPath)],
     }, disk, TimeProvider.System);
 }

@@ -90,7 +90,7 @@ internal sealed class SimAgentMachine(MachineId machine, SimSource host, SimSite
         var isNew = kept is null || kept.Protection != wanted.Protection;
         var capture = await MachineCapture.OpenAsync(new CaptureOptions
         {
-            Machine = machine, Epoch = new Epoch(wanted.Epoch), StateFolder = _folder, BufferBytes = SimSites.BufferBytes, SequencesReserved = 500, AsksAfterBoot = true,
+            Machine = machine, Epoch = new Epoch(wanted.Epoch), StateFolder = _folder, BufferBytes = SimSites.BufferBytes, SequencesReserved = 500, AsksAfterBoot = true, BeginsAnew = isNew,
             Disks = [.. wanted.Disks.Select(d => new CaptureDisk(new DiskGeometry((ushort)d.Index, d.Name, SimSource.DiskBytes), d.Path))],
             PointInterval = TimeSpan.FromSeconds(wanted.PointEverySeconds), ResynchronizeAutomatically = wanted.ResynchronizeAutomatically,
         }, _disk, host.Clock);

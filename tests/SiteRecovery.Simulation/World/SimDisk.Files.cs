@@ -99,7 +99,12 @@ public sealed partial class SimDisk
             if (FaultOf(new SimIo(Changes, IoKind.Read, path, offset, into.Length)) != Fault.None) throw Broken(path);
             if (file.Unreadable.Count > 0)
                 for (var page = offset / SimContent.PageBytes; page * SimContent.PageBytes < offset + into.Length; page++)
-                    if (file.Unreadable.Contains(page)) throw Broken(path);
+                {
+                    if (!file.Unreadable.Contains(page)) continue;
+                    // What lies in front of it has been read.
+                    file.Live.Read(offset, into[..(int)Math.Max(0, page * SimContent.PageBytes - offset)]);
+                    throw Broken(path);
+                }
             file.Live.Read(offset, into);
         }
     }
