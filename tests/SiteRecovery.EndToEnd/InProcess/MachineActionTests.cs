@@ -90,7 +90,8 @@ public sealed class MachineActionTests(TwoSites sites)
         Assert.Equal(9, read![0]);
 
         // The source is alive: it learns that its epoch is over, and takes no more writes.
-        await sites.UntilAsync(async () => (bool?)(await sites.MachineAsync("jobs1"))["sourceFenced"] == true);
+        // Where the configuration server began a cluster of its own, the source's side looks twice before it comes over (ClusterWatch), which may take more than a minute.
+        await sites.UntilAsync(async () => (bool?)(await sites.MachineAsync("jobs1"))["sourceFenced"] == true, TimeSpan.FromMinutes(3));
         var refused = await Assert.ThrowsAnyAsync<Exception>(() => WriteAsync("jobs1", 0, 10));
         Assert.True(refused is NbdException { Errno: 1 } or InvalidOperationException, refused.ToString());
         await sites.ActAsync("jobs1", "commit");
