@@ -319,10 +319,14 @@ internal static class StoreWork
     private static void Fold(MasterTargetRoom room, ContinueStore next, Epoch layer, CancellationToken stop)
     {
         var (store, folder) = (room.Stores.StoreOf(next.Machine), room.LayerFolderOf(next.Machine, LayerOf(layer)));
-        // Also where the layer is left and what it lay over has rotted away: one without the other is no state that the machine ever had.
-        var isGone = !room.Files.FolderExists(folder) || store.LacksItsStream;
-        // A store that has failed may be whole again once what it misses is put back.
-        if (store.LacksItsStream && store.FailedReason is { } failed) throw new IOException($"the store has failed: {failed}");
+        var isGone = !room.Files.FolderExists(folder);
+        if (!isGone && store.LacksItsStream)
+        {
+            // A store that has failed may be whole again once what it misses is put back.
+            if (store.FailedReason is { } failed) throw new IOException($"the store has failed: {failed}");
+            // What the layer lay over has rotted away: one without the other is no state that the machine ever had.
+            isGone = true;
+        }
         // A source that is left was served out of its layer, and what follows builds on it; a replica that was cancelled may never have been served.
         if (isGone && next.Continuation is { MayStartEmpty: false, After: var after } && after == layer)
             throw new IOException($"what the replica of {next.Machine} wrote is gone: reverse the replication with full");
