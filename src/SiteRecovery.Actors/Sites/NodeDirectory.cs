@@ -28,6 +28,14 @@ public sealed record SubscribeNodes : IClusterMessage;
 /// <summary>Answered with <see cref="Nodes"/>.</summary>
 public sealed record GetNodes : IClusterMessage;
 
+/// <summary>Answered with <see cref="Membership"/>; also across clusters.</summary>
+public sealed record GetMembership : IClusterMessage;
+
+/// <summary>The cluster that the answering node is of.</summary>
+/// <param name="Members">Addresses; empty until the node itself is up.</param>
+/// <param name="HasConfigurationServer">One that is up.</param>
+public sealed record Membership(ImmutableArray<string> Members, bool HasConfigurationServer) : IClusterMessage;
+
 /// <summary>The nodes that are members of the cluster and have announced themselves, by name.</summary>
 public sealed record Nodes(ImmutableArray<NodeAnnouncement> All) : IClusterMessage
 {

@@ -30,6 +30,7 @@ public sealed class SiteActor : ReceiveActor, IWithTimers
         Receive<AgentsConnected>(connected => Change(_own with { Agents = connected.Agents }));
         Receive<StoresHeld>(held => Change(_own with { Stores = held }));
         Receive<GetNodes>(_ => Sender.Tell(_published));
+        Receive<GetMembership>(_ => Sender.Tell(OwnMembership()));
         Receive<SubscribeNodes>(_ => Subscribe(Sender));
         Receive<Terminated>(gone => _subscribers.Remove(gone.ActorRef));
     }
@@ -46,6 +47,14 @@ public sealed class SiteActor : ReceiveActor, IWithTimers
     }
 
     protected override void PostStop() => _cluster.Unsubscribe(Self);
+
+    private Membership OwnMembership()
+    {
+        var members = _cluster.State.Members;
+        // Before that it may be about to join the cluster of whoever asks.
+        if (!members.Any(m => m.UniqueAddress == _cluster.SelfUniqueAddress && m.Status == MemberStatus.Up)) return new Membership([], false);
+        return new Membership([.. members.Select(m => m.Address.ToString())], members.Any(m => m.Status == MemberStatus.Up && m.HasRole(NodeRoles.ConfigurationServer)));
+    }
 
     private void Subscribe(IActorRef subscriber)
     {

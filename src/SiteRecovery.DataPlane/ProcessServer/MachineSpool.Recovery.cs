@@ -51,13 +51,15 @@ internal sealed partial class MachineSpool
     {
         var (durable, sequence) = _state.Load(givesUp);
         _queue.Start(durable, sequence);
+        // Before any of it is looked at: what is left of an epoch that is over must not go in front of what follows, nor be sent. The epoch's own file may be gone.
+        var newest = paths.Select(p => SpoolSegment.TryOpen(_files, p, _machine, SpoolSegment.NumberOf(p), givesUp)?.Opening.Epoch ?? default).Append(_state.Epoch).Max();
+        if (newest > _state.Epoch) _state.SaveEpoch(newest);
         var intact = true;
         for (var i = 0; i < paths.Count; i++)
         {
             _lastNumber = SpoolSegment.NumberOf(paths[i]);
             var segment = intact ? SpoolSegment.TryOpen(_files, paths[i], _machine, _lastNumber, givesUp) : null;
-            if (segment is null) intact = false;
-            else if (segment.Opening.Epoch > _state.Epoch) _state.SaveEpoch(segment.Opening.Epoch);
+            intact &= segment is not null;
             try
             {
                 if (segment is null || segment.Opening.Epoch < _state.Epoch || !TryRecover(segment, i == paths.Count - 1, givesUp, ref intact)) _files.Delete(paths[i]);

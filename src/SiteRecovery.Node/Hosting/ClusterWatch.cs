@@ -9,26 +9,29 @@ namespace SiteRecovery.Node.Hosting;
 
 /// <summary>
 /// A member of a cluster without a configuration server begins anew and looks for the one that has it. A configuration server that comes back while no answer reaches it begins a
-/// cluster of its own, and where it had left the old one cleanly nobody there misses it: two clusters never find each other by themselves. Only when a node that is no member answers
-/// twice: one that is down may want to join here when it is back.
+/// cluster of its own, and where it had left the old one cleanly nobody there misses it: two clusters never find each other by themselves. At once when a node says that it is of
+/// another cluster that has one; otherwise only when a node that is no member answers twice: one that is down may want to join here when it is back.
 /// </summary>
 public sealed class ClusterWatch : ReceiveActor, IWithTimers
 {
     /// <summary>A restart of the configuration server must not end the other nodes' actor systems as well.</summary>
     private static readonly TimeSpan PatienceMin = TimeSpan.FromSeconds(10);
+    internal static readonly TimeSpan AskEvery = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan AnswerPatience = TimeSpan.FromSeconds(2);
     private const int AnswersWanted = 2;
     private readonly Cluster _cluster = Cluster.Get(Context.System);
     private readonly HashSet<UniqueAddress> _servers = [];
-    private readonly TimeSpan _patience;
+    private readonly TimeSpan _patience, _askEvery;
     private readonly HashSet<Address> _known;
     private bool _isUp;
     private int _answers;
 
+    /// <param name="patience">Between looks for whoever answers.</param>
+    /// <param name="askEvery">Between questions for another cluster.</param>
     /// <param name="known">Addresses of nodes that are or were of the cluster.</param>
-    public ClusterWatch(TimeSpan patience, IEnumerable<string> known, Action beginAnew)
+    public ClusterWatch(TimeSpan patience, TimeSpan askEvery, IEnumerable<string> known, Action beginAnew)
     {
-        (_patience, _known) = (patience, [.. known.Select(Address.Parse)]);
+        (_patience, _askEvery, _known) = (patience, askEvery, [.. known.Select(Address.Parse)]);
         Receive<ClusterEvent.MemberUp>(up => See(up.Member));
         Receive<ClusterEvent.MemberRemoved>(removed =>
         {
@@ -38,10 +41,18 @@ public sealed class ClusterWatch : ReceiveActor, IWithTimers
         Receive<ClusterEvent.IMemberEvent>(_ => { });
         Receive<Missed>(_ =>
         {
-            var members = _cluster.State.Members.Select(m => m.Address).ToHashSet();
-            Address[] others = [.. _known.Where(a => !members.Contains(a))];
-            AnyAnswersAsync(others).PipeTo(Self, success: any => any ? Answered.Instance : Silent.Instance);
+            AnyAnswersAsync(NoMembers()).PipeTo(Self, success: any => any ? Answered.Instance : Silent.Instance);
         });
+        Receive<Ask>(_ =>
+        {
+            var (system, own) = (Context.System, _cluster.SelfAddress.ToString());
+            AnyIsElsewhereAsync(system, own, NoMembers()).PipeTo(Self, success: any => any ? Elsewhere.Instance : Here.Instance);
+        });
+        Receive<Elsewhere>(_ =>
+        {
+            if (_servers.Count == 0) beginAnew();
+        });
+        Receive<Here>(_ => Look());
         Receive<Answered>(_ =>
         {
             if (_servers.Count == 0 && ++_answers >= AnswersWanted) beginAnew();
@@ -76,9 +87,39 @@ public sealed class ClusterWatch : ReceiveActor, IWithTimers
         if (!_isUp || _servers.Count > 0)
         {
             Timers.Cancel(nameof(Missed));
+            Timers.Cancel(nameof(Ask));
             _answers = 0;
+            return;
         }
-        else if (!Timers.IsTimerActive(nameof(Missed))) Timers.StartSingleTimer(nameof(Missed), Missed.Instance, _patience);
+        if (!Timers.IsTimerActive(nameof(Missed))) Timers.StartSingleTimer(nameof(Missed), Missed.Instance, _patience);
+        if (!Timers.IsTimerActive(nameof(Ask))) Timers.StartSingleTimer(nameof(Ask), Ask.Instance, _askEvery);
+    }
+
+    private Address[] NoMembers()
+    {
+        var members = _cluster.State.Members.Select(m => m.Address).ToHashSet();
+        return [.. _known.Where(a => !members.Contains(a))];
+    }
+
+    /// <summary>Whether one of them is of a cluster with a configuration server that this node is not of.</summary>
+    private static async Task<bool> AnyIsElsewhereAsync(ActorSystem system, string own, Address[] others)
+    {
+        var elsewhere = await Task.WhenAll(others.Select(async other =>
+        {
+            // Nobody listens: asked through the actor system, each try would be a warning in the log.
+            if (other is not { Host: not null, Port: not null } || !await AnswersAsync(other)) return false;
+            try
+            {
+                var site = system.ActorSelection(new RootActorPath(other) / "user" / SiteActor.Name);
+                var its = await site.Ask<Membership>(new GetMembership(), AnswerPatience);
+                return its.HasConfigurationServer && !its.Members.Contains(own);
+            }
+            catch (AskTimeoutException)
+            {
+                return false;
+            }
+        }));
+        return elsewhere.Contains(true);
     }
 
     /// <summary>Whether something listens at one of them.</summary>
@@ -108,6 +149,21 @@ public sealed class ClusterWatch : ReceiveActor, IWithTimers
         internal static readonly Missed Instance = new();
     }
 
+    private sealed class Ask
+    {
+        internal static readonly Ask Instance = new();
+    }
+
+    private sealed class Elsewhere
+    {
+        internal static readonly Elsewhere Instance = new();
+    }
+
+    private sealed class Here
+    {
+        internal static readonly Here Instance = new();
+    }
+
     private sealed class Answered
     {
         internal static readonly Answered Instance = new();
@@ -122,7 +178,7 @@ public sealed class ClusterWatch : ReceiveActor, IWithTimers
 internal static class ClusterWatching
 {
     internal static AkkaConfigurationBuilder WithClusterWatch(this AkkaConfigurationBuilder builder, NodeSettings settings, IReadOnlyList<string> known, HeldShutdown shutdown) => builder.WithActors((system, _) =>
-        system.ActorOf(Props.Create(() => new ClusterWatch(ClusterWatch.PatienceOf(settings), known, () => shutdown.Begin(system, new ConfigurationServerMissed()))), "cluster-watch"));
+        system.ActorOf(Props.Create(() => new ClusterWatch(ClusterWatch.PatienceOf(settings), ClusterWatch.AskEvery, known, () => shutdown.Begin(system, new ConfigurationServerMissed()))), "cluster-watch"));
 
     private sealed class ConfigurationServerMissed : CoordinatedShutdown.Reason
     {

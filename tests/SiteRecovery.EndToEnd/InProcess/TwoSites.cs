@@ -46,9 +46,11 @@ public sealed class TwoSites : IAsyncLifetime
     }
 
     /// <summary>The configuration server and master target, stopped and started again on what they left.</summary>
-    internal async Task RestartSecondaryAsync()
+    /// <param name="forgetsOthers">It hears from nobody when it comes back, and begins a cluster of its own.</param>
+    internal async Task RestartSecondaryAsync(bool forgetsOthers = false)
     {
         await _secondary!.DisposeAsync();
+        if (forgetsOthers) File.Delete(At("secondary/members.json"));
         await StartSecondaryAsync();
     }
 

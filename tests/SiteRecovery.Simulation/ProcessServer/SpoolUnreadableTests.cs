@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.ProcessServer;
 using SiteRecovery.Domain.History;
@@ -94,11 +95,43 @@ public sealed class SpoolUnreadableTests : IPositionListener
         Assert.Equal(new StreamPosition(1, Batches), again.Opened.Held);
     }
 
-    private async Task<bool> OpensAsync(SpoolTarget spool, SimClock clock)
+    /// <summary>What could not be deleted of the epoch before, behind the file that says so: it is neither sent nor taken for what the newer one goes on from.</summary>
+    [Fact]
+    public async Task What_is_left_of_an_epoch_that_is_over_stands_in_front_of_nothing()
+    {
+        var (disk, clock) = (await FilledAsync(), new SimClock());
+        disk.Faults = io => io.Kind == IoKind.Delete ? Fault.Error : Fault.None;
+        await using (var before = new SpoolTarget(Options, _ => null, disk, clock))
+        await using (var begun = await OpenAsync(before, clock, Second))
+        {
+            await OfferAsync(begun, Second, 1);
+            Assert.Equal(new StreamPosition(2, 1), _received);
+        }
+        disk.Faults = null;
+        disk.Spoil($"/spool/{Machine}~state.json", 0);
+        disk = disk.Kill();
+        Assert.True(disk.Files("/spool").Count(f => f.EndsWith(".seg", StringComparison.Ordinal)) > 1);
+        var taker = new Taker();
+        await using var spool = new SpoolTarget(Options, _ => taker, disk, clock);
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
+        while (!await OpensAsync(spool, clock, Second))
+        {
+            limit.Token.ThrowIfCancellationRequested();
+            clock.Next(clock.Elapsed + TimeSpan.FromMilliseconds(200));
+            await Task.Yield();
+        }
+        await using var again = await OpenAsync(spool, clock, Second);
+        Assert.Equal(new StreamPosition(2, 1), again.Opened.Held);
+        Assert.All(taker.Openings, o => Assert.Equal(Second.Epoch, o.Epoch));
+    }
+
+    private Task<bool> OpensAsync(SpoolTarget spool, SimClock clock) => OpensAsync(spool, clock, Opening);
+
+    private async Task<bool> OpensAsync(SpoolTarget spool, SimClock clock, StreamOpening opening)
     {
         try
         {
-            await (await OpenAsync(spool, clock)).DisposeAsync();
+            await (await OpenAsync(spool, clock, opening)).DisposeAsync();
             return true;
         }
         catch (IOException)
@@ -110,7 +143,13 @@ public sealed class SpoolUnreadableTests : IPositionListener
     /// <summary>The next room, which takes everything and has nothing durable yet.</summary>
     private sealed class Taker : IStreamTarget
     {
-        public ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop) => new(new Session());
+        internal ConcurrentQueue<StreamOpening> Openings { get; } = [];
+
+        public ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)
+        {
+            Openings.Enqueue(opening);
+            return new(new Session());
+        }
 
         private sealed class Session : IStreamSession
         {
@@ -126,28 +165,33 @@ public sealed class SpoolUnreadableTests : IPositionListener
     private static SpoolOptions Options => new() { Folder = "/spool", BytesMax = 1 << 20, SegmentBytes = 16 << 10 };
 
     private static StreamOpening Opening => new(Machine, Epoch.First, [new DiskGeometry(0, "vda", 1 << 20)], 1);
+    private static StreamOpening Second => Opening with { Epoch = Epoch.First.Next(), Incarnation = 2 };
 
     private async Task<SimDisk> FilledAsync()
     {
         var (disk, clock) = (new SimDisk(), new SimClock());
         await using var spool = new SpoolTarget(Options, _ => null, disk, clock);
         await using var session = await OpenAsync(spool, clock);
-        for (var i = 1; i <= Batches; i++)
-        {
-            var header = new BatchHeader
-            {
-                Kind = BatchKind.Delta, MachineTag = BatchCodec.TagOf(Machine), Epoch = Epoch.First, Incarnation = 1, Ordinal = i, First = new Sequence(i), Last = new Sequence(i), Time = SimClock.Epoch,
-            };
-            await session.OfferAsync(BatchCodec.Encode(header, [new Extent(0, 1024, 0, ExtentKind.Data)], new byte[1024]), default);
-        }
+        for (var i = 1; i <= Batches; i++) await OfferAsync(session, Opening, i);
         Assert.Equal(new StreamPosition(1, Batches), _received);
         return disk.Kill();
     }
 
-    /// <summary>It waits a moment for the link, which there is none of.</summary>
-    private async Task<IStreamSession> OpenAsync(SpoolTarget spool, SimClock clock)
+    private static async Task OfferAsync(IStreamSession session, StreamOpening opening, int i)
     {
-        var (opening, patience) = (spool.OpenAsync(Opening, this, default).AsTask(), clock.Elapsed + TimeSpan.FromSeconds(10));
+        var header = new BatchHeader
+        {
+            Kind = BatchKind.Delta, MachineTag = BatchCodec.TagOf(Machine), Epoch = opening.Epoch, Incarnation = opening.Incarnation, Ordinal = i, First = new Sequence(i), Last = new Sequence(i), Time = SimClock.Epoch,
+        };
+        await session.OfferAsync(BatchCodec.Encode(header, [new Extent(0, 1024, 0, ExtentKind.Data)], new byte[1024]), default);
+    }
+
+    private Task<IStreamSession> OpenAsync(SpoolTarget spool, SimClock clock) => OpenAsync(spool, clock, Opening);
+
+    /// <summary>It waits a moment for the link, which there is none of.</summary>
+    private async Task<IStreamSession> OpenAsync(SpoolTarget spool, SimClock clock, StreamOpening how)
+    {
+        var (opening, patience) = (spool.OpenAsync(how, this, default).AsTask(), clock.Elapsed + TimeSpan.FromSeconds(10));
         while (!opening.IsCompleted)
         {
             // Not for as long as a disk is waited for.

@@ -14,7 +14,7 @@ public sealed partial class SimDisk
     /// <summary>A sector of a file, and the page that it is in, cannot be read any more until the page is written.</summary>
     public void Spoil(string path, long offset)
     {
-        lock (_gate) ((SimInode)Find(path)!).Unreadable.Add(offset / SimContent.PageBytes);
+        lock (_gate) ((SimInode)Find(path)!).Spoil(offset);
     }
 
     /// <summary>A file's bytes as they are, whatever the disk suffers from.</summary>

@@ -45,14 +45,23 @@ internal sealed class SimInode : SimNode
     internal List<Change> Pending { get; } = [];
     /// <summary>Pages that fail when they are read, until they are written anew as a whole: a file system reads no less, however small the bad sector in them is.</summary>
     internal HashSet<long> Unreadable { get; } = [];
+    /// <summary>Of these the disk has lost the durable bytes: what was written there since is read from memory, and is gone with it until a flush.</summary>
+    private readonly HashSet<long> _bad = [];
     internal int Opens { get; set; }
     internal bool Linked { get; set; }
 
-    /// <summary>As with a file system's cache: a page that is changed in part, also one that a shorter file ends in, is read first.</summary>
+    internal void Spoil(long offset)
+    {
+        Unreadable.Add(offset / SimContent.PageBytes);
+        _bad.Add(offset / SimContent.PageBytes);
+    }
+
+    /// <summary>As with a file system's cache: a page that is changed in part, also one that a shorter file ends in or that a longer one goes on behind, is read first.</summary>
     internal bool CannotRead(Change change)
     {
         if (Unreadable.Count == 0) return false;
-        if (change.Kind == ChangeKind.SetLength) return change.Length < Live.Length && CutsUnreadable(change.Length);
+        if (change.Kind == ChangeKind.SetLength) return change.Length != Live.Length && CutsUnreadable(Math.Min(change.Length, Live.Length));
+        if (change.Offset > Live.Length && CutsUnreadable(Live.Length)) return true;
         return CutsUnreadable(change.Offset) || CutsUnreadable(change.Offset + change.Length);
     }
 
@@ -95,22 +104,25 @@ internal sealed class SimInode : SimNode
     {
         foreach (var change in Pending) change.ApplyTo(Durable);
         Pending.Clear();
+        _bad.IntersectWith(Unreadable);
     }
 
     /// <summary>As Linux does it: what a failed flush did not write is not written later either.</summary>
     /// <param name="lost">Told of the sectors that it did not write.</param>
     internal void FlushBadly(Random random, Action<long>? lost)
     {
+        var landed = new Landed();
         foreach (var change in Pending)
         {
-            change.ApplyTo(Durable, sector =>
+            change.ApplyTo(Durable, landed.Noting(change, sector =>
             {
                 var lands = random.Next(2) == 0;
                 if (!lands) lost?.Invoke(sector);
                 return lands;
-            });
+            }));
         }
         Pending.Clear();
+        _bad.RemoveWhere(page => !Unreadable.Contains(page) && landed.Covers(page));
     }
 
     /// <summary>It shows what is on the disk, and what is on its way there.</summary>
@@ -118,6 +130,8 @@ internal sealed class SimInode : SimNode
     {
         Live = Durable.Copy();
         foreach (var change in Pending) change.ApplyTo(Live);
+        Unreadable.UnionWith(_bad.Where(page => !Pending.Any(change => change.Kind != ChangeKind.SetLength
+            && change.Offset < (page + 1) * SimContent.PageBytes && change.Offset + change.Length > page * SimContent.PageBytes)));
     }
 
     internal void Flip(long offset, byte mask)
@@ -131,24 +145,51 @@ internal sealed class SimInode : SimNode
         var copy = new SimInode { Live = Live.Copy(), Durable = Durable.Copy(), Linked = true };
         copy.Pending.AddRange(Pending);
         copy.Unreadable.UnionWith(Unreadable);
+        copy._bad.UnionWith(_bad);
         return copy;
     }
 
     /// <summary>With what a loss of power leaves.</summary>
     internal SimInode Survivor(Fate fate, Random random)
     {
-        var content = Durable.Copy();
+        var (content, landed) = (Durable.Copy(), new Landed());
         var (whole, torn) = (fate == Fate.Prefix ? random.Next(Pending.Count + 1) : 0, random.Next(1, 64));
         for (var i = 0; i < Pending.Count; i++)
         {
             var (change, sectors) = (Pending[i], 0);
-            if (fate == Fate.Kept || (fate == Fate.Prefix && i < whole)) change.ApplyTo(content);
-            else if (fate == Fate.Prefix && i == whole) change.ApplyTo(content, _ => sectors++ < torn);
-            else if (fate == Fate.Scattered && random.Next(3) is var how && how > 0) change.ApplyTo(content, _ => how == 1 || random.Next(2) == 0);
+            if (fate == Fate.Kept || (fate == Fate.Prefix && i < whole)) change.ApplyTo(content, landed.Noting(change, _ => true));
+            else if (fate == Fate.Prefix && i == whole) change.ApplyTo(content, landed.Noting(change, _ => sectors++ < torn));
+            else if (fate == Fate.Scattered && random.Next(3) is var how && how > 0) change.ApplyTo(content, landed.Noting(change, _ => how == 1 || random.Next(2) == 0));
         }
         var survivor = new SimInode { Live = content, Durable = content.Copy(), Linked = true };
-        survivor.Unreadable.UnionWith(Unreadable);
+        survivor._bad.UnionWith(_bad.Where(page => Unreadable.Contains(page) || !landed.Covers(page)));
+        survivor.Unreadable.UnionWith(survivor._bad);
         return survivor;
+    }
+}
+
+/// <summary>What of a file's changes has come to the disk.</summary>
+internal sealed class Landed
+{
+    private readonly HashSet<long> _sectors = [];
+    private long _cutAt = long.MaxValue;
+
+    internal Func<long, bool> Noting(Change change, Func<long, bool> lands) => sector =>
+    {
+        if (!lands(sector)) return false;
+        if (change.Kind == ChangeKind.SetLength) _cutAt = Math.Min(_cutAt, change.Length);
+        else _sectors.Add(sector);
+        return true;
+    };
+
+    /// <summary>Whether the page was written as a whole, or the file ended in front of it: then it is another page of the disk.</summary>
+    internal bool Covers(long page)
+    {
+        const long each = SimContent.PageBytes / SimDisk.SectorBytes;
+        if (page * SimContent.PageBytes >= _cutAt) return true;
+        for (var sector = page * each; sector < (page + 1) * each; sector++)
+            if (!_sectors.Contains(sector)) return false;
+        return true;
     }
 }
 
