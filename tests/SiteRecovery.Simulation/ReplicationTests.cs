@@ -14,6 +14,16 @@ public sealed class ReplicationTests
     [Fact]
     public async Task What_was_found_once_stays_mended() => Assert.DoesNotContain("VIOLATION", await RunAsync(["replay", .. Scripts]), StringComparison.Ordinal);
 
+    /// <summary>Or whatever was to break behind it never would, and nobody would know.</summary>
+    [Fact]
+    public async Task A_fault_that_cannot_be_carried_out_is_no_calm_run()
+    {
+        var script = Path.GetTempFileName();
+        await File.WriteAllTextAsync(script, "seed 1\nuntil 2000\nat 500 do what nobody knows\n");
+        Assert.Contains("VIOLATION of no exception: System.FormatException", await RunAsync("replay", script), StringComparison.Ordinal);
+        File.Delete(script);
+    }
+
     [Fact]
     public async Task The_same_seed_is_the_same_run() => Assert.Equal(await RunAsync("7", "1", "20"), await RunAsync("7", "1", "20"));
 

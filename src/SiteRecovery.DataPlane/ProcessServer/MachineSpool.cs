@@ -74,7 +74,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
             _bell.Ring();
             try
             {
-                await ForLinkAsync(attempt, stop).ConfigureAwait(false);
+                await ForLinkAsync(session, attempt, stop).ConfigureAwait(false);
             }
             catch (OperationCanceledException)
             {
@@ -86,7 +86,8 @@ internal sealed partial class MachineSpool : IAsyncDisposable
             {
                 session.Opened = new StreamOpened(_queue.Held, _queue.Durable, _queue.DurableSequence, _upstream is not null && _targetEmpty && !_queue.HasPending, (_toldLost = _targetLost) || _lossIsUnsaid);
                 // What this side has forgotten the source still knows, and goes on by: the target must stand there, or the source hears of it before anything else arrives.
-                hasLearned = session.Opened is { TargetEmpty: false, TargetLost: false, Durable.Incarnation: 0 } && opening.KnownDurable > _queue.DurableSequence;
+                // Where the link has just ended the session it does not stand there, and is not to be asked for it again.
+                hasLearned = !session.IsEnded && session.Opened is { TargetEmpty: false, TargetLost: false, Durable.Incarnation: 0 } && opening.KnownDurable > _queue.DurableSequence;
                 if (hasLearned) _queue.Settle(_queue.Durable, opening.KnownDurable);
             }
             if (hasLearned) SaveDurable();
@@ -172,7 +173,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         _state.Dispose();
     }
 
-    private async Task ForLinkAsync(int before, CancellationToken stop)
+    private async Task ForLinkAsync(SpoolSession session, int before, CancellationToken stop)
     {
         using var patience = new CancellationTokenSource(OpeningPatience, _time);
         using var until = CancellationTokenSource.CreateLinkedTokenSource(stop, patience.Token);
@@ -180,7 +181,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         {
             var heard = _bell.Next();
             lock (_gate)
-                if (_upstream is not null || _queue.HasPending || _failedAttempt > before) return;
+                if (_upstream is not null || _queue.HasPending || _failedAttempt > before || session.IsEnded) return;
             await heard.WaitAsync(until.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
         stop.ThrowIfCancellationRequested();

@@ -182,8 +182,9 @@ internal sealed partial class StoreLog
         WriteMark(_end);
     }
 
-    /// <summary>Then an epoch may have been begun behind it, from a position in it. An end of before it grew is none.</summary>
-    private bool MayBeSealed(SegmentId segment) => files.Exists(EndPath(segment)) && !(EndOf(segment)?.Bytes < SyncedEnd(segment.Number));
+    /// <summary>Then an epoch may have been begun behind it, from a position in it. An end of before it grew is none: how far it has grown is durable before an end is written.</summary>
+    private bool MayBeSealed(SegmentId segment) =>
+        files.Exists(EndPath(segment)) && !(EndOf(segment)?.Bytes < Math.Max(SyncedEnd(segment.Number), FileOf(segment).LengthBytes));
 
     private bool IsHeaded(IBlockFile file, SegmentId segment)
     {

@@ -95,6 +95,26 @@ public sealed class SpoolUnreadableTests : IPositionListener
         Assert.Equal(new StreamPosition(1, Batches), again.Opened.Held);
     }
 
+    /// <summary>What follows the last good frame is cut off, which a file system refuses where it cannot read the page that the file would end in.</summary>
+    [Fact]
+    public async Task Nor_does_one_that_a_segment_would_end_in()
+    {
+        const int payload = 9 << 10, pageWithTheFirstFramesEnd = 2;
+        var options = Options with { SegmentBytes = 32 << 10 };
+        var (disk, clock) = (await FilledAsync(options, payload), new SimClock());
+        disk.Spoil(disk.Files("/spool").First(f => f.EndsWith(".seg", StringComparison.Ordinal)), pageWithTheFirstFramesEnd * 4096);
+        await using var spool = new SpoolTarget(options, _ => null, disk, clock);
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
+        while (!await OpensAsync(spool, clock))
+        {
+            limit.Token.ThrowIfCancellationRequested();
+            clock.Next(clock.Elapsed + TimeSpan.FromMilliseconds(200));
+            await Task.Yield();
+        }
+        await using var again = await OpenAsync(spool, clock);
+        Assert.Equal(new StreamPosition(1, 1), again.Opened.Held);
+    }
+
     /// <summary>What could not be deleted of the epoch before, behind the file that says so: it is neither sent nor taken for what the newer one goes on from.</summary>
     [Fact]
     public async Task What_is_left_of_an_epoch_that_is_over_stands_in_front_of_nothing()
@@ -167,23 +187,25 @@ public sealed class SpoolUnreadableTests : IPositionListener
     private static StreamOpening Opening => new(Machine, Epoch.First, [new DiskGeometry(0, "vda", 1 << 20)], 1);
     private static StreamOpening Second => Opening with { Epoch = Epoch.First.Next(), Incarnation = 2 };
 
-    private async Task<SimDisk> FilledAsync()
+    private Task<SimDisk> FilledAsync() => FilledAsync(Options, 1024);
+
+    private async Task<SimDisk> FilledAsync(SpoolOptions options, int payload)
     {
         var (disk, clock) = (new SimDisk(), new SimClock());
-        await using var spool = new SpoolTarget(Options, _ => null, disk, clock);
+        await using var spool = new SpoolTarget(options, _ => null, disk, clock);
         await using var session = await OpenAsync(spool, clock);
-        for (var i = 1; i <= Batches; i++) await OfferAsync(session, Opening, i);
+        for (var i = 1; i <= Batches; i++) await OfferAsync(session, Opening, i, payload);
         Assert.Equal(new StreamPosition(1, Batches), _received);
         return disk.Kill();
     }
 
-    private static async Task OfferAsync(IStreamSession session, StreamOpening opening, int i)
+    private static async Task OfferAsync(IStreamSession session, StreamOpening opening, int i, int payload = 1024)
     {
         var header = new BatchHeader
         {
             Kind = BatchKind.Delta, MachineTag = BatchCodec.TagOf(Machine), Epoch = opening.Epoch, Incarnation = opening.Incarnation, Ordinal = i, First = new Sequence(i), Last = new Sequence(i), Time = SimClock.Epoch,
         };
-        await session.OfferAsync(BatchCodec.Encode(header, [new Extent(0, 1024, 0, ExtentKind.Data)], new byte[1024]), default);
+        await session.OfferAsync(BatchCodec.Encode(header, [new Extent(0, payload, 0, ExtentKind.Data)], new byte[payload]), default);
     }
 
     private Task<IStreamSession> OpenAsync(SpoolTarget spool, SimClock clock) => OpenAsync(spool, clock, Opening);

@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+using System.IO.Hashing;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.MasterTarget;
 using SiteRecovery.DataPlane.Retention;
@@ -43,6 +45,37 @@ public sealed class UnreadableStoreTests
         var store = receiver.StoreOf(Machine);
         Assert.Equal((null, true), (store.FailedReason, store.HasLost));
         Assert.Empty(store.Points);
+    }
+
+    /// <summary>An end of before the segment grew, which a folder that was not flushed has brought back, behind a mark that is older still: nothing has been begun behind that end.</summary>
+    [Fact]
+    public async Task Of_a_segment_that_has_grown_since_it_was_ended_they_are_given_up_as_well()
+    {
+        var disk = Filled(framesInSegment: 1000);
+        var segment = SegmentsOf(disk)[^1];
+        var length = disk.LengthOf(segment);
+        var end = new SegmentEnd
+        {
+            Tag = BatchCodec.TagOf(Machine), Segment = 1, Bytes = length / 2, Epoch = 1, Frames = 20, Extents = 20, FirstSequence = 1, LastSequence = 20, FirstTime = SimClock.Epoch, LastTime = SimClock.Epoch,
+            Gap = false, Held = new StreamPosition(1, 20), Newest = 20, CurrentAsOf = SimClock.Epoch, Points = [],
+        };
+        disk.Replace(Path.ChangeExtension(segment, ".end"), end.ToBytes());
+        disk.Replace("/stores/db1/log/SYNCED", MarkOf(1, length / 4));
+        disk.Spoil(segment, 0);
+        await using var receiver = new StoreReceiver("/stores", disk, _clock);
+        Assert.Throws<IOException>(() => receiver.StoreOf(Machine));
+        _clock.Spend(TimeSpan.FromSeconds(20));
+        var store = receiver.StoreOf(Machine);
+        Assert.Equal((null, true), (store.FailedReason, store.HasLost));
+    }
+
+    private static byte[] MarkOf(long segment, long end)
+    {
+        var mark = new byte[24];
+        BinaryPrimitives.WriteInt64LittleEndian(mark, segment);
+        BinaryPrimitives.WriteInt64LittleEndian(mark.AsSpan(8), end);
+        BinaryPrimitives.WriteUInt64LittleEndian(mark.AsSpan(16), XxHash3.HashToUInt64(mark.AsSpan(0, 16)));
+        return mark;
     }
 
     [Fact]

@@ -12,7 +12,8 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
     /// <summary>So long a fault waits for the state that it is to come in.</summary>
     private static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(30), LookForStateEvery = TimeSpan.FromMilliseconds(5);
     private readonly List<string> _suffered = [];
-    private bool _healed;
+    private readonly List<Waiter> _waiters = [];
+    private bool _healed, _isLooking;
 
     internal int Faults { get; private set; }
 
@@ -25,7 +26,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
             if (_healed) return;
             sites.Say(step.What);
             if (step.What.StartsWith("do ", StringComparison.Ordinal)) Operate(step.What[3..]);
-            else _ = SufferAsync(step);
+            else sites.Heed(SufferAsync(step));
         }
     }
 
@@ -38,7 +39,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
         foreach (var host in sites.Hosts)
         {
             host.Faults.Heal();
-            _ = host.StartAsync();
+            sites.Heed(host.StartAsync());
         }
     }
 
@@ -73,13 +74,32 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
     /// <summary>False: it has not come to be so for a long time.</summary>
     private async Task<bool> ComesToBeAsync(string state)
     {
-        for (var until = sites.Clock.Elapsed + WaitMax; !_healed && sites.Clock.Elapsed < until; await Task.Delay(LookForStateEvery, sites.Clock))
+        var waiter = new Waiter(state, sites.Clock.Elapsed + WaitMax);
+        _waiters.Add(waiter);
+        if (!_isLooking) sites.Heed(LookAsync());
+        return await waiter.Outcome.Task;
+    }
+
+    /// <summary>For all that wait, however many: to look costs more than what is looked at.</summary>
+    private async Task LookAsync()
+    {
+        for (_isLooking = true; _waiters.Count > 0; await Task.Delay(LookForStateEvery, sites.Clock))
         {
-            if (sites.Machines.Any(m => state == Synchronizing ? m.Guest.Running().Any(r => r.Host == m.SourceNow && r.Capture.Status().Mode == CaptureMode.Synchronizing) : m.State?.Phase.Name == state)) return true;
+            foreach (var waiter in _waiters.ToArray())
+            {
+                var (isOver, isSo) = (_healed || sites.Clock.Elapsed >= waiter.Until, sites.Machines.Any(m => IsIn(m, waiter.State)));
+                if (!isOver && !isSo) continue;
+                _waiters.Remove(waiter);
+                waiter.Outcome.SetResult(!isOver);
+            }
             foreach (var machine in sites.Machines) sites.Control.Look(machine.Id);
         }
-        return false;
+        _isLooking = false;
     }
+
+    private static bool IsIn(SimMachine machine, string state) => state == Synchronizing
+        ? machine.Guest.Running().Any(r => r.Host == machine.SourceNow && r.Capture.Status().Mode == CaptureMode.Synchronizing)
+        : machine.State?.Phase.Name == state;
 
     private async Task CarryOutAsync(string[] words)
     {
@@ -138,6 +158,11 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
     private void StormAll(bool begins)
     {
         foreach (var machine in sites.Machines) machine.Guest.Storm(begins);
+    }
+
+    private sealed record Waiter(string State, TimeSpan Until)
+    {
+        internal TaskCompletionSource<bool> Outcome { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 
     private Task WaitAsync(string lasts) => Task.Delay(TimeSpan.FromMilliseconds(SimScript.Number(lasts)), sites.Clock);

@@ -53,11 +53,25 @@ internal static class SimFate
         var temper = Draw(random);
         // Now and then one comes upon the other.
         for (var at = random.Next(100, 6000); at < until; at += random.Next(5) == 0 ? random.Next(300) : random.Next(100, temper.GapMax)) steps.Add(new SimStep(at, One(random, temper)));
+        LeaveLight(steps);
         if (random.Next(6) > 0) Operate(random, until, steps, temper.ActsSeldom);
         var (asks, aged, machines) = (random.Next(4) == 0, random.Next(2) == 0, random.Next(4) > 0 ? 1 : random.Next(2, 4));
         for (var other = 2; other <= machines; other++)
             if (random.Next(6) > 0) Operate(random, until, steps, temper.ActsSeldom, $"db{other} ");
         return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)], asks, aged, machines, until >= LongRun ? LongRunsPace : SimScript.BusyPace);
+    }
+
+    /// <summary>After each darkness the site has as much light, or nothing would be written in the whole run.</summary>
+    private static void LeaveLight(List<SimStep> steps)
+    {
+        var lightUntil = 0L;
+        steps.RemoveAll(step =>
+        {
+            if (step.What.Split(' ') is not ["dark", "for", var lasts]) return false;
+            if (step.At < lightUntil) return true;
+            lightUntil = step.At + 2 * SimScript.Number(lasts);
+            return false;
+        });
     }
 
     private static Temper Draw(Random random)

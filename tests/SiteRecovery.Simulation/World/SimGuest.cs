@@ -38,12 +38,12 @@ internal sealed class SimGuest(SimMachine machine, Random random)
 
     /// <summary>
     /// By what a position may be told. A replica goes on in a later epoch when a failover away from it is cancelled, and what it wrote until its end is kept in the store as the
-    /// end of the epoch that its layer began in: such a position lies behind that epoch's own last write, and, after a crash, as a bound behind every write of the later one too.
+    /// end of the epoch that its layer began in: such a position lies behind that epoch's own last write, or at it where the later one's writes all failed, and, after a crash, as a bound behind every write of the later one too.
     /// </summary>
     internal IEnumerable<SimLedger> LedgersOf(RecoveryPoint point)
     {
         if (LedgerOf(point.Epoch) is not { } own) return [];
-        var later = point.Sequence.Value <= own.Last ? [] : _ledgers.Where(l => l.Key > point.Epoch && l.Value.Host == own.Host
+        var later = point.Sequence.Value < own.Last ? [] : _ledgers.Where(l => l.Key > point.Epoch && l.Value.Host == own.Host
             && l.Value.First <= point.Sequence.Value).Select(l => l.Value);
         return [own, .. later];
     }

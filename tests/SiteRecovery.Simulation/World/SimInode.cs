@@ -162,7 +162,8 @@ internal sealed class SimInode : SimNode
             else if (fate == Fate.Scattered && random.Next(3) is var how && how > 0) change.ApplyTo(content, landed.Noting(change, _ => how == 1 || random.Next(2) == 0));
         }
         var survivor = new SimInode { Live = content, Durable = content.Copy(), Linked = true };
-        survivor._bad.UnionWith(_bad.Where(page => Unreadable.Contains(page) || !landed.Covers(page)));
+        // Behind the end there is no page: one that the file grows by is another one.
+        survivor._bad.UnionWith(_bad.Where(page => page * SimContent.PageBytes < content.Length && (Unreadable.Contains(page) || !landed.Covers(page))));
         survivor.Unreadable.UnionWith(survivor._bad);
         return survivor;
     }

@@ -79,9 +79,9 @@ internal sealed class SimOperator(SimMachine machine, Random random, bool asks)
             _ = machine.StoreOfTarget;
             return true;
         }
-        catch (IOException) when (_sites.Rot.Was)
+        catch (IOException)
         {
-            return false; // it is given up after a while
+            return false; // for now, or it is given up after a while
         }
     }
 
@@ -90,8 +90,8 @@ internal sealed class SimOperator(SimMachine machine, Random random, bool asks)
 
     private void At(string which, Func<CommandId, RecoveryPoint, OperatorCommand> command)
     {
-        // Of the store that the machine fails over to.
-        if (machine.StoreOfTarget is not { ConsistentUpTo: { } newest } store) return;
+        // Of the store that the machine fails over to, if its disk gives it now.
+        if (!StoreOpens() || machine.StoreOfTarget is not { ConsistentUpTo: { } newest } store) return;
         var points = store.Points;
         var point = which == "latest" || points.Count == 0 ? newest : points[random.Next(points.Count)];
         Tell(id => command(id, point));

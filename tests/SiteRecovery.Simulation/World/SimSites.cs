@@ -124,7 +124,7 @@ internal sealed class SimSites
         foreach (var host in Hosts) await host.StartAsync();
         Each(m => m.Operator.Protect());
         Each(m => _ = EveryAsync(_script.Pace, faulty + StillWrites, m.Guest.Act));
-        _ = Chaos.RunAsync();
+        Heed(Chaos.RunAsync());
         Each(m => _ = EveryAsync(250, TimeSpan.MaxValue, m.Checks.Watch));
         Each(m => _ = EveryAsync(LookEveryTurns * _script.Pace, TimeSpan.MaxValue, m.Checks.Look));
         await SimScheduler.RunAsync(Clock, faulty, () => _violation is null);
@@ -163,6 +163,24 @@ internal sealed class SimSites
     private async Task EveryAsync(int milliseconds, TimeSpan until, Action act)
     {
         for (; Clock.Elapsed < until && _violation is null; await Task.Delay(TimeSpan.FromMilliseconds(_random.Next(1, 2 * milliseconds)), Clock)) Watched(act);
+    }
+
+    /// <summary>Whatever goes on by itself: an exception that ends it is not a calm world.</summary>
+    internal void Heed(Task work)
+    {
+        _ = EndsWellAsync();
+
+        async Task EndsWellAsync()
+        {
+            try
+            {
+                await work;
+            }
+            catch (Exception failed)
+            {
+                _violation ??= failed as SimViolation ?? new SimViolation("no exception", failed.ToString());
+            }
+        }
     }
 
     private void Watched(Action act)
