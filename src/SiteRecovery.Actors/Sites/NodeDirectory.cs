@@ -33,7 +33,7 @@ public sealed record GetMembership : IClusterMessage;
 
 /// <summary>The cluster that the answering node is of.</summary>
 /// <param name="Members">Addresses; empty until the node itself is up.</param>
-/// <param name="HasConfigurationServer">One that is up.</param>
+/// <param name="HasConfigurationServer">One that is up and reachable.</param>
 public sealed record Membership(ImmutableArray<string> Members, bool HasConfigurationServer) : IClusterMessage;
 
 /// <summary>The nodes that are members of the cluster and have announced themselves, by name.</summary>

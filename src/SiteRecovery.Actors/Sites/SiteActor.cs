@@ -50,10 +50,10 @@ public sealed class SiteActor : ReceiveActor, IWithTimers
 
     private Membership OwnMembership()
     {
-        var members = _cluster.State.Members;
+        var (members, unreachable) = (_cluster.State.Members, _cluster.State.Unreachable);
         // Before that it may be about to join the cluster of whoever asks.
         if (!members.Any(m => m.UniqueAddress == _cluster.SelfUniqueAddress && m.Status == MemberStatus.Up)) return new Membership([], false);
-        return new Membership([.. members.Select(m => m.Address.ToString())], members.Any(m => m.Status == MemberStatus.Up && m.HasRole(NodeRoles.ConfigurationServer)));
+        return new Membership([.. members.Select(m => m.Address.ToString())], members.Any(m => m.Status == MemberStatus.Up && m.HasRole(NodeRoles.ConfigurationServer) && !unreachable.Contains(m)));
     }
 
     private void Subscribe(IActorRef subscriber)

@@ -53,7 +53,7 @@ internal sealed partial class MachineSpool
         _queue.Start(durable, sequence);
         // Before any of it is looked at: what is left of an epoch that is over must not go in front of what follows, nor be sent. The epoch's own file may be gone.
         var newest = paths.Select(p => SpoolSegment.TryOpen(_files, p, _machine, SpoolSegment.NumberOf(p), givesUp)?.Opening.Epoch ?? default).Append(_state.Epoch).Max();
-        if (newest > _state.Epoch) _state.SaveEpoch(newest);
+        if (newest > _state.Epoch) Learn(newest);
         var intact = true;
         for (var i = 0; i < paths.Count; i++)
         {
@@ -71,6 +71,19 @@ internal sealed partial class MachineSpool
             }
         }
         Delete(_queue.TakeDurable(0));
+    }
+
+    /// <summary>A disk without room that only what is kept here would make keeps nobody from sending it: the segment itself remembers its epoch.</summary>
+    private void Learn(Epoch newest)
+    {
+        try
+        {
+            _state.SaveEpoch(newest);
+        }
+        catch (Exception error) when (IsDiskError(error))
+        {
+            _state.Learn(newest);
+        }
     }
 
     /// <summary>Only the last segment can have a torn tail after kill -9, so only it is read whole; the sender checks every frame anyway.</summary>
@@ -92,7 +105,9 @@ internal sealed partial class MachineSpool
             }
             catch (IOException) when (givesUp)
             {
-                // A file system has to read the block that a file is to end in. Nobody looks behind the end; the next start finds the same.
+                // A file system has to read the block that a file is to end in. Kept as it is, it would stand in front of what follows at each start.
+                segment.Close();
+                return false;
             }
             if (!last) _lastError = $"segment {segment.Number} was damaged at offset {segment.End}: what followed is dropped";
         }

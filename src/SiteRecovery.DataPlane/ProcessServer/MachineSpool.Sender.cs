@@ -148,14 +148,15 @@ internal sealed partial class MachineSpool
         {
             lost = LostBy(opened);
             _targetLost = opened.TargetLost;
-            // Where the target stands does not say it: that looks as if it had not been asked yet.
-            _lossIsUnsaid |= lost is not null && opened is { TargetEmpty: false, Durable.Incarnation: 0 };
+            Remember(lost, opened);
         }
         if (lost is null && !SkipHeld(opened.Held, listener))
             lost = $"the target stands at {Text(opened.Held)}, which what waits here does not continue";
         lock (_gate)
         {
             if (_listener != listener) return false;
+            // Meanwhile a source may have said what it knows.
+            if (lost is null) Remember(lost = LostBy(opened), opened);
             if (lost is null)
             {
                 _queue.Settle(opened.Durable, opened.DurableSequence);
@@ -170,6 +171,9 @@ internal sealed partial class MachineSpool
         Settled(opened.Durable, opened.DurableSequence);
         return true;
     }
+
+    /// <summary>Under _gate. Where the target stands does not say that it has lost something: that looks as if it had not been asked yet, and an empty one is heard of only over a link.</summary>
+    private void Remember(string? lost, StreamOpened opened) => _lossIsUnsaid |= lost is not null && opened.Durable.Incarnation == 0;
 
     private string? LostBy(StreamOpened opened)
     {

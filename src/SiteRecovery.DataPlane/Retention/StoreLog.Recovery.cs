@@ -101,6 +101,10 @@ internal sealed partial class StoreLog
         }
     }
 
+    /// <summary>An end that is there and cannot be read is waited for: without it the segment is open again, though an epoch may have been begun behind it.</summary>
+    private SegmentEnd? TailsEndOf(SegmentId segment) =>
+        options.GivesUpUnreadable || readOnly ? EndOf(segment) : SegmentEnd.TryRead(files.TryReadAll(EndPath(segment)), tag, segment.Number);
+
     private SegmentEnd? EndOf(SegmentId segment) => SegmentEnd.TryRead(TryReadMade(EndPath(segment)), tag, segment.Number);
 
     private void ReplaySealed(SegmentId segment, IReplay replay)
@@ -143,7 +147,7 @@ internal sealed partial class StoreLog
         (_segment, _index) = (segment.Number, new SegmentIndex(tag, segment.Number));
         if (_damage.Count > 0) return;
         // One that has grown since was not sealed for good: its end had been lost, and came back with a folder that was not flushed.
-        if (EndOf(segment) is { } sealedEnd && FileOf(segment).LengthBytes == sealedEnd.Bytes && replay.Segment(sealedEnd))
+        if (TailsEndOf(segment) is { } sealedEnd && FileOf(segment).LengthBytes == sealedEnd.Bytes && replay.Segment(sealedEnd))
         {
             Count(segment.Number, sealedEnd.Bytes);
             _lastIsSealed = true;
@@ -166,8 +170,10 @@ internal sealed partial class StoreLog
         }
         CutBytes = Math.Max(0, file.LengthBytes - end);
         if (readOnly) return;
-        foreach (var stale in (string[])[EndPath(segment), IndexPath(segment), PathOf(segment, ".map")])
-            if (files.Exists(stale)) files.Delete(stale);
+        string[] stale = [.. new[] { EndPath(segment), IndexPath(segment), PathOf(segment, ".map") }.Where(files.Exists)];
+        foreach (var path in stale) files.Delete(path);
+        // Back with the folder as it was, an end would look as if the segment had never grown: as if an epoch may have been begun behind it.
+        if (stale.Length > 0) files.FlushFolder(LogFolder);
         _tail = files.Open(PathOf(segment), FileOpening.ReadWrite);
         if (!headed)
         {
@@ -182,9 +188,8 @@ internal sealed partial class StoreLog
         WriteMark(_end);
     }
 
-    /// <summary>Then an epoch may have been begun behind it, from a position in it. An end of before it grew is none: how far it has grown is durable before an end is written.</summary>
-    private bool MayBeSealed(SegmentId segment) =>
-        files.Exists(EndPath(segment)) && !(EndOf(segment)?.Bytes < Math.Max(SyncedEnd(segment.Number), FileOf(segment).LengthBytes));
+    /// <summary>Then an epoch may have been begun behind it, from a position in it. An end of before it grew is none.</summary>
+    private bool MayBeSealed(SegmentId segment) => files.Exists(EndPath(segment)) && !(EndOf(segment)?.Bytes < SyncedEnd(segment.Number));
 
     private bool IsHeaded(IBlockFile file, SegmentId segment)
     {

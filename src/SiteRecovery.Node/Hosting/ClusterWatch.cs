@@ -41,12 +41,12 @@ public sealed class ClusterWatch : ReceiveActor, IWithTimers
         Receive<ClusterEvent.IMemberEvent>(_ => { });
         Receive<Missed>(_ =>
         {
-            AnyAnswersAsync(NoMembers()).PipeTo(Self, success: any => any ? Answered.Instance : Silent.Instance);
+            AnyAnswersAsync(NoMembers()).PipeTo(Self, success: any => any ? Answered.Instance : Silent.Instance, failure: _ => Silent.Instance);
         });
         Receive<Ask>(_ =>
         {
             var (system, own) = (Context.System, _cluster.SelfAddress.ToString());
-            AnyIsElsewhereAsync(system, own, NoMembers()).PipeTo(Self, success: any => any ? Elsewhere.Instance : Here.Instance);
+            AnyIsElsewhereAsync(system, own, NoMembers()).PipeTo(Self, success: any => any ? Elsewhere.Instance : Here.Instance, failure: _ => Here.Instance);
         });
         Receive<Elsewhere>(_ =>
         {

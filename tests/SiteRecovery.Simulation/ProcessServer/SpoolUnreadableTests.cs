@@ -112,7 +112,14 @@ public sealed class SpoolUnreadableTests : IPositionListener
             await Task.Yield();
         }
         await using var again = await OpenAsync(spool, clock);
-        Assert.Equal(new StreamPosition(1, 1), again.Opened.Held);
+        Assert.Equal(0, again.Opened.Held.Ordinal);
+
+        // Nor does it stand in front of what follows.
+        var next = Opening with { Incarnation = 2 };
+        await using (var goesOn = await OpenAsync(spool, clock, next)) await OfferAsync(goesOn, next, 1);
+        await using var later = new SpoolTarget(options, _ => null, disk.Kill(), clock);
+        await using var session = await OpenAsync(later, clock, next);
+        Assert.Equal(new StreamPosition(2, 1), session.Opened.Held);
     }
 
     /// <summary>What could not be deleted of the epoch before, behind the file that says so: it is neither sent nor taken for what the newer one goes on from.</summary>

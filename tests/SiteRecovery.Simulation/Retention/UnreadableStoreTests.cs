@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.IO.Hashing;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.MasterTarget;
 using SiteRecovery.DataPlane.Retention;
@@ -47,35 +45,43 @@ public sealed class UnreadableStoreTests
         Assert.Empty(store.Points);
     }
 
-    /// <summary>An end of before the segment grew, which a folder that was not flushed has brought back, behind a mark that is older still: nothing has been begun behind that end.</summary>
+    /// <summary>Without it the segment would be open again, and nobody would know that an epoch may have been begun behind it.</summary>
     [Fact]
-    public async Task Of_a_segment_that_has_grown_since_it_was_ended_they_are_given_up_as_well()
+    public void Of_the_last_segments_end_they_are_waited_for()
     {
         var disk = Filled(framesInSegment: 1000);
-        var segment = SegmentsOf(disk)[^1];
-        var length = disk.LengthOf(segment);
-        var end = new SegmentEnd
-        {
-            Tag = BatchCodec.TagOf(Machine), Segment = 1, Bytes = length / 2, Epoch = 1, Frames = 20, Extents = 20, FirstSequence = 1, LastSequence = 20, FirstTime = SimClock.Epoch, LastTime = SimClock.Epoch,
-            Gap = false, Held = new StreamPosition(1, 20), Newest = 20, CurrentAsOf = SimClock.Epoch, Points = [],
-        };
-        disk.Replace(Path.ChangeExtension(segment, ".end"), end.ToBytes());
-        disk.Replace("/stores/db1/log/SYNCED", MarkOf(1, length / 4));
-        disk.Spoil(segment, 0);
-        await using var receiver = new StoreReceiver("/stores", disk, _clock);
-        Assert.Throws<IOException>(() => receiver.StoreOf(Machine));
-        _clock.Spend(TimeSpan.FromSeconds(20));
-        var store = receiver.StoreOf(Machine);
-        Assert.Equal((null, true), (store.FailedReason, store.HasLost));
+        var end = End(disk, disk.LengthOf(SegmentsOf(disk)[^1]));
+        disk.Spoil(end, 0);
+        Assert.Throws<IOException>(() => RetentionStore.Open("/stores/db1", disk, _clock));
+        Assert.Contains(end, disk.Files("/stores/db1/log"));
+        using var store = RetentionStore.Open("/stores/db1", disk, _clock, options: new StoreOptions { GivesUpUnreadable = true });
+        Assert.Equal(Batches, store.ConsistentUpTo!.Sequence.Value);
     }
 
-    private static byte[] MarkOf(long segment, long end)
+    /// <summary>Back behind a loss of power, the end of before it grew would keep a store with a bad sector in that segment from going on.</summary>
+    [Fact]
+    public void An_end_of_a_segment_that_grows_does_not_come_back()
     {
-        var mark = new byte[24];
-        BinaryPrimitives.WriteInt64LittleEndian(mark, segment);
-        BinaryPrimitives.WriteInt64LittleEndian(mark.AsSpan(8), end);
-        BinaryPrimitives.WriteUInt64LittleEndian(mark.AsSpan(16), XxHash3.HashToUInt64(mark.AsSpan(0, 16)));
-        return mark;
+        var disk = Filled(framesInSegment: 1000);
+        var end = End(disk, disk.LengthOf(SegmentsOf(disk)[^1]) / 2);
+        using (var store = RetentionStore.Open("/stores/db1", disk, _clock))
+        {
+            store.Append(BatchCodec.Encode(Header(BatchKind.Delta, Batches + 2, Batches + 1), [new Extent(0, 512, 0, ExtentKind.Data)], new byte[512]));
+            store.Flush();
+        }
+        for (var seed = 0; seed < 50; seed++) Assert.DoesNotContain(end, disk.LosePower(seed).Files("/stores/db1/log"));
+    }
+
+    /// <summary>A last segment's end, as a store writes it.</summary>
+    private static string End(SimDisk disk, long bytes)
+    {
+        var path = Path.ChangeExtension(SegmentsOf(disk)[^1], ".end");
+        disk.Replace(path, new SegmentEnd
+        {
+            Tag = BatchCodec.TagOf(Machine), Segment = 1, Bytes = bytes, Epoch = 1, Frames = Batches + 1, Extents = Batches, FirstSequence = 1, LastSequence = Batches, FirstTime = SimClock.Epoch, LastTime = SimClock.Epoch,
+            Gap = false, Held = new StreamPosition(1, Batches + 1), Newest = Batches, CurrentAsOf = SimClock.Epoch, Points = [],
+        }.ToBytes());
+        return path;
     }
 
     [Fact]

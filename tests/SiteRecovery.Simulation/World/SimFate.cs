@@ -19,6 +19,8 @@ internal static class SimFate
         [$"{MachineActions.UnplannedFailover} latest", MachineActions.Commit, $"{MachineActions.ReverseReplicate} full"],
         [$"{MachineActions.TestFailover} any", MachineActions.TestFailoverCleanup],
         [$"{MachineActions.TestFailover} latest", $"{MachineActions.UnplannedFailover} latest", MachineActions.TestFailoverCleanup, MachineActions.CancelFailover],
+        [$"{MachineActions.TestFailover} any", $"{MachineActions.UnplannedFailover} any", MachineActions.Commit, MachineActions.TestFailoverCleanup, $"{MachineActions.TestFailover} latest", $"{MachineActions.ReverseReplicate} delta", MachineActions.TestFailoverCleanup],
+        [$"{MachineActions.UnplannedFailover} latest", $"{MachineActions.UnplannedFailover} any", $"{MachineActions.TestFailover} any", MachineActions.Commit, $"{MachineActions.ReverseReplicate} delta", MachineActions.TestFailoverCleanup],
         [MachineActions.Pause, MachineActions.Resume],
         [MachineActions.Pause, $"{MachineActions.TestFailover} any", MachineActions.Resume, MachineActions.TestFailoverCleanup],
         [MachineActions.Pause, $"{MachineActions.UnplannedFailover} any", MachineActions.CancelFailover, MachineActions.Resume],

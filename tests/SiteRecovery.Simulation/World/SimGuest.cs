@@ -44,7 +44,7 @@ internal sealed class SimGuest(SimMachine machine, Random random)
     {
         if (LedgerOf(point.Epoch) is not { } own) return [];
         var later = point.Sequence.Value < own.Last ? [] : _ledgers.Where(l => l.Key > point.Epoch && l.Value.Host == own.Host
-            && l.Value.First <= point.Sequence.Value).Select(l => l.Value);
+            && l.Value.First <= point.Sequence.Value && (point.Sequence.Value > own.Last || l.Value.Last == own.Last)).Select(l => l.Value);
         return [own, .. later];
     }
 

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Globalization;
+using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Policies;
 using SiteRecovery.Domain.ProtectedMachines;
@@ -79,9 +80,22 @@ internal sealed class SimOperator(SimMachine machine, Random random, bool asks)
             _ = machine.StoreOfTarget;
             return true;
         }
+        catch (IOException) when (_sites.Rot.Was)
+        {
+            return false; // it is given up after a while
+        }
+    }
+
+    /// <summary>Null also where its disk does not give it now.</summary>
+    private RetentionStore? StoreNow()
+    {
+        try
+        {
+            return machine.StoreOfTarget;
+        }
         catch (IOException)
         {
-            return false; // for now, or it is given up after a while
+            return null;
         }
     }
 
@@ -90,8 +104,8 @@ internal sealed class SimOperator(SimMachine machine, Random random, bool asks)
 
     private void At(string which, Func<CommandId, RecoveryPoint, OperatorCommand> command)
     {
-        // Of the store that the machine fails over to, if its disk gives it now.
-        if (!StoreOpens() || machine.StoreOfTarget is not { ConsistentUpTo: { } newest } store) return;
+        // Of the store that the machine fails over to.
+        if (StoreNow() is not { ConsistentUpTo: { } newest } store) return;
         var points = store.Points;
         var point = which == "latest" || points.Count == 0 ? newest : points[random.Next(points.Count)];
         Tell(id => command(id, point));
