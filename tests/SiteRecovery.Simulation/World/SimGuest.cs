@@ -190,6 +190,7 @@ internal sealed class SimGuest(SimMachine machine, Random random)
         var newest = capture.Status().Newest.Value;
         if (newest > before)
         {
+            if (capture.IsFrozen) throw new SimViolation("one writer", $"{place.Host} took a write while it was drained for a planned failover");
             if (_writers.TryAdd(place.Epoch, place.Host) is false && _writers[place.Epoch] != place.Host)
                 throw new SimViolation("one writer", $"{_writers[place.Epoch]} and {place.Host} both took writes in epoch {place.Epoch}");
             if (machine.State is { Fence: null, FormerFences.Length: 0, Phase: Phase.FailoverCommitPending or Phase.FailedOver or Phase.ReverseReplicating } state && place.Epoch < state.Epoch)
