@@ -65,13 +65,7 @@ public sealed class SpoolUnreadableTests : IPositionListener
         }
         disk.Spoil(segments[^1], disk.LengthOf(segments[^1]) / 2);
         taker = new Taker();
-        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
-        while (!(session is null ? await OpensAsync(spool, clock) : session.Closed.IsCompleted))
-        {
-            limit.Token.ThrowIfCancellationRequested();
-            clock.Next(clock.Elapsed + TimeSpan.FromMilliseconds(200));
-            await Task.Yield();
-        }
+        await UntilAsync(async () => session is null ? await OpensAsync(spool, clock) : session.Closed.IsCompleted, clock);
         if (session is not null) Assert.Contains("cannot be read", (await session.Closed)!.Message, StringComparison.Ordinal);
         await using var again = await OpenAsync(spool, clock);
         Assert.InRange(again.Opened.Held.Ordinal, 0, Batches - 1);
@@ -84,13 +78,7 @@ public sealed class SpoolUnreadableTests : IPositionListener
         var (disk, clock) = (await FilledAsync(), new SimClock());
         disk.Spoil($"/spool/{Machine}{file}", 0);
         await using var spool = new SpoolTarget(Options, _ => null, disk, clock);
-        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
-        while (!await OpensAsync(spool, clock))
-        {
-            limit.Token.ThrowIfCancellationRequested();
-            clock.Next(clock.Elapsed + TimeSpan.FromMilliseconds(200));
-            await Task.Yield();
-        }
+        await UntilAsync(() => OpensAsync(spool, clock), clock);
         await using var again = await OpenAsync(spool, clock);
         Assert.Equal(new StreamPosition(1, Batches), again.Opened.Held);
     }
@@ -104,13 +92,7 @@ public sealed class SpoolUnreadableTests : IPositionListener
         var (disk, clock) = (await FilledAsync(options, payload), new SimClock());
         disk.Spoil(disk.Files("/spool").First(f => f.EndsWith(".seg", StringComparison.Ordinal)), pageWithTheFirstFramesEnd * 4096);
         await using var spool = new SpoolTarget(options, _ => null, disk, clock);
-        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
-        while (!await OpensAsync(spool, clock))
-        {
-            limit.Token.ThrowIfCancellationRequested();
-            clock.Next(clock.Elapsed + TimeSpan.FromMilliseconds(200));
-            await Task.Yield();
-        }
+        await UntilAsync(() => OpensAsync(spool, clock), clock);
         await using var again = await OpenAsync(spool, clock);
         Assert.Equal(0, again.Opened.Held.Ordinal);
 
@@ -140,16 +122,21 @@ public sealed class SpoolUnreadableTests : IPositionListener
         Assert.True(disk.Files("/spool").Count(f => f.EndsWith(".seg", StringComparison.Ordinal)) > 1);
         var taker = new Taker();
         await using var spool = new SpoolTarget(Options, _ => taker, disk, clock);
+        await UntilAsync(() => OpensAsync(spool, clock, Second), clock);
+        await using var again = await OpenAsync(spool, clock, Second);
+        Assert.Equal(new StreamPosition(2, 1), again.Opened.Held);
+        Assert.All(taker.Openings, o => Assert.Equal(Second.Epoch, o.Epoch));
+    }
+
+    private static async Task UntilAsync(Func<Task<bool>> holds, SimClock clock)
+    {
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
-        while (!await OpensAsync(spool, clock, Second))
+        while (!await holds())
         {
             limit.Token.ThrowIfCancellationRequested();
             clock.Next(clock.Elapsed + TimeSpan.FromMilliseconds(200));
             await Task.Yield();
         }
-        await using var again = await OpenAsync(spool, clock, Second);
-        Assert.Equal(new StreamPosition(2, 1), again.Opened.Held);
-        Assert.All(taker.Openings, o => Assert.Equal(Second.Epoch, o.Epoch));
     }
 
     private Task<bool> OpensAsync(SpoolTarget spool, SimClock clock) => OpensAsync(spool, clock, Opening);
