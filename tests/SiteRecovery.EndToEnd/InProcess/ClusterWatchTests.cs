@@ -47,19 +47,6 @@ public sealed class ClusterWatchTests : IAsyncLifetime
         await watch.GracefulStop(Bound);
     }
 
-    [Fact]
-    public async Task A_configuration_server_of_the_own_cluster_is_not_left()
-    {
-        var begun = new TaskCompletionSource();
-        var watch = Watch(begun, Never, Soon, AddressOf(_elsewhere));
-        await Cluster.Get(_elsewhere).JoinAsync(Cluster.Get(_system).SelfAddress).WaitAsync(Bound);
-        var its = await _system.ActorSelection(AddressOf(_elsewhere) + "/user/" + SiteActor.Name).Ask<Membership>(new GetMembership(), Bound);
-        Assert.Contains(AddressOf(_system), its.Members);
-        Assert.False(begun.Task.IsCompleted);
-        await watch.GracefulStop(Bound);
-        Assert.False(begun.Task.IsCompleted);
-    }
-
     private IActorRef Watch(TaskCompletionSource begun, TimeSpan patience, TimeSpan askEvery, string known)
     {
         Cluster.Get(_system).Join(Cluster.Get(_system).SelfAddress);
