@@ -44,7 +44,8 @@ public static class DemoCommand
             }
             catch (Exception problem) when (problem is not OperationCanceledException)
             {
-                screen.Say($"VERDICT: FAILED: {problem.Message}");
+                story.KeepsFolder = true; // what it says points there
+                screen.Say($"VERDICT: FAILED: {problem.Message} (all logs stay in {folder})");
                 return 1;
             }
         });

@@ -13,6 +13,9 @@ public sealed partial class DemoStory(DemoOptions options, IDemoLoad load, strin
     private DemoSite _secondary = null!;
     private string _captureUri = "", _failover = "";
 
+    /// <summary>With all logs, at the end.</summary>
+    public bool KeepsFolder { get; set; } = options.KeepFolder;
+
     private string At(string name) => Path.Combine(folder, name);
 
     public async Task<bool> TellAsync(CancellationToken stop)
@@ -219,7 +222,7 @@ public sealed partial class DemoStory(DemoOptions options, IDemoLoad load, strin
         while (!await holds())
         {
             foreach (var (name, process) in _processes)
-                if (process.HasExited) throw new InvalidOperationException($"{name} stopped while waiting for {what}; its log is {At(name + ".log")}");
+                if (process.HasExited) throw new InvalidOperationException($"{name} stopped while waiting for {what}; its log is {At(name + ".log")} and ends:\n{process.LastWords}\n");
             if (load.HasEnded) throw new InvalidOperationException($"{load.Name} stopped while waiting for {what}; the logs are in {folder}");
             try
             {
@@ -242,6 +245,6 @@ public sealed partial class DemoStory(DemoOptions options, IDemoLoad load, strin
         await load.DisposeAsync(); // first: a machine whose disk has gone ends slowly
         foreach (var process in _processes.Values) process.Dispose();
         _secondary?.Dispose();
-        if (!options.KeepFolder) Directory.Delete(folder, recursive: true);
+        if (!KeepsFolder) Directory.Delete(folder, recursive: true);
     }
 }

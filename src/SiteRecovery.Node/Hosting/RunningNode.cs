@@ -23,9 +23,10 @@ public sealed class RunningNode : IAsyncDisposable
     private readonly ClusterHost _cluster;
     private readonly DataPlaneRooms _rooms;
     private readonly DataFolder _folder;
+    private readonly HeldPorts _ports;
 
-    private RunningNode(WebApplication app, ClusterHost cluster, DataPlaneRooms rooms, DataFolder folder, NodeEndpoints endpoints) =>
-        (_app, _cluster, _rooms, _folder, Endpoints) = (app, cluster, rooms, folder, endpoints);
+    private RunningNode(WebApplication app, ClusterHost cluster, DataPlaneRooms rooms, DataFolder folder, HeldPorts ports, NodeEndpoints endpoints) =>
+        (_app, _cluster, _rooms, _folder, _ports, Endpoints) = (app, cluster, rooms, folder, ports, endpoints);
 
     public NodeEndpoints Endpoints { get; }
     /// <summary>The actor system of now.</summary>
@@ -34,9 +35,11 @@ public sealed class RunningNode : IAsyncDisposable
     public static async Task<RunningNode> StartAsync(NodeSettings settings, Config hocon, JoinOrder? join, TimeProvider time, CancellationToken cancel)
     {
         var folder = new DataFolder(settings.DataFolder);
+        HeldPorts? held = null;
         try
         {
-            var ports = FreePorts.Resolve(settings.Ports, settings.Address, folder.ReadEndpoints());
+            held = new HeldPorts(settings.Ports, settings.Address, folder.ReadEndpoints());
+            var ports = held.Ports;
             var (host, told) = (settings.Advertised.Address, settings.Advertised.Ports.Or(ports));
             var identity = await IdentifyAsync(folder, settings, told, join, time, cancel);
             var endpoints = new NodeEndpoints($"https://{host}:{told.Http}", settings.Address, ports.Http, ports.Cluster, ports.Data, ports.Agent);
@@ -50,10 +53,11 @@ public sealed class RunningNode : IAsyncDisposable
             await app.StartAsync(cancel);
             folder.Write(endpoints);
             Console.Error.WriteLine($"node {settings.Name} of site {settings.Site} serves {endpoints.HttpUrl}");
-            return new RunningNode(app, cluster, rooms, folder, endpoints);
+            return new RunningNode(app, cluster, rooms, folder, held, endpoints);
         }
         catch
         {
+            held?.Dispose();
             folder.Dispose();
             throw;
         }
@@ -68,6 +72,7 @@ public sealed class RunningNode : IAsyncDisposable
         await _cluster.DisposeAsync();
         if (_rooms.ProcessServer is { } processServer) await processServer.DisposeAsync();
         if (_rooms.MasterTarget is { } masterTarget) await masterTarget.DisposeAsync();
+        _ports.Dispose();
         _folder.Dispose();
     }
 

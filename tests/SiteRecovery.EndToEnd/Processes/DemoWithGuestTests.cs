@@ -51,11 +51,16 @@ public sealed class DemoWithGuestTests : IDisposable
 
     private static async Task EndsWellAsync(Process demo, CancellationToken stop)
     {
-        var folder = "";
+        var (folder, said, runs) = ("", new List<string>(), false);
         // Once its RPO is shown the machine runs.
-        while (await demo.StandardOutput.ReadLineAsync(stop) is { } line && !line.Contains("RPO", StringComparison.Ordinal))
+        while (!runs && await demo.StandardOutput.ReadLineAsync(stop) is { } line)
+        {
+            said.Add(line);
+            runs = line.Contains("RPO", StringComparison.Ordinal);
             if (line.Contains("working in ", StringComparison.Ordinal)) folder = line.Trim()["working in ".Length..].Split(',')[0];
-        Assert.True(Directory.Exists(folder) && RunningIn(folder) > 0, folder);
+        }
+        Assert.True(runs, string.Join('\n', said));
+        Assert.True(Directory.Exists(folder) && RunningIn(folder) > 0, $"{folder} exists: {Directory.Exists(folder)}");
         DataPlane.Storage.Posix.Terminate(demo.Id);
         await demo.StandardOutput.ReadToEndAsync(stop);
         await demo.WaitForExitAsync(stop);

@@ -1,0 +1,57 @@
+using System.Net;
+using System.Net.Sockets;
+using SiteRecovery.Node.Hosting;
+using SiteRecovery.Node.Settings;
+
+namespace SiteRecovery.EndToEnd.InProcess;
+
+/// <summary>A node announces its ports before it listens on all of them: until then they are nobody else's.</summary>
+public sealed class HeldPortsTests
+{
+    private static readonly NodePorts Any = new(0, 0, 0, 0);
+
+    [Fact]
+    public void What_was_found_free_stays_free_for_us_only()
+    {
+        using var held = new HeldPorts(Any, "127.0.0.1", null);
+        foreach (var port in Of(held.Ports))
+        {
+            // The kernel gives none away that cannot be had for oneself.
+            Assert.False(CanBeHadAlone(port));
+            using var ours = new TcpListener(IPAddress.Loopback, port);
+            ours.Start();
+        }
+        Assert.Equal(4, Of(held.Ports).Distinct().Count());
+        held.Dispose();
+        Assert.All(Of(held.Ports), port => Assert.True(CanBeHadAlone(port)));
+    }
+
+    [Fact]
+    public void A_former_port_is_kept_unless_another_listens_there()
+    {
+        NodePorts first;
+        using (var held = new HeldPorts(Any, "127.0.0.1", null)) first = held.Ports;
+        using var other = new TcpListener(IPAddress.Loopback, first.Data);
+        other.Start();
+        using var again = new HeldPorts(Any with { Agent = 1 }, "127.0.0.1", new NodeEndpoints("https://unused", "127.0.0.1", first.Http, first.Cluster, first.Data, first.Agent));
+        Assert.Equal((first.Http, first.Cluster, 1), (again.Ports.Http, again.Ports.Cluster, again.Ports.Agent));
+        Assert.NotEqual(first.Data, again.Ports.Data);
+    }
+
+    private static int[] Of(NodePorts ports) => [ports.Http, ports.Cluster, ports.Data, ports.Agent];
+
+    /// <summary>Named TCP, a socket would be bound beside another that does not listen.</summary>
+    private static bool CanBeHadAlone(int port)
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            socket.Bind(new IPEndPoint(IPAddress.Loopback, port));
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+}
