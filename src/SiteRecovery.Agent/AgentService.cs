@@ -262,16 +262,16 @@ public sealed class AgentService : IAsyncDisposable
 
     private async Task TellTailAsync(ControlChannel channel, ReportTail report, CancellationToken stop)
     {
-        var (epoch, newest, numbers) = (0, 0L, new List<long>());
+        var (epoch, newest, told, numbers) = (0, 0L, default(StreamPosition), new List<long>());
         var problem = await TryAsync(() => OnMachineAsync(report.Machine, machine =>
         {
-            (newest, var ranges) = machine.Tail();
+            (newest, told, var ranges) = machine.Tail();
             epoch = machine.Epoch;
             foreach (var range in ranges) numbers.AddRange([range.Disk, range.Offset, range.Length]);
             return Task.CompletedTask;
         }));
         if (problem is null)
-            foreach (var part in numbers.Chunk(TailNumbersMax).DefaultIfEmpty([])) await channel.SendAsync(new TailRanges(report.Id, report.Machine, epoch, newest, part), stop);
+            foreach (var part in numbers.Chunk(TailNumbersMax).DefaultIfEmpty([])) await channel.SendAsync(new TailRanges(report.Id, report.Machine, epoch, newest, part, told.Incarnation, told.Ordinal), stop);
         await channel.SendAsync(new CommandDone(report.Id, problem), stop);
     }
 

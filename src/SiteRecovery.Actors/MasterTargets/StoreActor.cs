@@ -127,7 +127,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
 
     private void Collect(TailFound found)
     {
-        if (found.Part == 0) _tail = new MarkTail(found.Machine, found.Epoch, found.Replica, found.Newest, []);
+        if (found.Part == 0) _tail = new MarkTail(found.Machine, found.Epoch, found.Replica, found.Newest, found.Told, []);
         if (_tail is not { } tail || tail.Epoch != found.Epoch || _tailParts != found.Part)
         {
             if (found.Part != 0) return; // one was lost on the way: it is told again

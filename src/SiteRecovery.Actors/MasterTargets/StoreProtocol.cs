@@ -1,5 +1,6 @@
-using SiteRecovery.DataPlane.Retention;
 using System.Collections.Immutable;
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
 
@@ -44,8 +45,9 @@ public sealed record StoreUnavailable(string Reason) : IClusterMessage;
 /// <param name="Part">From 0; a part that is out of its order voids the whole, which is then told again.</param>
 /// <param name="Numbers">Disk index, offset and length of each range, one after the other. Bytes.</param>
 /// <param name="Newest">The old source's last write.</param>
+/// <param name="Told">How far it had been told is durable here: it does not tell what is up to there.</param>
 /// <param name="Replica">Where it is marked.</param>
-public sealed record TailFound(MachineId Machine, Epoch Epoch, ReplicaSource Replica, int Part, ImmutableArray<long> Numbers, Sequence Newest, bool Last) : IClusterMessage
+public sealed record TailFound(MachineId Machine, Epoch Epoch, ReplicaSource Replica, int Part, ImmutableArray<long> Numbers, Sequence Newest, StreamPosition Told, bool Last) : IClusterMessage
 {
     /// <summary>Three for each range; what a message between nodes carries easily.</summary>
     public const int NumbersMax = 3 * 1000;

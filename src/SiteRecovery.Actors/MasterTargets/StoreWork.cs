@@ -83,22 +83,49 @@ internal static class StoreWork
         var folder = room.LayerFolderOf(tail.Machine, LayerOf(loser.Layer));
         // Opened all the same, it would begin anew, fenced by nobody.
         var newest = ReplicaMachine.EndOf(folder, room.Files) ?? throw new IOException($"what the replica of {tail.Machine} wrote is gone: reverse the replication with full");
-        long[] numbers;
-        await using (var replica = await ReplicaMachine.OpenAsync(
-            room.Stores.StoreOf(tail.Machine), loser.Point, folder, loser.Layer, Domain.Policies.ReplicationPolicy.Default, _ => 0, room, stop))
-            numbers = [.. replica.Tail().SelectMany(r => new[] { r.Disk, r.Offset, r.Length })];
+        var store = room.Stores.StoreOf(tail.Machine);
+        var (told, ranges) = await TailAsync();
+        long[] numbers = [.. ranges.SelectMany(r => new[] { r.Disk, r.Offset, r.Length })];
         var parts = numbers.Chunk(TailFound.NumbersMax).DefaultIfEmpty([]).ToArray();
-        return new TailTold(order.To, [.. parts.Select((part, i) => new TailFound(tail.Machine, tail.Epoch, tail.Replica, i, [.. part], newest, Last: i == parts.Length - 1))]);
+        return new TailTold(order.To, [.. parts.Select((part, i) => new TailFound(tail.Machine, tail.Epoch, tail.Replica, i, [.. part], newest, told, Last: i == parts.Length - 1))]);
+
+        async Task<(StreamPosition Told, IEnumerable<DiskRange> Ranges)> TailAsync()
+        {
+            try
+            {
+                await using var replica = await ReplicaMachine.OpenAsync(store, loser.Point, folder, loser.Layer, Domain.Policies.ReplicationPolicy.Default, _ => 0, room, stop);
+                return replica.Tail();
+            }
+            catch (InvalidDataException)
+            {
+                return (default, AllOf(store)); // what it lay over has rotted away: it differs anywhere
+            }
+        }
     }
 
     /// <summary>What came here of the old source's tail lies in the store; the rest it has told.</summary>
     private static DataPlaneReport Mark(MasterTargetRoom room, MarkTail tail)
     {
         var replica = ReplicaOf(room, tail.Machine) ?? throw new IOException($"the replica of {tail.Machine} is not served yet");
-        DiskRange[] all = [.. tail.Ranges, .. room.Stores.StoreOf(tail.Machine).ExtentsSinceParting(tail.Replica.Point, tail.Replica.Layer).Select(e => new DiskRange(e.Disk, e.Offset, e.Length))];
+        DiskRange[] all = [.. tail.Ranges, .. SinceParting(room.Stores.StoreOf(tail.Machine), tail)];
         replica.MarkUnsynced(all);
         return new TailMarked(tail.Machine, new CommandId($"{WorkKind.TakeBackTail}:{tail.Epoch}"), tail.Epoch, tail.Newest, all.Length, all.Sum(r => r.Length));
     }
+
+    /// <summary>Where the old source may differ by what has come here of it: everywhere, where that is not known any more. Else what rotted away would be compared nowhere, or nothing ever.</summary>
+    private static IEnumerable<DiskRange> SinceParting(RetentionStore store, MarkTail tail)
+    {
+        try
+        {
+            return store.ExtentsSinceParting(tail.Replica.Point, tail.Replica.Layer, tail.Told).Select(e => new DiskRange(e.Disk, e.Offset, e.Length));
+        }
+        catch (Exception unknown) when (unknown is IOException or InvalidDataException)
+        {
+            return AllOf(store);
+        }
+    }
+
+    private static IEnumerable<DiskRange> AllOf(RetentionStore store) => store.Disks.Select(d => new DiskRange(d.Index, 0, d.SizeBytes));
 
     private static string LayerOf(Epoch layer) => $"epoch-{layer}";
 

@@ -3,6 +3,7 @@ using Akka.Event;
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.Sites;
+using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.ProcessServer;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Domain.History;
@@ -109,7 +110,7 @@ public sealed class AgentActor : ReceiveActor
                 _clocks.Add(_clock.GetUtcNow() - status.Time);
                 foreach (var machine in status.Machines) HearOf(machine);
                 break;
-            case TailRanges part when _told.TryGetValue(part.Id, out var work) && work is TakeBackTail tail: Pass(tail, new TailFound(tail.Machine, tail.Epoch, tail.Replica, PartOf(part.Id), [.. part.Numbers], new Sequence(part.Newest), Last: false)); break;
+            case TailRanges part when _told.TryGetValue(part.Id, out var work) && work is TakeBackTail tail: Pass(tail, new TailFound(tail.Machine, tail.Epoch, tail.Replica, PartOf(part.Id), [.. part.Numbers], new Sequence(part.Newest), new StreamPosition(part.Incarnation, part.Ordinal), Last: false)); break;
             case DiskInspected d: Reply(d.Id, new AgentAnswer(d.Error, d.SizeBytes)); break;
             case MachineList l: Reply(l.Id, new AgentAnswer(l.Error, Remedy: l.Remedy, Machines: l.Page?.ToJson())); break;
             case CommandDone done when _asked.ContainsKey(done.Id): Reply(done.Id, new AgentAnswer(done.Error, PointId: done.Result)); break;
@@ -161,7 +162,7 @@ public sealed class AgentActor : ReceiveActor
             _machines.Tell(new WorkFailed(work.Machine, cause, work.Epoch, work.Kind, error, Permanent: false));
             return;
         }
-        if (work is TakeBackTail tail) Pass(tail, new TailFound(tail.Machine, tail.Epoch, tail.Replica, PartOf($"{work.Kind}|{work.Machine}|{work.Epoch}", end: true), [], Sequence.None, Last: true));
+        if (work is TakeBackTail tail) Pass(tail, new TailFound(tail.Machine, tail.Epoch, tail.Replica, PartOf($"{work.Kind}|{work.Machine}|{work.Epoch}", end: true), [], Sequence.None, default, Last: true));
         if (work is not ReleaseAgent) return;
         _reports.Remove(work.Machine);
         // The machine may be protected anew already: then route and spool are the new protection's.

@@ -11,6 +11,8 @@ public sealed record StreamOpening(MachineId Machine, Epoch Epoch, IReadOnlyList
 {
     /// <summary>Newest sequence that the source was told is durable at the master target: a process server that remembers nothing of it must not pass on anything to a target that has less.</summary>
     public Sequence KnownDurable { get; init; }
+    /// <summary>How far it was told that its stream is durable there: a synchronization gives out no sequences.</summary>
+    public StreamPosition KnownPosition { get; init; }
 }
 
 /// <summary>Where the receiving side stands.</summary>

@@ -96,15 +96,18 @@ public sealed partial class MachineCapture : IPositionListener
 
     private async Task<IStreamSession> OpenAsync(IStreamTarget target, CancellationToken stop)
     {
-        var opening = new StreamOpening(_options.Machine, Epoch, _disks.ConvertAll(d => d.Geometry), _incarnation) { KnownDurable = new Sequence(Volatile.Read(ref _durableSequence)) };
+        var opening = new StreamOpening(_options.Machine, Epoch, _disks.ConvertAll(d => d.Geometry), _incarnation)
+        {
+            KnownDurable = new Sequence(Volatile.Read(ref _durableSequence)), KnownPosition = ToldDurable,
+        };
         var session = await target.OpenAsync(opening, this, stop).ConfigureAwait(false);
         if (session.Opened.TargetLost) MarkAllUnsynced("the target lost durable data");
         // A spool that has not reached the target yet and remembers nothing of it says nothing about it.
         if (session.Opened is { TargetEmpty: false, TargetLost: false, Durable.Incarnation: 0 }) return session;
         var durable = session.Opened.DurableSequence.Value;
         // Which writes it lost is nowhere known: their bits are long cleared. Until all are set, it counts as not yet heard.
-        if (durable < Volatile.Read(ref _durableSequence)) MarkAllUnsynced("the target lost durable data");
-        lock (_log) _durableSequence = durable;
+        if (durable < Volatile.Read(ref _durableSequence) || session.Opened.Durable.CompareTo(ToldDurable) < 0) MarkAllUnsynced("the target lost durable data");
+        lock (_log) (_durableSequence, _told) = (durable, session.Opened.Durable);
         return session;
     }
 
@@ -173,6 +176,7 @@ public sealed partial class MachineCapture : IPositionListener
         {
             if (position.Incarnation == _incarnation) _durableOrdinal = Math.Max(_durableOrdinal, position.Ordinal);
             _durableSequence = Math.Max(_durableSequence, sequence.Value);
+            if (position.CompareTo(_told) > 0) _told = position;
         }
         _signal.Set();
     }
@@ -181,7 +185,16 @@ public sealed partial class MachineCapture : IPositionListener
     /// <param name="now">Rotates even if the last time was a moment ago.</param>
     private void Settle(bool now = false)
     {
-        while (TryClearDurable())
+        StreamPosition told;
+        long durable;
+        bool isDue;
+        lock (_log)
+        {
+            (told, durable) = (_told, _durableSequence);
+            isDue = now || MayClear(told);
+        }
+        if (isDue && !TryNote(told, durable)) return;
+        while (TryClearDurable(told))
         {
         }
         // From the first that it hears on, a source knows after every crash that there was something to lose.
@@ -197,13 +210,13 @@ public sealed partial class MachineCapture : IPositionListener
         lock (_log)
         {
             if (_rotationSequence < 0) _rotationSequence = _newest;
-            if (_durableSequence < _rotationSequence) return;
+            if (durable < _rotationSequence) return;
         }
+        if (!TryNote(told, durable)) return;
         foreach (var disk in _disks) disk.Bitmap.ForgetPrevious();
         _rotationTicket = -1;
         if (_time.GetElapsedTime(_lastRetirement) < RetirementInterval) return;
         _lastRetirement = _time.GetTimestamp();
-        var durable = Volatile.Read(ref _durableSequence);
         if (durable > _state.Durable) Save(s => s with { Durable = durable });
         foreach (var disk in _disks) disk.Bitmap.RetireRegions();
     }
@@ -222,12 +235,15 @@ public sealed partial class MachineCapture : IPositionListener
         }
     }
 
+    private bool MayClear(StreamPosition told) => _toClear.TryPeek(out var done) && told.Incarnation == _incarnation && done.Ordinal <= told.Ordinal;
+
     /// <summary>One chunk per hold of the lock: a loss and the writes that it leaves unsynced must not come between check and clear.</summary>
-    private bool TryClearDurable()
+    private bool TryClearDurable(StreamPosition told)
     {
         lock (_log)
         {
-            if (!_toClear.TryPeek(out var done) || done.Ordinal > _durableOrdinal) return false;
+            if (!MayClear(told)) return false;
+            var done = _toClear.Peek();
             if (done.Losses == _losses) done.Disk.Bitmap.Unsynced.Clear(done.First, done.Last);
             done.Disk.Sent.Clear(done.First, done.Last);
             // Done last: where the bitmap cannot be written it is tried again.

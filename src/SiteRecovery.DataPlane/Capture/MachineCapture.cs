@@ -38,6 +38,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         (_newest, _fenced, _frozen, _paused) = ((HasForgotten ? null : _state.CleanAt) ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Frozen, _state.Paused);
         (_synchronizationsAsked, _durableSequence) = (_state.Synchronizing ? 1 : 0, _state.Durable);
         _mayForget = _state.FlushFailedIn is not null && !HasForgotten;
+        RememberTold();
         _reserved = _newest + options.SequencesReserved;
         _reserveAt = _newest + options.SequencesReserved / 2;
         if (!MustAsk(stored)) _answered.SetResult();
@@ -101,6 +102,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
                 failed ??= failure; // the other disks are let go of all the same
             }
         }
+        _mark?.Dispose();
         return failed;
     }
 

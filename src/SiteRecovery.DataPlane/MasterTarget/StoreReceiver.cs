@@ -163,7 +163,8 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         try
         {
             var store = RetentionStore.Open(FolderOf(machine), files, time, options: (options ?? new StoreOptions()) with { GivesUpUnreadable = givesUp });
-            _unreadable.Remove(machine);
+            // One that had to give up what it needs is opened again and again, until it is whole: it has been waited for.
+            if (store.FailedReason is null) _unreadable.Remove(machine);
             return store;
         }
         catch (IOException)

@@ -89,7 +89,7 @@ internal sealed partial class MachineSpool
         {
             var opening = _queue.TryPeek(out var frame) ? frame.Segment.Opening : _session?.Opening;
             // The next room may be another process server.
-            return opening is null ? null : opening with { KnownDurable = _queue.DurableSequence };
+            return opening is null ? null : opening with { KnownDurable = _queue.DurableSequence, KnownPosition = _queue.Durable };
         }
     }
 

@@ -87,8 +87,9 @@ internal sealed partial class MachineSpool : IAsyncDisposable
                 session.Opened = new StreamOpened(_queue.Held, _queue.Durable, _queue.DurableSequence, _upstream is not null && _targetEmpty && !_queue.HasPending, (_toldLost = _targetLost) || _lossIsUnsaid);
                 // What this side has forgotten the source still knows, and goes on by: the target must stand there, or the source hears of it before anything else arrives.
                 // Where the link has just ended the session it does not stand there, and is not to be asked for it again.
-                hasLearned = !session.IsEnded && session.Opened is { TargetEmpty: false, TargetLost: false, Durable.Incarnation: 0 } && opening.KnownDurable > _queue.DurableSequence;
-                if (hasLearned) _queue.Settle(_queue.Durable, opening.KnownDurable);
+                hasLearned = !session.IsEnded && session.Opened is { TargetEmpty: false, TargetLost: false, Durable.Incarnation: 0 }
+                    && (opening.KnownDurable > _queue.DurableSequence || opening.KnownPosition.CompareTo(_queue.Durable) > 0);
+                if (hasLearned) _queue.Settle(opening.KnownPosition, opening.KnownDurable > _queue.DurableSequence ? opening.KnownDurable : _queue.DurableSequence);
             }
             if (hasLearned) SaveDurable();
             return session;

@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.IO.Hashing;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using SiteRecovery.DataPlane.Blocks;
@@ -11,7 +9,6 @@ namespace SiteRecovery.DataPlane.ProcessServer;
 /// <summary>What a machine's spool must know after a restart though its segments are gone: the epoch that counts, and what was durable.</summary>
 internal sealed class SpoolState(IFileSystem files, string folder, MachineId machine, Guid bootId) : IDisposable
 {
-    private const int MarkBytes = 64;
     private const uint MarkMagic = 0x4D505253; // "SRPM"
     private readonly Lock _gate = new();
     private IBlockFile? _mark;
@@ -45,16 +42,7 @@ internal sealed class SpoolState(IFileSystem files, string folder, MachineId mac
     /// <summary>To the page cache: a lower bound that survives kill -9.</summary>
     public void SaveDurable(StreamPosition position, Sequence sequence)
     {
-        Span<byte> mark = stackalloc byte[MarkBytes];
-        BinaryPrimitives.WriteUInt32LittleEndian(mark, MarkMagic);
-        BinaryPrimitives.WriteInt32LittleEndian(mark[4..], 1);
-        bootId.TryWriteBytes(mark[8..]);
-        BinaryPrimitives.WriteInt64LittleEndian(mark[24..], Epoch.Value);
-        BinaryPrimitives.WriteInt64LittleEndian(mark[32..], position.Incarnation);
-        BinaryPrimitives.WriteInt64LittleEndian(mark[40..], position.Ordinal);
-        BinaryPrimitives.WriteInt64LittleEndian(mark[48..], sequence.Value);
-        BinaryPrimitives.WriteUInt64LittleEndian(mark[56..], XxHash3.HashToUInt64(mark[..56]));
-        lock (_gate) (_mark ??= files.Open(MarkPath, FileOpening.Create)).Write(0, mark);
+        lock (_gate) new DurableMark(bootId, Epoch, position, sequence).WriteTo(_mark ??= files.Open(MarkPath, FileOpening.Create), MarkMagic);
     }
 
     /// <param name="givesUp">What cannot be read is damaged.</param>
@@ -64,13 +52,8 @@ internal sealed class SpoolState(IFileSystem files, string folder, MachineId mac
         lock (_gate)
         {
             Epoch = _saved = new Epoch(TryLoadEpoch(givesUp));
-            if (TryReadMark(givesUp) is not { Length: MarkBytes } bytes) return default;
-            ReadOnlySpan<byte> mark = bytes;
-            if (XxHash3.HashToUInt64(mark[..56]) != BinaryPrimitives.ReadUInt64LittleEndian(mark[56..]) || BinaryPrimitives.ReadUInt32LittleEndian(mark) != MarkMagic) return default;
             // After a restart of the host an old mark may have come back: it would look as if the target had lost what is missing in it.
-            if (new Guid(mark[8..24]) != bootId || BinaryPrimitives.ReadInt64LittleEndian(mark[24..]) != Epoch.Value) return default;
-            return (new StreamPosition(BinaryPrimitives.ReadInt64LittleEndian(mark[32..]), BinaryPrimitives.ReadInt64LittleEndian(mark[40..])),
-                new Sequence(BinaryPrimitives.ReadInt64LittleEndian(mark[48..])));
+            return DurableMark.TryParse(TryReadMark(givesUp), MarkMagic) is { } mark && mark.BootId == bootId && mark.Epoch == Epoch ? (mark.Position, mark.Sequence) : default;
         }
     }
 

@@ -62,10 +62,18 @@ public sealed partial class RetentionStore
     /// Where a point may differ from the end of the line that the last stream before an epoch wrote: what both wrote since they parted. A replica may begin at a
     /// point that no stream has come to, such as the end of a replica before it.
     /// </summary>
-    /// <exception cref="InvalidDataException">The point is not viewable in this store.</exception>
-    public IReadOnlyList<(ushort Disk, long Offset, long Length)> ExtentsSinceParting(RecoveryPoint point, Epoch before)
+    /// <exception cref="InvalidDataException">The point, or the position where they parted, is not viewable in this store, or what had arrived here is not all here any more.</exception>
+    /// <exception cref="IOException">The log cannot be read.</exception>
+    /// <param name="told">How far the source had been told is durable here.</param>
+    public IReadOnlyList<(ushort Disk, long Offset, long Length)> ExtentsSinceParting(RecoveryPoint point, Epoch before, StreamPosition told)
     {
-        lock (_gate) return Touched(_history.FromParting(point.Epoch, point.Sequence, before), point.Sequence);
+        lock (_gate)
+        {
+            if (_log.FailedReason is { } failed) throw new InvalidDataException(failed);
+            // The source, which was told that it is durable, does not count it to what it alone has. What rotted away behind the newest mark looks like a torn tail.
+            if (_log.HasLost || _history.HeldOfStream(before).CompareTo(told) < 0) throw new InvalidDataException("some of what had arrived is lost");
+            return Touched(_history.FromParting(point.Epoch, point.Sequence, before), point.Sequence);
+        }
     }
 
     private List<(ushort Disk, long Offset, long Length)> Touched((FramePosition From, FramePosition To, bool Reaches) frames, Sequence position)

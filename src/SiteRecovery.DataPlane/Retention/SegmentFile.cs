@@ -63,8 +63,18 @@ internal static class SegmentFile
 
     /// <summary>Verifies frame after frame. Returns the end of the last whole one and, if it is not the file's end, why.</summary>
     /// <param name="givesUp">What cannot be read is damaged.</param>
-    internal static (long End, string? Reason) Scan(IBlockFile file, ulong tag, SegmentId id, Action<long, Batch>? found, bool givesUp = false) =>
-        StepOf(file, tag, id) is null ? (0, "segment header is damaged") : ScanFrames(file, tag, id, found, givesUp);
+    internal static (long End, string? Reason) Scan(IBlockFile file, ulong tag, SegmentId id, Action<long, Batch>? found, bool givesUp = false)
+    {
+        try
+        {
+            if (StepOf(file, tag, id) is null) return (0, "segment header is damaged");
+        }
+        catch (IOException unreadable) when (givesUp)
+        {
+            return (0, "segment header cannot be read: " + unreadable.Message);
+        }
+        return ScanFrames(file, tag, id, found, givesUp);
+    }
 
     /// <summary>The same, whatever the header says.</summary>
     internal static (long End, string? Reason) ScanFrames(IBlockFile file, ulong tag, SegmentId id, Action<long, Batch>? found, bool givesUp)

@@ -70,7 +70,7 @@ internal sealed partial class StoreHistory
     internal (FramePosition From, FramePosition To, bool Reaches) FromParting(Epoch epoch, Sequence sequence, Epoch before)
     {
         var own = From(epoch, sequence, before);
-        var source = _branches.FindLastIndex(b => b.Epoch < before && b.Record.ForkedFromEpoch == 0);
+        var source = StreamBefore(before);
         // Behind the frame at which each branch of the source's line was left.
         var left = new Dictionary<int, FramePosition>();
         for (var (branch, at) = (source, new FramePosition(int.MaxValue, 0)); branch >= 0; (branch, at) = ParentOf(branch)) left[branch] = at;
@@ -84,6 +84,16 @@ internal sealed partial class StoreHistory
         if (_branches[0].Floor is { } floor) throw new InvalidDataException($"the two sides parted before {floor.Id}, the oldest position that is kept: only a comparison of everything tells where they differ");
         return (default, own.To, false);
     }
+
+    /// <summary>How far the last stream before an epoch has come here.</summary>
+    internal StreamPosition HeldOfStream(Epoch before) => StreamBefore(before) switch
+    {
+        < 0 => default,
+        var branch when branch == _branches.Count - 1 => Held,
+        var branch => _branches[branch].End.Held,
+    };
+
+    private int StreamBefore(Epoch epoch) => _branches.FindLastIndex(b => b.Epoch < epoch && b.Record.ForkedFromEpoch == 0);
 
     /// <summary>The branch that one comes from, and the last of its frames that it shows, if only in part; before the branch's first where it shows none.</summary>
     private (int Branch, FramePosition Frame) ParentOf(int branch)

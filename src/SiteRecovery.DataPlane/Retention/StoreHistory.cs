@@ -19,7 +19,7 @@ internal sealed partial class StoreHistory
         /// <summary>It shows the position without any frame of its own.</summary>
         internal bool BeginsAt(Sequence at) => Floor is { } floor ? floor.Sequence == at : Forks(at);
         /// <summary>Where it stood when the next branch began.</summary>
-        internal (RecoveryPoint? ConsistentUpTo, DateTimeOffset CurrentAsOf) End { get; set; }
+        internal (RecoveryPoint? ConsistentUpTo, DateTimeOffset CurrentAsOf, StreamPosition Held) End { get; set; }
     }
 
     /// <summary>An epoch that is about to begin.</summary>
@@ -146,7 +146,7 @@ internal sealed partial class StoreHistory
     /// <summary>Nothing of it can fail: what is on the disk by now must not be otherwise here.</summary>
     internal void Begin(Beginning planned)
     {
-        _branches[^1].End = (ConsistentUpTo, CurrentAsOf);
+        _branches[^1].End = (ConsistentUpTo, CurrentAsOf, Held);
         _begun = true;
         _branches.Add(planned.Branch);
         _state = planned.State;
@@ -178,7 +178,7 @@ internal sealed partial class StoreHistory
     {
         var parent = IndexOf(new Epoch(after));
         if (parent < 0) throw new InvalidDataException(string.Create(CultureInfo.InvariantCulture, $"epoch {epoch.Epoch} continues epoch {after}, which the store does not have"));
-        var (consistent, asOf) = parent == _branches.Count - 1 ? (ConsistentUpTo, CurrentAsOf) : _branches[parent].End;
+        var (consistent, asOf, _) = parent == _branches.Count - 1 ? (ConsistentUpTo, CurrentAsOf, Held) : _branches[parent].End;
         // The sequences of the other epoch's end say nothing about this one's, which may be lower.
         return new Beginning(new Branch(epoch, End), new HistoryState { Gap = true, Held = _state.Held, Newest = Sequence.None, ConsistentUpTo = consistent, CurrentAsOf = asOf });
     }

@@ -118,21 +118,46 @@ internal sealed partial class StoreLog
         Count(segment.Number, FileOf(segment).LengthBytes);
         if (SegmentIndex.TryRead(TryReadMade(IndexPath(segment)), tag, segment.Number) is not { } frames)
         {
-            (frames, var end, var reason) = ScanSealed(segment);
+            (frames, var end, var reason) = ScanSealed(segment, options.GivesUpUnreadable);
             if (reason is not null) NoteDamage(segment, end, reason);
         }
-        foreach (var (offset, prefix) in frames) replay.Frame(new LogEntry(segment, offset, prefix.Header), prefix);
+        foreach (var (offset, prefix) in frames)
+        {
+            // Of a marker its text counts, which no index has.
+            if (WhyUnread(() => replay.Frame(new LogEntry(segment, offset, prefix.Header), prefix)) is not { } reason) continue;
+            NoteDamage(segment, offset, reason);
+            break;
+        }
         // Of a store of before there were ends.
         if (_damage.Count == 0 && !readOnly && Sealing(segment.Number, FileOf(segment).LengthBytes) is { } found) files.Replace(EndPath(segment), found.ToBytes());
     }
 
     /// <summary>The frames up to the first that is damaged, if there is one.</summary>
-    private (List<(long Offset, Batch Prefix)> Frames, long End, string? Reason) ScanSealed(SegmentId segment)
+    /// <param name="givesUp">What cannot be read is damaged.</param>
+    private (List<(long Offset, Batch Prefix)> Frames, long End, string? Reason) ScanSealed(SegmentId segment, bool givesUp = false)
     {
         var (frames, index) = (new List<(long, Batch)>(), new SegmentIndex(tag, segment.Number));
-        var (end, reason) = SegmentFile.Scan(FileOf(segment), tag, segment, (offset, batch) => Collect(frames, index, offset, batch));
+        var (end, reason) = SegmentFile.Scan(FileOf(segment), tag, segment, (offset, batch) => Collect(frames, index, offset, batch), givesUp);
         if (reason is null && !readOnly) files.Replace(IndexPath(segment), index.ToBytes());
         return (frames, end, reason);
+    }
+
+    /// <summary>Null: the frame there was read. Else what is wrong with it, for good.</summary>
+    private string? WhyUnread(Action read)
+    {
+        try
+        {
+            read();
+            return null;
+        }
+        catch (IOException damaged) when (damaged.InnerException is InvalidDataException)
+        {
+            return damaged.InnerException.Message;
+        }
+        catch (IOException unreadable) when (options.GivesUpUnreadable)
+        {
+            return "it cannot be read: " + unreadable.Message;
+        }
     }
 
     private static void Collect(List<(long, Batch)> frames, SegmentIndex index, long offset, Batch batch)
@@ -147,7 +172,8 @@ internal sealed partial class StoreLog
         (_segment, _index) = (segment.Number, new SegmentIndex(tag, segment.Number));
         if (_damage.Count > 0) return;
         // One that has grown since was not sealed for good: its end had been lost, and came back with a folder that was not flushed.
-        if (TailsEndOf(segment) is { } sealedEnd && FileOf(segment).LengthBytes == sealedEnd.Bytes && replay.Segment(sealedEnd))
+        var sealedAt = TailsEndOf(segment);
+        if (sealedAt is { } sealedEnd && FileOf(segment).LengthBytes == sealedEnd.Bytes && replay.Segment(sealedEnd))
         {
             Count(segment.Number, sealedEnd.Bytes);
             _lastIsSealed = true;
@@ -163,7 +189,9 @@ internal sealed partial class StoreLog
             replay.Frame(new LogEntry(segment, offset, batch.Header), batch);
         }, options.GivesUpUnreadable) : (0, "segment header is damaged");
         _end = end;
-        if (reason is not null && end < SyncedEnd(segment.Number) && (readOnly || MayBeSealed(segment) || !TryPutAside(segment, file, end)))
+        // A segment is flushed before its end is written.
+        var flushed = Math.Max(SyncedEnd(segment.Number), sealedAt?.Bytes ?? 0);
+        if (reason is not null && end < flushed && (readOnly || MayBeSealed(segment) || !TryPutAside(segment, file, end)))
         {
             NoteDamage(segment, end, reason);
             return;

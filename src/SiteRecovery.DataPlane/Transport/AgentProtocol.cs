@@ -83,7 +83,8 @@ public sealed record DiskInspected(string Id, string Path, long SizeBytes, strin
 
 /// <summary>A part of a machine's tail: disk index, offset and length of each range, one after the other. Bytes.</summary>
 /// <param name="Newest">The last sequence that the machine gave out.</param>
-public sealed record TailRanges(string Id, string Machine, int Epoch, long Newest, IReadOnlyList<long> Numbers) : AgentMessage;
+/// <param name="Incarnation">With <paramref name="Ordinal"/> where the target stood, as it had told the machine: what is up to there is not among the ranges. 0 from an agent of before.</param>
+public sealed record TailRanges(string Id, string Machine, int Epoch, long Newest, IReadOnlyList<long> Numbers, long Incarnation = 0, long Ordinal = 0) : AgentMessage;
 
 public sealed record DiskFound(string Path, long SizeBytes);
 

@@ -75,6 +75,7 @@ internal static class Payload
             to.Write(disk.SizeBytes);
         }
         to.Write(opening.KnownDurable.Value);
+        Write(to, opening.KnownPosition);
     }
 
     internal static StreamOpening ReadOpening(ReadOnlyMemory<byte> payload)
@@ -85,9 +86,16 @@ internal static class Payload
         var (epoch, incarnation) = (new Epoch(from.ReadInt32()), from.ReadInt64());
         var disks = new DiskGeometry[from.ReadUInt16()];
         for (var i = 0; i < disks.Length; i++) disks[i] = new DiskGeometry(from.ReadUInt16(), from.ReadString(), from.ReadInt64());
-        // A source of before 2026-11-29 does not say it.
-        var known = from.BaseStream.Length - from.BaseStream.Position >= sizeof(long) ? from.ReadInt64() : 0;
-        return new StreamOpening(new MachineId(machine), epoch, disks, incarnation) { KnownDurable = known >= 0 ? new Sequence(known) : throw new InvalidDataException("not a sequence") };
+        // A source of before 2026-11-29 does not say it, or the sequence alone.
+        var known = Left() >= sizeof(long) ? from.ReadInt64() : 0;
+        var position = Left() >= 2 * sizeof(long) ? ReadPosition(from) : default;
+        return new StreamOpening(new MachineId(machine), epoch, disks, incarnation)
+        {
+            KnownDurable = known >= 0 ? new Sequence(known) : throw new InvalidDataException("not a sequence"),
+            KnownPosition = position is { Incarnation: >= 0, Ordinal: >= 0 } ? position : throw new InvalidDataException("not a position"),
+        };
+
+        long Left() => from.BaseStream.Length - from.BaseStream.Position;
     }
 
     private const byte EmptyFlag = 1, LostFlag = 2;

@@ -65,6 +65,17 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
         Break();
     }
 
+    /// <summary>The same of a synchronization, which gave out no sequence.</summary>
+    public void LoseSynchronized(int bytes)
+    {
+        lock (Disks)
+        {
+            foreach (var disk in Disks) disk.AsSpan(0, bytes).Clear();
+            _held = _held with { Ordinal = _held.Ordinal - 1 };
+        }
+        Break();
+    }
+
     private sealed class Session(MemoryTarget target, StreamOpening opening, IPositionListener positions, StreamOpened opened) : IStreamSession
     {
         private readonly TaskCompletionSource<Exception?> _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);

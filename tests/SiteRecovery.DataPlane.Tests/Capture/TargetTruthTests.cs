@@ -31,6 +31,33 @@ public sealed class TargetTruthTests : CaptureFixture
         await capture.DisposeAsync();
     }
 
+    /// <summary>Nobody wrote: the sequences are the same. The source, or its next life, knows how far its stream had come.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task What_the_target_has_lost_of_a_synchronization_is_synchronized_again(bool inANewLife)
+    {
+        File.WriteAllBytes(DiskPath, [.. Enumerable.Repeat((byte)7, Bytes)]);
+        var target = new MemoryTarget(Bytes);
+        await StreamingAsync(await OpenAsync(), target, async () =>
+        {
+            AssertEqual(target);
+            if (inANewLife) return;
+            var openings = target.Openings;
+            target.LoseSynchronized(64 << 10);
+            await UntilAsync(() => target.Openings > openings && target.Disks[0][0] == 7 && target.Consistent);
+            AssertEqual(target);
+        });
+        if (!inANewLife) return;
+        target.LoseSynchronized(64 << 10);
+        var capture = await OpenAsync();
+        using var stop = new CancellationTokenSource();
+        var run = capture.RunAsync(target, stop.Token);
+        await UntilAsync(() => target.Disks[0][0] == 7 && target.Consistent);
+        AssertEqual(target);
+        await stop.CancelAsync();
+        await run;
+        await capture.DisposeAsync();
+    }
+
     /// <summary>The order for one may come when the stream has closed the gap by itself: who gave it waits for its end.</summary>
     [Theory, InlineData(0), InlineData(200)]
     public async Task A_synchronization_that_is_asked_of_a_stream_without_a_gap_comes_to_its_end(int writes)

@@ -155,7 +155,32 @@ public sealed class StoreLineTests : IDisposable
             Assert.True(store.Append(BatchCodec.Encode(Header(BatchKind.Sync, epoch, at), [new Extent(offset, 512, 0, ExtentKind.Zero)], [])));
 
         (int, long, long)[] Parted(string id, int before) =>
-            [.. store.ExtentsSinceParting(store.ResolvePoint(new PointSelector.ById(id))!, new Epoch(before)).Select(e => ((int)e.Disk, e.Offset, e.Length))];
+            [.. store.ExtentsSinceParting(store.ResolvePoint(new PointSelector.ById(id))!, new Epoch(before), default).Select(e => ((int)e.Disk, e.Offset, e.Length))];
+    }
+
+    [Fact]
+    public void What_a_source_wrote_is_not_told_where_some_of_it_has_been_lost()
+    {
+        using (var store = Create())
+        {
+            Write(store, 1, 8);
+            store.Flush();
+            Assert.Equal([(0, 6 * 512L, 3 * 512L)], Parted(store, store.Held));
+            // It was told more than has come here, or than is still here.
+            Assert.Throws<InvalidDataException>(() => Parted(store, store.Held with { Ordinal = store.Held.Ordinal + 1 }));
+            // An epoch later the one in which it was told counts.
+            var told = store.Held;
+            store.OpenEpoch(new Epoch(2), store.ResolvePoint(new PointSelector.ById("e1-s5"))!);
+            Assert.NotEmpty(Parted(store, told));
+            Assert.Throws<InvalidDataException>(() => Parted(store, told with { Ordinal = told.Ordinal + 1 }));
+        }
+        using (var store = Open()) Assert.Throws<InvalidDataException>(() => Parted(store, new StreamPosition(1, 1000)));
+        // And what was put aside as damaged, of which the source has not heard.
+        File.WriteAllText(Path.Combine(_folder, "store", "log", "0000000001.seg.lost-500"), "rotten");
+        using (var store = Open()) Assert.Throws<InvalidDataException>(() => Parted(store, default));
+
+        static (int, long, long)[] Parted(RetentionStore store, StreamPosition told) =>
+            [.. store.ExtentsSinceParting(store.ResolvePoint(new PointSelector.ById("e1-s5"))!, new Epoch(2), told).Select(e => ((int)e.Disk, e.Offset, e.Length))];
     }
 
     [Fact]

@@ -50,10 +50,14 @@ public sealed class ChannelTests : IAsyncLifetime
     [Fact]
     public void An_opening_of_a_source_that_does_not_say_what_is_durable_is_understood()
     {
-        var frame = Payload.Frame(FrameType.OpenStream, 1, to => Payload.Write(to, Opening("m1") with { KnownDurable = new Sequence(7) }));
-        Assert.Equal(new Sequence(7), Payload.ReadOpening(frame.AsMemory(FrameHeader.Bytes)).KnownDurable);
-        var older = Payload.ReadOpening(frame.AsMemory(FrameHeader.Bytes)[..^sizeof(long)]);
-        Assert.Equal((Sequence.None, new MachineId("m1"), 1), (older.KnownDurable, older.Machine, older.Disks.Count));
+        var frame = Payload.Frame(FrameType.OpenStream, 1, to => Payload.Write(to, Opening("m1") with { KnownDurable = new Sequence(7), KnownPosition = new StreamPosition(8, 9) })).AsMemory(FrameHeader.Bytes);
+        Assert.Equal((new Sequence(7), new StreamPosition(8, 9)), Known(Payload.ReadOpening(frame)));
+        Assert.Equal((new Sequence(7), default), Known(Payload.ReadOpening(frame[..^16])));
+        var oldest = Payload.ReadOpening(frame[..^24]);
+        Assert.Equal((Sequence.None, default), Known(oldest));
+        Assert.Equal((new MachineId("m1"), 1), (oldest.Machine, oldest.Disks.Count));
+
+        static (Sequence, StreamPosition) Known(StreamOpening opening) => (opening.KnownDurable, opening.KnownPosition);
     }
 
     [Fact]

@@ -26,7 +26,7 @@ internal sealed class AgentTarget : FuzzTarget
             new CommandDone("c1", null, "e1-s7"), new DiskInspected("c2", "/d", 1 << 20), new DiskList("c3", [new DiskFound("/d", 1)]), new MachineList("c4", new HostMachinePage([], false)),
             new ProtectMachine { Id = "c5", Machine = "db1", Epoch = 1, Disks = [new DiskAssignment(0, "vda", "/d", 1 << 20)], Stale = [0, 0, 4096] },
             new FenceMachine("c6", "db1", 2, true), new ReleaseMachine("c7", "db1", 2), new TakePoint("c8", "db1", "label", "crash-consistent"), new InspectDisk("c9", "/d"), new ListDisks("c10"),
-            new ListMachines("c11", null, 0, 10), new ReportTail("c12", "db1"), new TailRanges("c13", "db1", 1, 9, [0, 0, 4096]), new StatusHeard(), new HelloRefused("two of them"),
+            new ListMachines("c11", null, 0, 10), new ReportTail("c12", "db1"), new TailRanges("c13", "db1", 1, 9, [0, 0, 4096], 4294967297, 3), new StatusHeard(), new HelloRefused("two of them"),
         ];
         foreach (var message in messages) yield return Framed(AgentProtocol.Encode(message));
         yield return [.. messages.SelectMany(m => Framed(AgentProtocol.Encode(m)))];

@@ -46,7 +46,7 @@ internal sealed class SimAgentMachine(MachineId machine, SimSource host, SimSite
     internal TailRanges TailFor(ReportTail report)
     {
         if (Capture is not { IsFenced: true } fenced) throw new InvalidOperationException("the machine is not fenced here");
-        return new TailRanges(report.Id, report.Machine, fenced.Epoch.Value, fenced.Status().Newest.Value, [.. fenced.NotKnownDurable().SelectMany(r => new[] { r.Disk, r.Offset, r.Length })]);
+        return new TailRanges(report.Id, report.Machine, fenced.Epoch.Value, fenced.Status().Newest.Value, [.. fenced.NotKnownDurable().SelectMany(r => new[] { r.Disk, r.Offset, r.Length })], fenced.ToldDurable.Incarnation, fenced.ToldDurable.Ordinal);
     }
 
     internal Task FenceAsync(Epoch epoch)

@@ -45,6 +45,22 @@ public sealed class UnreadableStoreTests
         Assert.Empty(store.Points);
     }
 
+    /// <summary>Without its end a segment is replayed, for which the text of its markers is read: where it is gone the store is damaged, and opens all the same.</summary>
+    [Theory]
+    [InlineData(0, false), InlineData(0, true), InlineData(0.5, true)]
+    public void Of_a_sealed_segment_without_its_end_they_do_not_keep_the_store_from_opening(double at, bool withoutIndex)
+    {
+        var disk = Filled(framesInSegment: 8);
+        var segment = SegmentsOf(disk)[0];
+        disk.Delete(Path.ChangeExtension(segment, ".end"));
+        if (withoutIndex) disk.Delete(Path.ChangeExtension(segment, ".idx"));
+        disk.Spoil(segment, (long)(at * disk.LengthOf(segment)));
+        Assert.Throws<IOException>(() => RetentionStore.Open("/stores/db1", disk, _clock));
+        using var store = RetentionStore.Open("/stores/db1", disk, _clock, options: new StoreOptions { GivesUpUnreadable = true });
+        Assert.Contains("cannot be read", store.FailedReason, StringComparison.Ordinal);
+        Assert.Equal(segment, store.Damage[0].File);
+    }
+
     /// <summary>Without it the segment would be open again, and nobody would know that an epoch may have been begun behind it.</summary>
     [Fact]
     public void Of_the_last_segments_end_they_are_waited_for()

@@ -55,6 +55,7 @@ internal static class SimFate
         var temper = Draw(random);
         // Now and then one comes upon the other.
         for (var at = random.Next(100, 6000); at < until; at += random.Next(5) == 0 ? random.Next(300) : random.Next(100, temper.GapMax)) steps.Add(new SimStep(at, One(random, temper)));
+        if (random.Next(3) == 0) Strike(random, until, steps);
         LeaveLight(steps);
         if (random.Next(6) > 0) Operate(random, until, steps, temper.ActsSeldom);
         var (asks, aged, machines) = (random.Next(4) == 0, random.Next(2) == 0, random.Next(4) > 0 ? 1 : random.Next(2, 4));
@@ -74,6 +75,20 @@ internal static class SimFate
             lightUntil = step.At + 2 * SimScript.Number(lasts);
             return false;
         });
+    }
+
+    /// <summary>What one host loses the others make good: again and again something rots, and whoever could tell is gone in the next moment.</summary>
+    private static void Strike(Random random, int until, List<SimStep> steps)
+    {
+        for (var at = random.Next(5000, 30_000); at < until; at += random.Next(10_000, 60_000))
+        {
+            steps.Add(new SimStep(at, $"{Of(random, "rot", "rot", "spoil")} {Of(random, "target", "target", "relay", "source")} {random.Next(1, 4)}"));
+            if (random.Next(3) == 0) steps.Add(new SimStep(at + random.Next(300), $"smudge {Of(random, "target", "target", "relay", "source")} {random.Next(1, 3)}"));
+            var then = at + random.Next(10, 1000);
+            foreach (var host in (string[])["target", "target", "relay", "source"])
+                if (random.Next(2) == 0) steps.Add(new SimStep(then + random.Next(100), $"crash {host} {Way(random)} for {Down(random, random.Next(500, 12_000))}"));
+        }
+        steps.RemoveAll(s => s.At >= until);
     }
 
     private static Temper Draw(Random random)

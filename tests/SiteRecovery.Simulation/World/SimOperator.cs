@@ -62,6 +62,7 @@ internal sealed class SimOperator(SimMachine machine, Random random, bool asks)
                 Do($"{MachineActions.UnplannedFailover} latest");
                 break;
             case Phase.Protected when machine.StoreOfTarget?.DamageOfNewest().Count > 0: Do(MachineActions.Resynchronize); break;
+            case Phase.ReverseReplicating when state.Problems.Any(p => p.Reason.Contains("reverse the replication with full", StringComparison.Ordinal)): Do($"{MachineActions.ReverseReplicate} full"); break;
             case Phase.Paused: Do(MachineActions.Resume); break;
             case Phase.ResynchronizationRequired: Do(MachineActions.Resynchronize); break;
             case Phase.UnplannedFailoverInProgress { Failure: not null } when HasLostAll(): Do(MachineActions.CancelFailover); break;

@@ -17,16 +17,25 @@ internal sealed class SimRot(Random random)
     internal bool WasAt(string host) => _hosts.Contains(host);
 
     /// <summary>Bits flip, each anywhere in any of the files.</summary>
-    internal void Flip(SimHost host, int times) => Befall(host, times, (path, offset) => host.Disk.Flip(path, offset, (byte)(1 << random.Next(8))));
+    internal void Flip(SimHost host, int times) => Befall(host, times, IsHashed, (path, offset) => host.Disk.Flip(path, offset, (byte)(1 << random.Next(8))));
 
     /// <summary>Sectors become unreadable.</summary>
-    internal void Spoil(SimHost host, int times) => Befall(host, times, host.Disk.Spoil);
+    internal void Spoil(SimHost host, int times) => Befall(host, times, IsHashed, host.Disk.Spoil);
+
+    /// <summary>The same befalls what is kept of how far something had come: each is a bound, and may be lost.</summary>
+    internal void Smudge(SimHost host, int times) => Befall(host, times, IsBound, (path, offset) =>
+    {
+        if (random.Next(2) == 0) host.Disk.Spoil(path, offset);
+        else host.Disk.Flip(path, offset, (byte)(1 << random.Next(8)));
+    });
 
     private static bool IsHashed(string file) => Path.GetExtension(file) is ".seg" or ".idx" or ".map" or ".raw" or ".sum" && Path.GetFileName(Path.GetDirectoryName(file)) is "log" or "base" or "spool";
 
-    private void Befall(SimHost host, int times, Action<string, long> what)
+    private static bool IsBound(string file) => Path.GetFileName(file) is "SYNCED" or "durable" || file.EndsWith("~durable", StringComparison.Ordinal) || Path.GetExtension(file) == ".end";
+
+    private void Befall(SimHost host, int times, Func<string, bool> isMeant, Action<string, long> what)
     {
-        var files = host.Disk.Files().Where(f => IsHashed(f) && host.Disk.LengthOf(f) > 0).ToArray();
+        var files = host.Disk.Files().Where(f => isMeant(f) && host.Disk.LengthOf(f) > 0).ToArray();
         if (files.Length == 0) return;
         _hosts.Add(host.Name);
         for (; times > 0; times--)
