@@ -98,7 +98,7 @@ public sealed partial class MachineCapture : IPositionListener
     {
         var opening = new StreamOpening(_options.Machine, Epoch, _disks.ConvertAll(d => d.Geometry), _incarnation)
         {
-            KnownDurable = new Sequence(Volatile.Read(ref _durableSequence)), KnownPosition = ToldDurable,
+            KnownDurable = new Sequence(Volatile.Read(ref _durableSequence)), KnownPosition = KnownPosition,
         };
         var session = await target.OpenAsync(opening, this, stop).ConfigureAwait(false);
         if (session.Opened.TargetLost) MarkAllUnsynced("the target lost durable data");
@@ -107,7 +107,7 @@ public sealed partial class MachineCapture : IPositionListener
         var durable = session.Opened.DurableSequence.Value;
         // Which writes it lost is nowhere known: their bits are long cleared. Until all are set, it counts as not yet heard.
         if (durable < Volatile.Read(ref _durableSequence) || session.Opened.Durable.CompareTo(ToldDurable) < 0) MarkAllUnsynced("the target lost durable data");
-        lock (_log) (_durableSequence, _told) = (durable, session.Opened.Durable);
+        lock (_log) (_durableSequence, _told, _toldBefore) = (durable, session.Opened.Durable, default);
         return session;
     }
 

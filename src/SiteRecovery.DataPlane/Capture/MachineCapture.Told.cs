@@ -9,8 +9,9 @@ public sealed partial class MachineCapture
 {
     private const uint MarkMagic = 0x4D435253; // "SRCM"
     private IBlockFile? _mark;
-    private StreamPosition _told, _notedAt; // the first under _log
+    private StreamPosition _told, _toldBefore, _notedAt; // the first two under _log
     private long _notedSequence;
+    private bool _hasLostMark;
 
     private string MarkPath => Path.Combine(_options.StateFolder, "durable");
 
@@ -23,22 +24,38 @@ public sealed partial class MachineCapture
         }
     }
 
-    /// <summary>Of a fenced machine that of any epoch counts. One that cannot be read is none: it must not keep a machine from its disks.</summary>
-    private void RememberTold()
+    /// <summary>What the opening of a stream says: in a new epoch that of one before, of which the target has not lost anything either.</summary>
+    private StreamPosition KnownPosition
     {
-        byte[]? stored = null;
+        get
+        {
+            lock (_log) return _told != default ? _told : _toldBefore;
+        }
+    }
+
+    /// <summary>Of a fenced machine the mark of any epoch counts. One that is damaged keeps no machine from its disks.</summary>
+    private void RememberTold(CaptureState? stored)
+    {
+        byte[]? bytes = null;
         try
         {
-            stored = _files.TryReadAll(MarkPath);
+            bytes = _files.TryReadAll(MarkPath);
+            _hasLostMark = bytes is not null;
         }
         catch (IOException)
         {
-            // It is written anew before it is needed.
+            _hasLostMark = true;
         }
-        // Without power an older one may have come back: it says less, and bits are set that had been cleared.
-        if (DurableMark.TryParse(stored, MarkMagic) is not { } mark || !(_fenced || mark.Epoch.Value == _state.Epoch)) return;
-        (_told, _notedAt, _notedSequence) = (mark.Position, mark.Position, mark.Sequence.Value);
-        if (!_fenced) _durableSequence = Math.Max(_durableSequence, _notedSequence);
+        if (DurableMark.TryParse(bytes, MarkMagic) is not { } mark)
+        {
+            // Without power it may not be there, or be as it was made; then bits are set that had been cleared.
+            _hasLostMark &= stored?.BootId == _bootId;
+            return;
+        }
+        _hasLostMark = false;
+        if (mark.Epoch.Value == _state.Epoch || _fenced) (_told, _notedAt, _notedSequence) = (mark.Position, mark.Position, mark.Sequence.Value);
+        else _toldBefore = mark.Position;
+        if (mark.Epoch.Value == _state.Epoch && !_fenced) _durableSequence = Math.Max(_durableSequence, _notedSequence);
     }
 
     /// <summary>The pump's only. False: it could not be written, and nothing may be cleared yet.</summary>

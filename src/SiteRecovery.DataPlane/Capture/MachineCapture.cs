@@ -38,7 +38,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         (_newest, _fenced, _frozen, _paused) = ((HasForgotten ? null : _state.CleanAt) ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Frozen, _state.Paused);
         (_synchronizationsAsked, _durableSequence) = (_state.Synchronizing ? 1 : 0, _state.Durable);
         _mayForget = _state.FlushFailedIn is not null && !HasForgotten;
-        RememberTold();
+        RememberTold(stored);
         _reserved = _newest + options.SequencesReserved;
         _reserveAt = _newest + options.SequencesReserved / 2;
         if (!MustAsk(stored)) _answered.SetResult();
@@ -61,6 +61,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
             if ((capture._isNew || options.BeginsAnew) && options.ForkedAt is null) capture.ForgetWhatIsOnlyShown();
             // Before it is no longer remembered.
             if (capture.HasForgotten || (capture._mayForget && capture._state.Fenced)) capture.MarkAllUnsynced(ForgottenReason);
+            else if (capture._hasLostMark) capture.MarkAllUnsynced("what the target has is not known any more");
             // Sequences reserved before they are used; the clean end is void from now on.
             capture.Save(s => s with { Reserved = capture._reserved, CleanAt = null, BootId = capture.IsAsking ? s.BootId : capture._bootId, FlushFailedIn = capture._mayForget ? s.FlushFailedIn : null });
         }

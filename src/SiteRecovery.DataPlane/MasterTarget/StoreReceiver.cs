@@ -114,7 +114,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
             if (opening.Epoch > store.CurrentEpoch) throw new InvalidDataException($"the store is in epoch {store.CurrentEpoch}, the stream in {opening.Epoch}");
             // What a session before it took and could not acknowledge is not sent again, and may be the last for long.
             if (store.Durable != store.Held) store.Flush();
-            return _sessions[opening.Machine] = new StoreSession(store, positions, time);
+            return _sessions[opening.Machine] = new StoreSession(store, opening.KnownPosition, positions, time);
         }
         finally
         {

@@ -20,10 +20,10 @@ internal sealed class StoreSession : IStreamSession
     private readonly Task _committing;
     private Exception? _reason;
 
-    internal StoreSession(RetentionStore store, IPositionListener positions, TimeProvider time)
+    internal StoreSession(RetentionStore store, StreamPosition known, IPositionListener positions, TimeProvider time)
     {
         (_store, _positions, _time) = (store, positions, time);
-        Opened = new StreamOpened(store.Held, store.Durable, store.DurableSequence, store.IsEmpty, store.HasLost);
+        Opened = new StreamOpened(store.Held, store.Durable, store.DurableSequence, store.IsEmpty, store.HasLost || store.Lacks(known));
         _committing = Task.Run(CommitAsync);
     }
 

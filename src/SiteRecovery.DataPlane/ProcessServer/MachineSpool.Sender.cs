@@ -88,8 +88,10 @@ internal sealed partial class MachineSpool
         lock (_gate)
         {
             var opening = _queue.TryPeek(out var frame) ? frame.Segment.Opening : _session?.Opening;
-            // The next room may be another process server.
-            return opening is null ? null : opening with { KnownDurable = _queue.DurableSequence, KnownPosition = _queue.Durable };
+            if (opening is null) return null;
+            // What a source was told in an epoch before is more than what is known in this one.
+            var position = _session is { Opening.KnownPosition: var known } && known.CompareTo(_queue.Durable) > 0 ? known : _queue.Durable;
+            return opening with { KnownDurable = _queue.DurableSequence, KnownPosition = position };
         }
     }
 

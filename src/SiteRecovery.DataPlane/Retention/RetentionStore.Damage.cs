@@ -1,3 +1,4 @@
+using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Retention;
@@ -13,6 +14,12 @@ public sealed partial class RetentionStore
 
     /// <summary>What had been acknowledged was cut off as damaged, and no source has been told.</summary>
     public bool HasLost => _log.HasLost;
+
+    /// <summary>A source was told of an epoch before this one that more of its stream is durable here than there is.</summary>
+    public bool Lacks(StreamPosition told)
+    {
+        lock (_gate) return _history.Lacks(told);
+    }
 
     /// <summary>A source that was told has it on record.</summary>
     internal void LossIsKnown()

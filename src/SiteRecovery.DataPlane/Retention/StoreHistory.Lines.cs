@@ -93,6 +93,10 @@ internal sealed partial class StoreHistory
         var branch => _branches[branch].End.Held,
     };
 
+    /// <summary>Of an epoch that is over and still known: its stream had not come as far as a position of it. Incarnations are an epoch's (MachineCapture).</summary>
+    internal bool Lacks(StreamPosition told) =>
+        _branches.FindIndex(b => b.Epoch.Value == told.Incarnation >> 32) is >= 0 and var branch && branch < _branches.Count - 1 && _branches[branch].End.Held.CompareTo(told) < 0;
+
     private int StreamBefore(Epoch epoch) => _branches.FindLastIndex(b => b.Epoch < epoch && b.Record.ForkedFromEpoch == 0);
 
     /// <summary>The branch that one comes from, and the last of its frames that it shows, if only in part; before the branch's first where it shows none.</summary>

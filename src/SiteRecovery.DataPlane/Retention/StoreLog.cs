@@ -345,7 +345,30 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
         BinaryPrimitives.WriteInt64LittleEndian(mark, _segment);
         BinaryPrimitives.WriteInt64LittleEndian(mark[8..], end);
         BinaryPrimitives.WriteUInt64LittleEndian(mark[16..], XxHash3.HashToUInt64(mark[..16]));
-        (_mark ??= OpenMark()).Write(0, mark);
+        try
+        {
+            (_mark ??= OpenMark()).Write(0, mark);
+        }
+        catch (IOException)
+        {
+            // It is a bound: an older one, or none, takes more for a torn tail; a source that was told otherwise says so.
+            ForgetMark();
+        }
+    }
+
+    /// <summary>Of a page that cannot be read no part can be written: the next one is written into a file of its own.</summary>
+    private void ForgetMark()
+    {
+        if (_mark is not null) _sealed.Add(_mark); // a flush of it may be under way
+        try
+        {
+            files.Delete(MarkPath);
+        }
+        catch (IOException)
+        {
+            // Then it is tried again the next time.
+        }
+        _mark = null;
     }
 
     private IBlockFile OpenMark()
