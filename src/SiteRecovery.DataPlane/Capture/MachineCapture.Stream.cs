@@ -96,18 +96,24 @@ public sealed partial class MachineCapture : IPositionListener
 
     private async Task<IStreamSession> OpenAsync(IStreamTarget target, CancellationToken stop)
     {
-        var opening = new StreamOpening(_options.Machine, Epoch, _disks.ConvertAll(d => d.Geometry), _incarnation)
-        {
-            KnownDurable = new Sequence(Volatile.Read(ref _durableSequence)), KnownPosition = KnownPosition,
-        };
+        StreamPosition told;
+        long known;
+        // An acknowledgement may overtake the answer: that is compared with what was known when it was asked for.
+        lock (_log) (told, known) = (_told, _durableSequence);
+        var opening = new StreamOpening(_options.Machine, Epoch, _disks.ConvertAll(d => d.Geometry), _incarnation) { KnownDurable = new Sequence(known), KnownPosition = KnownPosition };
         var session = await target.OpenAsync(opening, this, stop).ConfigureAwait(false);
-        if (session.Opened.TargetLost) MarkAllUnsynced("the target lost durable data");
+        var (durable, position, isLost) = (session.Opened.DurableSequence.Value, session.Opened.Durable, session.Opened.TargetLost);
         // A spool that has not reached the target yet and remembers nothing of it says nothing about it.
         if (session.Opened is { TargetEmpty: false, TargetLost: false, Durable.Incarnation: 0 }) return session;
-        var durable = session.Opened.DurableSequence.Value;
+        isLost |= durable < known || position.CompareTo(told) < 0;
         // Which writes it lost is nowhere known: their bits are long cleared. Until all are set, it counts as not yet heard.
-        if (durable < Volatile.Read(ref _durableSequence) || session.Opened.Durable.CompareTo(ToldDurable) < 0) MarkAllUnsynced("the target lost durable data");
-        lock (_log) (_durableSequence, _told, _toldBefore) = (durable, session.Opened.Durable, default);
+        if (isLost) MarkAllUnsynced("the target lost durable data");
+        lock (_log)
+        {
+            if (isLost || durable > _durableSequence) _durableSequence = durable;
+            if (isLost || position.CompareTo(_told) > 0) _told = position;
+            _toldBefore = default;
+        }
         return session;
     }
 
@@ -218,6 +224,7 @@ public sealed partial class MachineCapture : IPositionListener
         if (_time.GetElapsedTime(_lastRetirement) < RetirementInterval) return;
         _lastRetirement = _time.GetTimestamp();
         if (durable > _state.Durable) Save(s => s with { Durable = durable });
+        _mark?.Flush();
         foreach (var disk in _disks) disk.Bitmap.RetireRegions();
     }
 

@@ -42,7 +42,7 @@ public sealed partial class MachineCapture
             bytes = _files.TryReadAll(MarkPath);
             _hasLostMark = bytes is not null;
         }
-        catch (IOException)
+        catch (Exception unread) when (unread is IOException or UnauthorizedAccessException)
         {
             _hasLostMark = true;
         }
@@ -66,7 +66,7 @@ public sealed partial class MachineCapture
         {
             new DurableMark(new Guid(_bootId), Epoch, told, new Sequence(sequence)).WriteTo(_mark ??= _files.Open(MarkPath, FileOpening.Create), MarkMagic);
         }
-        catch (IOException unsaved)
+        catch (Exception unsaved) when (unsaved is IOException or UnauthorizedAccessException)
         {
             _lastError = unsaved.Message; // the stream does not wait for it
             BeginMarkAnew();
@@ -80,12 +80,12 @@ public sealed partial class MachineCapture
     private void BeginMarkAnew()
     {
         _mark?.Dispose();
-        _mark = null;
+        (_mark, _notedAt, _notedSequence) = (null, default, -1);
         try
         {
             _files.Delete(MarkPath);
         }
-        catch (IOException)
+        catch (Exception undeleted) when (undeleted is IOException or UnauthorizedAccessException)
         {
             // Then the next attempt fails as this one did.
         }

@@ -73,6 +73,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
             if (_sessions.TryRemove(machine, out var session)) await session.EndAsync(new IOException("the store is being removed"));
             lock (_stores)
             {
+                _unreadable.Remove(machine);
                 if (_stores.TryRemove(machine, out var store)) store.Dispose();
                 // Renamed first: a removal that was cut short leaves nothing that looks like a store.
                 var gone = FolderOf(machine) + ".removed";
@@ -164,7 +165,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         {
             var store = RetentionStore.Open(FolderOf(machine), files, time, options: (options ?? new StoreOptions()) with { GivesUpUnreadable = givesUp });
             // One that had to give up what it needs is opened again and again, until it is whole: it has been waited for.
-            if (store.FailedReason is null) _unreadable.Remove(machine);
+            if (!store.HasGivenUp) _unreadable.Remove(machine);
             return store;
         }
         catch (IOException)

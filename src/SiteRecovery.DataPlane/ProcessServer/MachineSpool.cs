@@ -81,23 +81,33 @@ internal sealed partial class MachineSpool : IAsyncDisposable
                 await session.DisposeAsync().ConfigureAwait(false);
                 throw;
             }
-            bool hasLearned;
-            lock (_gate)
-            {
-                session.Opened = new StreamOpened(_queue.Held, _queue.Durable, _queue.DurableSequence, _upstream is not null && _targetEmpty && !_queue.HasPending, (_toldLost = _targetLost) || _lossIsUnsaid);
-                // What this side has forgotten the source still knows, and goes on by: the target must stand there, or the source hears of it before anything else arrives.
-                // Where the link has just ended the session it does not stand there, and is not to be asked for it again.
-                hasLearned = !session.IsEnded && session.Opened is { TargetEmpty: false, TargetLost: false, Durable.Incarnation: 0 }
-                    && (opening.KnownDurable > _queue.DurableSequence || opening.KnownPosition.CompareTo(_queue.Durable) > 0);
-                if (hasLearned) _queue.Settle(opening.KnownPosition, opening.KnownDurable > _queue.DurableSequence ? opening.KnownDurable : _queue.DurableSequence);
-            }
-            if (hasLearned) SaveDurable();
+            if (Answer(session)) SaveDurable();
             return session;
         }
         finally
         {
             _opening.Release();
         }
+    }
+
+    /// <summary>Says where this room stands. True: it has learned from the source where the target stands.</summary>
+    private bool Answer(SpoolSession session)
+    {
+        lock (_gate)
+        {
+            var (opening, says) = (session.Opening, Now(_upstream is not null && _targetEmpty && !_queue.HasPending, (_toldLost = _targetLost) || _lossIsUnsaid));
+            session.Opened = says;
+            // What this side has forgotten, or what came by another one, the source still knows, and goes on by: the target must stand there, or the source hears of it before anything else
+            // arrives. Where the link has just ended the session it does not stand there, and is not to be asked for it again.
+            if (session.IsEnded || says.TargetEmpty || says.TargetLost || (opening.KnownDurable <= _queue.DurableSequence && opening.KnownPosition.CompareTo(_queue.Durable) <= 0)) return false;
+            _queue.Settle(opening.KnownPosition.CompareTo(_queue.Durable) > 0 ? opening.KnownPosition : _queue.Durable, opening.KnownDurable > _queue.DurableSequence ? opening.KnownDurable : _queue.DurableSequence);
+            if (says.Durable.Incarnation > 0) session.Opened = Now(empty: false, lost: false);
+        }
+        // One that is up was judged by less.
+        EndLink();
+        return true;
+
+        StreamOpened Now(bool empty, bool lost) => new(_queue.Held, _queue.Durable, _queue.DurableSequence, empty, lost);
     }
 
     public void Leave(SpoolSession session)

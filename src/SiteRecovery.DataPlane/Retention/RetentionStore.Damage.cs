@@ -15,6 +15,9 @@ public sealed partial class RetentionStore
     /// <summary>What had been acknowledged was cut off as damaged, and no source has been told.</summary>
     public bool HasLost => _log.HasLost;
 
+    /// <summary>It has failed, perhaps for what could not be read, which it may be again.</summary>
+    public bool HasGivenUp => _log.HasGivenUp;
+
     /// <summary>A source was told of an epoch before this one that more of its stream is durable here than there is.</summary>
     public bool Lacks(StreamPosition told)
     {

@@ -36,6 +36,8 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     internal required Func<int, long, SegmentEnd?> Sealing { get; init; }
     internal long CutBytes { get; private set; }
     internal string? FailedReason { get; private set; }
+    /// <summary>Perhaps for what could not be read, which it may be again.</summary>
+    internal bool HasGivenUp => options.GivesUpUnreadable && FailedReason is not null;
     internal IReadOnlyList<StoreDamage> Damage => _damage;
     private string LogFolder => Path.Combine(folder, "log");
     private string MarkPath => Path.Combine(LogFolder, "SYNCED");

@@ -15,6 +15,8 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
     public Epoch? RefuseWith { get; set; }
     public Action<Batch>? Applied { get; set; }
     public Func<StreamOpened, StreamOpened>? Says { get; set; }
+    /// <summary>What is said to be durable before the opening is answered.</summary>
+    public Func<StreamOpened, (StreamPosition Position, Sequence Sequence)>? Overtakes { get; set; }
     public int Openings { get; private set; }
     /// <summary>False: received, but gone with <see cref="LoseUnsynced"/>.</summary>
     public bool SaysDurable { get; set; } = true;
@@ -33,6 +35,7 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
             var opened = new StreamOpened(_held, _held, Newest, _held.Ordinal == 0);
             _session = new Session(this, opening, positions, Says is null ? opened : Says(opened));
             Openings++;
+            if (Overtakes?.Invoke(opened) is { } early) positions.Durable(early.Position, early.Sequence);
         }
         return new ValueTask<IStreamSession>(_session);
     }

@@ -58,6 +58,26 @@ public sealed class TargetTruthTests : CaptureFixture
         await capture.DisposeAsync();
     }
 
+    /// <summary>It says more than the answer to the opening, which was given before: nothing is lost.</summary>
+    [Fact]
+    public async Task An_acknowledgement_that_overtakes_the_answer_is_no_loss()
+    {
+        var (target, synchronizations) = (new MemoryTarget(Bytes), 0);
+        var capture = await OpenAsync();
+        await StreamingAsync(capture, target, async () =>
+        {
+            var openings = target.Openings;
+            target.Overtakes = opened => (opened.Durable with { Ordinal = opened.Durable.Ordinal + 1 }, new Sequence(opened.DurableSequence.Value + 1));
+            target.Applied = batch => synchronizations += batch.Header.Marker == MarkerKind.SyncCompleted ? 1 : 0;
+            target.Break();
+            await UntilAsync(() => target.Openings > openings && capture.Status().Connected);
+            target.Overtakes = null;
+            await WriteAsync(capture, 0, 3);
+            await CaughtUpAsync(capture, target);
+        });
+        Assert.Equal(0, synchronizations);
+    }
+
     /// <summary>The order for one may come when the stream has closed the gap by itself: who gave it waits for its end.</summary>
     [Theory, InlineData(0), InlineData(200)]
     public async Task A_synchronization_that_is_asked_of_a_stream_without_a_gap_comes_to_its_end(int writes)

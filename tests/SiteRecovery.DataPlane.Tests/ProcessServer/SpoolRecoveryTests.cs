@@ -218,6 +218,31 @@ public sealed class SpoolRecoveryTests : SpoolFixture
         Assert.Contains(Link.Openings, o => o.KnownDurable == new Sequence(known) && o.KnownPosition == new StreamPosition(1, 5));
     }
 
+    /// <summary>The link that is up was judged when nobody had said yet what the target must have.</summary>
+    [Fact]
+    public async Task What_the_agent_knows_to_be_durable_is_looked_for_over_a_link_that_is_up()
+    {
+        Link.Says = _ => new StreamOpened(default, default, Sequence.None, false);
+        var (spool, agent) = (Open(), new Agent(this));
+        await using (await agent.OpenAsync(spool)) Assert.True(spool.StatusOf(Machine).Connected);
+        var opening = agent.Opening with { KnownPosition = new StreamPosition(1, 5) };
+        var session = await spool.OpenAsync(opening, agent, default);
+        Assert.Contains("lost durable data", (await session.Closed.WaitAsync(TimeSpan.FromSeconds(30)))!.Message, StringComparison.Ordinal);
+        Assert.True((await spool.OpenAsync(opening, agent, default)).Opened.TargetLost);
+    }
+
+    /// <summary>Its way led by another process server meanwhile: nothing is lost.</summary>
+    [Fact]
+    public async Task What_the_agent_heard_by_another_way_is_no_loss_to_a_spool_that_remembers_less()
+    {
+        var (spool, agent) = (Open(), new Agent(this));
+        await agent.SendAsync(await agent.OpenAsync(spool), 10);
+        await UntilAsync(() => agent.DurableUpTo.Ordinal == 11);
+        Link.Up = false;
+        var opened = (await spool.OpenAsync(agent.Opening with { KnownDurable = new Sequence(70), KnownPosition = new StreamPosition(1, 40) }, agent, default)).Opened;
+        Assert.Equal((new StreamPosition(1, 40), new StreamPosition(1, 40), new Sequence(70), false), (opened.Held, opened.Durable, opened.DurableSequence, opened.TargetLost));
+    }
+
     /// <summary>A target that has nothing left, and is not empty, stands where a spool stands that has not asked it yet; and so does an empty one while the link takes long.</summary>
     [Theory, InlineData(false), InlineData(true)]
     public async Task A_loss_that_no_position_says_is_told_until_an_agent_that_knows_it_sends(bool empty)
