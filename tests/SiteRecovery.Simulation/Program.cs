@@ -9,7 +9,7 @@ namespace SiteRecovery.Simulation;
 /// </summary>
 internal static class Program
 {
-    private const string Usage = "SEED [COUNT [SECONDS]] | until-found SEED SECONDS | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS | coverage SEED COUNT SECONDS";
+    private const string Usage = "SEED [COUNT [SECONDS]] | until-found SEED SECONDS | blows SEED COUNT | blow SEED | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS | coverage SEED COUNT SECONDS";
 
     public static async Task<int> Main(string[] arguments)
     {
@@ -24,6 +24,10 @@ internal static class Program
                 return 0;
             case ["shrink", var seed, var seconds]: return await ShrinkAsync(SimFate.Of(Number(seed), Number(seconds) * 1000));
             case ["coverage", var seed, var count, var seconds]: return await CoverAsync(Number(seed), Number(count), Number(seconds) * 1000);
+            case ["blows", var seed, var count]: return await SayAsync(Enumerable.Range(Number(seed), Number(count)).Select(s => ($"blow {s}", SimFate.BlowsOf(s))));
+            case ["blow", var seed]:
+                Console.Write(SimFate.BlowsOf(Number(seed)));
+                return 0;
             case ["until-found", var seed, var seconds]: return await SayAsync(Seeds(Number(seed), int.MaxValue, Number(seconds) * 1000), untilFound: true);
             case [.. var numbers] when numbers.All(n => int.TryParse(n, CultureInfo.InvariantCulture, out _)):
                 return await SayAsync(Seeds(NumberAt(numbers, 0, 1), NumberAt(numbers, 1, 1), NumberAt(numbers, 2, 600) * 1000));

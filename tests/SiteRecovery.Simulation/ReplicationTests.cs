@@ -36,6 +36,9 @@ public sealed class ReplicationTests
         Assert.DoesNotContain("VIOLATION", await RunAsync($"{first}", $"{(asked ? seeds : 2)}", asked ? "600" : "40"), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Nor_where_blow_follows_blow_for_fresh_seeds() => Assert.DoesNotContain("VIOLATION", await RunAsync("blows", $"{Random.Shared.Next(1 << 20)}", "10"), StringComparison.Ordinal);
+
     private static async Task<string> RunAsync(params string[] arguments)
     {
         var start = new ProcessStartInfo("dotnet", [typeof(Program).Assembly.Location, .. arguments]) { RedirectStandardOutput = true };

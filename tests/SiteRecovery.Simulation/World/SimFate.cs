@@ -77,18 +77,40 @@ internal static class SimFate
         });
     }
 
-    /// <summary>What one host loses the others make good: again and again something rots, and whoever could tell is gone in the next moment.</summary>
+    /// <summary>A short script of blows: what one host loses the others make good, so something rots and in the next moment whoever could tell is gone; and an operator fails over in between.</summary>
+    internal static SimScript BlowsOf(int seed)
+    {
+        var (random, steps) = (new Random(seed), new List<SimStep>());
+        var at = random.Next(6000, 16_000);
+        for (var rounds = random.Next(1, 4); rounds > 0; rounds--)
+        {
+            Blow(random, at, steps);
+            at += random.Next(1500, 15_000);
+            if (random.Next(3) == 0) continue;
+            foreach (var action in Stories[random.Next(Stories.Length)])
+            {
+                steps.Add(new SimStep(at, $"do {action}"));
+                at += random.Next(1000, 8000);
+                if (random.Next(4) == 0) Blow(random, at, steps);
+            }
+        }
+        return new SimScript(seed, at + random.Next(5000, 20_000), [.. steps.OrderBy(s => s.At)], false, random.Next(2) == 0, 1, random.Next(2) == 0 ? LongRunsPace : SimScript.BusyPace);
+    }
+
     private static void Strike(Random random, int until, List<SimStep> steps)
     {
-        for (var at = random.Next(5000, 30_000); at < until; at += random.Next(10_000, 60_000))
-        {
-            steps.Add(new SimStep(at, $"{Of(random, "rot", "rot", "spoil")} {Of(random, "target", "target", "relay", "source")} {random.Next(1, 4)}"));
-            if (random.Next(3) == 0) steps.Add(new SimStep(at + random.Next(300), $"smudge {Of(random, "target", "target", "relay", "source")} {random.Next(1, 3)}"));
-            var then = at + random.Next(10, 1000);
-            foreach (var host in (string[])["target", "target", "relay", "source"])
-                if (random.Next(2) == 0) steps.Add(new SimStep(then + random.Next(100), $"crash {host} {Way(random)} for {Down(random, random.Next(500, 12_000))}"));
-        }
+        for (var at = random.Next(5000, 30_000); at < until; at += random.Next(10_000, 60_000)) Blow(random, at, steps);
         steps.RemoveAll(s => s.At >= until);
+    }
+
+    private static void Blow(Random random, int at, List<SimStep> steps)
+    {
+        steps.Add(new SimStep(at, $"{Of(random, "rot", "rot", "spoil")} {Of(random, "target", "target", "relay", "source")} {random.Next(1, 4)}"));
+        if (random.Next(3) == 0) steps.Add(new SimStep(at + random.Next(300), $"smudge {Of(random, "target", "target", "relay", "source")} {random.Next(1, 3)}"));
+        if (random.Next(4) == 0) steps.Add(new SimStep(at + random.Next(300), $"cut {Of(random, "near", "wan")} for {random.Next(500, 20_000)}"));
+        var then = at + random.Next(10, Of(random, "soon", "later") == "soon" ? 100 : 1000);
+        foreach (var host in (string[])["target", "target", "relay", "source"])
+            if (random.Next(2) == 0) steps.Add(new SimStep(then + random.Next(100), $"crash {host} {Way(random)} for {Down(random, random.Next(500, 12_000))}"));
     }
 
     private static Temper Draw(Random random)
