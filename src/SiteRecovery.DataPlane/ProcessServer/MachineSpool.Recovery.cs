@@ -52,8 +52,12 @@ internal sealed partial class MachineSpool
         var (durable, sequence) = _state.Load(givesUp);
         _queue.Start(durable, sequence);
         // Before any of it is looked at: what is left of an epoch that is over must not go in front of what follows, nor be sent. The epoch's own file may be gone.
-        var newest = paths.Select(p => SpoolSegment.TryOpen(_files, p, _machine, SpoolSegment.NumberOf(p), givesUp)?.Opening.Epoch ?? default).Append(_state.Epoch).Max();
+        var openings = paths.Select(p => SpoolSegment.TryOpen(_files, p, _machine, SpoolSegment.NumberOf(p), givesUp)?.Opening).OfType<StreamOpening>().ToList();
+        var newest = openings.Select(o => o.Epoch).Append(_state.Epoch).Max();
         if (newest > _state.Epoch) Learn(newest);
+        // Whoever sent what is kept here said what the target must have; he may not be there when it is reached.
+        if (durable == default)
+            foreach (var known in openings.Where(o => o.Epoch == newest && o.KnownPosition.CompareTo(_queue.Durable) > 0)) _queue.Start(known.KnownPosition, known.KnownDurable);
         var intact = true;
         for (var i = 0; i < paths.Count; i++)
         {

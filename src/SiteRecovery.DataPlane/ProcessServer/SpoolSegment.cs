@@ -12,7 +12,7 @@ namespace SiteRecovery.DataPlane.ProcessServer;
 internal sealed class SpoolSegment(string path, long number, StreamOpening opening, int headerBytes)
 {
     private const uint Magic = 0x50535253; // "SRSP"
-    private const int FixedBytes = 48, DiskBytesMin = 12, HeaderBytesMax = 1 << 20, WindowBytes = 4096;
+    private const int FixedBytes = 48, KnownBytes = 24, DiskBytesMin = 12, HeaderBytesMax = 1 << 20, WindowBytes = 4096;
     private readonly Lock _opening = new();
     private IBlockFile? _file;
 
@@ -206,6 +206,9 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
             to.Write(disk.SizeBytes);
             to.Write(Encoding.UTF8.GetBytes(disk.Name));
         }
+        to.Write(opening.KnownDurable.Value);
+        to.Write(opening.KnownPosition.Incarnation);
+        to.Write(opening.KnownPosition.Ordinal);
         to.Write(0UL);
         to.Flush();
         var header = memory.ToArray();
@@ -231,7 +234,13 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
                 Encoding.UTF8.GetString(body.Slice(at + DiskBytesMin, name)), BinaryPrimitives.ReadInt64LittleEndian(body[(at + 4)..]));
             at += DiskBytesMin + name;
         }
-        return new StreamOpening(machine, new Epoch(BinaryPrimitives.ReadInt32LittleEndian(header[32..])), disks, BinaryPrimitives.ReadInt64LittleEndian(header[24..]));
+        var opening = new StreamOpening(machine, new Epoch(BinaryPrimitives.ReadInt32LittleEndian(header[32..])), disks, BinaryPrimitives.ReadInt64LittleEndian(header[24..]));
+        // A process server of before 2026-11-29 does not keep it.
+        return body.Length - at < KnownBytes ? opening : opening with
+        {
+            KnownDurable = new Sequence(BinaryPrimitives.ReadInt64LittleEndian(body[at..])),
+            KnownPosition = new StreamPosition(BinaryPrimitives.ReadInt64LittleEndian(body[(at + 8)..]), BinaryPrimitives.ReadInt64LittleEndian(body[(at + 16)..])),
+        };
     }
 }
 

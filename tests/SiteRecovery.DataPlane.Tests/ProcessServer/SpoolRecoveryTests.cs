@@ -200,8 +200,8 @@ public sealed class SpoolRecoveryTests : SpoolFixture
     }
 
     /// <summary>Also where the spool is killed before it has met the target: the agent may not come back before it does.</summary>
-    [Theory, InlineData(false, 50), InlineData(true, 50), InlineData(false, 18), InlineData(true, 18)]
-    public async Task What_the_agent_knows_to_be_durable_is_looked_for_by_a_spool_that_remembers_nothing(bool killed, long known)
+    [Theory, InlineData(false, 50), InlineData(true, 50), InlineData(false, 18), InlineData(true, 18), InlineData(true, 50, true), InlineData(true, 18, true)]
+    public async Task What_the_agent_knows_to_be_durable_is_looked_for_by_a_spool_that_remembers_nothing(bool killed, long known, bool booted = false)
     {
         Link.Up = false;
         var (spool, agent) = (Open(), new Agent(this));
@@ -209,7 +209,7 @@ public sealed class SpoolRecoveryTests : SpoolFixture
         var session = await spool.OpenAsync(agent.Opening with { KnownDurable = new Sequence(known), KnownPosition = new StreamPosition(1, 5) }, agent, default);
         Assert.Equal(default, session.Opened.Durable);
         await agent.SendAsync(session, 10);
-        if (killed) session = await agent.OpenAsync(spool = Killed(spool));
+        if (killed) session = await agent.OpenAsync(spool = booted ? Killed(spool, boot: Guid.NewGuid()) : Killed(spool));
         Link.Says = _ => new StreamOpened(default, new(1, 0), new(18), false); // of before all that waits
         Link.Up = true;
         Assert.Contains("lost durable data", (await session.Closed.WaitAsync(TimeSpan.FromSeconds(30)))!.Message, StringComparison.Ordinal);
