@@ -160,8 +160,13 @@ public sealed class AgentMachine : IAsyncDisposable
 
     /// <summary>What a fenced machine wrote that may not have reached the target.</summary>
     /// <exception cref="AgentProblem">The machine is not fenced.</exception>
-    public (long Newest, StreamPosition Told, IReadOnlyList<DiskRange> Ranges) Tail() => _capture.IsFenced
-        ? (_capture.Status().Newest.Value, _capture.ToldDurable, _capture.NotKnownDurable()) : throw new AgentProblem($"machine {Name} is not fenced here");
+    public (long Newest, StreamPosition Told, IReadOnlyList<DiskRange> Ranges) Tail()
+    {
+        if (!_capture.IsFenced) throw new AgentProblem($"machine {Name} is not fenced here");
+        // Before: whatever they were cleared for has been told.
+        var ranges = _capture.NotKnownDurable();
+        return (_capture.Status().Newest.Value, _capture.ToldDurable, ranges);
+    }
 
     /// <param name="stopMachine">The machine is stopped by force whenever it has its disks open while the fence stands; the fence does not wait for it.</param>
     public async Task FenceAsync(int epoch, bool stopMachine, CancellationToken stop)

@@ -151,7 +151,12 @@ public sealed class ReplicaMachine : IReplicaDisks
     public void MarkUnsynced(IReadOnlyCollection<DiskRange> ranges) => _capture.MarkUnsynced(ranges, "the old source wrote there beyond the fork");
 
     /// <summary>What it wrote without knowing it durable at the other side, once it is fenced.</summary>
-    public (StreamPosition Told, IReadOnlyList<DiskRange> Ranges) Tail() => (_capture.ToldDurable, _capture.NotKnownDurable());
+    public (StreamPosition Told, IReadOnlyList<DiskRange> Ranges) Tail()
+    {
+        // Before: whatever they were cleared for has been told.
+        var ranges = _capture.NotKnownDurable();
+        return (_capture.ToldDurable, ranges);
+    }
 
     public MachineStatus Status(IReadOnlyList<DiskStatus> disks) => CaptureReports.StatusOf(_machine.Value, _capture, _orders, _clients(), disks);
 

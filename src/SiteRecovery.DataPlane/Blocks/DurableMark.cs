@@ -29,7 +29,7 @@ internal readonly record struct DurableMark(Guid BootId, Epoch Epoch, StreamPosi
 
     /// <summary>Null: it is none, or damaged.</summary>
     internal static DurableMark? TryParse(ReadOnlySpan<byte> mark, uint magic) =>
-        mark.Length == Bytes && XxHash3.HashToUInt64(mark[..56]) == BinaryPrimitives.ReadUInt64LittleEndian(mark[56..]) && BinaryPrimitives.ReadUInt32LittleEndian(mark) == magic
+        mark.Length == Bytes && XxHash3.HashToUInt64(mark[..56]) == BinaryPrimitives.ReadUInt64LittleEndian(mark[56..]) && BinaryPrimitives.ReadUInt32LittleEndian(mark) == magic && BinaryPrimitives.ReadInt32LittleEndian(mark[4..]) == Version
             && BinaryPrimitives.ReadInt64LittleEndian(mark[24..]) is >= 0 and <= int.MaxValue and var epoch
             ? new DurableMark(new Guid(mark[8..24]), new Epoch((int)epoch),
                 new StreamPosition(BinaryPrimitives.ReadInt64LittleEndian(mark[32..]), BinaryPrimitives.ReadInt64LittleEndian(mark[40..])), new Sequence(BinaryPrimitives.ReadInt64LittleEndian(mark[48..])))

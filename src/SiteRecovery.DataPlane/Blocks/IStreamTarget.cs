@@ -20,7 +20,7 @@ public sealed record StreamOpening(MachineId Machine, Epoch Epoch, IReadOnlyList
 /// <param name="Durable">Newest batch that is durable at the master target (ordinal 0: none, or, where the target is not said to be empty, unknown).</param>
 /// <param name="DurableSequence">Newest sequence that is durable at the master target.</param>
 /// <param name="TargetEmpty">The target holds nothing yet and reads as zeroes: no hashes are worth asking for.</param>
-/// <param name="TargetLost">The target has lost what it had acknowledged, in this epoch or one before, and nobody was told yet: nothing that a source has on record as being there counts.</param>
+/// <param name="TargetLost">The target has lost what it had acknowledged, in this epoch or one before, and nobody that sent something since was told: nothing that a source has on record as being there counts.</param>
 public sealed record StreamOpened(StreamPosition Held, StreamPosition Durable, Sequence DurableSequence, bool TargetEmpty, bool TargetLost = false);
 
 /// <summary>Whoever takes streams: the process server for agents, the master target for process servers. Stages stack over it.</summary>

@@ -108,6 +108,7 @@ public sealed partial class MachineCapture : IPositionListener
         isLost |= durable < known || position.CompareTo(told) < 0;
         // Which writes it lost is nowhere known: their bits are long cleared. Until all are set, it counts as not yet heard.
         if (isLost) MarkAllUnsynced("the target lost durable data");
+        if (isLost && durable < _state.Durable) Save(s => s with { Durable = durable });
         lock (_log)
         {
             if (isLost || durable > _durableSequence) _durableSequence = durable;
@@ -224,7 +225,7 @@ public sealed partial class MachineCapture : IPositionListener
         if (_time.GetElapsedTime(_lastRetirement) < RetirementInterval) return;
         _lastRetirement = _time.GetTimestamp();
         if (durable > _state.Durable) Save(s => s with { Durable = durable });
-        _mark?.Flush();
+        if (!TryFlushMark()) return;
         foreach (var disk in _disks) disk.Bitmap.RetireRegions();
     }
 

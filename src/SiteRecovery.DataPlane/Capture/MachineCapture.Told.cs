@@ -37,6 +37,11 @@ public sealed partial class MachineCapture
     private void RememberTold(CaptureState? stored)
     {
         byte[]? bytes = null;
+        if (_isNew || _options.BeginsAnew)
+        {
+            if (_files.Exists(MarkPath)) BeginMarkAnew(); // of a protection before
+            return;
+        }
         try
         {
             bytes = _files.TryReadAll(MarkPath);
@@ -50,6 +55,7 @@ public sealed partial class MachineCapture
         {
             // Without power it may not be there, or be as it was made; then bits are set that had been cleared.
             _hasLostMark &= stored?.BootId == _bootId;
+            if (bytes is not null && !_hasLostMark) BeginMarkAnew();
             return;
         }
         _hasLostMark = false;
@@ -74,6 +80,22 @@ public sealed partial class MachineCapture
         }
         (_notedAt, _notedSequence) = (told, sequence);
         return true;
+    }
+
+    /// <summary>Regions of which no bit is set are forgotten behind it.</summary>
+    private bool TryFlushMark()
+    {
+        try
+        {
+            _mark?.Flush();
+            return true;
+        }
+        catch (IOException unflushed)
+        {
+            _lastError = unflushed.Message;
+            BeginMarkAnew();
+            return false;
+        }
     }
 
     /// <summary>Of a page that cannot be read no part can be written.</summary>

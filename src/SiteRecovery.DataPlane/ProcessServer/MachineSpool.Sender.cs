@@ -15,7 +15,7 @@ internal sealed partial class MachineSpool
     private CancellationTokenSource? _link;
     private bool _targetEmpty;
     private bool _targetLost, _toldLost; // what it has acknowledged; and the agent's session knows it
-    private bool _lossIsUnsaid; // found here, and no agent that was told has sent anything yet
+    private bool _lossIsUnsaid; // found here, and no agent that was told has sent anything yet: where the target stands need not say it, and one that says more would be believed
     private int _attempt, _failedAttempt;
     private volatile int _failures; // in a row, without anything having become durable
 
@@ -150,7 +150,7 @@ internal sealed partial class MachineSpool
         {
             lost = LostBy(opened);
             _targetLost = opened.TargetLost;
-            Remember(lost, opened);
+            _lossIsUnsaid |= lost is not null;
         }
         if (lost is null && !SkipHeld(opened.Held, listener))
             lost = $"the target stands at {Text(opened.Held)}, which what waits here does not continue";
@@ -158,7 +158,7 @@ internal sealed partial class MachineSpool
         {
             if (_listener != listener) return false;
             // Meanwhile a source may have said what it knows.
-            if (lost is null) Remember(lost = LostBy(opened), opened);
+            if (lost is null) _lossIsUnsaid |= (lost = LostBy(opened)) is not null;
             if (lost is null)
             {
                 _queue.Settle(opened.Durable, opened.DurableSequence);
@@ -173,9 +173,6 @@ internal sealed partial class MachineSpool
         Settled(opened.Durable, opened.DurableSequence);
         return true;
     }
-
-    /// <summary>Under _gate. Where the target stands does not say that it has lost something: that looks as if it had not been asked yet, and an empty one is heard of only over a link.</summary>
-    private void Remember(string? lost, StreamOpened opened) => _lossIsUnsaid |= lost is not null && opened.Durable.Incarnation == 0;
 
     private string? LostBy(StreamOpened opened)
     {

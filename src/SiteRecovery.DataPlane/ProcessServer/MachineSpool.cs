@@ -96,12 +96,12 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         lock (_gate)
         {
             var (opening, says) = (session.Opening, Now(_upstream is not null && _targetEmpty && !_queue.HasPending, (_toldLost = _targetLost) || _lossIsUnsaid));
-            session.Opened = says;
+            session.Answer(says);
             // What this side has forgotten, or what came by another one, the source still knows, and goes on by: the target must stand there, or the source hears of it before anything else
             // arrives. Where the link has just ended the session it does not stand there, and is not to be asked for it again.
             if (session.IsEnded || says.TargetEmpty || says.TargetLost || (opening.KnownDurable <= _queue.DurableSequence && opening.KnownPosition.CompareTo(_queue.Durable) <= 0)) return false;
             _queue.Settle(opening.KnownPosition.CompareTo(_queue.Durable) > 0 ? opening.KnownPosition : _queue.Durable, opening.KnownDurable > _queue.DurableSequence ? opening.KnownDurable : _queue.DurableSequence);
-            if (says.Durable.Incarnation > 0) session.Opened = Now(empty: false, lost: false);
+            if (says.Durable.Incarnation > 0) session.Answer(Now(empty: false, lost: false));
         }
         // One that is up was judged by less.
         EndLink();

@@ -9,13 +9,21 @@ internal sealed class SpoolSession(MachineSpool spool, StreamOpening opening, IP
     private Exception? _reason;
     private volatile bool _ended;
 
-    public StreamOpening Opening => opening;
+    /// <summary>What it says to be known is what the source goes on by once it was answered.</summary>
+    public StreamOpening Opening { get; private set; } = opening;
     public IPositionListener Positions => positions;
-    public StreamOpened Opened { get; internal set; } = null!;
+    public StreamOpened Opened { get; private set; } = null!;
     public Task<Exception?> Closed => _closed.Task;
     // What was received is on disk.
     public bool LetsGoOfReceived => true;
     public bool IsEnded => _ended;
+
+    public void Answer(StreamOpened opened)
+    {
+        Opened = opened;
+        if (opened is { TargetEmpty: false, TargetLost: false, Durable.Incarnation: 0 }) return; // which says nothing
+        Opening = Opening with { KnownDurable = opened.DurableSequence, KnownPosition = opened.Durable };
+    }
 
     public ValueTask OfferAsync(Batch batch, CancellationToken stop) => spool.OfferAsync(this, batch, stop);
 

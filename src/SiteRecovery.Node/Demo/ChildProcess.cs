@@ -45,7 +45,8 @@ public sealed class ChildProcess : IDisposable
         foreach (var word in command.Skip(1)) start.ArgumentList.Add(word);
         start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, program + ".dll"));
         foreach (var argument in arguments) start.ArgumentList.Add(argument);
-        return new ChildProcess(Process.Start(start) ?? throw new InvalidOperationException($"{program} did not start"), new StreamWriter(logPath, append: true) { AutoFlush = true });
+        var log = new StreamWriter(logPath, append: true) { AutoFlush = true };
+        return new ChildProcess(Process.Start(start) ?? throw new InvalidOperationException($"{program} did not start"), log);
     }
 
     /// <summary>SIGKILL: the process gets no chance to say goodbye.</summary>

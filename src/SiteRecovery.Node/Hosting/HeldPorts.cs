@@ -47,9 +47,10 @@ public sealed class HeldPorts : IDisposable
             socket.Bind(new IPEndPoint(_bind, port));
             return socket;
         }
-        catch (SocketException) when (port != 0)
+        catch (SocketException)
         {
             socket.Dispose();
+            if (port == 0) throw;
             return null;
         }
     }

@@ -194,8 +194,9 @@ public sealed class SpoolRecoveryTests : SpoolFixture
         Assert.Equal((21L, 11L), (session.Opened.Held.Ordinal, session.Opened.Durable.Ordinal));
         Link.Up = true;
         Assert.Contains("lost durable data", (await session.Closed.WaitAsync(TimeSpan.FromSeconds(30)))!.Message, StringComparison.Ordinal);
-        // That it is empty is seen over a link only; that it has lost something is told in so many words.
-        Assert.Equal(truth with { TargetLost = empty }, (await agent.OpenAsync(spool)).Opened);
+        // That it is empty is seen over a link only; that it has lost something is told in so many words, also to one that knows what it had.
+        var knows = agent.Opening with { KnownDurable = new Sequence(20), KnownPosition = new StreamPosition(1, 11) };
+        Assert.Equal(truth with { TargetLost = true }, (await spool.OpenAsync(knows, agent, default)).Opened);
         Assert.DoesNotContain(Link.Passed, b => b.Header.Ordinal > 11);
     }
 
