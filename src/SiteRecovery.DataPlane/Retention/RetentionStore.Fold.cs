@@ -37,7 +37,7 @@ public sealed partial class RetentionStore
             if (_history.LacksItsStream) throw new InvalidDataException($"epoch {_history.Current} lacks what its stream has not brought yet");
             begun = new BatchHeader
             {
-                Kind = BatchKind.Marker, MachineTag = BatchCodec.TagOf(Machine), Epoch = _history.Current, Incarnation = Math.Max(_history.Held.Incarnation, (long)_history.Current.Value << 32) + 1, Ordinal = 0,
+                Kind = BatchKind.Marker, MachineTag = BatchCodec.TagOf(Machine), Epoch = _history.Current, Incarnation = _history.Held.Incarnation + 1, Ordinal = 0,
                 First = _history.Newest, Last = _history.Newest, Time = time,
             };
         }
