@@ -57,7 +57,7 @@ internal sealed partial class MachineSpool
         if (newest > _state.Epoch) Learn(newest);
         // Whoever sent what is kept here said what the target must have; he may not be there when it is reached.
         if (durable == default)
-            foreach (var known in openings.Where(o => o.Epoch == newest && o.KnownPosition.CompareTo(_queue.Durable) > 0)) 
+            foreach (var known in openings.Where(o => o.Epoch == newest && o.KnownPosition.CompareTo(_queue.Durable) > 0))
                 _queue.Start(known.KnownPosition, known.KnownDurable > _queue.DurableSequence ? known.KnownDurable : _queue.DurableSequence);
         var intact = true;
         for (var i = 0; i < paths.Count; i++)

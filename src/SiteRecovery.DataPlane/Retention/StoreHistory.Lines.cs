@@ -93,7 +93,7 @@ internal sealed partial class StoreHistory
         var branch => _branches[branch].End.Held,
     };
 
-    /// <summary>Of an epoch that is over and still known: its stream had not come as far as a position of it. Incarnations are an epoch's (BATCH.md).</summary>
+    /// <summary>Of an epoch that is over and still known: its stream had not come as far as a position of it. Incarnations are an epoch's (BATCH.md), but for a fold's, which counts on from the stream before it: such a position may be taken for one of that stream.</summary>
     internal bool Lacks(StreamPosition told) =>
         _branches.FindIndex(b => b.Epoch.Value == told.Incarnation >> 32) is >= 0 and var branch && branch < _branches.Count - 1 && _branches[branch].End.Held.CompareTo(told) < 0;
 
