@@ -117,7 +117,7 @@ internal sealed partial class MachineSpool
             if (!last) _lastError = $"segment {segment.Number} was damaged at offset {segment.End}: what followed is dropped";
         }
         segment.Seal(_files);
-        if (!segment.IsEmpty && before is { } end && (segment.First.Incarnation == end.Incarnation ? segment.FirstOrdinal != end.Ordinal + 1 : segment.First.Incarnation < end.Incarnation || segment.FirstOrdinal != 1))
+        if (!segment.IsEmpty && before is { } end && !Follows(segment.First, end))
             intact = false;
         else if (!segment.IsEmpty)
         {
@@ -131,5 +131,13 @@ internal sealed partial class MachineSpool
             return true;
         }
         return false;
+    }
+
+    /// <summary>A hole is none where the target has what is missing: it came by another process server.</summary>
+    private bool Follows(StreamPosition first, StreamPosition end)
+    {
+        if (first.CompareTo(end) <= 0) return false;
+        if (first.Incarnation == _queue.Durable.Incarnation && first.Ordinal <= _queue.Durable.Ordinal + 1) return true;
+        return first.Ordinal == (first.Incarnation == end.Incarnation ? end.Ordinal + 1 : 1);
     }
 }

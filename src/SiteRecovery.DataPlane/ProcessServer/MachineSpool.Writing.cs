@@ -37,7 +37,7 @@ internal sealed partial class MachineSpool
             if (!_space.TryTake(bytes)) return false;
             try
             {
-                var segment = WriterOf(session.Opening, bytes);
+                var segment = WriterOf(session.Opening, batch.Header.Ordinal, bytes);
                 segment.File(_files).Write(segment.End, batch.Frame.Span);
                 lock (_gate)
                 {
@@ -78,11 +78,12 @@ internal sealed partial class MachineSpool
     }
 
     /// <summary>Under _writing: the segment to append to.</summary>
-    private SpoolSegment WriterOf(StreamOpening opening, int bytes)
+    private SpoolSegment WriterOf(StreamOpening opening, long ordinal, int bytes)
     {
         if (_writer is { } open)
         {
-            if (open.Opening.Incarnation == opening.Incarnation && (open.IsEmpty || open.End + bytes <= _segmentBytes)) return open;
+            // Within one segment ordinals have no gap; what came by another process server meanwhile is one.
+            if (open.Opening.Incarnation == opening.Incarnation && (open.IsEmpty || (open.LastOrdinal + 1 == ordinal && open.End + bytes <= _segmentBytes))) return open;
             open.Seal(_files);
             _writer = null;
             if (_space.Used > _options.CoalesceAtFraction * _options.BytesMax) _space.Pressed.Ring();

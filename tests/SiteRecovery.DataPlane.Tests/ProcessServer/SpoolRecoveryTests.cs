@@ -244,6 +244,32 @@ public sealed class SpoolRecoveryTests : SpoolFixture
         Assert.Equal((new StreamPosition(1, 40), new StreamPosition(1, 40), new Sequence(70), false), (opened.Held, opened.Durable, opened.DurableSequence, opened.TargetLost));
     }
 
+    /// <summary>What waits here then does not go on where this spool stopped, and is whole all the same.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task What_went_by_another_way_is_no_hole_in_what_waits_here(bool killed)
+    {
+        var (spool, agent) = (Open(), new Agent(this));
+        await agent.SendAsync(await agent.OpenAsync(spool), 10);
+        await UntilAsync(() => agent.DurableUpTo.Ordinal == 11);
+        Link.Up = false;
+        await using (var detour = await agent.OpenAsync(Stores))
+        {
+            await agent.SendAsync(detour, 5);
+            await UntilAsync(() => agent.DurableUpTo.Ordinal == 16);
+        }
+        var opening = agent.Opening with { KnownDurable = agent.DurableSequence, KnownPosition = agent.DurableUpTo };
+        var session = await spool.OpenAsync(opening, agent, default);
+        Assert.Equal(new StreamPosition(1, 16), session.Opened.Held);
+        await agent.SendAsync(session, 5);
+        if (killed) session = await (spool = Killed(spool)).OpenAsync(opening, agent, default);
+        Assert.Equal(new StreamPosition(1, killed ? 21 : 16), session.Opened.Held);
+        Link.Up = true;
+        await UntilAsync(() => agent.DurableUpTo.Ordinal == 21 || session.Closed.IsCompleted);
+        Assert.False(session.Closed.IsCompleted);
+        Assert.Null(spool.StatusOf(Machine).LastError);
+        Assert.Equal(Model[^1], await ReadAsync(Model.Count - 1));
+    }
+
     /// <summary>A target that has nothing left, and is not empty, stands where a spool stands that has not asked it yet; and so does an empty one while the link takes long.</summary>
     [Theory, InlineData(false), InlineData(true)]
     public async Task A_loss_that_no_position_says_is_told_until_an_agent_that_knows_it_sends(bool empty)

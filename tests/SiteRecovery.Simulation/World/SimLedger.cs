@@ -66,7 +66,8 @@ internal sealed class SimLedger(string host)
     {
         private readonly List<Written> _writes = [];
         private readonly List<byte[]> _between = [content];
-        private readonly byte[] _newest = content.ToArray();
+        /// <summary>A life without a write needs no copy: where writes fail, the disks are looked at again and again.</summary>
+        private byte[]? _newest;
 
         internal List<(int Offset, int Length)> Doubtful { get; } = [];
         /// <summary>It ended without power.</summary>
@@ -76,7 +77,7 @@ internal sealed class SimLedger(string host)
         internal void Add(Written write)
         {
             _writes.Add(write);
-            write.Data.CopyTo(_newest, write.Offset);
+            write.Data.CopyTo(_newest ??= content.ToArray(), write.Offset);
             if (_writes.Count % WritesBetween == 0) _between.Add(_newest.ToArray());
         }
 
