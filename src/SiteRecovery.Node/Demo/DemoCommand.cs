@@ -39,7 +39,8 @@ public static class DemoCommand
             try
             {
                 var holds = await story.TellAsync(stop);
-                screen.Say(holds ? "VERDICT: nothing but the reported tail was lost" : "VERDICT: FAILED");
+                story.KeepsFolder |= !holds;
+                screen.Say(holds ? "VERDICT: nothing but the reported tail was lost" : $"VERDICT: FAILED (all logs stay in {folder})");
                 return holds ? 0 : 1;
             }
             catch (Exception problem) when (problem is not OperationCanceledException)

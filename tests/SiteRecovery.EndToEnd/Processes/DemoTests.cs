@@ -14,8 +14,9 @@ public sealed class DemoTests : IDisposable
     public async Task The_demo_tells_its_story_and_exits_0()
     {
         var report = Path.Combine(_folder.FullName, "report.json");
-        var (code, said) = await RunAsync("--seed", "7", "--report", report);
+        var (code, said) = await RunAsync(path: null, ["--seed", "7", "--report", report], _folder.FullName);
         Assert.True(code == 0, said);
+        Assert.Empty(_folder.GetDirectories("siterecovery-demo-*"));
         var figures = JsonNode.Parse(await File.ReadAllTextAsync(report))!;
         Assert.True((bool)figures["prefixHolds"]!);
         Assert.True((bool)figures["staleCopyRefused"]!);
@@ -28,18 +29,21 @@ public sealed class DemoTests : IDisposable
     [InlineData("drop")]
     public async Task The_verdict_is_red_when_the_replica_is_not_a_prefix(string sabotage)
     {
-        var (code, said) = await RunAsync("--seed", "8", "--sabotage", sabotage);
+        var (code, said) = await RunAsync(path: null, ["--seed", "8", "--sabotage", sabotage], _folder.FullName);
         Assert.True(code == 1, said);
         Assert.Contains("NOT a prefix", said, StringComparison.Ordinal);
+        Assert.Contains(Assert.Single(_folder.GetDirectories("siterecovery-demo-*")).FullName, said.ReplaceLineEndings(""), StringComparison.Ordinal);
     }
 
     internal static Task<(int Code, string Said)> RunAsync(params string[] arguments) => RunAsync(path: null, arguments);
 
     /// <param name="path">Where programs are looked for; null: where they are.</param>
-    internal static async Task<(int Code, string Said)> RunAsync(string? path, string[] arguments)
+    /// <param name="temporary">Where its own folder is made; null: where all are.</param>
+    internal static async Task<(int Code, string Said)> RunAsync(string? path, string[] arguments, string? temporary = null)
     {
         var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
         if (path is not null) start.Environment["PATH"] = path;
+        if (temporary is not null) start.Environment["TMPDIR"] = temporary;
         foreach (var argument in (string[])[Path.Combine(AppContext.BaseDirectory, "siterecovery.dll"), "demo", .. arguments]) start.ArgumentList.Add(argument);
         using var process = Process.Start(start)!;
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(5));
