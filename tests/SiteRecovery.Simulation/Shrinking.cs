@@ -11,7 +11,7 @@ internal static class Shrinking
         if ((await Run.OnceAsync(script)) is not ({ } invariant, var line)) return null;
         say($"{script.Steps.Count} steps: {line}");
         async Task<bool> FailsAsync(SimScript candidate) => (await Run.OnceAsync(candidate)).Violated == invariant;
-        script = await EarlierAsync(script, FailsAsync);
+        script = await PlainerAsync(await EarlierAsync(script, FailsAsync), FailsAsync);
         for (var parts = 2; script.Steps.Count > 0;)
         {
             var smaller = await WithoutOneAsync(script, parts, FailsAsync);
@@ -32,6 +32,13 @@ internal static class Shrinking
             if (await fails(candidate)) return candidate;
         }
         return null;
+    }
+
+    private static async Task<SimScript> PlainerAsync(SimScript script, Func<SimScript, Task<bool>> fails)
+    {
+        foreach (var candidate in script.Plainer())
+            if (await fails(candidate)) return await PlainerAsync(candidate, fails);
+        return script;
     }
 
     /// <summary>What comes after the violation is left out.</summary>

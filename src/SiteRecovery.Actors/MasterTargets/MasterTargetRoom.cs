@@ -24,7 +24,7 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     /// <param name="hosting">Null: replicas are disks alone.</param>
     /// <param name="keys">Null: no store can be encrypted.</param>
     public MasterTargetRoom(string folder, IPEndPoint listen, PeerIdentity identity, IFileSystem files, TimeProvider time, ReplicaHosting? hosting = null, KeyWrappings? keys = null)
-        : this(folder, routes => new Upstreams(routes, identity, new ChannelOptions { Time = time }), files, time, hosting, keys)
+        : this(folder, routes => new Upstreams(routes, identity, new ChannelOptions { Time = time }), files, time, hosting, new StoreOptions { Keys = keys })
     {
         var options = new ChannelOptions { Time = time };
         // Agents speak to process servers; only nodes bring batches here.
@@ -33,11 +33,11 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     }
 
     /// <summary>Without a listener: whoever makes it brings streams to its stores.</summary>
-    internal MasterTargetRoom(string folder, Func<MachineRoutes, Upstreams> upstreams, IFileSystem files, TimeProvider time, ReplicaHosting? hosting = null, KeyWrappings? keys = null)
+    internal MasterTargetRoom(string folder, Func<MachineRoutes, Upstreams> upstreams, IFileSystem files, TimeProvider time, ReplicaHosting? hosting = null, StoreOptions? options = null)
     {
         (_root, Files, Time, _hosting) = (Path.Combine(folder, "stores"), files, time, hosting);
         files.CreateDirectory(_root);
-        Stores = new StoreReceiver(_root, files, time, streamsCreateStores: false, new StoreOptions { Keys = keys });
+        Stores = new StoreReceiver(_root, files, time, streamsCreateStores: false, options);
         Machines = new ReplicaHost(hosting, Stores.FolderOf, Path.Combine(folder, "seeds"), files, time);
         Served = new ServedReplicas(Path.Combine(folder, "served"), files);
         Exports = new ReplicaExports(Path.Combine(folder, "exports.sock"), time);

@@ -47,7 +47,7 @@ internal static class SimFate
     private enum Kind { Drop, Cut, Mute, Late, Mix, Storm, Crash, CrashWithin, Slow, Full, Fail, Tear, Unreadable, Rot, Dark, Clock }
 
     /// <summary>A long run is to see many faults in many states, not much data.</summary>
-    private const int LongRun = 300_000, LongRunsPace = 160;
+    private const int LongRun = 300_000, LongRunsPace = 160, SegmentBytesLeast = 32 << 10, SegmentBytesMost = 1 << 20;
 
     internal static SimScript Of(int seed, int until)
     {
@@ -61,8 +61,12 @@ internal static class SimFate
         var (asks, aged, machines) = (random.Next(4) == 0, random.Next(2) == 0, random.Next(4) > 0 ? 1 : random.Next(2, 4));
         for (var other = 2; other <= machines; other++)
             if (random.Next(6) > 0) Operate(random, until, steps, temper.ActsSeldom, $"db{other} ");
-        return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)], asks, aged, machines, until >= LongRun ? LongRunsPace : SimScript.BusyPace);
+        return Kept(random, new SimScript(seed, until, [.. steps.OrderBy(s => s.At)]) { Asks = asks, Aged = aged, Machines = machines, Pace = until >= LongRun ? LongRunsPace : SimScript.BusyPace });
     }
+
+    /// <summary>How the stores keep it.</summary>
+    private static SimScript Kept(Random random, SimScript script) =>
+        script with { Tiers = random.Next(2) == 0, Encrypted = random.Next(4) == 0, SegmentBytes = random.Next(2) == 0 ? 0 : random.Next(SegmentBytesLeast, SegmentBytesMost) };
 
     /// <summary>After each darkness the site has as much light, or nothing would be written in the whole run.</summary>
     private static void LeaveLight(List<SimStep> steps)
@@ -94,7 +98,7 @@ internal static class SimFate
                 if (random.Next(4) == 0) Blow(random, at, steps);
             }
         }
-        return new SimScript(seed, at + random.Next(5000, 20_000), [.. steps.OrderBy(s => s.At)], false, random.Next(2) == 0, 1, random.Next(2) == 0 ? LongRunsPace : SimScript.BusyPace);
+        return Kept(random, new SimScript(seed, at + random.Next(5000, 20_000), [.. steps.OrderBy(s => s.At)]) { Aged = random.Next(2) == 0, Pace = random.Next(2) == 0 ? LongRunsPace : SimScript.BusyPace });
     }
 
     private static void Strike(Random random, int until, List<SimStep> steps)

@@ -1,8 +1,14 @@
+using System.Security.Cryptography;
+using System.Text;
+using SiteRecovery.DataPlane.Storage;
+
 namespace SiteRecovery.Simulation.World;
 
 /// <summary>A host with a disk and a clock of its own, and what runs on it. It dies, between any two I/Os or inside of one, and comes back with what its disk kept.</summary>
 internal abstract class SimHost
 {
+    /// <summary>What wraps the keys of its stores.</summary>
+    internal const string KeyPath = "/keys/stores";
     private static readonly TimeSpan RestartDelay = TimeSpan.FromMilliseconds(700);
     private readonly Random _random;
     private int _life;
@@ -11,6 +17,8 @@ internal abstract class SimHost
     {
         (Name, Time, Clock, _random) = (name, time, new SimHostClock(time), random);
         Faults = new SimDiskFaults(this);
+        Disk.CreateDirectory("/keys");
+        Disk.Replace(KeyPath, SHA256.HashData(Encoding.ASCII.GetBytes(name)));
         Faults.Attach();
     }
 

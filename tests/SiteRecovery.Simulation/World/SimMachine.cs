@@ -10,12 +10,12 @@ namespace SiteRecovery.Simulation.World;
 /// <summary>One protected machine: its guest, its operator, and who checks what becomes of it.</summary>
 internal sealed class SimMachine
 {
-    internal SimMachine(SimSites sites, int number, bool asks)
+    internal SimMachine(SimSites sites, int number)
     {
         (Sites, Number, Id) = (sites, number, new MachineId(string.Create(CultureInfo.InvariantCulture, $"db{number + 1}")));
         // Each has chances of its own.
-        var seed = sites.Seed + 1000 * number;
-        (Guest, Operator, Checks) = (new SimGuest(this, new Random(seed + 11)), new SimOperator(this, new Random(seed + 12), asks), new Checks(this, new Random(seed + 9)));
+        var seed = sites.Script.Seed + 1000 * number;
+        (Guest, Operator, Checks) = (new SimGuest(this, new Random(seed + 11)), new SimOperator(this, new Random(seed + 12)), new Checks(this, new Random(seed + 9)));
     }
 
     internal SimSites Sites { get; }

@@ -2,26 +2,20 @@ using System.Collections.Immutable;
 using System.Globalization;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
-using SiteRecovery.Domain.Policies;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
 
 namespace SiteRecovery.Simulation.World;
 
 /// <summary>Issues any action at any time, at the secondary site; and brings the machine home when nothing breaks any more.</summary>
-internal sealed class SimOperator(SimMachine machine, Random random, bool asks)
+internal sealed class SimOperator(SimMachine machine, Random random)
 {
-    private readonly ReplicationPolicy _policy = ReplicationPolicy.Default with
-    {
-        RetentionWindow = TimeSpan.FromSeconds(40), Compression = "lz4", ResynchronizationWindow = asks ? ResynchronizationWindow.Manual : ResynchronizationWindow.Automatic,
-    };
-
     private readonly SimSites _sites = machine.Sites;
     private int _commands;
     /// <summary>What it ran on has said that it does not come back.</summary>
     private bool _sourceIsLost;
 
-    internal void Protect() => Tell(id => new EnableProtection(machine.Id, id, SimSites.Agent, SimSites.Primary, SimSites.Secondary, Disks(), "sim", _policy));
+    internal void Protect() => Tell(id => new EnableProtection(machine.Id, id, SimSites.Agent, SimSites.Primary, SimSites.Secondary, Disks(), "sim", _sites.Script.Policy));
 
     /// <param name="action">As the API calls it, with its choices behind it.</param>
     internal void Do(string action)

@@ -54,7 +54,7 @@ internal sealed class SimTarget(SimClock time, Random random, SimSites sites) : 
     protected override Task RunAsync()
     {
         var life = Lives;
-        var room = new MasterTargetRoom("/target", routes => new Upstreams(routes, (host, _) => sites.WayOf(this, host)), Disk, Clock) { ReplicaBufferBytes = SimSites.BufferBytes };
+        var room = new MasterTargetRoom("/target", routes => new Upstreams(routes, (host, _) => sites.WayOf(this, host)), Disk, Clock, options: sites.StoresOf(this)) { ReplicaBufferBytes = SimSites.BufferBytes };
         if (life != Lives) return DiedAsync(room);
         Room = room;
         sites.LookAtStart();

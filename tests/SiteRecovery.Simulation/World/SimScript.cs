@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using SiteRecovery.Domain.Policies;
 
 namespace SiteRecovery.Simulation.World;
 
@@ -12,36 +13,84 @@ internal sealed record SimStep(int At, string What)
 /// <summary>
 /// A run: the seed of whatever the guest and the network do by themselves, how long things break, and what breaks when. As text one line each, comments begin with '#'.
 /// </summary>
-/// <param name="Aged">The disks hold data from before the protection, which the guest may never write again.</param>
-/// <param name="Machines">How many there are: db1, and so on.</param>
-/// <param name="Pace">How many milliseconds pass between two turns of a guest, about.</param>
-/// <param name="Asks">The policy leaves it to the operator when a machine that has diverged is resynchronized.</param>
-internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Steps, bool Asks = false, bool Aged = false, int Machines = 1, int Pace = SimScript.BusyPace)
+internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Steps)
 {
     internal const int BusyPace = 40;
+
+    /// <summary>How many there are: db1, and so on.</summary>
+    internal int Machines { get; init; } = 1;
+    /// <summary>How many milliseconds pass between two turns of a guest, about.</summary>
+    internal int Pace { get; init; } = BusyPace;
+    /// <summary>The policy leaves it to the operator when a machine that has diverged is resynchronized.</summary>
+    internal bool Asks { get; init; }
+    /// <summary>The disks hold data from before the protection, which the guest may never write again.</summary>
+    internal bool Aged { get; init; }
+    /// <summary>The policy keeps some of what is older than a short window.</summary>
+    internal bool Tiers { get; init; }
+    /// <summary>The policy has stores encrypted.</summary>
+    internal bool Encrypted { get; init; }
+    /// <summary>When a segment of a store is full, in bytes; 0: as the product has it, which is more than a run writes.</summary>
+    internal int SegmentBytes { get; init; }
+
+    internal ReplicationPolicy Policy => ReplicationPolicy.Default with
+    {
+        RetentionWindow = TimeSpan.FromSeconds(Tiers ? 12 : 40), Compression = "lz4", ResynchronizationWindow = Asks ? ResynchronizationWindow.Manual : ResynchronizationWindow.Automatic,
+        RetentionTiers = Tiers ? RetentionTiers.Of([new(TimeSpan.FromSeconds(4), TimeSpan.FromSeconds(40)), new(TimeSpan.FromSeconds(15), TimeSpan.FromSeconds(120))]) : null, RetentionEncrypted = Encrypted,
+    };
+
+    /// <summary>It with one thing less that is not as in most runs, each of those there are.</summary>
+    internal IEnumerable<SimScript> Plainer()
+    {
+        if (Machines > 1) yield return this with { Machines = 1 };
+        if (Asks) yield return this with { Asks = false };
+        if (Aged) yield return this with { Aged = false };
+        if (Tiers) yield return this with { Tiers = false };
+        if (Encrypted) yield return this with { Encrypted = false };
+        if (SegmentBytes > 0) yield return this with { SegmentBytes = 0 };
+    }
 
     /// <exception cref="FormatException">A line is no step.</exception>
     internal static SimScript Parse(string text)
     {
-        var (seed, until, asks, aged, machines, pace, steps) = (1, 0, false, false, 1, BusyPace, new List<SimStep>());
+        var (script, steps) = (new SimScript(1, 0, []), new List<SimStep>());
         foreach (var line in text.Split('\n').Select(l => l.Trim()).Where(l => l.Length > 0 && l[0] != '#'))
         {
             var words = line.Split(' ', 3, StringSplitOptions.RemoveEmptyEntries);
-            if (words is ["seed", var number]) seed = Number(number);
-            else if (words is ["machines", var count]) machines = Number(count);
-            else if (words is ["pace", var turn]) pace = Number(turn);
-            else if (words is ["asks"]) asks = true;
-            else if (words is ["aged"]) aged = true;
-            else if (words is ["until", var end]) until = Number(end);
-            else if (words is ["at", var at, var what]) steps.Add(new SimStep(Number(at), what));
-            else throw new FormatException($"not a line of a script: {line}");
+            if (words is ["at", var at, var what]) steps.Add(new SimStep(Number(at), what));
+            else script = words switch
+            {
+                ["seed", var number] => script with { Seed = Number(number) },
+                ["until", var end] => script with { Until = Number(end) },
+                ["machines", var count] => script with { Machines = Number(count) },
+                ["pace", var turn] => script with { Pace = Number(turn) },
+                ["asks"] => script with { Asks = true },
+                ["aged"] => script with { Aged = true },
+                ["tiers"] => script with { Tiers = true },
+                ["encrypted"] => script with { Encrypted = true },
+                ["segments", var bytes] => script with { SegmentBytes = Number(bytes) },
+                _ => throw new FormatException($"not a line of a script: {line}"),
+            };
         }
-        return new SimScript(seed, until, [.. steps.OrderBy(s => s.At)], asks, aged, machines, pace);
+        return script with { Steps = [.. steps.OrderBy(s => s.At)] };
     }
 
-    public override string ToString() =>
-        Steps.Aggregate(new StringBuilder(string.Create(CultureInfo.InvariantCulture,
-            $"seed {Seed}\nuntil {Until}\n{(Machines > 1 ? $"machines {Machines}\n" : "")}{(Pace != BusyPace ? $"pace {Pace}\n" : "")}{(Asks ? "asks\n" : "")}{(Aged ? "aged\n" : "")}")), (text, step) => text.Append(step).Append('\n')).ToString();
+    public override string ToString()
+    {
+        var text = new StringBuilder();
+        Line($"seed {Seed}");
+        Line($"until {Until}");
+        if (Machines > 1) Line($"machines {Machines}");
+        if (Pace != BusyPace) Line($"pace {Pace}");
+        if (Asks) Line($"asks");
+        if (Aged) Line($"aged");
+        if (Tiers) Line($"tiers");
+        if (Encrypted) Line($"encrypted");
+        if (SegmentBytes > 0) Line($"segments {SegmentBytes}");
+        foreach (var step in Steps) Line($"{step}");
+        return text.ToString();
+
+        void Line(FormattableString line) => text.Append(line.ToString(CultureInfo.InvariantCulture)).Append('\n');
+    }
 
     internal static int Number(string text) => int.Parse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
 }

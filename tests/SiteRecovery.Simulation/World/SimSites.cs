@@ -2,6 +2,7 @@ using System.Globalization;
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Domain.History;
@@ -24,9 +25,9 @@ internal sealed class SimSites
     internal static readonly SiteName Primary = new("primary"), Secondary = new("secondary");
     /// <summary>The guest, when everything is mended.</summary>
     private static readonly TimeSpan StillWrites = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan KeysLast = TimeSpan.FromSeconds(50);
     private const int LookEveryTurns = 50;
     private readonly Random _random;
-    private readonly SimScript _script;
     private readonly SimTrace _trace;
     private SimViolation? _violation;
     private Action<string>? _say;
@@ -34,7 +35,7 @@ internal sealed class SimSites
     private SimSites(SimScript script)
     {
         var seed = script.Seed;
-        (_script, _random, _trace) = (script, new Random(seed), new SimTrace(Clock));
+        (Script, _random, _trace) = (script, new Random(seed), new SimTrace(Clock));
         (Near, Wan) = (new SimWire(new Random(seed + 1)), new SimWire(new Random(seed + 2)));
         FromAgent = LinkOver(Near, () => DoorFor(new Peer(Agent.Value, PeerRole.Agent)), seed + 3);
         FromSource = LinkOver(Near, () => DoorFor(new Peer("source", PeerRole.Node)), seed + 4);
@@ -46,11 +47,11 @@ internal sealed class SimSites
         Source.LostSector = (path, sector) => Each(m => m.Guest.LoseSector(path, sector));
         Source.ForgotCached = path => Each(m => m.Guest.LookAgain(path));
         Rot = new SimRot(new Random(seed + 14));
-        Machines = [.. Enumerable.Range(0, script.Machines).Select(n => new SimMachine(this, n, script.Asks))];
+        Machines = [.. Enumerable.Range(0, script.Machines).Select(n => new SimMachine(this, n))];
         Chaos = new SimChaos(this, script);
     }
 
-    internal int Seed => _script.Seed;
+    internal SimScript Script { get; }
     internal IReadOnlyList<SimMachine> Machines { get; } = [];
     internal SimClock Clock { get; } = new();
     internal SimControl Control { get; private set; } = null!;
@@ -68,6 +69,13 @@ internal sealed class SimSites
     internal SimChaos Chaos { get; }
     internal SimRot Rot { get; }
     internal SimCoverage Coverage { get; } = new();
+
+    /// <summary>Of a host's stores.</summary>
+    internal StoreOptions StoresOf(SimHost host)
+    {
+        var options = new StoreOptions { Keys = new KeyWrappings(new KeyFile(SimHost.KeyPath, host.Disk), [], KeysLast) };
+        return Script.SegmentBytes > 0 ? options with { SegmentBytesMax = Script.SegmentBytes } : options;
+    }
 
     internal SimHost HostOf(string name) => Hosts.First(h => h.Name == name);
 
@@ -120,13 +128,13 @@ internal sealed class SimSites
 
     private async Task<string> RunAsync()
     {
-        var faulty = TimeSpan.FromMilliseconds(_script.Until);
+        var faulty = TimeSpan.FromMilliseconds(Script.Until);
         foreach (var host in Hosts) await host.StartAsync();
         Each(m => m.Operator.Protect());
-        Each(m => _ = EveryAsync(_script.Pace, faulty + StillWrites, m.Guest.Act));
+        Each(m => _ = EveryAsync(Script.Pace, faulty + StillWrites, m.Guest.Act));
         Heed(Chaos.RunAsync());
         Each(m => _ = EveryAsync(250, TimeSpan.MaxValue, m.Checks.Watch));
-        Each(m => _ = EveryAsync(LookEveryTurns * _script.Pace, TimeSpan.MaxValue, m.Checks.Look));
+        Each(m => _ = EveryAsync(LookEveryTurns * Script.Pace, TimeSpan.MaxValue, m.Checks.Look));
         await SimScheduler.RunAsync(Clock, faulty, () => _violation is null);
         Chaos.Heal();
         Each(m => _ = EveryAsync(3000, TimeSpan.MaxValue, m.Operator.BringHome));

@@ -47,7 +47,7 @@ internal sealed class SimSource : SimHost
         Agent = agent;
         await agent.StartAsync();
         if (life != Lives) return;
-        Room = new MasterTargetRoom("/target", routes => new Upstreams(routes, (host, _) => _sites.WayOf(this, host)), Disk, Clock) { ReplicaBufferBytes = SimSites.BufferBytes };
+        Room = new MasterTargetRoom("/target", routes => new Upstreams(routes, (host, _) => _sites.WayOf(this, host)), Disk, Clock, options: _sites.StoresOf(this)) { ReplicaBufferBytes = SimSites.BufferBytes };
         _sites.LookAtStart();
         if (life != Lives) return;
         _sites.Control.Start(Name, Room);
