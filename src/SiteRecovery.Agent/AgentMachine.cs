@@ -27,6 +27,7 @@ public sealed class AgentMachine : IAsyncDisposable
     private readonly SourceMachine? _source;
     private readonly Task _running, _keepingDown;
     private ProtectMachine _assignment;
+    private bool _isKept = true; // the assignment, for the next start
 
     private AgentMachine(
         ProtectMachine assignment, MachineCapture capture, IReadOnlyList<DiskLock> locks, NbdExports exports, NbdServer nbd, string folder, string socket, IStreamTarget target,
@@ -145,8 +146,10 @@ public sealed class AgentMachine : IAsyncDisposable
         wanted = wanted with { Id = _assignment.Id, Synchronize = Math.Max(wanted.Synchronize, _assignment.Synchronize) };
         var changed = wanted.Paused != _assignment.Paused || wanted.Synchronize != _assignment.Synchronize || wanted.Drain != _assignment.Drain || wanted.Hold != _assignment.Hold || wanted.Round != _assignment.Round;
         await _orders.ApplyAsync(order);
-        _assignment = wanted;
-        if (changed) Save(_folder, wanted);
+        (_assignment, _isKept) = (wanted, _isKept && !changed);
+        if (_isKept) return;
+        Save(_folder, wanted);
+        _isKept = true;
     }
 
     /// <summary>This host has booted, and nobody has said yet that the machine is still at home here.</summary>

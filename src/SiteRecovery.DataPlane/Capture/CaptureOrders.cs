@@ -60,7 +60,7 @@ public sealed class CaptureOrders : IAsyncDisposable
         }
         else if (isWaitedFor && _capture.WaitsToBeAsked) await _capture.StartSynchronizationAsync();
         if (wanted.Drain) await _drain.GoOnAsync(wanted.Round, wanted.Hold);
-        else await _drain.EndAsync();
+        else await _drain.EndAsync(wanted.Round);
         var changed = wanted != Current with { Full = wanted.Full, Stale = wanted.Stale };
         Current = wanted;
         return changed;

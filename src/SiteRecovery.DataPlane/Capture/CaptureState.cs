@@ -13,6 +13,9 @@ internal sealed record CaptureState
     public bool Frozen { get; init; }
     /// <summary>And has promised to stay so, however long it hears nothing.</summary>
     public bool Held { get; init; }
+    /// <summary>For the drain of this round: no order of one before it ends that.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] // an agent of before would not take the file
+    public int FrozenRound { get; init; }
     /// <summary>The drain of this round, and any before it, is over: nothing was heard for too long.</summary>
     public int LapsedRound { get; init; }
     /// <summary>The boot of the host in which the machine was last known to be at home here.</summary>

@@ -61,8 +61,15 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
     }
 
     /// <summary>The machine takes writes again, if it did not.</summary>
-    internal async Task EndAsync()
+    /// <param name="round">Of the order that says nothing of a drain. One of before the drain ends nothing: it may be all that was kept over a restart, or that a process server has heard of.</param>
+    internal async Task EndAsync(int round)
     {
+        if (capture.IsFrozen && round < capture.FrozenRound)
+        {
+            // Only its silence is counted from here on.
+            if (_stop is null) await GoOnAsync(capture.FrozenRound, hold: false);
+            return;
+        }
         await StopAsync();
         _status = null;
         if (capture.IsFrozen) capture.Unfreeze();
@@ -118,7 +125,7 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
                 await Task.Delay(LookEvery, time, stop);
             }
             var stopped = machine is { WasStoppedByUs: true } || isAskedToStop() ? "the machine was shut down through its hypervisor" : "nobody has the machine's disks open";
-            await capture.FreezeAsync(stop);
+            await capture.FreezeAsync(_round, stop);
             _status = new DrainStatus("the last writes are on their way to the target", null, null, Stopped: stopped);
             Sequence? at;
             while ((at = capture.DrainedAt()) is null) await Task.Delay(LookEvery, time, stop);

@@ -14,10 +14,13 @@ public sealed partial class MachineCapture
 
     public bool IsFrozen => _frozen;
     public bool IsHeld => _frozen && _state.Held;
+    /// <summary>Of the drain that it is frozen for.</summary>
+    public int FrozenRound => _state.FrozenRound;
     public int LapsedRound => _state.LapsedRound;
 
     /// <summary>From here on no write is taken, while what is there still flows to the target. Durable before it returns: a restart stays frozen, until <see cref="Unfreeze"/>.</summary>
-    public async Task FreezeAsync(CancellationToken stop)
+    /// <param name="round">Of the drain.</param>
+    public async Task FreezeAsync(int round, CancellationToken stop)
     {
         _frozen = true;
         while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue))) await Task.Delay(TimeSpan.FromMilliseconds(1), _time, stop).ConfigureAwait(false);
@@ -27,7 +30,7 @@ public sealed partial class MachineCapture
             EndHashing(); // it has hashed what they showed
             ShowWhatIsOnDisk();
         }
-        Save(s => s with { Frozen = true });
+        Save(s => s with { Frozen = true, FrozenRound = round });
     }
 
     /// <summary>Frozen until it is told otherwise, however long it hears nothing. Durable when it returns.</summary>
@@ -37,7 +40,7 @@ public sealed partial class MachineCapture
     /// <param name="lapsed">Of which drain nothing was heard any more; 0: it was told.</param>
     public void Unfreeze(int lapsed = 0)
     {
-        Save(s => s with { Frozen = false, Held = false, LapsedRound = Math.Max(s.LapsedRound, lapsed) });
+        Save(s => s with { Frozen = false, Held = false, FrozenRound = 0, LapsedRound = Math.Max(s.LapsedRound, lapsed) });
         _frozen = false;
     }
 

@@ -79,8 +79,8 @@ public sealed partial class MachineCapture
         if (_targetEmpty && _state.EverSynchronized) MarkAllUnsynced("the target is empty");
         lock (_log)
         {
-            // Who asks for a synchronization may know of a gap that this side knows nothing of.
-            _consistent = !SynchronizationRequested && _ring.Count == 0 && _newest == session.Opened.DurableSequence.Value && _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
+            // Who asks for a synchronization may know of a gap that this side knows nothing of; and one whose end is not known to be durable may still be there.
+            _consistent = !SynchronizationRequested && !_state.Synchronizing && _ring.Count == 0 && _newest == session.Opened.DurableSequence.Value && _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
             _accepting = _consistent && !_paused;
             _shipped = session.Opened.DurableSequence.Value;
             if (_consistent) _reason = null;

@@ -146,7 +146,7 @@ public sealed partial class MachineCapture : IPositionListener
         {
             var started = _ordinal > 0;
             (_incarnation, _ordinal, _durableOrdinal, _unacknowledgedBytes) = (_state.Incarnation, 0, 0, 0);
-            _completeOrdinal = long.MaxValue;
+            (_completeOrdinal, _ending) = (long.MaxValue, -1);
             _unacknowledged.Clear();
             _toClear.Clear();
             foreach (var disk in _disks) disk.Sent.ClearAll();
@@ -195,6 +195,7 @@ public sealed partial class MachineCapture : IPositionListener
         StreamPosition told;
         long durable;
         bool isDue;
+        EndSynchronization();
         lock (_log)
         {
             (told, durable) = (_told, _durableSequence);

@@ -17,6 +17,8 @@ public sealed partial class MachineCapture
     private Task _walking = Task.CompletedTask;
     private bool _targetEmpty;
     private long _synchronizationsAsked, _synchronizationsEnded;
+    /// <summary>How many synchronizations had been asked for when the end of one was sent; -1: no end is on its way. Under _log.</summary>
+    private long _ending = -1;
     private long _walkLosses = -1, _walkTicket = -1, _walkEnd = -1, _walkStarted;
     private long _progressTotal, _progressDone, _progressSent;
 
@@ -83,6 +85,7 @@ public sealed partial class MachineCapture
             gap = _consistent;
             _consistent = false;
             _accepting = true;
+            _ending = -1; // the end of this one is the end of that one too
             if (_walkLosses != _losses)
             {
                 _toClear.Clear();
@@ -103,8 +106,7 @@ public sealed partial class MachineCapture
     // Under _log.
     private bool MayStartWalk()
     {
-        // One that ended and could not note it is done again.
-        var requested = SynchronizationRequested || (_accepting && _consistent && _state.Synchronizing);
+        var requested = Interlocked.Read(ref _synchronizationsAsked) is var asked && asked != Interlocked.Read(ref _synchronizationsEnded) && asked != _ending;
         if ((_accepting && _consistent && !requested) || _paused || _marking > 0) return false;
         var nothingMissing = _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
         var wanted = requested || nothingMissing || (_options.ResynchronizeAutomatically && _state.EverSynchronized);
@@ -211,7 +213,6 @@ public sealed partial class MachineCapture
     private async ValueTask<bool> TryCompleteWalkAsync(IStreamSession session, CancellationToken stop)
     {
         if (_walkTicket < 0) _walkTicket = Interlocked.Read(ref _tickets);
-        long asked;
         lock (_log)
         {
             if (_walkEnd < 0 && _disks.TrueForAll(d => d.HasPassed(_walkTicket))) _walkEnd = _newest;
@@ -219,15 +220,30 @@ public sealed partial class MachineCapture
             if (_walkLosses != _losses) return true;
             _shipped = Math.Max(_shipped, _walkEnd);
             (_consistent, _completeOrdinal) = (true, long.MaxValue);
-            asked = Interlocked.Read(ref _synchronizationsAsked);
+            // Whoever asks meanwhile has counted it before, or notes it after this.
+            _ending = Interlocked.Read(ref _synchronizationsAsked);
             _reason = null;
         }
         await ShipMarkerAsync(session, MarkerKind.SyncCompleted, "", stop).ConfigureAwait(false);
         await StopWalkAsync().ConfigureAwait(false);
-        // Whoever asks meanwhile has counted it before, or notes it after this.
+        return true;
+    }
+
+    /// <summary>
+    /// What was announced as a gap is one until its end is durable: lost on the way, as with a process server's memory, it must be sent anew, and where nothing is written no sequence tells
+    /// that the target waits for it. The pump's only.
+    /// </summary>
+    private void EndSynchronization()
+    {
+        long asked;
+        lock (_log)
+        {
+            if (_ending < 0 || _durableOrdinal < _completeOrdinal) return;
+            asked = _ending;
+        }
         Save(s => s with { Synchronizing = asked != Interlocked.Read(ref _synchronizationsAsked), EverSynchronized = true });
         Interlocked.Exchange(ref _synchronizationsEnded, asked);
-        return true;
+        lock (_log) _ending = -1;
     }
 
     private async Task StopWalkAsync()
@@ -259,7 +275,7 @@ public sealed partial class MachineCapture
             return new CaptureStatus(mode, Epoch, _connected, new(_newest), new(_durableSequence),
                 dirty, progress, _reason,
                 Interlocked.Read(ref _bytesShipped), Interlocked.Read(ref _bytesResent), _lastError, complete,
-                SynchronizationRequested || _reason is not null || mode == CaptureMode.Synchronizing || (mode == CaptureMode.Streaming && !complete));
+                SynchronizationRequested || _ending >= 0 || _reason is not null || mode == CaptureMode.Synchronizing || (mode == CaptureMode.Streaming && !complete));
         }
     }
 }

@@ -32,7 +32,9 @@ public sealed partial class MachineCapture : IAsyncDisposable
         _ring = new CaptureRing(options.BufferBytes, options.BufferWrites);
         _statePath = Path.Combine(options.StateFolder, "capture.json");
         var stored = CaptureState.TryLoad(files, _statePath);
-        _state = stored is not null && stored.Epoch >= options.Epoch.Value ? stored : (stored ?? new CaptureState()) with { Epoch = options.Epoch.Value, Fenced = false, Frozen = false, Held = false, LapsedRound = 0, Durable = 0 };
+        _state = stored is not null && stored.Epoch >= options.Epoch.Value ? stored : (stored ?? new CaptureState()) with { Epoch = options.Epoch.Value, Fenced = false, Frozen = false, Held = false, FrozenRound = 0, LapsedRound = 0, Durable = 0 };
+        // Another protection counts anew.
+        if (options.BeginsAnew) _state = _state with { FrozenRound = 0 };
         _isNew = stored is null;
         if (_isNew && options.ForkedAt is { } fork) _state = _state with { Reserved = fork.Value };
         (_newest, _fenced, _frozen, _paused) = ((HasForgotten ? null : _state.CleanAt) ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Frozen, _state.Paused);

@@ -184,9 +184,10 @@ internal sealed partial class StoreLog
         var headed = IsHeaded(file, segment);
         var (end, reason) = headed || segment.Generation == 0 ? SegmentFile.ScanFrames(file, tag, segment, (offset, batch) =>
         {
+            // Before it is counted: a marker is read once more for its text, and the segment ends in front of one that is not given then.
+            replay.Frame(new LogEntry(segment, offset, batch.Header), batch);
             _index.Add(offset, batch);
             (_frames, _extents) = (_frames + 1, _extents + batch.Header.ExtentCount);
-            replay.Frame(new LogEntry(segment, offset, batch.Header), batch);
         }, options.GivesUpUnreadable) : (0, "segment header is damaged");
         _end = end;
         // A segment is flushed before its end is written.

@@ -82,6 +82,36 @@ public sealed class DrainTests : CaptureFixture
         Assert.Null(told.Drain);
     }
 
+    /// <summary>It may be all that was kept, and all that a process server has heard of. Only what was promised outlasts the silence behind it.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task An_order_of_before_the_drain_does_not_end_it_in_a_new_life(bool held)
+    {
+        await using (var capture = await OpenAsync())
+        {
+            await using var running = await RunningAsync(capture);
+            await using var orders = OrdersOf(capture);
+            await orders.ApplyAsync(Drained);
+            await UntilAsync(() => orders.Drain?.Hash is not null);
+            if (held) await orders.ApplyAsync(Drained with { Hold = true });
+        }
+        await using var again = await OpenAsync();
+        await using var told = OrdersOf(again);
+        for (var times = 0; times < 2; times++)
+        {
+            await told.ApplyAsync(Drained with { Round = 2, Drain = false });
+            await Assert.ThrowsAsync<ReadOnlyDeviceException>(() => WriteAsync(again, 0, 1));
+            if (times == 0) _clock.Skip(Drain.SilenceMax - TimeSpan.FromSeconds(5));
+        }
+        if (held) await told.ApplyAsync(Drained with { Round = 4, Drain = false });
+        else
+        {
+            // The order that was repeated said nothing of the drain.
+            _clock.Skip(TimeSpan.FromSeconds(6));
+            await UntilAsync(() => told.Drain?.Lapsed is not null);
+        }
+        await WriteAsync(again, 0, 1);
+    }
+
     [Fact]
     public async Task A_source_that_is_told_again_and_again_stays_drained()
     {

@@ -23,7 +23,7 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
     /// <summary>Reset: every offer waits, as with a network that takes nothing.</summary>
     public ManualResetEventSlim HoldOffers { get; } = new(true);
     public StreamPosition Held => _held;
-    private (StreamPosition Held, Sequence Newest, byte[][] Disks)? _synced;
+    private (StreamPosition Held, Sequence Newest, bool Consistent, byte[][] Disks)? _synced;
     private StreamPosition _held;
     private Session? _session;
 
@@ -49,7 +49,7 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
         {
             if (_synced is { } synced)
             {
-                (_held, Newest) = (synced.Held, synced.Newest);
+                (_held, Newest, Consistent) = (synced.Held, synced.Newest, synced.Consistent);
                 for (var i = 0; i < Disks.Length; i++) synced.Disks[i].CopyTo(Disks[i], 0);
             }
             SaysDurable = true;
@@ -104,7 +104,7 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
             lock (target.Disks)
             {
                 if (target.SaysDurable) target._synced = null;
-                else target._synced ??= (target._held, target.Newest, [.. target.Disks.Select(d => d.ToArray())]);
+                else target._synced ??= (target._held, target.Newest, target.Consistent, [.. target.Disks.Select(d => d.ToArray())]);
                 BatchCodec.Verify(batch.Frame);
                 var header = batch.Header;
                 var expected = target._held.Incarnation == opening.Incarnation ? target._held.Ordinal + 1 : 1;
@@ -121,7 +121,8 @@ internal sealed class MemoryTarget(params long[] diskBytes) : IStreamTarget
                 }
                 if (header.Kind == BatchKind.Sync) target.SyncBytes += header.RawBytes;
                 if (header.Marker == MarkerKind.SyncCompleted) target.Consistent = true;
-                if (header.Marker == MarkerKind.StreamStart) target.Consistent = batch.StoredPayload.Span.SequenceEqual("continue"u8);
+                // Who goes on closes no gap that is there.
+                if (header.Marker == MarkerKind.StreamStart) target.Consistent = (target.Consistent || target._held.Ordinal == 0) && batch.StoredPayload.Span.SequenceEqual("continue"u8);
                 target._held = batch.Position;
                 if (header.Last > target.Newest) target.Newest = header.Last;
                 target.Applied?.Invoke(batch);

@@ -19,7 +19,7 @@ public sealed class RunningHashTests : CaptureFixture
         await WriteAsync(capture, 3 * RootHash.BlockBytes - 4096, 7, 8192); // two blocks
         await WriteAsync(capture, 50 * RootHash.BlockBytes, 8);
         await capture.Disks[0].WriteZeroesAsync(9 * RootHash.BlockBytes, 4096, true, false, default);
-        await capture.FreezeAsync(default);
+        await capture.FreezeAsync(1, default);
 
         files.Bytes = 0;
         var root = await capture.RootHashAsync(default);
@@ -50,7 +50,7 @@ public sealed class RunningHashTests : CaptureFixture
             await capture.HashAsync(default);
             await hashed.CancelAsync();
             await Task.WhenAll(writers);
-            await capture.FreezeAsync(default);
+            await capture.FreezeAsync(1, default);
             Assert.Equal(ModelRoot.Of(await File.ReadAllBytesAsync(DiskPath)), await capture.RootHashAsync(default));
             capture.EndHashing();
         }

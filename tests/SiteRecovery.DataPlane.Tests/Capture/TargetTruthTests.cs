@@ -58,6 +58,35 @@ public sealed class TargetTruthTests : CaptureFixture
         await capture.DisposeAsync();
     }
 
+    /// <summary>The target has the gap, and nobody writes: no sequence and no bit tells that it waits for the end.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task A_synchronization_whose_end_was_lost_on_the_way_is_ended_again(bool inANewLife)
+    {
+        var (target, capture) = (new MemoryTarget(Bytes), await OpenAsync());
+        await StreamingAsync(capture, target, async () =>
+        {
+            // As with a process server's memory: received is not durable.
+            target.Applied = batch => target.SaysDurable &= batch.Header.Marker != MarkerKind.StreamStart;
+            await capture.StartSynchronizationAsync();
+            await UntilAsync(() => target is { Consistent: true, SaysDurable: false });
+            Assert.True(capture.Status().Synchronizing);
+            target.Applied = null;
+            if (inANewLife) return;
+            target.LoseUnsynced();
+            await UntilAsync(() => target.Consistent && !capture.Status().Synchronizing);
+        });
+        if (!inANewLife) return;
+        target.LoseUnsynced();
+        Assert.False(target.Consistent);
+        capture = await OpenAsync();
+        using var stop = new CancellationTokenSource();
+        var run = capture.RunAsync(target, stop.Token);
+        await UntilAsync(() => target.Consistent && !capture.Status().Synchronizing);
+        await stop.CancelAsync();
+        await run;
+        await capture.DisposeAsync();
+    }
+
     /// <summary>It says more than the answer to the opening, which was given before: nothing is lost.</summary>
     [Fact]
     public async Task An_acknowledgement_that_overtakes_the_answer_is_no_loss()

@@ -68,7 +68,7 @@ public sealed class BadSectorTests
         await capture.HashAsync(default);
         disk.Spoil("/state/leaves", 4096); // the first leaves; those of the last blocks are in memory
         await capture.Disks[0].WriteAsync(0, new byte[512], false, default);
-        await capture.FreezeAsync(default);
+        await capture.FreezeAsync(1, default);
         await Assert.ThrowsAsync<InvalidDataException>(() => capture.RootHashAsync(default));
     }
 }

@@ -70,7 +70,7 @@ public sealed class CaptureStateCrashTests
                 break;
             case 1:
                 _wanted = _promised with { Frozen = true };
-                await _capture!.FreezeAsync(default);
+                await _capture!.FreezeAsync(1, default);
                 break;
             case 2 when _promised.Frozen:
                 _wanted = _promised with { Held = true };

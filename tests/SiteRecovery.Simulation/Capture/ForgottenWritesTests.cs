@@ -129,7 +129,7 @@ public sealed class ForgottenWritesTests
     {
         var capture = await WithAFailedFlushAsync();
         await capture.HashAsync(default);
-        await capture.FreezeAsync(default);
+        await capture.FreezeAsync(1, default);
         AssertShowsWhatIsLeft(_disk);
         var frozen = await capture.RootHashAsync(default);
         Assert.Equal(await (await OpenAsync(_disk.LosePower(3))).RootHashAsync(default), frozen);

@@ -13,6 +13,7 @@ internal sealed class SimAgentMachine(MachineId machine, SimSource host, SimSite
     private readonly SimDisk _disk = host.Disk;
     private CaptureOrders? _orders;
     private ProtectMachine? _assignment;
+    private bool _isKept;
     private MachineStatus? _fencedClosed;
     private CancellationTokenSource _running = new();
     private bool _askedLongEnough;
@@ -98,7 +99,7 @@ internal sealed class SimAgentMachine(MachineId machine, SimSource host, SimSite
         var begin = isNew ? wanted with { Synchronize = 0, Paused = false, Drain = false }
             : kept! with { Epoch = wanted.Epoch, Drain = kept.Drain && kept.Epoch == wanted.Epoch };
         _disk.Replace(_assignmentPath, AgentProtocol.Encode(begin));
-        (_assignment, _orders, _running) = (begin, new CaptureOrders(capture, OrderOf(begin), () => 0, host.Clock), CancellationTokenSource.CreateLinkedTokenSource(stop));
+        (_assignment, _isKept, _orders, _running) = (begin, true, new CaptureOrders(capture, OrderOf(begin), () => 0, host.Clock), CancellationTokenSource.CreateLinkedTokenSource(stop));
         (Capture, _fencedClosed) = (capture, null);
         _ = capture.RunAsync(sites.FromAgent, _running.Token);
         await ApplyAsync(wanted);
@@ -113,8 +114,10 @@ internal sealed class SimAgentMachine(MachineId machine, SimSource host, SimSite
         wanted = wanted with { Id = now.Id, Synchronize = Math.Max(wanted.Synchronize, now.Synchronize) };
         var changed = wanted.Paused != now.Paused || wanted.Synchronize != now.Synchronize || wanted.Drain != now.Drain || wanted.Hold != now.Hold || wanted.Round != now.Round;
         await _orders.ApplyAsync(order);
-        _assignment = wanted;
-        if (changed) _disk.Replace(_assignmentPath, AgentProtocol.Encode(wanted));
+        (_assignment, _isKept) = (wanted, _isKept && !changed);
+        if (_isKept) return;
+        _disk.Replace(_assignmentPath, AgentProtocol.Encode(wanted));
+        _isKept = true;
     }
 
     private async Task CloseAsync()
