@@ -18,6 +18,8 @@ internal sealed class Checks(SimMachine machine, Random random)
     private readonly ConditionalWeakTable<RetentionStore, StrongBox<RecoveryPoint?>> _seen = [];
     private Phase? _phase;
 
+    internal KeptPoints Kept { get; } = new(machine);
+
     /// <summary>Often: what passes.</summary>
     internal void Watch()
     {
@@ -39,6 +41,7 @@ internal sealed class Checks(SimMachine machine, Random random)
             Unbroken(() =>
             {
                 DurableAck.Check(machine, store, host);
+                Kept.Check(store, host);
                 // As it stood the last time, it is looked at less often.
                 if (!_seen.TryGetValue(store, out var seen) || seen.Value != store.ConsistentUpTo || random.Next(4) == 0) Prefix.CheckNewest(machine, store);
                 _seen.AddOrUpdate(store, new StrongBox<RecoveryPoint?>(store.ConsistentUpTo));
@@ -61,7 +64,12 @@ internal sealed class Checks(SimMachine machine, Random random)
     /// <summary>A master target has come up, and nothing has reached it yet.</summary>
     internal void LookAtStart()
     {
-        foreach (var (host, store) in Stores()) Unbroken(() => DurableAck.Check(machine, store, host));
+        foreach (var (host, store) in Stores())
+            Unbroken(() =>
+            {
+                DurableAck.Check(machine, store, host);
+                Kept.Check(store, host);
+            });
     }
 
     private IEnumerable<(string Host, RetentionStore Store)> Stores()

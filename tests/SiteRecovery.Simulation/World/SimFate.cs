@@ -27,6 +27,10 @@ internal static class SimFate
         [MachineActions.Pause, MachineActions.Disable, MachineActions.Enable],
         [MachineActions.Resynchronize],
         [MachineActions.Disable, MachineActions.Enable],
+        ["keep any", "keep any", "let-go any"],
+        ["keep any", $"{MachineActions.UnplannedFailover} any", MachineActions.Commit, $"{MachineActions.ReverseReplicate} delta"],
+        ["take-point", "verify any"],
+        ["take-point", "keep latest", "take-point"],
     ];
 
     private static readonly string[] Moments = ["change", "write", "flush", "flush", "names"];

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Globalization;
+using SiteRecovery.DataPlane.Capture;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
@@ -38,6 +39,10 @@ internal sealed class SimOperator(SimMachine machine, Random random)
             case [MachineActions.Disable]: break;
             case [MachineActions.Enable]: Protect(); break;
             case [MachineActions.Resynchronize]: Tell(id => new Resynchronize(of, id)); break;
+            case ["keep", var which]: Look(which, (store, point) => Keep(store, point, keep: true)); break;
+            case ["let-go", var which]: Look(which, (store, point) => Keep(store, point, keep: false)); break;
+            case ["verify", var which]: Look(which, (store, point) => store.Verify(point, CancellationToken.None)); break;
+            case ["take-point"]: TakePoint(); break;
             default: throw new FormatException($"no operator knows '{action}'");
         }
     }
@@ -99,11 +104,55 @@ internal sealed class SimOperator(SimMachine machine, Random random)
 
     private void At(string which, Func<CommandId, RecoveryPoint, OperatorCommand> command)
     {
-        // Of the store that the machine fails over to.
-        if (StoreNow() is not { ConsistentUpTo: { } newest } store) return;
+        if (Choose(which) is ({ } point, _)) Tell(id => command(id, point));
+    }
+
+    /// <summary>Of the store that the machine fails over to.</summary>
+    private (RecoveryPoint Point, RetentionStore Store)? Choose(string which)
+    {
+        if (StoreNow() is not { ConsistentUpTo: { } newest } store) return null;
         var points = store.Points;
-        var point = which == "latest" || points.Count == 0 ? newest : points[random.Next(points.Count)];
-        Tell(id => command(id, point));
+        return (which == "latest" || points.Count == 0 ? newest : points[random.Next(points.Count)], store);
+    }
+
+    private void Look(string which, Action<RetentionStore, RecoveryPoint> look)
+    {
+        try
+        {
+            if (Choose(which) is var (point, store)) look(store, point);
+        }
+        catch (Exception refused) when (refused is IOException or InvalidDataException or ObjectDisposedException)
+        {
+            // The operator is told why.
+        }
+    }
+
+    private void Keep(RetentionStore store, RecoveryPoint point, bool keep)
+    {
+        if (!keep) machine.Checks.Kept.Note(HostOfTarget, point, keep: false);
+        store.Protect(point, keep);
+        if (keep) machine.Checks.Kept.Note(HostOfTarget, point, keep: true);
+    }
+
+    private string HostOfTarget => machine.RoomOfTarget == _sites.Source.Room ? _sites.Source.Name : _sites.Target.Name;
+
+    /// <summary>At whatever runs, of either kind.</summary>
+    private void TakePoint()
+    {
+        foreach (var (_, _, capture) in machine.Guest.Running())
+            _ = TakeAsync(capture, random.Next(2) == 0 ? PointKind.ApplicationConsistent : PointKind.CrashConsistent);
+
+        static async Task TakeAsync(MachineCapture capture, PointKind kind)
+        {
+            try
+            {
+                await capture.TakePointAsync("by hand", kind);
+            }
+            catch (Exception refused) when (refused is InvalidOperationException or ObjectDisposedException)
+            {
+                // The operator is told why.
+            }
+        }
     }
 
     private void Tell(Func<CommandId, OperatorCommand> command)

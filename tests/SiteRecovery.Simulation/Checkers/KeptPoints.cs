@@ -1,0 +1,26 @@
+using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Simulation.World;
+
+namespace SiteRecovery.Simulation.Checkers;
+
+/// <summary>A point that an operator has asked to keep is there, whatever the retention says, for as long as the protection is.</summary>
+internal sealed class KeptPoints(SimMachine machine)
+{
+    private readonly Dictionary<string, (Epoch Since, HashSet<string> Points)> _kept = [];
+
+    internal void Note(string host, RecoveryPoint point, bool keep)
+    {
+        if (machine.State?.Protection is not { } protection) return;
+        if (!_kept.TryGetValue(host, out var kept) || kept.Since != protection.Since) _kept[host] = kept = (protection.Since, []);
+        if (keep) kept.Points.Add(point.Id);
+        else kept.Points.Remove(point.Id);
+    }
+
+    internal void Check(RetentionStore store, string host)
+    {
+        if (machine.Sites.Rot.WasAt(host) || !_kept.TryGetValue(host, out var kept) || machine.State?.Protection?.Since != kept.Since) return;
+        foreach (var point in kept.Points)
+            if (store.ResolvePoint(new PointSelector.ById(point)) is null) throw new SimViolation("never silently wrong", $"{point} was to be kept at {host}, and is not there");
+    }
+}
