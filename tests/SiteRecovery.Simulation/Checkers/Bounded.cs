@@ -1,3 +1,4 @@
+using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation.Checkers;
@@ -10,7 +11,8 @@ internal static class Bounded
     internal static void Check(SimSites sites)
     {
         // A frame that is being taken is not yet counted, of each machine one.
-        if (sites.Relay.Room is { } room && sites.Machines.Sum(m => room.Spool.StatusOf(m.Id)?.Bytes ?? 0) is var waits && waits > SimRelay.SpoolBytesMax + sites.Machines.Count * FrameBytesMax)
-            throw new SimViolation("bounded", $"{waits} bytes wait in the spool");
+        foreach (var room in sites.Relays.Select(r => r.Room).OfType<ProcessServerRoom>())
+            if (sites.Machines.Sum(m => room.Spool.StatusOf(m.Id)?.Bytes ?? 0) is var waits && waits > SimRelay.SpoolBytesMax + sites.Machines.Count * FrameBytesMax)
+                throw new SimViolation("bounded", $"{waits} bytes wait in the spool");
     }
 }

@@ -39,7 +39,7 @@ internal static class Liveness
         if (!IsHome(machine))
         {
             throw new SimViolation("liveness", $"{Bound.TotalMinutes} minutes after the faults: {state?.Phase}, fence {state?.Fence}, {string.Join("; ", state?.Problems.Select(p => $"{p.Work}: {p.Reason}") ?? [])}; "
-                + $"tests {state?.Tests.Length}; source {SourceOf(machine)?.Status()}; spool {machine.Sites.Relay.Room?.Spool.StatusOf(machine.Id)}; store {StoreOf(machine)}");
+                + $"tests {state?.Tests.Length}; source {SourceOf(machine)?.Status()}; spool {string.Join(", ", machine.Sites.Relays.Select(r => r.Room?.Spool.StatusOf(machine.Id)))}; store {StoreOf(machine)}");
         }
         if (!IsProtected(machine)) return;
         var newest = machine.StoreOfTarget!.ConsistentUpTo!;

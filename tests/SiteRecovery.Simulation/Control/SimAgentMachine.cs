@@ -101,7 +101,7 @@ internal sealed class SimAgentMachine(MachineId machine, SimSource host, SimSite
         _disk.Replace(_assignmentPath, AgentProtocol.Encode(begin));
         (_assignment, _isKept, _orders, _running) = (begin, true, new CaptureOrders(capture, OrderOf(begin), () => 0, host.Clock), CancellationTokenSource.CreateLinkedTokenSource(stop));
         (Capture, _fencedClosed) = (capture, null);
-        _ = capture.RunAsync(sites.FromAgent, _running.Token);
+        _ = capture.RunAsync(sites.WayOfAgent(), _running.Token);
         await ApplyAsync(wanted);
     }
 

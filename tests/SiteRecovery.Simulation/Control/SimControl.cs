@@ -47,9 +47,9 @@ internal sealed class SimControl
     private SimControl(SimSites sites, ActorSystem system)
     {
         (_sites, _system) = (sites, system);
-        Nodes = new Nodes([NodeOf("relay", SimSites.Primary, NodeRoles.ProcessServer), NodeOf("source", SimSites.Primary, NodeRoles.MasterTarget), NodeOf("target", SimSites.Secondary, NodeRoles.MasterTarget)]);
+        Nodes = new Nodes([.. sites.Relays.Select(r => NodeOf(r.Name, SimSites.Primary, NodeRoles.ProcessServer)), NodeOf("source", SimSites.Primary, NodeRoles.MasterTarget), NodeOf("target", SimSites.Secondary, NodeRoles.MasterTarget)]);
         _eye = system.ActorOf(Props.Create(() => new Eye(this)), "eye");
-        _directory = system.ActorOf(Props.Create(() => new Directory(Nodes)), "directory");
+        _directory = system.ActorOf(Props.Create(() => new Directory(Nodes, sites.Relays.Count > 1)), "directory");
         foreach (var node in Nodes.All) system.ActorOf(FolderOf("user", RoleOf(node)), node.Name);
     }
 
@@ -86,11 +86,12 @@ internal sealed class SimControl
 
     internal void Start(string node, MasterTargetRoom room) => _rooms[node] = _system.ActorOf(MasterTargetActor.Props(room, Nodes.All.First(n => n.Name == node), MachinesFrom(node), _directory), $"{node}-room-{++_lives}");
 
-    internal void Start(string node, ProcessServerRoom room, TimeProvider clock) => _rooms[node] = _system.ActorOf(ProcessServerActor.Props(room, MachinesFrom(node), _directory, clock), $"{node}-room-{++_lives}");
+    internal void Start(string node, ProcessServerRoom room, TimeProvider clock) => _rooms[node] = _system.ActorOf(ProcessServerActor.Props(room, MachinesFrom(node), SiteOf(node), clock), $"{node}-room-{++_lives}");
 
     internal void Stop(string node)
     {
         if (_rooms.Remove(node, out var room)) _system.Stop(room);
+        _directory.Tell(new Announced(node, new AgentsConnected([])), _eye);
     }
 
     internal void Tell(MachineCommand command) => MachineOf(command)?.Tell(command, _eye);
@@ -101,6 +102,9 @@ internal sealed class SimControl
     internal void End() => _ = _system.Terminate();
 
     private IActorRef? MachineOf(object message) => message is IForMachine { Machine: var machine } ? _machines.GetValueOrDefault(machine) : null;
+
+    /// <summary>Of several process servers the cluster hears which one the agent speaks with.</summary>
+    private IActorRef SiteOf(string node) => _sites.Relays.Count == 1 ? _directory : _system.ActorOf(Props.Create(() => new Site(node, _directory)), $"{node}-site-{_lives}");
 
     private IActorRef MachinesFrom(string node) => _system.ActorOf(CourierOf(MachineOf, () => _sites.Wan.LagOf(node != "target", toSecondary: true)), $"{node}-to-machines-{_lives}");
 
@@ -133,12 +137,34 @@ internal sealed class SimControl
         }
     }
 
+    private sealed record Announced(string Node, AgentsConnected Connected) : INoSerializationVerificationNeeded;
+
+    private sealed class Site : ReceiveActor
+    {
+        public Site(string node, IActorRef directory)
+        {
+            Receive<AgentsConnected>(connected => directory.Tell(new Announced(node, connected)));
+            ReceiveAny(directory.Forward);
+        }
+    }
+
     /// <summary>All nodes are members, always: what cannot be reached is the couriers' affair.</summary>
     private sealed class Directory : ReceiveActor
     {
-        public Directory(Nodes nodes)
+        public Directory(Nodes nodes, bool hearsOfAgents)
         {
-            Receive<SubscribeNodes>(_ => Sender.Tell(nodes));
+            var subscribers = new HashSet<IActorRef>();
+            Receive<SubscribeNodes>(_ =>
+            {
+                subscribers.Add(Sender);
+                Sender.Tell(nodes);
+            });
+            Receive<Announced>(told =>
+            {
+                if (!hearsOfAgents || nodes.All.First(n => n.Name == told.Node).Agents.SequenceEqual(told.Connected.Agents)) return;
+                nodes = new Nodes([.. nodes.All.Select(n => n.Name == told.Node ? n with { Agents = told.Connected.Agents } : n)]);
+                foreach (var subscriber in subscribers) subscriber.Tell(nodes);
+            });
             ReceiveAny(_ => { });
         }
     }

@@ -141,7 +141,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
             case ["smudge", var host, var marks]: sites.Rot.Smudge(sites.HostOf(host), SimScript.Number(marks)); break;
             case ["dark", "for", var lasts]:
                 sites.Wan.Cut(true);
-                await Task.WhenAll(CrashAsync(sites.Source, "power", lasts), CrashAsync(sites.Relay, "power", lasts));
+                await Task.WhenAll([CrashAsync(sites.Source, "power", lasts), .. sites.Relays.Select(r => CrashAsync(r, "power", lasts))]);
                 sites.Wan.Cut(false);
                 break;
             case ["jump", var host, var by]: sites.HostOf(host).Clock.Jump(TimeSpan.FromMilliseconds(SimScript.Number(by))); break;

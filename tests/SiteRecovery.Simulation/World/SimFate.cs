@@ -69,8 +69,12 @@ internal static class SimFate
     }
 
     /// <summary>How the stores keep it.</summary>
-    private static SimScript Kept(Random random, SimScript script) =>
-        script with { Tiers = random.Next(2) == 0, Encrypted = random.Next(4) == 0, SegmentBytes = random.Next(2) == 0 ? 0 : random.Next(SegmentBytesLeast, SegmentBytesMost) };
+    private static SimScript Kept(Random random, SimScript script) => WithRelays(random,
+        script with { Tiers = random.Next(2) == 0, Encrypted = random.Next(4) == 0, SegmentBytes = random.Next(2) == 0 ? 0 : random.Next(SegmentBytesLeast, SegmentBytesMost) });
+
+    /// <summary>Of two process servers either has what was meant for the one.</summary>
+    private static SimScript WithRelays(Random random, SimScript script) => random.Next(3) > 0 ? script
+        : script with { Relays = 2, Steps = [.. script.Steps.Select(s => random.Next(3) > 0 ? s : s with { What = s.What.Replace(" relay ", $" {SimSites.SecondRelay} ", StringComparison.Ordinal) })] };
 
     /// <summary>After each darkness the site has as much light, or nothing would be written in the whole run.</summary>
     private static void LeaveLight(List<SimStep> steps)

@@ -19,6 +19,8 @@ internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Ste
 
     /// <summary>How many there are: db1, and so on.</summary>
     internal int Machines { get; init; } = 1;
+    /// <summary>How many process servers there are: relay, and relay2, to which the agent goes while that one does not answer.</summary>
+    internal int Relays { get; init; } = 1;
     /// <summary>How many milliseconds pass between two turns of a guest, about.</summary>
     internal int Pace { get; init; } = BusyPace;
     /// <summary>The policy leaves it to the operator when a machine that has diverged is resynchronized.</summary>
@@ -62,6 +64,7 @@ internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Ste
                 ["seed", var number] => script with { Seed = Number(number) },
                 ["until", var end] => script with { Until = Number(end) },
                 ["machines", var count] => script with { Machines = Number(count) },
+                ["relays", var count] => script with { Relays = Number(count) },
                 ["pace", var turn] => script with { Pace = Number(turn) },
                 ["asks"] => script with { Asks = true },
                 ["aged"] => script with { Aged = true },
@@ -80,6 +83,7 @@ internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Ste
         Line($"seed {Seed}");
         Line($"until {Until}");
         if (Machines > 1) Line($"machines {Machines}");
+        if (Relays > 1) Line($"relays {Relays}");
         if (Pace != BusyPace) Line($"pace {Pace}");
         if (Asks) Line($"asks");
         if (Aged) Line($"aged");

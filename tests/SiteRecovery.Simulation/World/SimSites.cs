@@ -26,6 +26,7 @@ internal sealed class SimSites
     /// <summary>The guest, when everything is mended.</summary>
     private static readonly TimeSpan StillWrites = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan KeysLast = TimeSpan.FromSeconds(50);
+    internal const string SecondRelay = "relay2";
     private const int LookEveryTurns = 50;
     private readonly Random _random;
     private readonly SimTrace _trace;
@@ -37,12 +38,11 @@ internal sealed class SimSites
         var seed = script.Seed;
         (Script, _random, _trace) = (script, new Random(seed), new SimTrace(Clock));
         (Near, Wan) = (new SimWire(new Random(seed + 1)), new SimWire(new Random(seed + 2)));
-        FromAgent = LinkOver(Near, () => DoorFor(new Peer(Agent.Value, PeerRole.Agent)), seed + 3);
-        FromSource = LinkOver(Near, () => DoorFor(new Peer("source", PeerRole.Node)), seed + 4);
-        ToTarget = LinkOver(Wan, () => Target!.Room?.Stores, seed + 5);
+        Relays = [new SimRelay("relay", Clock, new Random(seed + 8), this, seed + 3)];
+        if (script.Relays > 1) Relays = [.. Relays, new SimRelay(SecondRelay, Clock, new Random(seed + 15), this, seed + 16)];
         Back = LinkOver(Wan, () => Source!.Room?.Stores, seed + 6);
-        (Source, Relay, Target) = (new SimSource(Clock, new Random(seed + 7), this, script.Aged ? new Random(seed + 13) : null, script.Machines), new SimRelay(Clock, new Random(seed + 8), this), new SimTarget(Clock, new Random(seed + 10), this));
-        Hosts = [Source, Relay, Target];
+        (Source, Target) = (new SimSource(Clock, new Random(seed + 7), this, script.Aged ? new Random(seed + 13) : null, script.Machines), new SimTarget(Clock, new Random(seed + 10), this));
+        Hosts = [Source, Relays[0], Target, .. Relays.Skip(1)];
         foreach (var host in Hosts) (host.Traced, host.Said, host.LostPower) = (_trace.Add, Say, LosePower);
         Source.LostSector = (path, sector) => Each(m => m.Guest.LoseSector(path, sector));
         Source.ForgotCached = path => Each(m => m.Guest.LookAgain(path));
@@ -56,15 +56,13 @@ internal sealed class SimSites
     internal SimClock Clock { get; } = new();
     internal SimControl Control { get; private set; } = null!;
     internal SimSource Source { get; }
-    internal SimRelay Relay { get; }
+    /// <summary>In the order in which an agent tries them.</summary>
+    internal IReadOnlyList<SimRelay> Relays { get; } = [];
     internal SimTarget Target { get; }
     internal IReadOnlyList<SimHost> Hosts { get; }
     /// <summary>Within the primary site, and between the sites.</summary>
     internal SimWire Near { get; }
     internal SimWire Wan { get; }
-    internal SimLink FromAgent { get; }
-    internal SimLink FromSource { get; }
-    internal SimLink ToTarget { get; }
     internal SimLink Back { get; }
     internal SimChaos Chaos { get; }
     internal SimRot Rot { get; }
@@ -82,26 +80,34 @@ internal sealed class SimSites
     internal SimHostClock ClockAt(string place) => HostOf(place == "agent" ? "source" : place).Clock;
 
     /// <summary>How a room reaches another one's door.</summary>
-    internal IStreamTarget WayOf(SimHost from, string to) => new SimWay(from, (from.Name, to) switch
+    internal IStreamTarget WayOf(SimHost from, string to) => new SimWay(from, () => from switch
     {
-        (_, "target") => ToTarget,
-        ("target", _) => Back,
-        _ => FromSource,
+        SimRelay relay => relay.ToTarget,
+        SimTarget => Back,
+        _ => Relays.First(r => r.Name == to).FromSource,
     });
+
+    /// <summary>How the agent's streams go: to the first process server that answers.</summary>
+    internal IStreamTarget WayOfAgent() => new SimWay(Source, () => (FirstUp() ?? Relays[0]).FromAgent);
+
+    private SimRelay? FirstUp() => Relays.FirstOrDefault(r => r.Room is not null);
 
     /// <exception cref="IOException">Nobody is there.</exception>
     internal async Task<Stream> ConnectAgentAsync(CancellationToken stop)
     {
         await Task.Delay(TimeSpan.FromMilliseconds(1), Clock, stop);
-        if (Near.IsCut || Near.IsMute || Relay.Room is not { } room) throw new IOException("the network does not get there");
+        if (Near.IsCut || Near.IsMute || FirstUp() is not { Room: { } room } relay) throw new IOException("the network does not get there");
         var (near, far) = SimStream.Pair(Clock, () => TimeSpan.FromMicroseconds(_random.Next(50, 5000)));
-        Near.Dropped += reason =>
+        Near.Dropped += Break;
+        relay.Dropped += Break;
+        _ = room.Sessions.RunAsync(new ControlChannel(far, new Peer(Agent.Value, PeerRole.Agent)), relay.Life);
+        return near;
+
+        void Break(string reason)
         {
             near.Break(reason);
             far.Break(reason);
-        };
-        _ = room.Sessions.RunAsync(new ControlChannel(far, new Peer(Agent.Value, PeerRole.Agent)), Relay.Life);
-        return near;
+        }
     }
 
     /// <summary>Runs with faults, then without, until every machine is protected. What it returns is the same for the same script.</summary>
@@ -159,14 +165,12 @@ internal sealed class SimSites
 
     private void LosePower(string host) => Each(m => m.Guest.LosePower(host));
 
-    private SimLink LinkOver(SimWire wire, Func<IStreamTarget?> far, int seed)
+    internal SimLink LinkOver(SimWire wire, Func<IStreamTarget?> far, int seed)
     {
         var link = new SimLink(far, wire, Clock, new Random(seed)) { Arrived = machine => _ = EveryAsync(1, Clock.Elapsed + TimeSpan.FromMilliseconds(1), Machines.First(m => m.Id == machine).Checks.LookAtNewest) };
         wire.Add(link);
         return link;
     }
-
-    private IStreamTarget? DoorFor(Peer peer) => Relay.Room is { } room ? new SimDoor(room, peer) : null;
 
     private async Task EveryAsync(int milliseconds, TimeSpan until, Action act)
     {
@@ -207,20 +211,13 @@ internal sealed class SimSites
         }
     }
 
-    /// <summary>The process server's door, which lets in whom its routes know.</summary>
-    private sealed class SimDoor(ProcessServerRoom room, Peer peer) : IStreamTarget
-    {
-        public ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop) =>
-            room.Routes.Authorise(peer, opening) is { } refusal ? throw new IOException(refusal) : room.Door.OpenAsync(opening, positions, stop);
-    }
-
     /// <summary>Nobody goes anywhere from a host that has died.</summary>
-    private sealed class SimWay(SimHost from, SimLink link) : IStreamTarget
+    private sealed class SimWay(SimHost from, Func<SimLink> link) : IStreamTarget
     {
         private readonly int _life = from.Lives;
 
         public ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop) =>
-            from.Lives != _life ? throw new IOException("the host is off") : link.OpenAsync(opening, positions, stop);
+            from.Lives != _life ? throw new IOException("the host is off") : link().OpenAsync(opening, positions, stop);
     }
 }
 
