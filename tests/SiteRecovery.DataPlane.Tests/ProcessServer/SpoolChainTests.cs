@@ -87,7 +87,7 @@ public sealed class SpoolChainTests : SpoolFixture
         Assert.False(asked.IsCompleted);
         Link.Up = true;
         var hashes = await asked.WaitAsync(TimeSpan.FromSeconds(30));
-        Assert.Equal(11, agent.DurableUpTo.Ordinal);
+        Assert.Equal(11, Store.Durable.Ordinal);
         for (var i = 0; i < hashes.Length; i++)
         {
             var block = Model[^1].AsSpan(i * 4096, 4096);
