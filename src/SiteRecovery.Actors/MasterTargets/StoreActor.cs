@@ -5,6 +5,7 @@ using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
@@ -211,7 +212,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
                 {
                     step();
                 }
-                catch (IOException failed)
+                catch (Exception failed) when (failed is IOException or StoreLockedException)
                 {
                     failure ??= failed.Message;
                 }

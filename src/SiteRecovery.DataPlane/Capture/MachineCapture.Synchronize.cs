@@ -10,6 +10,7 @@ public sealed partial class MachineCapture
     private const int ChunkBlocks = BatchBytesMax / BitmapFile.BlockBytes, ChunksAhead = 8;
     /// <summary>Compared and sent by the page, though tracked by the block: guests write a few pages here and there.</summary>
     private const int PartBytes = 4096;
+    private static readonly TimeSpan EndRetry = TimeSpan.FromSeconds(1);
     private readonly Lock _chunkGate = new();
     private readonly List<SyncChunk> _openChunks = [];
     private Channel<SyncChunk>? _walk;
@@ -19,6 +20,7 @@ public sealed partial class MachineCapture
     private long _synchronizationsAsked, _synchronizationsEnded;
     /// <summary>How many synchronizations had been asked for when the end of one was sent; -1: no end is on its way. Under _log.</summary>
     private long _ending = -1;
+    private long _endTriedAt; // the pump's only; 0: the last time it succeeded
     private long _walkLosses = -1, _walkTicket = -1, _walkEnd = -1, _walkStarted;
     private long _progressTotal, _progressDone, _progressSent;
 
@@ -241,7 +243,18 @@ public sealed partial class MachineCapture
             if (_ending < 0 || _durableOrdinal < _completeOrdinal) return;
             asked = _ending;
         }
-        Save(s => s with { Synchronizing = asked != Interlocked.Read(ref _synchronizationsAsked), EverSynchronized = true });
+        if (_endTriedAt != 0 && _time.GetElapsedTime(_endTriedAt) < EndRetry) return;
+        _endTriedAt = _time.GetTimestamp();
+        try
+        {
+            Save(s => s with { Synchronizing = asked != Interlocked.Read(ref _synchronizationsAsked), EverSynchronized = true });
+        }
+        catch (Exception unsaved) when (unsaved is IOException or UnauthorizedAccessException)
+        {
+            _lastError = unsaved.Message; // the stream does not wait for it
+            return;
+        }
+        _endTriedAt = 0;
         Interlocked.Exchange(ref _synchronizationsEnded, asked);
         lock (_log) _ending = -1;
     }

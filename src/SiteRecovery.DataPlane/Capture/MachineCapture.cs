@@ -139,8 +139,9 @@ public sealed partial class MachineCapture : IAsyncDisposable
     /// <summary>Takes up streaming again; what was tracked meanwhile is resynchronized.</summary>
     public void Resume()
     {
+        // Counted first: one that ends meanwhile leaves it noted.
+        if (_state.Synchronizing || _state.EverSynchronized) Interlocked.Increment(ref _synchronizationsAsked);
         Save(s => s with { Paused = false, Synchronizing = s.Synchronizing || s.EverSynchronized });
-        if (_state.Synchronizing) Interlocked.Increment(ref _synchronizationsAsked);
         _paused = false;
         _signal.Set();
     }

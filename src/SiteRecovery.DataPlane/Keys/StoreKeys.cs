@@ -27,6 +27,9 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
     /// <summary>Something of the store is encrypted, or about to be.</summary>
     internal bool Exist => _isOpen || Array.Exists(FileNames, name => files.Exists(Path.Combine(folder, name)));
 
+    /// <summary>There is a key, however old, to encrypt with.</summary>
+    internal bool CanEncrypt => _current > 0;
+
     /// <summary>From here on everything that was encrypted can be read; nothing happens where nothing is.</summary>
     /// <exception cref="StoreLockedException">The keys are not to be had.</exception>
     internal void Check()
@@ -66,8 +69,14 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
         lock (_gate)
         {
             if (!_isOpen || _records.Length == 0) return null;
-            if (readOnly || Array.TrueForAll(FileNames, name => Read(name)?.Length == _records.Length)) return null;
-            var damaged = Array.Find(FileNames, name => Read(name) is null && files.Exists(Path.Combine(folder, name)));
+            if (Array.Exists(FileNames, name => ReadOrNull(name)?.Length > _records.Length))
+            {
+                // It could not be read when the other one was opened.
+                _isOpen = false;
+                Open();
+            }
+            if (readOnly || Array.TrueForAll(FileNames, name => ReadOrNull(name)?.Length == _records.Length)) return null;
+            var damaged = Array.Find(FileNames, name => ReadOrNull(name) is null && files.Exists(Path.Combine(folder, name)));
             Save(_records);
             return damaged;
         }
@@ -101,15 +110,26 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
             return;
         }
         // One may be damaged, or a key behind where saving was cut short: the scrub mends it.
-        var records = FileNames.Select(Read).MaxBy(f => f?.Length ?? 0) ?? throw new StoreLockedException($"the keys of the store in {folder} are damaged, both copies: restore {FileNames[0]} from a backup");
+        var records = ReadEither() ?? throw new StoreLockedException($"the keys of the store in {folder} are damaged, both copies: restore {FileNames[0]} from a backup");
         if (wrappings is null) throw new StoreLockedException($"the store in {folder} is encrypted: its keys were wrapped by {records[^1].By}");
         foreach (var record in records) _keys[record.Id] = Unwrap(record);
         // Also where nothing new is to be encrypted: the base stays what it is.
         (_records, _current) = (records, records[^1].Id);
         var current = wrappings.Current;
-        if (!readOnly && current is not null && Array.Exists(records, r => r.By != current.Name))
-            Save([.. records.Select(r => r.By == current.Name ? r : r with { By = current.Name, Wrapped = current.Wrap(_keys[r.Id]) })]);
+        if (!readOnly && current is not null && Array.Exists(records, r => r.By != current.Name)) WrapAnew(records, current);
         _isOpen = true;
+    }
+
+    private void WrapAnew(KeyRecord[] records, IKeyWrapping current)
+    {
+        try
+        {
+            Save([.. records.Select(r => r.By == current.Name ? r : r with { By = current.Name, Wrapped = current.Wrap(_keys[r.Id]) })]);
+        }
+        catch (IOException)
+        {
+            // Where there is no room for it everything can be read all the same; tried again when the store is next opened.
+        }
     }
 
     private byte[] Unwrap(KeyRecord record)
@@ -127,6 +147,37 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
             }
         }
         throw new StoreLockedException($"the store in {folder} is encrypted, and the key that wrapped its keys, {record.By}, is none of this node's{(unread is null ? "" : ": " + unread.Message)}", unread);
+    }
+
+    /// <summary>Of two that can be read the longer. One that cannot be read keeps nobody from the other: only its newest key may be missing there, and what needs that is refused until the disk gives it.</summary>
+    private KeyRecord[]? ReadEither()
+    {
+        IOException? unread = null;
+        KeyRecord[]? best = null;
+        foreach (var name in FileNames)
+        {
+            try
+            {
+                if (Read(name) is { } found && found.Length > (best?.Length ?? 0)) best = found;
+            }
+            catch (IOException failure)
+            {
+                unread ??= failure;
+            }
+        }
+        return best is null && unread is not null ? throw unread : best;
+    }
+
+    private KeyRecord[]? ReadOrNull(string name)
+    {
+        try
+        {
+            return Read(name);
+        }
+        catch (IOException)
+        {
+            return null;
+        }
     }
 
     private KeyRecord[]? Read(string name)

@@ -42,6 +42,10 @@ internal sealed record HistoryState
     }
 
     /// <summary>Whether a frame is the one that is waited for, or comes behind where it should be.</summary>
-    private static bool IsEndOf(StreamPosition until, BatchHeader header) =>
-        !header.Absorbed && !header.IsTick && new StreamPosition(header.Incarnation, header.Ordinal).CompareTo(until) >= 0;
+    private static bool IsEndOf(StreamPosition until, BatchHeader header)
+    {
+        var position = new StreamPosition(header.Incarnation, header.Ordinal);
+        // A position that has to stay goes up to the last frame that says that it is still the newest: a tick, too.
+        return !header.Absorbed && (position == until || (!header.IsTick && position.CompareTo(until) > 0));
+    }
 }

@@ -31,14 +31,37 @@ public sealed partial class RetentionStore
         stop = either.Token;
         lock (_maintaining)
         {
-            RenewKeys();
-            ForgetSignals();
-            if (limits is not null) EndOldSegment(limits.Window);
-            MakeMaps(stop);
-            if (_promotion is not null && (_log.FailedReason is not null || !TryFinish(stop))) return;
-            if (limits is not null) Thin(limits, stop);
-            while (!stop.IsCancellationRequested && TryBeginPromotion(limits, stop) && TryCopy(stop)) EndPromotion();
+            StoreLockedException? renewal = null;
+            try
+            {
+                RenewKeys();
+            }
+            catch (StoreLockedException missing) when (_keys.CanEncrypt)
+            {
+                renewal = missing; // what comes is encrypted with the old one, and room is made all the same
+            }
+            MaintainLog(limits, stop);
+            if (renewal is not null) throw renewal;
         }
+    }
+
+    private void MaintainLog(RetentionLimits? limits, CancellationToken stop)
+    {
+        ForgetSignals();
+        if (limits is not null) EndOldSegment(limits.Window);
+        MakeMaps(stop);
+        if (_promotion is not null && (_log.FailedReason is not null || !TryFinish(stop))) return;
+        IOException? unthinned = null;
+        try
+        {
+            if (limits is not null) Thin(limits, stop);
+        }
+        catch (IOException failure)
+        {
+            unthinned = failure; // what is to go altogether goes
+        }
+        while (!stop.IsCancellationRequested && TryBeginPromotion(limits, stop) && TryCopy(stop)) EndPromotion();
+        if (unthinned is not null) throw unthinned;
     }
 
     /// <summary>A promotion that was cut short.</summary>

@@ -84,20 +84,17 @@ public sealed partial class RetentionStore
 
     private TimeSpan StepOf(int number) => _log.IdOf(number) is var segment && _unthinnable.Contains(segment) ? TimeSpan.MaxValue : _log.StepOf(segment);
 
-    private IEnumerable<(BatchHeader Header, byte[] Text)> HeadersOf(int number)
+    private List<(BatchHeader Header, byte[] Text)> HeadersOf(int number)
     {
-        List<LogEntry> entries;
         try
         {
-            entries = [.. _log.EntriesOf(number)];
+            return [.. _log.EntriesOf(number).Select(e => (e.Header, e.Header.Marker == MarkerKind.StreamStart ? TextOf(_log.ReadFrame(e.Segment, e.Offset)).ToArray() : []))];
         }
-        catch (IOException damage) when (damage.InnerException is InvalidDataException)
+        catch (IOException damage) when (_unreadable.IsDamage(damage, number, UnreadablePlaces.Anywhere))
         {
             _unthinnable.Add(_log.IdOf(number));
             throw;
         }
-        foreach (var entry in entries)
-            yield return (entry.Header, entry.Header.Marker == MarkerKind.StreamStart ? TextOf(_log.ReadFrame(entry.Segment, entry.Offset)).ToArray() : []);
     }
 
     private List<(Epoch, Sequence)> Protected() =>
@@ -143,7 +140,7 @@ public sealed partial class RetentionStore
         {
             return writer.Add(segment, stop);
         }
-        catch (IOException damage) when (damage.InnerException is InvalidDataException)
+        catch (IOException damage) when (_unreadable.IsDamage(damage, segment.Number, UnreadablePlaces.Anywhere))
         {
             _unthinnable.Add(segment);
             return false;

@@ -9,6 +9,9 @@ internal sealed class UnreadablePlaces(TimeProvider time)
     /// <summary>A disk of the base, beside the numbers of segments.</summary>
     internal static int OfDisk(ushort disk) => -1 - disk;
 
+    /// <summary>All of a segment, for whoever leaves it as it is if a part of it is damaged.</summary>
+    internal const long Anywhere = -1;
+
     /// <summary>What an image says of its blocks, beside the blocks.</summary>
     internal static long OfTable(long offset) => -1 - offset;
 

@@ -17,7 +17,7 @@ public sealed class ThinningTests : IDisposable
     private readonly byte[] _now = new byte[DiskBytes];
     private readonly Dictionary<long, byte[]> _at = [];
     private Random _random = new(1);
-    private long _ordinal, _sequence, _incarnation = 1;
+    private long _ordinal, _ordinalsBefore, _sequence, _incarnation = 1;
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
@@ -183,6 +183,33 @@ public sealed class ThinningTests : IDisposable
     }
 
     /// <summary>The committed bytes are those that are written; SITERECOVERY_APPROVE=1 makes it so. What was once written stays readable for ever.</summary>
+    /// <summary>A position that somebody protects has its time up to the last tick behind it, also where a stream began anew between the two.</summary>
+    [Theory, InlineData(87, 95, 2), InlineData(87, 153, 60), InlineData(85, 200, 60)]
+    public void Behind_a_position_at_which_nobody_wrote_for_a_while_nothing_is_hidden(int quiet, int writes, int window)
+    {
+        RecoveryPoint[] left;
+        using (var store = Create())
+        {
+            for (var i = 1; i <= writes; i++)
+            {
+                Write(store);
+                if (i != quiet) continue;
+                (_incarnation, _ordinal, _ordinalsBefore) = (2, 0, _ordinal);
+                Mark(store, MarkerKind.StreamStart, "continue");
+                Mark(store, MarkerKind.Tick, "");
+            }
+            store.Flush();
+            store.Protect(store.ResolvePoint(new PointSelector.ById($"e1-s{quiet}"))!, keep: true);
+            store.Maintain(Limits(window, (2, 1000)), CancellationToken.None);
+            left = Left(store);
+            Assert.Contains(left, p => p.Sequence.Value == quiet + 1);
+            Assert.Equal(writes, left[^1].Sequence.Value);
+        }
+        using var again = Open();
+        Assert.Equal(left, Left(again));
+        Assert.Equal((true, writes), (again.Consistent, again.ConsistentUpTo!.Sequence.Value));
+    }
+
     [Fact]
     public void A_thinned_segment_has_the_bytes_that_it_had()
     {
@@ -248,7 +275,7 @@ public sealed class ThinningTests : IDisposable
     private BatchHeader Header(BatchKind kind, long sequence, long? second = null) => new()
     {
         Kind = kind, MachineTag = BatchCodec.TagOf(Machine), Epoch = Epoch.First, Incarnation = _incarnation, Ordinal = ++_ordinal,
-        First = new Sequence(sequence), Last = new Sequence(sequence), Time = DateTimeOffset.UnixEpoch.AddSeconds(second ?? _ordinal),
+        First = new Sequence(sequence), Last = new Sequence(sequence), Time = DateTimeOffset.UnixEpoch.AddSeconds(second ?? _ordinalsBefore + _ordinal),
     };
 
     private static byte[]? TryReadAll(RetentionStore store, RecoveryPoint point)

@@ -1,7 +1,9 @@
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.MasterTarget;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Policies;
 using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation.Retention;
@@ -174,6 +176,44 @@ public sealed class UnreadableStoreTests
         Assert.False(before.SequenceEqual(after));
     }
 
+    /// <summary>It stays as it is; the others are thinned, and what is to go altogether goes.</summary>
+    [Fact]
+    public void Of_one_segment_they_keep_no_other_from_being_thinned()
+    {
+        var disk = Filled(framesInSegment: 8);
+        disk.Spoil(SegmentsOf(disk)[1], disk.LengthOf(SegmentsOf(disk)[1]) / 2);
+        using var store = RetentionStore.Open("/stores/db1", disk, _clock, options: new StoreOptions { SegmentFramesMax = 8 });
+        var limits = new RetentionLimits(TimeSpan.FromSeconds(5), null, RetentionTiers.Of([new RetentionTier(TimeSpan.FromSeconds(4), TimeSpan.FromSeconds(100))]));
+        Assert.Throws<IOException>(() => store.Maintain(limits, default));
+        _clock.Spend(TimeSpan.FromSeconds(20));
+        store.Maintain(limits, default);
+        store.Maintain(limits, default);
+        Assert.Contains(Enumerable.Range(20, 10), s => store.ThinnedAround(Epoch.First, new Sequence(s)) is not null);
+        Assert.DoesNotContain(Enumerable.Range(9, 6), s => store.ThinnedAround(Epoch.First, new Sequence(s)) is not null);
+    }
+
+    /// <summary>The other one is whole, and the scrub makes two of it again.</summary>
+    [Theory, InlineData("KEYS.json"), InlineData("KEYS-2.json")]
+    public void Of_one_copy_of_the_keys_they_cost_nothing(string copy)
+    {
+        var disk = Filled(framesInSegment: 8, encrypted: true);
+        var path = $"/stores/db1/{copy}";
+        disk.Spoil(path, 0);
+        using var store = RetentionStore.Open("/stores/db1", disk, _clock, options: Encrypted(8));
+        var view = store.At(store.ConsistentUpTo!);
+        var shown = new byte[DiskBytes];
+        view.File(0).Read(0, shown);
+        view.Release();
+        Assert.True(_model.AsSpan().SequenceEqual(shown));
+        store.Encrypt(true);
+        Assert.Throws<IOException>(() => disk.TryReadAll(path));
+        while (!store.IsBetweenScrubs) store.Scrub(1 << 20, default);
+        Assert.Contains(store.Rot, r => r.File == path);
+        Assert.Equal(disk.TryReadAll("/stores/db1/KEYS.json"), disk.TryReadAll("/stores/db1/KEYS-2.json"));
+    }
+
+    private static StoreOptions Encrypted(int framesInSegment) => new() { SegmentFramesMax = framesInSegment, Keys = new KeyWrappings(SimKey.Wrapping, [], KeyWrappings.RenewAfterDefault) };
+
     /// <summary>With a point that lies behind the last segment.</summary>
     private SimDisk Marked()
     {
@@ -187,10 +227,11 @@ public sealed class UnreadableStoreTests
 
     private static string[] SegmentsOf(SimDisk disk) => [.. disk.Files("/stores/db1/log").Where(f => f.EndsWith(".seg", StringComparison.Ordinal))];
 
-    private SimDisk Filled(int framesInSegment)
+    private SimDisk Filled(int framesInSegment, bool encrypted = false)
     {
         var (disk, random) = (new SimDisk(), new Random(framesInSegment));
-        using var store = RetentionStore.Create("/stores/db1", Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, disk, _clock, options: new StoreOptions { SegmentFramesMax = framesInSegment });
+        using var store = RetentionStore.Create("/stores/db1", Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, disk, _clock, options: Encrypted(framesInSegment));
+        store.Encrypt(encrypted);
         store.Append(BatchCodec.Encode(Header(BatchKind.Marker, 1, 0) with { Marker = MarkerKind.StreamStart }, [], "continue"u8));
         for (var i = 1; i <= Batches; i++)
         {
@@ -208,6 +249,6 @@ public sealed class UnreadableStoreTests
     private static BatchHeader Header(BatchKind kind, long ordinal, long sequence) => new()
     {
         Kind = kind, MachineTag = BatchCodec.TagOf(Machine), Epoch = Epoch.First, Incarnation = 1, Ordinal = ordinal,
-        First = new Sequence(sequence), Last = new Sequence(sequence), Time = SimClock.Epoch,
+        First = new Sequence(sequence), Last = new Sequence(sequence), Time = SimClock.Epoch.AddSeconds(sequence),
     };
 }
