@@ -110,6 +110,7 @@ public sealed partial class RetentionStore
         var (first, last, generation) = (plan.Segments[plan.Done], plan.Done, 0);
         HistoryState before;
         lock (_gate) before = _history.BeforeOf(first);
+        int? end = null;
         using var draft = new SegmentDraft(_log, EndWithSignals, _files, BatchCodec.TagOf(Machine), plan.Unit.Epoch, first, _log.IdOf(first).First, before);
         var writer = new ThinningWriter(_log, plan, draft, (from, to) => new StoreView(_log, _bases, CoverOf(plan.Unit, from, to)));
         try
@@ -118,9 +119,11 @@ public sealed partial class RetentionStore
             for (; ; last++)
             {
                 segment = _log.IdOf(plan.Segments[last]);
+                // Promotion goes up to a segment's end only where that is a position: it shall come soon behind each that was no good for it.
+                if (before.ThinnedUntil is not null || _log.IsNearlyEnough(draft)) end ??= plan.EndBehind(segment.Number);
                 if (!TryAdd(writer, segment, stop)) return null;
                 (first, generation) = (Math.Min(first, segment.First), Math.Max(generation, segment.Generation));
-                if (last + 1 == plan.Segments.Count || _log.IsEnough(draft)) break;
+                if (last + 1 == plan.Segments.Count || segment.Number == end || _log.IsEnough(draft)) break;
             }
             writer.EndPart();
             draft.Complete(new SegmentId(segment.Number, generation + 1, first), plan.Unit.Step);

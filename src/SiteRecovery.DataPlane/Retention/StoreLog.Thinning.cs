@@ -14,8 +14,10 @@ internal sealed partial class StoreLog
         segment.Generation == 0 ? TimeSpan.Zero : _steps.GetOrAdd(segment, s => SegmentFile.StepOf(FileOf(s), tag, s) ?? TimeSpan.MaxValue);
 
     /// <summary>What follows is better put into another: with it a segment may be larger than the limits, but not much.</summary>
-    internal bool IsEnough(SegmentDraft draft) =>
-        draft.Bytes >= options.SegmentBytesMax / 2 || draft.History.Frames >= options.SegmentFramesMax / 2 || draft.History.Extents >= options.SegmentExtentsMax / 2;
+    internal bool IsEnough(SegmentDraft draft) => IsFilled(draft, 2);
+
+    /// <summary>It may end where it ends well.</summary>
+    internal bool IsNearlyEnough(SegmentDraft draft) => IsFilled(draft, 4);
 
     /// <summary>What has been written counts from here on: after a crash too.</summary>
     internal void Commit(SegmentDraft draft)
@@ -27,6 +29,9 @@ internal sealed partial class StoreLog
         Uncount(draft.Id.First, draft.Id.Number);
         Count(draft.Id.Number, draft.Bytes);
     }
+
+    private bool IsFilled(SegmentDraft draft, int part) =>
+        draft.Bytes >= options.SegmentBytesMax / part || draft.History.Frames >= options.SegmentFramesMax / part || draft.History.Extents >= options.SegmentExtentsMax / part;
 
     /// <summary>Deletes what a segment has taken the place of, and what could not be deleted before.</summary>
     internal void RemoveSuperseded(SegmentId by)

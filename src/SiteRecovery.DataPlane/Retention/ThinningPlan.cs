@@ -30,9 +30,11 @@ internal sealed class ThinningPlan
     private readonly List<Keep> _keeps = [];
     private readonly List<(FramePosition From, FramePosition Last)> _verbatim = [];
     private readonly HashSet<long> _kept = [];
+    private readonly Dictionary<int, Keep> _ends = [];
     private Position? _position;
     private Keep? _beginsUntil; // the time of the position that the unit begins at
     private Keep? _lastViewable; // since the last verbatim frame
+    private Keep? _lastFrame; // of the segment: but for ticks, and null where it reaches no position
     private FramePosition _verbatimFrom;
     private HistoryState _state;
     private long _reached;
@@ -50,7 +52,9 @@ internal sealed class ThinningPlan
         foreach (var number in unit.Segments)
         {
             var index = 0;
+            _lastFrame = null;
             foreach (var (header, text) in framesOf(number)) Look(new FramePosition(number, index++), header, text);
+            if (_lastFrame is { } end && _state is { Gap: false, Run: null, ThinnedUntil: null }) _ends[number] = end;
         }
         ClosePosition();
         foreach (var (_, position) in _slots.Values) KeepAll(position);
@@ -61,6 +65,7 @@ internal sealed class ThinningPlan
         _keeps.Sort((a, b) => a.At.CompareTo(b.At));
         Segments = [.. unit.Segments.TakeWhile(s => _keeps.Count > 0 && s <= _keeps[^1].At.Segment)];
         if (Segments.Count == 0 || unit.EpochEnded) return;
+        if (EndBehind(_keeps[^1].At.Segment) is not null) return;
         // A segment of which a part has to wait waits as a whole, so that nothing is written twice.
         var skipped = 0;
         foreach (var (header, _) in framesOf(_keeps[^1].At.Segment))
@@ -96,6 +101,24 @@ internal sealed class ThinningPlan
     internal bool Spares(Epoch epoch, Sequence sequence) => epoch != _unit.Epoch || sequence.Value < _unit.FirstSequence || sequence.Value > _unit.LastSequence
         || _kept.Contains(sequence.Value) || _asked.Contains(sequence.Value);
 
+    /// <summary>
+    /// The first segment, from one on in which a position is kept, that ends with a viewable position: what is written may end there, and be promoted, for that position is kept too from here on.
+    /// Null: nothing is kept in it, or none ends so.
+    /// </summary>
+    internal int? EndBehind(int number)
+    {
+        if (!_keeps.Exists(k => k.At.Segment == number)) return null;
+        foreach (var segment in Segments.Where(s => s >= number))
+            if (_ends.TryGetValue(segment, out var end))
+            {
+                var at = _keeps.FindIndex(k => k.At >= end.At);
+                if (at < 0) _keeps.Add(end);
+                else if (_keeps[at].At != end.At) _keeps.Insert(at, end);
+                return segment;
+            }
+        return null;
+    }
+
     private static bool IsSilent(BatchHeader header) => header.IsTick || header is { Kind: BatchKind.Marker, Marker: MarkerKind.StreamStart };
 
     private void Look(FramePosition at, BatchHeader header, byte[] text)
@@ -107,6 +130,7 @@ internal sealed class ThinningPlan
         if (!viewable || (IsSilent(header) && (header.IsTick || sequence <= _reached)))
         {
             _written |= writes;
+            if (!header.IsTick) _lastFrame = null;
             if (!viewable || _written) return;
             if (_position is null) _beginsUntil = new Keep(at, header);
             else if (_position.Sequence == sequence) _position.Until = new Keep(at, header);
@@ -126,7 +150,7 @@ internal sealed class ThinningPlan
         // Of a frame of several writes one may be asked for that is not the last.
         if (header is { Kind: BatchKind.Delta, Coalesced: false } && header.First < header.Last && _asked.Any(s => header.First.Value <= s && s < sequence)) KeepVerbatim(at);
         _position.Last = _position.Until = new Keep(at, header);
-        _lastViewable = _position.Last;
+        _lastViewable = _lastFrame = _position.Last;
         if (header.Marker is MarkerKind.CrashConsistentPoint or MarkerKind.ApplicationConsistentPoint) _position.Marks.Add(_position.Last);
     }
 
