@@ -1,8 +1,10 @@
+using SiteRecovery.DataPlane.Keys;
+
 namespace SiteRecovery.Simulation.World;
 
 /// <summary>
 /// What a host keeps of a machine's history turns into something else on the disk itself, or cannot be read any more until it is written anew; nobody is told. What has hashes is meant:
-/// segments, their indexes and maps, and base images. A disk of a guest, or what a replica's guest wrote, has none, as on any host. Of files that are made from each other one is hit: where the other is
+/// segments, their indexes and maps, base images, encrypted or not, and the keys. A disk of a guest, or what a replica's guest wrote, has none, as on any host. Of files that are made from each other one is hit: where the other is
 /// lost too, nothing is left that could tell what was there.
 /// </summary>
 internal sealed class SimRot(Random random)
@@ -29,7 +31,13 @@ internal sealed class SimRot(Random random)
         else host.Disk.Flip(path, offset, (byte)(1 << random.Next(8)));
     });
 
-    private static bool IsHashed(string file) => Path.GetExtension(file) is ".seg" or ".idx" or ".map" or ".raw" or ".sum" && Path.GetFileName(Path.GetDirectoryName(file)) is "log" or "base" or "spool";
+    private static bool IsHashed(string file) => IsOfKeys(file)
+        || (Path.GetExtension(file) is ".seg" or ".idx" or ".map" or ".raw" or ".sum" or ".aes" or ".tag" && Path.GetFileName(Path.GetDirectoryName(file)) is "log" or "base" or "spool");
+
+    private static bool IsOfKeys(string file) => StoreKeys.FileNames.Contains(Path.GetFileName(file));
+
+    /// <summary>One name for all files that are made from each other.</summary>
+    private static string Of(string file) => IsOfKeys(file) ? Path.GetDirectoryName(file)! : Path.ChangeExtension(file, null);
 
     private static bool IsBound(string file) => Path.GetFileName(file) is "SYNCED" or "durable" || file.EndsWith("~durable", StringComparison.Ordinal) || Path.GetExtension(file) == ".end";
 
@@ -41,7 +49,7 @@ internal sealed class SimRot(Random random)
         for (; times > 0; times--)
         {
             var file = files[random.Next(files.Length)];
-            if (!_hit.TryAdd((host.Name, Path.ChangeExtension(file, null)), file) && _hit[(host.Name, Path.ChangeExtension(file, null))] != file) continue;
+            if (!_hit.TryAdd((host.Name, Of(file)), file) && _hit[(host.Name, Of(file))] != file) continue;
             what(file, random.NextInt64(host.Disk.LengthOf(file)));
         }
     }

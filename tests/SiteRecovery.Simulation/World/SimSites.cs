@@ -145,17 +145,26 @@ internal sealed class SimSites
         Chaos.Heal();
         Each(m => _ = EveryAsync(3000, TimeSpan.MaxValue, m.Operator.BringHome));
         var deadline = Clock.Elapsed + Liveness.Bound;
-        while (_violation is null && Clock.Elapsed < deadline && !Machines.All(Liveness.IsHome)) await SimScheduler.RunAsync(Clock, Clock.Elapsed + TimeSpan.FromSeconds(1), () => _violation is null);
+        while (_violation is null && Clock.Elapsed < deadline && !Machines.All(Liveness.IsHome)) await GoOnAsync(TimeSpan.FromSeconds(1));
+        if (_violation is not null) throw _violation;
+        foreach (var machine in Machines) Liveness.Check(machine);
+        await Bounded.CheckStoresAsync(this, GoOnAsync);
         if (_violation is not null) throw _violation;
         var points = 0;
         foreach (var machine in Machines)
         {
-            Liveness.Check(machine);
             if (machine.OpenStoreOfTarget is not { } at) continue;
             Prefix.CheckAll(machine, at);
             points += at.PointCount;
         }
         return $"{Machines.Sum(m => m.Guest.Writes)} writes, {Chaos.Faults} faults, {Machines.Sum(m => m.State!.Epoch.Value)} epochs, {points} points, trace {_trace.Hash:x16}";
+    }
+
+    /// <summary>False: an invariant was violated.</summary>
+    private async Task<bool> GoOnAsync(TimeSpan time)
+    {
+        await SimScheduler.RunAsync(Clock, Clock.Elapsed + time, () => _violation is null);
+        return _violation is null;
     }
 
     private void Each(Action<SimMachine> act)
