@@ -1,5 +1,4 @@
 using SiteRecovery.Actors.ProcessServers;
-using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation.Checkers;
@@ -9,7 +8,7 @@ internal static class Bounded
 {
     private const long FrameBytesMax = 2 << 20;
     /// <summary>For how long a store may keep what lies outside of the retention: while it waits for a disk, say.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
     /// <summary>Beyond the retention stay a slot, of a segment at both of its ends what it holds, and what came since the store was looked after.</summary>
     private static readonly TimeSpan Beyond = TimeSpan.FromSeconds(60);
 
@@ -22,21 +21,23 @@ internal static class Bounded
     }
 
     /// <summary>Runs on until each store keeps no more than its policy asks for.</summary>
-    internal static async Task CheckStoresAsync(SimSites sites, Func<TimeSpan, Task<bool>> goOn)
+    internal static async Task CheckStoresAsync(SimSites sites)
     {
+        // What idle machines leave says little.
+        if (sites.Script is { Tiers: true, SegmentBytes: > 0 } && !await sites.WriteOnAsync(sites.Script.Limits.Longest + Beyond / 2)) return;
         var deadline = sites.Clock.Elapsed + Patience;
         while (sites.Machines.Select(WhyUnbounded).FirstOrDefault(w => w is not null) is { } why)
         {
             if (sites.Clock.Elapsed > deadline) throw new SimViolation("bounded", why);
-            if (!await goOn(TimeSpan.FromSeconds(1))) return;
+            if (!await sites.GoOnAsync(TimeSpan.FromSeconds(1))) return;
         }
     }
 
     private static string? WhyUnbounded(SimMachine machine)
     {
-        var (sites, policy) = (machine.Sites, machine.Sites.Script.Policy);
-        if (machine.State is not { Phase: Domain.ProtectedMachines.Phase.Protected } || machine.OpenStoreOfTarget is not { } store || store.OldestPoint is not { } oldest || sites.Rot.Was || store.Points.Any(p => store.NoteOf(p).Protected)) return null;
-        var (keeps, asked) = (store.CurrentAsOf - oldest.At, new RetentionLimits(policy.RetentionWindow, null, policy.RetentionTiers).Longest + Beyond);
+        var sites = machine.Sites;
+        if (machine.State is not { Phase: Domain.ProtectedMachines.Phase.Protected } || machine.OpenStoreOfTarget is not { } store || store.OldestPoint is not { } oldest || sites.Rot.Was || machine.Checks.Kept.AreAny) return null;
+        var (keeps, asked) = (store.CurrentAsOf - oldest.At, sites.Script.Limits.Longest + Beyond);
         return keeps <= asked ? null : $"{keeps.TotalSeconds:0} s are kept, {asked.TotalSeconds:0} s are asked for: {oldest.Id} of {store.CurrentAsOf:mm:ss}";
     }
 }

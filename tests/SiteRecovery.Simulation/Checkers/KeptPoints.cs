@@ -17,6 +17,9 @@ internal sealed class KeptPoints(SimMachine machine)
         else kept.Points.Remove(point.Id);
     }
 
+    /// <summary>At any host, in any protection.</summary>
+    internal bool AreAny => _kept.Values.Any(k => k.Points.Count > 0);
+
     internal void Check(RetentionStore store, string host)
     {
         if (machine.Sites.Rot.WasAt(host) || !_kept.TryGetValue(host, out var kept) || machine.State?.Protection?.Since != kept.Since) return;

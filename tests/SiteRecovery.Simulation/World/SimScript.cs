@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.Policies;
 
 namespace SiteRecovery.Simulation.World;
@@ -39,6 +40,8 @@ internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Ste
         RetentionWindow = TimeSpan.FromSeconds(Tiers ? 12 : 40), Compression = "lz4", ResynchronizationWindow = Asks ? ResynchronizationWindow.Manual : ResynchronizationWindow.Automatic,
         RetentionTiers = Tiers ? RetentionTiers.Of([new(TimeSpan.FromSeconds(4), TimeSpan.FromSeconds(40)), new(TimeSpan.FromSeconds(15), TimeSpan.FromSeconds(120))]) : null, RetentionEncrypted = Encrypted,
     };
+
+    internal RetentionLimits Limits => new(Policy.RetentionWindow, null, Policy.RetentionTiers);
 
     /// <summary>It with one thing less that is not as in most runs, each of those there are.</summary>
     internal IEnumerable<SimScript> Plainer()

@@ -148,7 +148,7 @@ internal sealed class SimSites
         while (_violation is null && Clock.Elapsed < deadline && !Machines.All(Liveness.IsHome)) await GoOnAsync(TimeSpan.FromSeconds(1));
         if (_violation is not null) throw _violation;
         foreach (var machine in Machines) Liveness.Check(machine);
-        await Bounded.CheckStoresAsync(this, GoOnAsync);
+        await Bounded.CheckStoresAsync(this);
         if (_violation is not null) throw _violation;
         var points = 0;
         foreach (var machine in Machines)
@@ -160,8 +160,15 @@ internal sealed class SimSites
         return $"{Machines.Sum(m => m.Guest.Writes)} writes, {Chaos.Faults} faults, {Machines.Sum(m => m.State!.Epoch.Value)} epochs, {points} points, trace {_trace.Hash:x16}";
     }
 
+    /// <summary>The guests write for a while. False: an invariant was violated.</summary>
+    internal Task<bool> WriteOnAsync(TimeSpan time)
+    {
+        Each(m => _ = EveryAsync(Script.Pace, Clock.Elapsed + time, m.Guest.Act));
+        return GoOnAsync(time + StillWrites);
+    }
+
     /// <summary>False: an invariant was violated.</summary>
-    private async Task<bool> GoOnAsync(TimeSpan time)
+    internal async Task<bool> GoOnAsync(TimeSpan time)
     {
         await SimScheduler.RunAsync(Clock, Clock.Elapsed + time, () => _violation is null);
         return _violation is null;
