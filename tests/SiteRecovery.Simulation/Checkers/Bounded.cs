@@ -7,8 +7,6 @@ namespace SiteRecovery.Simulation.Checkers;
 internal static class Bounded
 {
     private const long FrameBytesMax = 2 << 20;
-    /// <summary>For how long a store may keep what lies outside of the retention: while it waits for a disk, say.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
     /// <summary>Beyond the retention stay a slot, of a segment at both of its ends what it holds, and what came since the store was looked after.</summary>
     private static readonly TimeSpan Beyond = TimeSpan.FromSeconds(60);
 
@@ -24,8 +22,8 @@ internal static class Bounded
     internal static async Task CheckStoresAsync(SimSites sites)
     {
         // What idle machines leave says little.
+        var deadline = sites.Clock.Elapsed + sites.Script.Limits.Longest + 2 * Beyond; // a stream that came to be whole just now, behind a long time in which it was not, is young
         if (sites.Script is { Tiers: true, SegmentBytes: > 0 } && !await sites.WriteOnAsync(sites.Script.Limits.Longest + Beyond / 2)) return;
-        var deadline = sites.Clock.Elapsed + Patience;
         while (sites.Machines.Select(WhyUnbounded).FirstOrDefault(w => w is not null) is { } why)
         {
             if (sites.Clock.Elapsed > deadline) throw new SimViolation("bounded", why);
