@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
@@ -83,15 +84,15 @@ internal sealed class Checks(SimMachine machine, Random random)
     }
 
     /// <summary>Where a disk says that it fails, nothing is shown that could be wrong.</summary>
-    private static void Unbroken(Action look)
+    private void Unbroken(Action look)
     {
         try
         {
             look();
         }
-        catch (Exception broken) when (broken is IOException or ObjectDisposedException)
+        catch (Exception broken) when (broken is IOException or ObjectDisposedException || (broken is StoreLockedException && machine.State is { Phase: Phase.Unprotected }))
         {
-            // Full, broken for now, or gone.
+            // Full, broken for now, or gone; its keys go first.
         }
     }
 }

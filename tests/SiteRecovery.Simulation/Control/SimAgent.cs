@@ -38,6 +38,13 @@ internal sealed class SimAgent
         foreach (var part in _parts.Values) await part.EndAsync();
     }
 
+    /// <summary>As when its process is told to end.</summary>
+    internal async Task CloseAsync()
+    {
+        await _changing.WaitAsync(CancellationToken.None);
+        foreach (var part in _parts.Values) await part.CloseAsync();
+    }
+
     private async Task ServeLateAsync()
     {
         using var timer = new PeriodicTimer(LateDelay, _host.Clock);

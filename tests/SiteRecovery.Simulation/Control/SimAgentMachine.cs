@@ -120,9 +120,9 @@ internal sealed class SimAgentMachine(MachineId machine, SimSource host, SimSite
         _isKept = true;
     }
 
-    private async Task CloseAsync()
+    internal async Task CloseAsync()
     {
-        var (capture, orders) = (Capture!, _orders!);
+        if (Capture is not { } capture || _orders is not { } orders) return;
         (Capture, _orders) = (null, null);
         await orders.DisposeAsync();
         await _running.CancelAsync();

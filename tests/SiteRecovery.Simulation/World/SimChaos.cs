@@ -117,6 +117,11 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
             case ["cut", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Cut); break;
             case ["mute", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Mute); break;
             case ["crash", var host, var way, "for", var lasts]: await CrashAsync(sites.HostOf(host), way, lasts); break;
+            case ["stop", var host, "for", var lasts]:
+                await sites.HostOf(host).StopAsync();
+                await WaitAsync(lasts);
+                await sites.HostOf(host).StartAsync();
+                break;
             case ["crash", var host, var way, var when, var io, var nth, "for", var lasts]:
                 var isToCome = sites.HostOf(host).Faults.Crash(way == "power", MomentOf(io), SimScript.Number(nth), when == "after");
                 // Whatever else it dies of meanwhile.

@@ -9,7 +9,7 @@ internal abstract class SimHost
 {
     /// <summary>What wraps the keys of its stores.</summary>
     internal const string KeyPath = "/keys/stores";
-    private static readonly TimeSpan RestartDelay = TimeSpan.FromMilliseconds(700);
+    private static readonly TimeSpan RestartDelay = TimeSpan.FromMilliseconds(700), EndsWithin = TimeSpan.FromSeconds(20);
     private readonly Random _random;
     private int _life;
 
@@ -79,18 +79,29 @@ internal abstract class SimHost
         Cut();
         if (power) LostPower?.Invoke(Name);
         // It may be in the middle of anything, with any lock held.
-        _ = Task.Run(EndQuietlyAsync);
+        _ = Task.Run(() => EndQuietlyAsync());
     }
 
-    private async Task EndQuietlyAsync()
+    /// <summary>What runs on it is told to end, has time for it, and is killed then.</summary>
+    internal async Task StopAsync()
+    {
+        if (!IsUp) return;
+        Said?.Invoke($"{Name} is told to end");
+        var life = ++_life;
+        Cut();
+        await Task.WhenAny(Task.Run(() => EndQuietlyAsync(itself: true)), Task.Delay(EndsWithin, Time));
+        if (life == _life) Crash(power: false);
+    }
+
+    private async Task EndQuietlyAsync(bool itself = false)
     {
         try
         {
-            await EndAsync();
+            await EndAsync(itself);
         }
         catch (Exception)
         {
-            // Its disk is off.
+            // Its disk is off, or full.
         }
     }
 
@@ -112,7 +123,8 @@ internal abstract class SimHost
     protected abstract void Cut();
 
     /// <summary>What is left in memory of what ran is let go of. Its disk is off.</summary>
-    protected abstract Task EndAsync();
+    /// <param name="itself">It is not: what ran ends as it does when it is told to.</param>
+    protected abstract Task EndAsync(bool itself);
 
     protected abstract Task RunAsync();
 }

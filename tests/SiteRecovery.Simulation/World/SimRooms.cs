@@ -53,10 +53,11 @@ internal sealed class SimRelay : SimHost
         _sites.Control.Stop(Name);
     }
 
-    protected override async Task EndAsync()
+    protected override async Task EndAsync(bool itself)
     {
+        var room = _ending;
         await _life.CancelAsync();
-        if (_ending is not null) await _ending.DisposeAsync();
+        if (room is not null) await room.DisposeAsync();
     }
 
     private IStreamTarget? DoorFor(Peer peer) => Room is { } room ? new Door(room, peer) : null;
@@ -98,7 +99,7 @@ internal sealed class SimTarget(SimClock time, Random random, SimSites sites) : 
         sites.Control.StopConfiguration();
     }
 
-    protected override async Task EndAsync()
+    protected override async Task EndAsync(bool itself)
     {
         if (_ending is not null) await _ending.DisposeAsync();
     }

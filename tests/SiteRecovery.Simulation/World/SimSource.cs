@@ -61,11 +61,12 @@ internal sealed class SimSource : SimHost
         _sites.Control.Stop(Name);
     }
 
-    protected override async Task EndAsync()
+    protected override async Task EndAsync(bool itself)
     {
+        var (agent, room) = (_ending, _endingRoom);
         await _life.CancelAsync();
-        if (_ending is not null) await _ending.EndAsync();
-        if (_endingRoom is not null) await _endingRoom.DisposeAsync();
+        if (agent is not null) await (itself ? agent.CloseAsync() : agent.EndAsync());
+        if (room is not null) await room.DisposeAsync();
     }
 
     internal static string PathOf(MachineId machine, int disk) => $"/disks/{machine}-{disk}.img";
