@@ -64,6 +64,9 @@ public sealed partial class RetentionStore
         if (unthinned is not null) throw unthinned;
     }
 
+    /// <summary>Ages count back from it: from the newest position, but not from one whose source's clock is ahead of ours, or nothing would be left.</summary>
+    private DateTimeOffset Today => _time.GetUtcNow() is var here && here < CurrentAsOf ? here : CurrentAsOf;
+
     /// <summary>A promotion that was cut short.</summary>
     private bool TryFinish(CancellationToken stop)
     {
@@ -77,7 +80,7 @@ public sealed partial class RetentionStore
     {
         var age = window / SegmentsPerWindow > SegmentAgeLeast ? window / SegmentsPerWindow : SegmentAgeLeast;
         lock (_gate)
-            if (_log.FailedReason is null && _history.OldestInLast is { } oldest && CurrentAsOf - oldest > age) _log.Seal();
+            if (_log.FailedReason is null && _history.OldestInLast is { } oldest && (CurrentAsOf - oldest).Duration() > age) _log.Seal();
     }
 
     private bool TryBeginPromotion(RetentionLimits? limits, CancellationToken stop)
@@ -112,8 +115,8 @@ public sealed partial class RetentionStore
         if (_log.FailedReason is not null) return null;
         var inUse = _views.Where(v => IsHeld(v.View)).Select(v => v.Segment).Append(FirstProtected()).Min();
         // A window longer than time itself keeps everything.
-        var cutoff = limits.Longest < CurrentAsOf - DateTimeOffset.MinValue ? CurrentAsOf - limits.Longest : DateTimeOffset.MinValue;
-        return _history.PromotableUpTo(cutoff, limits.BytesMax is { } most ? _log.Bytes - most : 0, inUse, SegmentsAtOnce, number => _log.BytesOf(_log.IdOf(number)));
+        var cutoff = limits.Longest < Today - DateTimeOffset.MinValue ? Today - limits.Longest : DateTimeOffset.MinValue;
+        return _history.PromotableUpTo(CurrentAsOf, cutoff, limits.BytesMax is { } most ? _log.Bytes - most : 0, inUse, SegmentsAtOnce, number => _log.BytesOf(_log.IdOf(number)));
     }
 
     /// <summary>Of the blocks of the base that frames cover in part. Nothing is on its way there. Null: stopped.</summary>

@@ -62,7 +62,7 @@ public sealed partial class RetentionStore
         lock (_gate)
         {
             if (_promotion is not null || _log.FailedReason is not null || _notes.IsDamaged) return null;
-            now = CurrentAsOf;
+            now = Today;
             units = _history.Thinnable(t => limits.SlotAt(t, now)?.Every ?? TimeSpan.Zero, StepOf);
             (asked, protectedOnes) = (Asked(), Protected());
         }

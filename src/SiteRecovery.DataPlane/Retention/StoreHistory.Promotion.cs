@@ -19,20 +19,33 @@ internal sealed partial class StoreHistory
     }
 
     /// <summary>The last segment of those that may be promoted now; null: none.</summary>
+    /// <param name="now">When the store's newest position was. What is said to be of later was written by a clock that was ahead, and is as old as what follows it.</param>
     /// <param name="cutoff">Segments that show anything newer stay, unless there are bytes too many.</param>
     /// <param name="bytesOver">Of the oldest segments so many may go, however young they are.</param>
     /// <param name="below">Segments from this one on are in use.</param>
-    internal int? PromotableUpTo(DateTimeOffset cutoff, long bytesOver, int below, int segmentsMax, Func<int, long> bytesOf)
+    internal int? PromotableUpTo(DateTimeOffset now, DateTimeOffset cutoff, long bytesOver, int below, int segmentsMax, Func<int, long> bytesOf)
     {
         int? found = null;
+        var lastTimes = LastTimes(now);
         for (var i = 0; i + 1 < _segments.Count && (i < segmentsMax || found is null); i++)
         {
             var segment = _segments[i];
-            if (segment.Number >= below || (segment.LastTime > cutoff && bytesOver <= 0)) break;
+            if (segment.Number >= below || (lastTimes[i] > cutoff && bytesOver <= 0)) break;
             bytesOver -= bytesOf(segment.Number);
             if (MayEndBehind(i)) found = segment.Number;
         }
         return found;
+    }
+
+    private DateTimeOffset[] LastTimes(DateTimeOffset now)
+    {
+        var times = new DateTimeOffset[_segments.Count];
+        for (var (i, following) = (times.Length - 1, now); i >= 0; i--)
+        {
+            times[i] = _segments[i].LastTime <= now ? _segments[i].LastTime : following;
+            if (_segments[i].LastSequence >= 0) following = times[i];
+        }
+        return times;
     }
 
     /// <summary>What the base will show once everything up to a segment is in it.</summary>

@@ -14,7 +14,13 @@ public sealed class PromotionTests : IDisposable
     private readonly byte[] _now = new byte[DiskBytes];
     private readonly Dictionary<long, byte[]> _at = [];
     private readonly Random _random = new(1);
-    private long _ordinal, _sequence;
+    private long _ordinal, _sequence, _ahead;
+    private TimeProvider _clock = TimeProvider.System;
+
+    private sealed class StoppedClock(int second) : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => DateTimeOffset.UnixEpoch.AddSeconds(second);
+    }
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
@@ -60,6 +66,33 @@ public sealed class PromotionTests : IDisposable
             store.Maintain(new RetentionLimits(TimeSpan.FromSeconds(48), null), CancellationToken.None);
         }
         Assert.InRange((store.CurrentAsOf - store.OldestPoint!.At).TotalSeconds, 48, 48 + 12);
+        Assert.Equal(_at[_sequence], ReadAll(store, store.ConsistentUpTo!));
+    }
+
+    [Fact]
+    public void A_source_whose_clock_jumps_ahead_makes_its_store_forget_nothing()
+    {
+        _clock = new StoppedClock(60);
+        using var store = Filled(frames: 55);
+        _ahead = 1_000_000;
+        for (var i = 0; i < 30; i++) Write(store, _random.Next(DiskBytes / 512) * 512, 512);
+        store.Maintain(new RetentionLimits(TimeSpan.FromSeconds(40), null), CancellationToken.None);
+        Assert.NotNull(store.ResolvePoint(new PointSelector.ById("e1-s22")));
+        Assert.Null(store.ResolvePoint(new PointSelector.ById("e1-s5"))); // that is as old as it was
+    }
+
+    [Fact]
+    public void What_was_written_while_a_clock_was_ahead_does_not_stay_until_then()
+    {
+        using var store = Create();
+        for (var i = 0; i < 200; i++)
+        {
+            _ahead = i is > 40 and < 66 ? 1_000_000 : 0;
+            Write(store, _random.Next(DiskBytes / 512) * 512, 512);
+            store.Maintain(new RetentionLimits(TimeSpan.FromSeconds(24), null), CancellationToken.None);
+            if (i is > 48 and < 66) Assert.NotNull(store.ResolvePoint(new PointSelector.ById("e1-s43")));
+        }
+        Assert.InRange((store.CurrentAsOf - store.OldestPoint!.At).TotalSeconds, 24, 24 + FramesPerSegment);
         Assert.Equal(_at[_sequence], ReadAll(store, store.ConsistentUpTo!));
     }
 
@@ -256,7 +289,7 @@ public sealed class PromotionTests : IDisposable
     private RetentionStore Create(int framesPerSegment = FramesPerSegment, IFileSystem? files = null)
     {
         var store = RetentionStore.Create(Path.Combine(_folder, "store"), Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, files ?? RealFileSystem.Instance,
-            TimeProvider.System, options: new StoreOptions { SegmentFramesMax = framesPerSegment });
+            _clock, options: new StoreOptions { SegmentFramesMax = framesPerSegment });
         store.Append(BatchCodec.Encode(Header(BatchKind.Marker, 0, 0) with { Marker = MarkerKind.StreamStart }, [], "continue"u8));
         return store;
     }
@@ -274,7 +307,7 @@ public sealed class PromotionTests : IDisposable
     private BatchHeader Header(BatchKind kind, long first, long last) => new()
     {
         Kind = kind, MachineTag = BatchCodec.TagOf(Machine), Epoch = Epoch.First, Incarnation = 1, Ordinal = ++_ordinal,
-        First = new Sequence(first), Last = new Sequence(last), Time = DateTimeOffset.UnixEpoch.AddSeconds(_ordinal),
+        First = new Sequence(first), Last = new Sequence(last), Time = DateTimeOffset.UnixEpoch.AddSeconds(_ordinal + _ahead),
     };
 
     private long Bytes(string folder) => Directory.GetFiles(Path.Combine(_folder, "store", folder), "*.seg").Sum(f => new FileInfo(f).Length);
