@@ -116,7 +116,8 @@ public sealed class AgentMachine : IAsyncDisposable
         return CaptureReports.StatusOfStored(machine, fenced, folder, problem, RealFileSystem.Instance);
     }
 
-    private static ProtectMachine? TryKeptIn(string folder)
+    /// <summary>Null also where it is damaged.</summary>
+    public static ProtectMachine? TryKeptIn(string folder)
     {
         try
         {
@@ -228,13 +229,15 @@ public sealed class AgentMachine : IAsyncDisposable
         return file.LengthBytes > 0 ? file.LengthBytes : throw new AgentProblem($"the disk {path} is empty");
     }
 
-    /// <summary>Protection ends: nothing is captured any more and the bitmaps go. The result are the disks that somebody had open.</summary>
-    public async Task<IReadOnlyList<ReleasedDisk>> ReleaseAsync()
+    /// <summary>Those that somebody has open and may write to.</summary>
+    public IReadOnlyList<ReleasedDisk> DisksInUse() =>
+        [.. _assignment.Disks.Where(d => _nbd.ConnectionsOf(ExportName(d.Name)) > 0 && !_capture.IsFenced).Select(d => new ReleasedDisk(ExportName(d.Name), d.Path))];
+
+    /// <summary>Protection ends: nothing is captured any more and the bitmaps go.</summary>
+    public async Task ReleaseAsync()
     {
-        ReleasedDisk[] open = [.. _assignment.Disks.Where(d => _nbd.ConnectionsOf(ExportName(d.Name)) > 0 && !_capture.IsFenced).Select(d => new ReleasedDisk(ExportName(d.Name), d.Path))];
         await DisposeAsync();
         Directory.Delete(_folder, recursive: true);
-        return open;
     }
 
     public async ValueTask DisposeAsync()

@@ -341,12 +341,12 @@ public sealed class AgentService : IAsyncDisposable
                 return;
             }
             _machines.Remove(wanted.Machine);
-            await machine.DisposeAsync();
         }
-        foreach (var disk in wanted.Disks) await _released.LetGoAsync(disk.Path);
         var folder = Path.Combine(_machinesFolder, wanted.Machine);
         try
         {
+            if (machine is not null) await machine.DisposeAsync();
+            foreach (var disk in wanted.Disks) await _released.LetGoAsync(disk.Path);
             _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _socket, _exports, _nbd, _target, _time, _hypervisor);
             _fencedClosed.Remove(wanted.Machine);
         }
@@ -380,15 +380,24 @@ public sealed class AgentService : IAsyncDisposable
         {
             // One that could not be opened has its folder all the same.
             var folder = Path.Combine(_machinesFolder, release.Machine);
-            if (AgentMachine.KeptIn(folder) is not { } kept || kept.Epoch > release.Epoch) return;
+            if (AgentMachine.TryKeptIn(folder)?.Epoch > release.Epoch) return;
             RealFileSystem.Instance.DeleteFolder(folder);
             _fencedClosed.Remove(release.Machine);
             return;
         }
         if (machine.Epoch > release.Epoch) return; // protected anew meanwhile: the order is late
         _machines.Remove(release.Machine);
-        foreach (var disk in await machine.ReleaseAsync())
-            if (_released.Add(disk) is { } problem) await Console.Error.WriteLineAsync($"{disk.ExportName} is not served any longer: {problem}");
+        var open = machine.DisksInUse();
+        try
+        {
+            await machine.ReleaseAsync();
+        }
+        finally
+        {
+            // Whatever could not be written down: their guests must not lose them.
+            foreach (var disk in open)
+                if (_released.Add(disk) is { } problem) await Console.Error.WriteLineAsync($"{disk.ExportName}: {problem}");
+        }
     }
 
     /// <summary>Runs one change at a time; null, or what went wrong.</summary>
@@ -431,7 +440,18 @@ public sealed class AgentService : IAsyncDisposable
         await _servingLate.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _ending.Dispose();
         await _nbd.DisposeAsync();
-        foreach (var machine in _machines.Values) await machine.DisposeAsync();
+        foreach (var machine in _machines.Values)
+        {
+            try
+            {
+                await machine.DisposeAsync();
+            }
+            catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
+            {
+                // The others end well all the same.
+                await Console.Error.WriteLineAsync($"machine {machine.Name} is compared as a whole when it is served next: {problem.Message}");
+            }
+        }
         await _released.DisposeAsync();
         await _target.DisposeAsync();
         if (_hypervisor is not null) await _hypervisor.DisposeAsync();

@@ -44,12 +44,19 @@ public sealed class ReleasedDisks(string file, NbdExports exports, NbdServer nbd
 
     public bool Has(string path) => _serving.Keys.Any(d => d.Path == path);
 
-    /// <summary>Null, or why the disk is not served on.</summary>
+    /// <summary>Null, or what is to be known of how the disk is served on.</summary>
     public string? Add(ReleasedDisk disk)
     {
-        var problem = TryServe(disk);
-        Save();
-        return problem;
+        if (TryServe(disk) is { } problem) return "it is not served any longer: " + problem;
+        try
+        {
+            Save();
+            return null;
+        }
+        catch (Exception unsaved) when (unsaved is IOException or UnauthorizedAccessException)
+        {
+            return "it is served on, but will not be when the agent is started anew: " + unsaved.Message;
+        }
     }
 
     /// <summary>The disk is protected anew: whoever has it open connects again, to the captured disk.</summary>

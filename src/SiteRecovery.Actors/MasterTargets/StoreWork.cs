@@ -268,6 +268,8 @@ internal static class StoreWork
     {
         // One that serves a later epoch is not meant. A machine may run on disks that are not served, for a while.
         var serves = ReplicaOf(room, fence.Machine)?.Epoch ?? OrderToServe(room, fence.Machine)?.Epoch;
+        // First of all it takes no more writes: whoever runs it may not be there to be asked.
+        if (ReplicaOf(room, fence.Machine) is { } served && served.Epoch < fence.Epoch) await served.Capture.FenceAsync(fence.Epoch, stop);
         if (serves is not { } epoch || epoch < fence.Epoch) await StopAsync(room, fence.Machine, stop);
         var folder = room.LayerFolderOf(fence.Machine, LayerOf(fence.Layer));
         ReplicaMachine.Fence(folder, fence.Epoch, room.Files);
@@ -286,6 +288,8 @@ internal static class StoreWork
             await StopAsync(room, release.Machine, stop);
             room.Files.CreateDirectory(Path.GetDirectoryName(released)!);
             room.Files.Rename(layer, released); // from here on nobody takes them for a replica
+            room.Files.FlushFolder(Path.GetDirectoryName(released)!);
+            room.Files.FlushFolder(Path.GetDirectoryName(layer)!);
         }
         foreach (var disk in release.Disks)
         {
@@ -293,6 +297,8 @@ internal static class StoreWork
             if (room.Files.Exists(file + ".data")) room.Files.Rename(file + ".data", Path.Combine(released, $"disk-{disk.Index}.raw"));
             if (room.Files.Exists(file + ".map")) room.Files.Delete(file + ".map");
         }
+        // The store goes next, and with it what they could be made from again.
+        room.Files.FlushFolder(released);
         if (room.Machines.DefinitionOf(release.Machine) is { } definition) room.Files.Replace(Path.Combine(released, "machine.json"), definition);
         await room.Stores.RemoveAsync(release.Machine, stop);
         return new ReplicaReleased(release.Machine, IdOf(release), release.Epoch, release.Layer, released);

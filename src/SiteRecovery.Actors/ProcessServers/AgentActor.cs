@@ -166,7 +166,8 @@ public sealed class AgentActor : ReceiveActor
         if (work is not ReleaseAgent) return;
         _reports.Remove(work.Machine);
         // The machine may be protected anew already: then route and spool are the new protection's.
-        if (Wanted<ReplicateFrom>(work.Machine, WorkKind.Replicate) is { } newer && newer.Epoch > work.Epoch)
+        if ((Wanted<ReplicateFrom>(work.Machine, WorkKind.Replicate) is { } newer && newer.Epoch > work.Epoch)
+            || (_room.Routes.Find(work.Machine) is { } route && route.Agent != _agent.Value)) // or by another host's agent
         {
             _machines.Tell(new AgentReleased(work.Machine, cause, work.Epoch, _agent));
             return;

@@ -44,7 +44,8 @@ public sealed class KeyCommand(string command) : IKeyWrapping
                 process.Kill(entireProcessTree: true);
                 throw new StoreLockedException($"the key command '{command} {action}' did not end within {Patience.TotalSeconds} s");
             }
-            process.WaitForExit(); // and what it has said is here
+            // What it has started may hold its output open for ever.
+            if (!Task.WhenAll(said, errors).Wait(Patience)) throw new StoreLockedException($"the key command '{command} {action}' has ended, but something that it started goes on and holds its output open");
             if (process.ExitCode != 0) throw new StoreLockedException($"the key command '{command} {action}' failed with {process.ExitCode}: {Shortened(errors.GetAwaiter().GetResult())}");
             return said.GetAwaiter().GetResult().Trim() is { Length: > 0 } answer ? answer : throw new StoreLockedException($"the key command '{command} {action}' wrote nothing");
         }

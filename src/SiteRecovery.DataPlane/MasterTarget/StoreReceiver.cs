@@ -17,14 +17,22 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
 {
     private readonly ConcurrentDictionary<MachineId, RetentionStore> _stores = new();
     private readonly ConcurrentDictionary<MachineId, StoreSession> _sessions = new();
-    private readonly SemaphoreSlim _opening = new(1, 1);
     private static readonly TimeSpan PatienceWithDisk = TimeSpan.FromSeconds(15);
-    private readonly Dictionary<MachineId, long> _unreadable = []; // since when, under the lock of _stores
+    private readonly ConcurrentDictionary<MachineId, Gate> _gates = new();
+
+    /// <summary>Of one machine: what its store waits for, a disk or a key service, keeps no other machine waiting.</summary>
+    private sealed class Gate
+    {
+        internal Lock Store { get; } = new();
+        internal SemaphoreSlim Opening { get; } = new(1, 1);
+        /// <summary>Under the lock.</summary>
+        internal long? UnreadableSince { get; set; }
+    }
 
     /// <exception cref="InvalidDataException">There is no store, or its manifest is damaged.</exception>
     public RetentionStore StoreOf(MachineId machine)
     {
-        lock (_stores)
+        lock (GateOf(machine).Store)
             return _stores.TryGetValue(machine, out var store) ? store
                 : _stores[machine] = Open(machine);
     }
@@ -41,7 +49,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     public void Hold(MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch, IReadOnlyDictionary<ushort, string>? bases = null, bool? encrypt = null)
     {
         RetentionStore store;
-        lock (_stores) CheckDisks(store = Prepare(machine, disks, epoch, mayCreate: true, bases), disks);
+        lock (GateOf(machine).Store) CheckDisks(store = Prepare(machine, disks, epoch, mayCreate: true, bases), disks);
         if (encrypt is { } wanted) store.Encrypt(wanted);
     }
 
@@ -60,20 +68,21 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     /// <summary>A failed store is opened anew when it is needed next: only its files say what survived.</summary>
     public void LetGoOfFailed(MachineId machine)
     {
-        lock (_stores)
+        lock (GateOf(machine).Store)
             if (_stores.TryGetValue(machine, out var held) && held.FailedReason is not null && _stores.TryRemove(machine, out _)) held.Dispose();
     }
 
     /// <summary>Removes a machine's store with all its points. Nothing happens where there is none.</summary>
     public async Task RemoveAsync(MachineId machine, CancellationToken stop)
     {
-        await _opening.WaitAsync(stop);
+        var gate = GateOf(machine);
+        await gate.Opening.WaitAsync(stop);
         try
         {
             if (_sessions.TryRemove(machine, out var session)) await session.EndAsync(new IOException("the store is being removed"));
-            lock (_stores)
+            lock (gate.Store)
             {
-                _unreadable.Remove(machine);
+                gate.UnreadableSince = null;
                 if (_stores.TryRemove(machine, out var store)) store.Dispose();
                 // Renamed first: a removal that was cut short leaves nothing that looks like a store.
                 var gone = FolderOf(machine) + ".removed";
@@ -90,7 +99,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         }
         finally
         {
-            _opening.Release();
+            gate.Opening.Release();
         }
     }
 
@@ -104,12 +113,13 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     public async ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)
     {
         if (!MachineId.IsValid(opening.Machine.Value)) throw new InvalidDataException("not a machine's name");
-        await _opening.WaitAsync(stop);
+        var gate = GateOf(opening.Machine);
+        await gate.Opening.WaitAsync(stop);
         try
         {
             if (_sessions.TryRemove(opening.Machine, out var replaced)) await replaced.EndAsync(new IOException("a newer session has taken over"));
             RetentionStore store;
-            lock (_stores) store = Prepare(opening.Machine, opening.Disks, opening.Epoch, streamsCreateStores);
+            lock (gate.Store) store = Prepare(opening.Machine, opening.Disks, opening.Epoch, streamsCreateStores);
             CheckDisks(store, opening.Disks);
             if (opening.Epoch < store.CurrentEpoch) throw new StaleEpochException(store.CurrentEpoch);
             if (opening.Epoch > store.CurrentEpoch) throw new InvalidDataException($"the store is in epoch {store.CurrentEpoch}, the stream in {opening.Epoch}");
@@ -119,7 +129,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         }
         finally
         {
-            _opening.Release();
+            gate.Opening.Release();
         }
     }
 
@@ -127,12 +137,13 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     {
         foreach (var session in _sessions.Values) await session.DisposeAsync();
         foreach (var store in _stores.Values) store.Dispose();
-        _opening.Dispose();
+        foreach (var gate in _gates.Values) gate.Opening.Dispose();
     }
 
     private async Task BeginEpochAsync(MachineId machine, Epoch epoch, Action<RetentionStore> begin, CancellationToken stop)
     {
-        await _opening.WaitAsync(stop);
+        var gate = GateOf(machine);
+        await gate.Opening.WaitAsync(stop);
         try
         {
             var store = StoreOf(machine);
@@ -142,11 +153,13 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         }
         finally
         {
-            _opening.Release();
+            gate.Opening.Release();
         }
     }
 
-    /// <summary>Under the lock of _stores.</summary>
+    private Gate GateOf(MachineId machine) => _gates.GetOrAdd(machine, _ => new Gate());
+
+    /// <summary>Under the machine's lock.</summary>
     private RetentionStore Prepare(MachineId machine, IReadOnlyList<DiskGeometry> disks, Epoch epoch, bool mayCreate, IReadOnlyDictionary<ushort, string>? bases = null)
     {
         var folder = FolderOf(machine);
@@ -160,17 +173,18 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     /// <summary>A disk that cannot be read may be back in a moment; one that still cannot after a while has lost what it does not give.</summary>
     private RetentionStore Open(MachineId machine)
     {
-        var givesUp = _unreadable.TryGetValue(machine, out var since) && time.GetElapsedTime(since) > PatienceWithDisk;
+        var gate = GateOf(machine);
+        var givesUp = gate.UnreadableSince is { } since && time.GetElapsedTime(since) > PatienceWithDisk;
         try
         {
             var store = RetentionStore.Open(FolderOf(machine), files, time, options: (options ?? new StoreOptions()) with { GivesUpUnreadable = givesUp });
             // One that had to give up what it needs is opened again and again, until it is whole: it has been waited for.
-            if (!store.HasGivenUp) _unreadable.Remove(machine);
+            if (!store.HasGivenUp) gate.UnreadableSince = null;
             return store;
         }
         catch (IOException)
         {
-            _unreadable.TryAdd(machine, time.GetTimestamp());
+            gate.UnreadableSince ??= time.GetTimestamp();
             throw;
         }
     }
