@@ -35,11 +35,7 @@ public sealed partial class MachineCapture
     {
         if (!_mayForget) return;
         foreach (var disk in _disks) disk.File.ForgetCached();
-        lock (_log)
-        {
-            if (_newest >= _reserveAt) Reserve();
-            _newest++;
-        }
+        lock (_log) TakeSequence();
         MarkAllUnsynced(ForgottenReason);
     }
 

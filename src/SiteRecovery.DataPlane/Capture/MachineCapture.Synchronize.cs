@@ -76,7 +76,10 @@ public sealed partial class MachineCapture
     private async ValueTask<bool> TryStartWalkAsync(IStreamSession session, CancellationToken stop)
     {
         lock (_log)
+        {
+            if (_owesSequence) Reserve();
             if (!MayStartWalk()) return false;
+        }
         // Before anything is changed: where it cannot be saved, nothing has begun.
         if (!_state.Synchronizing) Save(s => s with { Synchronizing = true });
         bool gap;
@@ -109,7 +112,7 @@ public sealed partial class MachineCapture
     private bool MayStartWalk()
     {
         var requested = Interlocked.Read(ref _synchronizationsAsked) is var asked && asked != Interlocked.Read(ref _synchronizationsEnded) && asked != _ending;
-        if ((_accepting && _consistent && !requested) || _paused || _marking > 0) return false;
+        if ((_accepting && _consistent && !requested) || _paused || _marking > 0 || _owesSequence) return false;
         var nothingMissing = _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
         var wanted = requested || nothingMissing || (_options.ResynchronizeAutomatically && _state.EverSynchronized);
         if (!wanted || (!_accepting && _ring.Count > 0)) return false;

@@ -207,8 +207,9 @@ public sealed partial class MachineCapture : IAsyncDisposable
             {
                 var piece = (int)Math.Min(pieceMax, length - at);
                 if (_newest >= _reserveAt) Reserve();
-                _newest++;
                 var extent = new Extent(offset + at, piece, disk.Geometry.Index, kind);
+                if (_newest == _reserved) DoWithoutSequence();
+                else _newest++;
                 if (_accepting && !_ring.TryAppend(extent, _newest, landed, kind == ExtentKind.Data ? data.Slice((int)at, piece) : default))
                     LoseStream("the capture buffer overflowed");
                 if (!_accepting) MarkUnsynced(disk, extent.Offset, piece);
@@ -265,7 +266,8 @@ public sealed partial class MachineCapture : IAsyncDisposable
             Settle(now: true);
             // Before it is said where the history ended: without power the disks would be behind that, and the target not.
             foreach (var disk in _disks) disk.Flush();
-            Save(s => s with { CleanAt = _newest, Durable = _fenced ? 0 : _durableSequence });
+            // What has no sequence yet gets one behind all that were reserved.
+            Save(s => s with { CleanAt = _owesSequence ? null : _newest, Durable = _fenced ? 0 : _durableSequence });
         }
         finally
         {

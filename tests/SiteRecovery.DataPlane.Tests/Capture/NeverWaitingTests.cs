@@ -14,11 +14,56 @@ public sealed class NeverWaitingTests : CaptureFixture
         for (var i = 0; i < 999; i++) await WriteAsync(capture, 0, 1, 1).WaitAsync(TimeSpan.FromSeconds(30));
         Assert.Equal(999, capture.Status().Newest.Value);
         files.Door.Set();
-        for (var i = 0; i < 4000; i++) await WriteAsync(capture, 0, 1, 1).WaitAsync(TimeSpan.FromSeconds(30));
-        Assert.Equal(4999, capture.Status().Newest.Value);
-        // As one that is opened after a crash would find it; this one may still be reserving more.
-        Assert.True(CaptureState.TryLoad(RealFileSystem.Instance, Path.Combine(StateFolder, "capture.json"))!.Reserved >= 4999);
+        while (capture.Status().Newest.Value < 4999)
+        {
+            await WriteAsync(capture, 0, 1, 1).WaitAsync(TimeSpan.FromSeconds(30));
+            // As one that is opened after a crash would find it; this one may still be reserving more.
+            Assert.True(CaptureState.TryLoad(RealFileSystem.Instance, Path.Combine(StateFolder, "capture.json"))!.Reserved >= capture.Status().Newest.Value);
+        }
         await capture.DisposeAsync();
+    }
+
+    /// <summary>A full state folder, say: the guest must not hear of it.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task Where_no_sequence_can_be_reserved_writes_land_and_are_made_up_for(bool thenWrites)
+    {
+        var files = new SlowReplacing();
+        var (capture, target) = (await OpenAsync(files, reserve: 100), new MemoryTarget(Bytes));
+        await StreamingAsync(capture, target, async () =>
+        {
+            var before = capture.Status().Newest.Value;
+            files.IsFull = true;
+            for (var i = 0; i < 300; i++) await WriteAsync(capture, i * 4096, (byte)i).WaitAsync(TimeSpan.FromSeconds(30));
+            Assert.InRange(capture.Status().Newest.Value, before + 1, before + 200);
+            Assert.Contains("no sequences could be reserved in time", capture.Status().ResynchronizationReason, StringComparison.Ordinal);
+            var newest = capture.Status().Newest.Value;
+            files.IsFull = false;
+            if (thenWrites) await WriteAsync(capture, 0, 77);
+            await CaughtUpAsync(capture, target);
+            AssertEqual(target);
+            // What was written meanwhile is a state of its own.
+            Assert.True(target.Newest.Value > newest);
+        });
+    }
+
+    [Fact]
+    public async Task What_has_no_sequence_when_its_capture_ends_is_made_up_for_by_the_next()
+    {
+        var files = new SlowReplacing();
+        var capture = await OpenAsync(files, reserve: 100);
+        files.IsFull = true;
+        for (var i = 0; i < 300; i++) await WriteAsync(capture, i * 4096, (byte)i).WaitAsync(TimeSpan.FromSeconds(30));
+        files.IsFull = false;
+        var newest = capture.Status().Newest;
+        await capture.DisposeAsync();
+        var again = await OpenAsync(reserve: 100);
+        Assert.True(again.Status().Newest >= newest);
+        var target = new MemoryTarget(Bytes);
+        await StreamingAsync(again, target, () =>
+        {
+            AssertEqual(target);
+            return Task.CompletedTask;
+        });
     }
 
     [Fact]
@@ -61,6 +106,7 @@ public sealed class NeverWaitingTests : CaptureFixture
     {
         private readonly RealFileSystem _real = RealFileSystem.Instance;
         public ManualResetEventSlim Door { get; } = new(true);
+        public volatile bool IsFull;
         public IBlockFile Open(string path, FileOpening how) => _real.Open(path, how);
         public bool Exists(string path) => _real.Exists(path);
         public bool FolderExists(string path) => _real.FolderExists(path);
@@ -76,6 +122,7 @@ public sealed class NeverWaitingTests : CaptureFixture
         public void Replace(string path, ReadOnlySpan<byte> content)
         {
             if (!Door.Wait(TimeSpan.FromSeconds(30))) throw new IOException("hangs");
+            if (IsFull) throw new IOException("it is full");
             _real.Replace(path, content);
         }
     }

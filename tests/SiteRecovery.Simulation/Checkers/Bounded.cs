@@ -35,8 +35,9 @@ internal static class Bounded
     {
         var sites = machine.Sites;
         if (machine.State is not { Phase: Domain.ProtectedMachines.Phase.Protected } || machine.OpenStoreOfTarget is not { } store || store.OldestPoint is not { } oldest || sites.Rot.Was || machine.Checks.Kept.AreAny) return null;
-        var today = sites.Target.Clock.GetUtcNow() is var here && here < store.CurrentAsOf ? here : store.CurrentAsOf;
-        var (keeps, asked) = (today - oldest.At, sites.Script.Limits.Longest + Beyond);
-        return keeps <= asked ? null : $"{keeps.TotalSeconds:0} s are kept, {asked.TotalSeconds:0} s are asked for: {oldest.Id} of {today:mm:ss}";
+        // While its own clock is behind its source's it keeps as much more.
+        if (store.CurrentAsOf - machine.HostOfTarget.Clock.GetUtcNow() > Beyond / 4) return null;
+        var (keeps, asked) = (store.CurrentAsOf - oldest.At, sites.Script.Limits.Longest + Beyond);
+        return keeps <= asked ? null : $"{keeps.TotalSeconds:0} s are kept, {asked.TotalSeconds:0} s are asked for: {oldest.Id} of {store.CurrentAsOf:mm:ss}";
     }
 }

@@ -48,7 +48,7 @@ public sealed partial class SimDisk
             Changes++;
             var asked = change;
             if (fault == Fault.Torn && change is { Kind: ChangeKind.Write, Length: > 1 }) change = FirstOf(change, HalfOf(change));
-            var room = RoomFor(file, change);
+            var room = RoomFor(path, file, change);
             if (room < change.Length && change.Kind == ChangeKind.Write) change = FirstOf(change, room);
             var before = file.Live.Pages;
             if (change.Length > 0 || change.Kind != ChangeKind.Write) file.Change(change);
@@ -66,9 +66,9 @@ public sealed partial class SimDisk
     private static Change FirstOf(Change write, long length) => write with { Length = length, Data = write.Data![..(int)length] };
 
     /// <summary>How many of the bytes of a write find room.</summary>
-    private long RoomFor(SimInode file, Change change)
+    private long RoomFor(string path, SimInode file, Change change)
     {
-        if (CapacityBytes == long.MaxValue || change.Kind != ChangeKind.Write) return change.Length;
+        if (CapacityBytes == long.MaxValue || change.Kind != ChangeKind.Write || path.StartsWith("/disks/", StringComparison.Ordinal)) return change.Length; // a guest's disk lies elsewhere
         var free = (CapacityBytes - UsedBytes) / SimContent.PageBytes;
         for (var page = change.Offset / SimContent.PageBytes; page * SimContent.PageBytes < change.Offset + change.Length; page++)
             if (!file.Live.Has(page) && free-- <= 0) return Math.Max(0, page * SimContent.PageBytes - change.Offset);

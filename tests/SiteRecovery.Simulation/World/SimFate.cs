@@ -167,7 +167,7 @@ internal static class SimFate
             Kind.Crash => $"crash {host} {Way(random)} for {Down(random, lasts)}",
             Kind.CrashWithin => $"crash {host} {Way(random)} {Of(random, "in", "in", "after")} {Of(random, temper.Moments)} {random.Next(1, temper.CallsMax)} for {Down(random, lasts)}",
             Kind.Slow => $"slow {host} for {lasts}",
-            Kind.Full => $"full {Of(random, "relay", "target")} {random.Next(64 << 10)} for {lasts}",
+            Kind.Full => $"full {Of(random, "source", "relay", "target")} {random.Next(64 << 10)} for {lasts}",
             Kind.Fail => $"fail {host} {Of(random, "write", "flush", "names")} {random.Next(1, temper.CallsMax)}",
             Kind.Tear => $"tear {host} {random.Next(1, temper.CallsMax)}",
             Kind.Unreadable => $"unreadable {Of(random, "source", "relay", "target")} for {random.Next(50, 1500)}",

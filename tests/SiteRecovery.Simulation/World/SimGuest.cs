@@ -201,6 +201,14 @@ internal sealed class SimGuest(SimMachine machine, Random random)
         // One whose base was closed to be opened anew reads nothing more.
         else if (failed is IOException or ObjectDisposedException)
         {
+            if (place.Host == "agent" && failed is IOException && !failed.Message.Contains("'/disks/", StringComparison.Ordinal) && !failed.Message.Contains(".bitmap'", StringComparison.Ordinal))
+                throw new SimViolation("never stall", $"a write of the guest at {place.Host} failed though its disk did not: {failed.Message}");
+            place.IsKnown = false;
+            _ledgers[place.Epoch].Fail(offset, data.Length);
+        }
+        // It landed, and has its place in the history later.
+        else if (failed is null)
+        {
             place.IsKnown = false;
             _ledgers[place.Epoch].Fail(offset, data.Length);
         }

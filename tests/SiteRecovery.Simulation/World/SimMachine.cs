@@ -30,6 +30,8 @@ internal sealed class SimMachine
 
     /// <summary>The master target that the machine is replicated to now, and its store; null: none, or its host is down.</summary>
     internal MasterTargetRoom? RoomOfTarget => State?.Protection is { } protection ? (protection.TargetSite == SimSites.Primary ? Sites.Source.Room : Sites.Target.Room) : null;
+    internal SimHost HostOfTarget => RoomOfTarget == Sites.Source.Room ? Sites.Source : Sites.Target;
+
     internal RetentionStore? StoreOfTarget => StoreAt(RoomOfTarget);
 
     /// <summary>Null also where rot keeps it from being opened.</summary>

@@ -129,12 +129,11 @@ internal sealed class SimOperator(SimMachine machine, Random random)
 
     private void Keep(RetentionStore store, RecoveryPoint point, bool keep)
     {
-        if (!keep) machine.Checks.Kept.Note(HostOfTarget, point, keep: false);
+        if (!keep) machine.Checks.Kept.Note(machine.HostOfTarget.Name, point, keep: false);
         store.Protect(point, keep);
-        if (keep) machine.Checks.Kept.Note(HostOfTarget, point, keep: true);
+        if (keep) machine.Checks.Kept.Note(machine.HostOfTarget.Name, point, keep: true);
     }
 
-    private string HostOfTarget => machine.RoomOfTarget == _sites.Source.Room ? _sites.Source.Name : _sites.Target.Name;
 
     /// <summary>At whatever runs, of either kind.</summary>
     private void TakePoint()
