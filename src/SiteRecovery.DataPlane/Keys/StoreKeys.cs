@@ -49,6 +49,8 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
             var now = time.GetUtcNow();
             if (_records is not [.., var newest] || now - newest.MadeAt >= renewAfter)
             {
+                // A copy that the disk does not give now may have a key more, and that must not be written over.
+                if (ReadCopies().Unread is { } unread) throw new StoreLockedException($"no new key is made for the store in {folder} while a copy of its keys cannot be read: {unread.Message}", unread);
                 var key = RandomNumberGenerator.GetBytes(KeyBytes);
                 Save([.. _records, new KeyRecord(_records.Length + 1, now, current.Name, current.Wrap(key))]);
                 _keys[_records.Length] = key;
@@ -75,7 +77,7 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
                 _isOpen = false;
                 Open();
             }
-            if (readOnly || Array.TrueForAll(FileNames, name => ReadOrNull(name)?.Length == _records.Length)) return null;
+            if (readOnly || Array.TrueForAll(FileNames, name => ReadOrNull(name) is { } copy && copy.SequenceEqual(_records))) return null;
             var damaged = Array.Find(FileNames, name => ReadOrNull(name) is null && files.Exists(Path.Combine(folder, name)));
             Save(_records);
             return damaged;
@@ -109,26 +111,54 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
             _isOpen = true;
             return;
         }
-        // One may be damaged, or a key behind where saving was cut short: the scrub mends it.
-        var records = ReadEither() ?? throw new StoreLockedException($"the keys of the store in {folder} are damaged, both copies: restore {FileNames[0]} from a backup");
-        if (wrappings is null) throw new StoreLockedException($"the store in {folder} is encrypted: its keys were wrapped by {records[^1].By}");
-        foreach (var record in records) _keys[record.Id] = Unwrap(record);
-        // Also where nothing new is to be encrypted: the base stays what it is.
-        (_records, _current) = (records, records[^1].Id);
-        var current = wrappings.Current;
-        if (!readOnly && current is not null && Array.Exists(records, r => r.By != current.Name)) WrapAnew(records, current);
+        // One may be damaged, or a key or a wrapping behind where saving was cut short.
+        var (copies, unread) = ReadCopies();
+        if (copies.Count == 0) throw unread as Exception ?? new StoreLockedException($"the keys of the store in {folder} are damaged, both copies: restore {FileNames[0]} from a backup");
+        if (wrappings is null) throw new StoreLockedException($"the store in {folder} is encrypted: its keys were wrapped by {copies[0][^1].By}");
+        var records = UnwrapOne([.. copies.Where(c => c.Length == copies[0].Length)]);
+        _records = records;
+        // A damaged one the scrub finds, and says so.
+        var isSaved = copies.TrueForAll(c => c.SequenceEqual(records));
+        if (!readOnly) isSaved = TrySaveAnew(records, isSaved);
+        // Also where nothing new is to be encrypted: the base stays what it is. A key of which there is one copy is for reading.
+        _current = isSaved || copies.Count < FileNames.Length ? records[^1].Id : copies[^1][^1].Id;
         _isOpen = true;
     }
 
-    private void WrapAnew(KeyRecord[] records, IKeyWrapping current)
+    /// <summary>All keys of one of several copies that have as many.</summary>
+    private KeyRecord[] UnwrapOne(KeyRecord[][] copies)
+    {
+        StoreLockedException? locked = null;
+        foreach (var copy in copies)
+        {
+            try
+            {
+                foreach (var record in copy) _keys[record.Id] = Unwrap(record);
+                return copy;
+            }
+            catch (StoreLockedException missing)
+            {
+                locked ??= missing;
+            }
+        }
+        throw locked!;
+    }
+
+    /// <summary>Both copies are what one was, wrapped by the current wrapping. Where there is no room for it, or that is not to be had, everything can be read all the same; tried again when the store is next opened.</summary>
+    /// <returns>Whether both have all keys.</returns>
+    private bool TrySaveAnew(KeyRecord[] records, bool isSaved)
     {
         try
         {
-            Save([.. records.Select(r => r.By == current.Name ? r : r with { By = current.Name, Wrapped = current.Wrap(_keys[r.Id]) })]);
+            if (wrappings!.Current is { } current && Array.Exists(records, r => r.By != current.Name))
+                records = [.. records.Select(r => r.By == current.Name ? r : r with { By = current.Name, Wrapped = current.Wrap(_keys[r.Id]) })];
+            else if (isSaved) return true;
+            Save(records);
+            return true;
         }
-        catch (IOException)
+        catch (Exception notNow) when (notNow is IOException or StoreLockedException)
         {
-            // Where there is no room for it everything can be read all the same; tried again when the store is next opened.
+            return isSaved;
         }
     }
 
@@ -149,23 +179,25 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
         throw new StoreLockedException($"the store in {folder} is encrypted, and the key that wrapped its keys, {record.By}, is none of this node's{(unread is null ? "" : ": " + unread.Message)}", unread);
     }
 
-    /// <summary>Of two that can be read the longer. One that cannot be read keeps nobody from the other: only its newest key may be missing there, and what needs that is refused until the disk gives it.</summary>
-    private KeyRecord[]? ReadEither()
+    /// <summary>What can be read, the longer first. One that cannot be read keeps nobody from the other: only its newest key may be missing there, and what needs that is refused until the disk gives it.</summary>
+    private (List<KeyRecord[]> Copies, IOException? Unread) ReadCopies()
     {
         IOException? unread = null;
-        KeyRecord[]? best = null;
+        var copies = new List<KeyRecord[]>();
         foreach (var name in FileNames)
         {
             try
             {
-                if (Read(name) is { } found && found.Length > (best?.Length ?? 0)) best = found;
+                if (Read(name) is not { } found) continue;
+                if (copies.Count > 0 && found.Length > copies[0].Length) copies.Insert(0, found);
+                else copies.Add(found);
             }
             catch (IOException failure)
             {
                 unread ??= failure;
             }
         }
-        return best is null && unread is not null ? throw unread : best;
+        return (copies, unread);
     }
 
     private KeyRecord[]? ReadOrNull(string name)

@@ -20,9 +20,9 @@ public sealed partial class RetentionStore
             {
                 _maps.Of(segment);
             }
-            catch (Exception gone) when (gone is IOException or ObjectDisposedException && !_log.Has(segment))
+            catch (Exception unmade) when (unmade is IOException || (unmade is ObjectDisposedException && !_log.Has(segment)))
             {
-                // It was promoted or thinned in between.
+                // It was promoted or thinned in between; or nothing tells what it wrote any more: then who needs it hears so.
             }
         }
     }

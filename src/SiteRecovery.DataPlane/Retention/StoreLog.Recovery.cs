@@ -129,7 +129,7 @@ internal sealed partial class StoreLog
             break;
         }
         // Of a store of before there were ends.
-        if (_damage.Count == 0 && !readOnly && Sealing(segment.Number, FileOf(segment).LengthBytes) is { } found) files.Replace(EndPath(segment), found.ToBytes());
+        if (_damage.Count == 0 && !readOnly && Sealing(segment.Number, FileOf(segment).LengthBytes) is { } found) TryKeep(EndPath(segment), found.ToBytes());
     }
 
     /// <summary>The frames up to the first that is damaged, if there is one.</summary>
@@ -138,8 +138,21 @@ internal sealed partial class StoreLog
     {
         var (frames, index) = (new List<(long, Batch)>(), new SegmentIndex(tag, segment.Number));
         var (end, reason) = SegmentFile.Scan(FileOf(segment), tag, segment, (offset, batch) => Collect(frames, index, offset, batch), givesUp);
-        if (reason is null && !readOnly) files.Replace(IndexPath(segment), index.ToBytes());
+        if (reason is null && !readOnly) TryKeep(IndexPath(segment), index.ToBytes());
         return (frames, end, reason);
+    }
+
+    /// <summary>What can be made again: where there is no room for it, it is, next time.</summary>
+    private void TryKeep(string path, byte[] made)
+    {
+        try
+        {
+            files.Replace(path, made);
+        }
+        catch (IOException)
+        {
+            // It was there for speed.
+        }
     }
 
     /// <summary>Null: the frame there was read. Else what is wrong with it, for good.</summary>

@@ -15,7 +15,7 @@ internal sealed class ThinningPlan
         /// <summary>The last frame that says that nothing newer exists: the position's time.</summary>
         internal Keep Until { get; set; }
         internal List<Keep> Marks { get; } = [];
-        internal IReadOnlyList<Keep> Keeps => Marks.Count > 0 ? Marks : [Last];
+        internal List<Keep> Keeps => Marks.Count > 0 ? Marks : [Last];
     }
 
     /// <summary>A frame that stays, and with it the position that it reaches.</summary>
@@ -26,10 +26,11 @@ internal sealed class ThinningPlan
     private readonly ThinnableUnit _unit;
     private readonly IReadOnlySet<long> _asked, _protected;
     private readonly Func<DateTimeOffset, (TimeSpan Every, DateTimeOffset End)?> _slotAt;
-    private readonly Dictionary<(TimeSpan, DateTimeOffset), (Rank Rank, Position Position)> _slots = [], _waiting = [];
+    private readonly Dictionary<(TimeSpan, DateTimeOffset), (Rank Rank, List<Keep> Keeps)> _slots = [], _waiting = [];
     private readonly List<Keep> _keeps = [];
     private readonly List<(FramePosition From, FramePosition Last)> _verbatim = [];
     private readonly HashSet<long> _kept = [];
+    private readonly HashSet<FramePosition> _keptAt = [];
     private readonly Dictionary<int, Keep> _ends = [];
     private Position? _position;
     private Keep? _beginsUntil; // the time of the position that the unit begins at
@@ -57,15 +58,18 @@ internal sealed class ThinningPlan
             if (_lastFrame is { } end && _state is { Gap: false, Run: null, ThinnedUntil: null }) _ends[number] = end;
         }
         ClosePosition();
-        foreach (var (_, position) in _slots.Values) KeepAll(position);
-        // What waits for the rest of its slot would else become a part of what somebody needs behind it.
-        foreach (var (_, position) in _waiting.Values)
-            if (_keeps.Exists(k => k.At > position.Last.At)) KeepAll(position);
-        if (_beginsUntil is { } until && _asked.Contains(until.Header.Last.Value)) _keeps.Add(until);
+        foreach (var (_, keeps) in _slots.Values) KeepAll(keeps);
+        KeepWhatWaits();
+        if (_beginsUntil is { } until && _asked.Contains(until.Header.Last.Value)) Add(until);
         _keeps.Sort((a, b) => a.At.CompareTo(b.At));
         Segments = [.. unit.Segments.TakeWhile(s => _keeps.Count > 0 && s <= _keeps[^1].At.Segment)];
         if (Segments.Count == 0 || unit.EpochEnded) return;
-        if (EndBehind(_keeps[^1].At.Segment) is not null) return;
+        if (EndBehind(_keeps[^1].At.Segment) is not null)
+        {
+            KeepWhatWaits();
+            _keeps.Sort((a, b) => a.At.CompareTo(b.At));
+            return;
+        }
         // A segment of which a part has to wait waits as a whole, so that nothing is written twice.
         var skipped = 0;
         foreach (var (header, _) in framesOf(_keeps[^1].At.Segment))
@@ -111,9 +115,9 @@ internal sealed class ThinningPlan
         foreach (var segment in Segments.Where(s => s >= number))
             if (_ends.TryGetValue(segment, out var end))
             {
-                var at = _keeps.FindIndex(k => k.At >= end.At);
-                if (at < 0) _keeps.Add(end);
-                else if (_keeps[at].At != end.At) _keeps.Insert(at, end);
+                if (!_keptAt.Add(end.At)) return segment;
+                var at = _keeps.FindIndex(k => k.At > end.At);
+                _keeps.Insert(at < 0 ? _keeps.Count : at, end);
                 return segment;
             }
         return null;
@@ -159,7 +163,7 @@ internal sealed class ThinningPlan
     {
         if (_lastViewable is { } whole)
         {
-            _keeps.Add(whole);
+            Add(whole);
             _verbatimFrom = whole.At;
         }
         _verbatim.Add((_verbatimFrom, at));
@@ -171,22 +175,43 @@ internal sealed class ThinningPlan
         if (_position is not { } position) return;
         _position = null;
         var isProtected = _protected.Contains(position.Sequence);
-        if (position.Again || isProtected || _asked.Contains(position.Sequence)) KeepAll(position);
+        var isAsked = isProtected || _asked.Contains(position.Sequence);
         // Who forked from it has its time.
-        if (_asked.Contains(position.Sequence) && !_keeps.Exists(k => k.At == position.Until.At)) _keeps.Add(position.Until);
-        var newest = position.Keeps[^1].Header;
-        if (_slotAt(newest.Time) is not { } slot) return;
-        var slots = slot.End > _unit.Following ? _waiting : _slots;
-        var rank = isProtected ? Rank.Protected : position.Marks.Max(m => (Rank?)RankOf(m.Header)) ?? Rank.Position;
-        if (!slots.TryGetValue(slot, out var best) || best.Rank <= rank) slots[slot] = (rank, position);
+        if (isAsked) Add(position.Until);
+        // One at which nobody wrote for long has marks in many slots.
+        foreach (var group in position.Keeps.GroupBy(k => _slotAt(k.Header.Time)).ToArray())
+        {
+            var rank = isProtected ? Rank.Protected : position.Marks.Count == 0 ? Rank.Position : group.Max(m => RankOf(m.Header));
+            var keeps = group.Where(k => RankOf(k.Header) > Rank.Point).ToList();
+            if (keeps.Count == 0) keeps = [group.Last()];
+            if (position.Again || isAsked) KeepAll(keeps);
+            if (group.Key is not { } slot) continue;
+            var slots = slot.End > _unit.Following ? _waiting : _slots;
+            if (!slots.TryGetValue(slot, out var best) || best.Rank <= rank) slots[slot] = (rank, keeps);
+        }
+    }
+
+    /// <summary>What waits for the rest of its slot would else become a part of what is kept behind it.</summary>
+    private void KeepWhatWaits()
+    {
+        foreach (var (_, keeps) in _waiting.Values)
+            if (_keeps.Exists(k => k.At > keeps[0].At)) KeepAll(keeps);
     }
 
     private static Rank RankOf(BatchHeader point) =>
         point.Marker == MarkerKind.ApplicationConsistentPoint ? Rank.ApplicationConsistent : point.RawBytes > 0 ? Rank.Labelled : Rank.Point;
 
-    private void KeepAll(Position position)
+    private void KeepAll(List<Keep> keeps)
     {
-        if (!_kept.Add(position.Sequence) && _keeps.Exists(k => k.At == position.Keeps[0].At)) return;
-        _keeps.AddRange(position.Keeps);
+        foreach (var keep in keeps)
+        {
+            _kept.Add(keep.Header.Last.Value);
+            Add(keep);
+        }
+    }
+
+    private void Add(Keep keep)
+    {
+        if (_keptAt.Add(keep.At)) _keeps.Add(keep);
     }
 }

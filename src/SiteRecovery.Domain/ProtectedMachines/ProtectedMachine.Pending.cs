@@ -51,7 +51,8 @@ public sealed partial record ProtectedMachine
     private IEnumerable<Work> PendingBesidePhase()
     {
         foreach (var former in FormerFences) yield return Fencing(former);
-        if (Fence is { } fence) yield return Fencing(fence);
+        // Nothing runs at the target before its epoch is open. Where it cannot be opened, a source that lives is not stopped for nothing.
+        if (Fence is { } fence && Phase is not Phase.UnplannedFailoverInProgress { EpochIsOpen: false }) yield return Fencing(fence);
         foreach (var agent in AgentsToRelease) yield return new ReleaseAgent(Id, Epoch, agent);
     }
 

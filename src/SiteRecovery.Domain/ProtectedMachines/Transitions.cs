@@ -126,7 +126,7 @@ public static class Transitions
 
     private static (string, string)? CancelFailover(Phase phase) => phase switch
     {
-        Phase.PlannedFailoverInProgress or Phase.FailoverCommitPending or Phase.UnplannedFailoverInProgress { Failure: not null } => null,
+        Phase.PlannedFailoverInProgress or Phase.FailoverCommitPending or Phase.UnplannedFailoverInProgress { Failure: not null } or Phase.UnplannedFailoverInProgress { EpochIsOpen: false } => null,
         Phase.Unprotected => NotProtected,
         Phase.UnplannedFailoverInProgress => FailoverRuns,
         Phase.FailedOver => ("The failover is committed.", "Reverse the replication, then move the machine back with a planned failover."),

@@ -205,6 +205,48 @@ public sealed class EncryptionTests : IDisposable
         Assert.Contains("not what was written", Assert.Throws<IOException>(() => store.At(point).File(0).Read(0, new byte[DiskBytes])).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Both_copies_of_the_keys_are_wrapped_anew_also_where_that_was_cut_short_between_them()
+    {
+        var (files, former) = (new RefusingFiles(), Keys());
+        Filled(former, encrypt: true).Dispose();
+        var next = former with { Current = TestKeys.File(_folder, "next.key"), Former = [former.Current!] };
+        files.Refuses = path => path.EndsWith("KEYS-2.json", StringComparison.Ordinal);
+        using (var store = Open(next, files)) AssertHolds(store);
+        using (var store = Open(next)) AssertHolds(store);
+        Assert.Equal(File.ReadAllBytes(Path.Combine(Store, "KEYS.json")), File.ReadAllBytes(Path.Combine(Store, "KEYS-2.json")));
+        // The former is gone, and the other copy rots.
+        File.WriteAllBytes(Path.Combine(Store, "KEYS.json"), [1, 2, 3]);
+        using var again = Open(next with { Former = [] });
+        AssertHolds(again);
+    }
+
+    [Fact]
+    public void A_key_that_was_saved_once_is_saved_twice_before_anything_is_encrypted_with_it()
+    {
+        var (files, keys) = (new RefusingFiles(), Keys());
+        using (var store = Filled(keys with { RenewAfter = TimeSpan.Zero }, encrypt: true)) store.Flush();
+        files.Refuses = path => path.EndsWith("KEYS-2.json", StringComparison.Ordinal);
+        Record.Exception(() => Open(keys with { RenewAfter = TimeSpan.Zero }, files).Dispose());
+        Assert.NotEqual(File.ReadAllBytes(Path.Combine(Store, "KEYS.json")), File.ReadAllBytes(Path.Combine(Store, "KEYS-2.json")));
+        files.Refuses = _ => false;
+        using (var store = Open(keys))
+            for (var i = 0; i < 25; i++) store.Append(Delta(i * 20480, 20480, PayloadCompression.None));
+        File.WriteAllBytes(Path.Combine(Store, "KEYS.json"), [1, 2, 3]);
+        using var again = Open(keys with { RenewAfter = TimeSpan.Zero });
+        again.Maintain(null, CancellationToken.None);
+        AssertHolds(again);
+    }
+
+    [Fact]
+    public void A_store_can_be_read_where_its_keys_cannot_be_wrapped_anew()
+    {
+        var keys = Keys();
+        Filled(keys, encrypt: true).Dispose();
+        using var again = Open(keys with { Current = new KeyCommand("false"), Former = [keys.Current!] });
+        AssertHolds(again);
+    }
+
     private string Store => Path.Combine(_folder, "store");
 
     private static int NextFrame(byte[] bytes, int at) => at + BatchCodec.ReadHeader(bytes.AsSpan(at)).FrameBytes;
@@ -213,7 +255,7 @@ public sealed class EncryptionTests : IDisposable
 
     private KeyWrappings Keys() => new(TestKeys.File(_folder), [], KeyWrappings.RenewAfterDefault);
 
-    private RetentionStore Open(KeyWrappings? keys) => RetentionStore.Open(Store, RealFileSystem.Instance, TimeProvider.System, options: new StoreOptions { SegmentFramesMax = 10, Keys = keys });
+    private RetentionStore Open(KeyWrappings? keys, IFileSystem? files = null) => RetentionStore.Open(Store, files ?? RealFileSystem.Instance, TimeProvider.System, options: new StoreOptions { SegmentFramesMax = 10, Keys = keys });
 
     private RetentionStore Filled(KeyWrappings? keys, bool encrypt, PayloadCompression compression = PayloadCompression.None, string name = "store")
     {

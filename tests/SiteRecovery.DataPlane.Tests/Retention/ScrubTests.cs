@@ -154,6 +154,21 @@ public sealed class ScrubTests : IDisposable
         Assert.Equal(_now, whole);
     }
 
+    [Fact]
+    public void A_segment_of_which_nothing_is_known_any_more_hides_only_what_needs_it()
+    {
+        for (var i = 0; i < 40; i++) Write(i % 50 * Block);
+        _store.Maintain(null, CancellationToken.None);
+        var before = _store.ResolvePoint(new PointSelector.ById("e1-s1"))!;
+        var segments = Directory.GetFiles(Path.Combine(_store.Folder, "log"), "*.seg").Order(StringComparer.Ordinal).ToArray();
+        _store.Dispose();
+        foreach (var extension in (string[])[".seg", ".idx", ".map"]) Flip(Path.ChangeExtension(segments[1], extension));
+        using var again = RetentionStore.Open(_store.Folder, RealFileSystem.Instance, TimeProvider.System);
+        again.At(before).File(0).Read(0, new byte[DiskBytes]);
+        again.Maintain(new RetentionLimits(TimeSpan.FromDays(1), null), CancellationToken.None);
+        Assert.Throws<IOException>(() => again.At(again.ConsistentUpTo!));
+    }
+
     private void Round()
     {
         var last = _store.ScrubbedAt;

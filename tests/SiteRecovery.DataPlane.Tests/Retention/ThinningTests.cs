@@ -119,6 +119,62 @@ public sealed class ThinningTests : IDisposable
         Assert.Equal(_at[good.Sequence.Value], ReadAll(store, good));
     }
 
+    /// <summary>Also where a slot and a segment end at different times, so that a part of the slot is thinned before the rest has come.</summary>
+    [Theory, InlineData(13, 60), InlineData(9, 60), InlineData(11, 100)]
+    public void The_best_point_of_a_slot_stays_wherever_segments_end(int framesMax, int every)
+    {
+        using var store = Create(framesMax);
+        var marked = new List<long>();
+        for (var i = 0; i < 700; i++)
+        {
+            Write(store);
+            if (_ordinal % (2 * every) == 1)
+            {
+                Mark(store, MarkerKind.ApplicationConsistentPoint, "nightly");
+                marked.Add(_ordinal / every);
+            }
+            store.Maintain(Limits(300, (every, 100_000)), CancellationToken.None);
+        }
+        Assert.Equal(marked, store.Points.Where(p => p.Kind == PointKind.ApplicationConsistent).Select(p => p.At.ToUnixTimeSeconds() / every));
+    }
+
+    [Fact]
+    public void Of_a_machine_at_rest_a_point_of_each_slot_stays_and_no_more()
+    {
+        using var store = Create();
+        for (var i = 0; i < 50; i++) Write(store);
+        for (var i = 0; i < 1500; i++)
+        {
+            Mark(store, i % 5 == 0 ? MarkerKind.CrashConsistentPoint : MarkerKind.Tick, i == 750 ? "before the upgrade" : "");
+            if (i % 10 == 0) store.Maintain(Limits(60, (20, 200), (80, 2000)), CancellationToken.None);
+        }
+        var slots = store.Points.Where(p => p.At.ToUnixTimeSeconds() is > 80 and < 1200).GroupBy(p => p.At.ToUnixTimeSeconds() / 80).ToArray();
+        Assert.Equal(Enumerable.Range(1, 14).Select(i => (long)i), slots.Select(s => s.Key));
+        // And where segments end.
+        Assert.InRange(slots.Sum(s => s.Count()), slots.Length, 3 * slots.Length);
+        Assert.Contains("before the upgrade", store.Points.Select(p => p.Label));
+    }
+
+    [Fact]
+    public void A_store_whose_thinning_was_cut_short_opens_on_a_full_disk()
+    {
+        var (files, thinned) = (new RefusingFiles(), 0);
+        using (var store = Create(files: files, bytesMax: 64 << 10))
+        {
+            for (var i = 0; i < 500; i++) Write(store);
+            // Behind the second thinned segment.
+            files.Refuses = path => Path.GetFileName(path).Contains('-', StringComparison.Ordinal) && path.EndsWith(".idx", StringComparison.Ordinal) && ++thinned > 1;
+            Assert.Throws<IOException>(() => store.Maintain(Limits(60, (200, 10_000)), CancellationToken.None));
+        }
+        files.Refuses = path => path.Contains("/log/", StringComparison.Ordinal);
+        using var again = RetentionStore.Open(Path.Combine(_folder, "store"), files, TimeProvider.System, options: new StoreOptions { SegmentFramesMax = FramesPerSegment });
+        Assert.Equal(_at[_sequence], ReadAll(again, again.ConsistentUpTo!));
+        files.Refuses = _ => false;
+        again.Maintain(Limits(60, (200, 10_000)), CancellationToken.None);
+        Assert.Empty(again.Verify());
+        Assert.InRange(Left(again).Length, 300, 310);
+    }
+
     /// <summary>What is thinned must not stay for ever: promotion ends only at positions, so some have to be where segments end.</summary>
     [Theory, InlineData(0), InlineData(3), InlineData(7)]
     public void What_is_older_than_the_last_tier_goes_however_it_was_thinned(int pointEvery)
@@ -285,11 +341,11 @@ public sealed class ThinningTests : IDisposable
     private RecoveryPoint[] Left(RetentionStore store) =>
         [.. Enumerable.Range(0, (int)_sequence + 1).Select(s => store.ResolvePoint(new PointSelector.ById($"e1-s{s}"))).OfType<RecoveryPoint>()];
 
-    private RetentionStore Create()
+    private RetentionStore Create(int framesMax = FramesPerSegment, IFileSystem? files = null, int bytesMax = 64 << 20)
     {
         _random = new Random(1);
-        var store = RetentionStore.Create(Path.Combine(_folder, "store"), Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, RealFileSystem.Instance, TimeProvider.System,
-            options: new StoreOptions { SegmentFramesMax = FramesPerSegment });
+        var store = RetentionStore.Create(Path.Combine(_folder, "store"), Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, files ?? RealFileSystem.Instance, TimeProvider.System,
+            options: new StoreOptions { SegmentFramesMax = framesMax, SegmentBytesMax = bytesMax });
         store.Append(BatchCodec.Encode(Header(BatchKind.Marker, 0) with { Marker = MarkerKind.StreamStart }, [], "continue"u8));
         return store;
     }

@@ -1,0 +1,13 @@
+namespace SiteRecovery.DataPlane.Tests.Retention;
+
+/// <summary>A disk on which some files find no room.</summary>
+internal sealed class RefusingFiles : RealFiles
+{
+    internal Func<string, bool> Refuses { get; set; } = _ => false;
+
+    public override void Replace(string path, ReadOnlySpan<byte> content)
+    {
+        if (Refuses(path)) throw new IOException($"No space left on device: {path}");
+        base.Replace(path, content);
+    }
+}
