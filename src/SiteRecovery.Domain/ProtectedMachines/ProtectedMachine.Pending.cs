@@ -52,9 +52,13 @@ public sealed partial record ProtectedMachine
     {
         foreach (var former in FormerFences) yield return Fencing(former);
         // Nothing runs at the target before its epoch is open. Where it cannot be opened, a source that lives is not stopped for nothing.
-        if (Fence is { } fence && Phase is not Phase.UnplannedFailoverInProgress { EpochIsOpen: false }) yield return Fencing(fence);
-        foreach (var agent in AgentsToRelease) yield return new ReleaseAgent(Id, Epoch, agent);
+        if (Fence is { } fence && !(Phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false } && fence.Epoch == Epoch)) yield return Fencing(fence);
+        // One that has not confirmed its end yet would serve its disks on, as nobody's.
+        foreach (var agent in AgentsToRelease)
+            if (!IsToBeFenced(agent)) yield return new ReleaseAgent(Id, Epoch, agent);
     }
+
+    private bool IsToBeFenced(AgentName agent) => FormerFences.Append(Fence).Any(f => f is { Replica: null } && f.Agent == agent);
 
     private Work Fencing(UnconfirmedFence fence) => fence.Replica is { } replica ? new FenceReplica(Id, fence.Epoch, replica.Layer, fence.SourceSite, replica.Node)
         : new FenceSource(Id, fence.Epoch, fence.Agent, fence.SourceSite, Protection?.Policy.StopFencedMachine ?? false);

@@ -170,7 +170,8 @@ public sealed partial record ProtectedMachine(MachineId Id)
         Round = e.Round,
         ComparesAll = false,
         Fence = null,
-        FormerFences = [],
+        // Who has not heard of its end yet must, also where the machine is another's by now; the new protection's own agent hears of its new epoch.
+        FormerFences = [.. FormerFences.Append(Fence).OfType<UnconfirmedFence>().Where(f => f.Replica is null && f.Agent != e.Agent)],
         Exports = [],
         Console = null,
         Protection = new Protection(e.Agent, e.SourceSite, e.TargetSite, e.Disks, e.PolicyName, e.Policy, e.TargetNode, e.Epoch, Definition: e.Definition),

@@ -2,13 +2,14 @@ using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Jobs;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
 
 namespace SiteRecovery.Domain.Tests.ProtectedMachines;
 
 public sealed class FailoverTests
 {
     [Fact]
-    public void A_failover_forks_the_history_then_serves_the_replica_and_fences_the_source_from_the_start()
+    public void A_failover_forks_the_history_then_serves_the_replica_and_fences_the_source_as_soon_as_nothing_is_in_its_way()
     {
         var story = new Story().Protected().FailedOverTo(Story.Point);
 
@@ -17,7 +18,6 @@ public sealed class FailoverTests
             [
                 new HoldStore(Story.Vm1, Epoch.First, Story.Disks, Story.Target, story.State.Protection!.Policy),
                 new OpenEpoch(Story.Vm1, new Epoch(2), Story.Point, Story.Target),
-                new FenceSource(Story.Vm1, new Epoch(2), Story.Agent, Story.Source),
             ],
             story.Pending.AsEnumerable());
 
@@ -30,6 +30,37 @@ public sealed class FailoverTests
         Assert.Equal(["hold-store", "serve-replica"], story.PendingKinds);
         Assert.Equal(JobStatus.Succeeded, story.LastJob.Status);
         Assert.All(story.LastJob.Steps, s => Assert.Equal(JobStatus.Succeeded, s.Status));
+    }
+
+    /// <summary>The target's disk is gone, or its keys: a source that lives must not be stopped for that, nor the operator have to wait for it.</summary>
+    [Fact]
+    public void A_failover_that_the_target_cannot_begin_stops_nothing_and_can_be_cancelled()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point);
+        Assert.DoesNotContain("fence-source", story.PendingKinds);
+        Assert.Contains(MachineActions.CancelFailover, Transitions.AllowedNames(story.State.Phase, story.State.Circumstances));
+        story.Cancelled();
+        Assert.Equal("Resynchronizing", story.Phase);
+        Assert.Equal(new Epoch(3), story.State.Epoch);
+        Assert.DoesNotContain("fence-source", story.PendingKinds);
+    }
+
+    [Fact]
+    public void A_new_protection_elsewhere_does_not_forget_an_old_source_that_has_not_confirmed_its_end()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served().Committed();
+        var fence = story.State.Fence!;
+        story.Flattened().Disabled().Released();
+        Assert.Contains("fence-source", story.PendingKinds);
+        Assert.DoesNotContain("release-agent", story.PendingKinds);
+        story.StoreGone().When(Story.EnableWith(story.NextId()) with { Agent = new AgentName("host-b") });
+        Assert.Equal("InitialReplication", story.Phase);
+        Assert.Equal(fence, Assert.Single(story.State.FormerFences));
+        Assert.Contains(story.Pending, w => w is FenceSource { Epoch.Value: 2 } f && f.Agent == Story.Agent);
+        Assert.DoesNotContain("release-agent", story.PendingKinds);
+        story.When(new SourceFenced(Story.Vm1, story.NextId(), fence.Epoch));
+        Assert.Empty(story.State.FormerFences);
+        Assert.Contains(story.Pending, w => w is ReleaseAgent release && release.Agent == Story.Agent);
     }
 
     [Fact]
