@@ -7,10 +7,11 @@ namespace SiteRecovery.DataPlane.Keys;
 /// A key management service, by a command of its owner's: run by sh with `wrap` or `unwrap` as its last argument, it reads one line and writes one. What goes in to be wrapped and comes
 /// out unwrapped is base64; what is wrapped is whatever text the service makes.
 /// </summary>
-public sealed class KeyCommand(string command) : IKeyWrapping
+/// <param name="patience">With one run of it, and then with its output; null: 30 s.</param>
+public sealed class KeyCommand(string command, TimeSpan? patience = null) : IKeyWrapping
 {
     private const int SaidCharactersMax = 200;
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    private readonly TimeSpan _patience = patience ?? TimeSpan.FromSeconds(30);
 
     public string Name => "command";
 
@@ -39,13 +40,13 @@ public sealed class KeyCommand(string command) : IKeyWrapping
             })!;
             var (said, errors) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
             Tell(process, line);
-            if (!process.WaitForExit(Patience))
+            if (!process.WaitForExit(_patience))
             {
                 process.Kill(entireProcessTree: true);
-                throw new StoreLockedException($"the key command '{command} {action}' did not end within {Patience.TotalSeconds} s");
+                throw new StoreLockedException($"the key command '{command} {action}' did not end within {_patience.TotalSeconds} s");
             }
             // What it has started may hold its output open for ever.
-            if (!Task.WhenAll(said, errors).Wait(Patience)) throw new StoreLockedException($"the key command '{command} {action}' has ended, but something that it started goes on and holds its output open");
+            if (!Task.WhenAll(said, errors).Wait(_patience)) throw new StoreLockedException($"the key command '{command} {action}' has ended, but something that it started goes on and holds its output open");
             if (process.ExitCode != 0) throw new StoreLockedException($"the key command '{command} {action}' failed with {process.ExitCode}: {Shortened(errors.GetAwaiter().GetResult())}");
             return said.GetAwaiter().GetResult().Trim() is { Length: > 0 } answer ? answer : throw new StoreLockedException($"the key command '{command} {action}' wrote nothing");
         }

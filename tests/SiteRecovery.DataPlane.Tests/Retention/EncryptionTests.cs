@@ -206,6 +206,46 @@ public sealed class EncryptionTests : IDisposable
     }
 
     [Fact]
+    public void A_key_command_that_leaves_something_running_is_not_waited_for_for_ever() => Assert.Contains("holds its output open",
+        Assert.Throws<StoreLockedException>(() => new KeyCommand("sh -c 'sleep 20 & echo abc' #", TimeSpan.FromMilliseconds(500)).Wrap(new byte[32])).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public async Task A_store_whose_key_service_hangs_keeps_no_other_store_waiting()
+    {
+        using (var store = Filled(Keys(), encrypt: true, name: "a")) store.Flush();
+        using (var store = Filled(null, encrypt: false, name: "b")) store.Flush();
+        using var hanging = new HangingKey(TestKeys.File(_folder));
+        await using var receiver = new MasterTarget.StoreReceiver(_folder, RealFileSystem.Instance, TimeProvider.System, options: new StoreOptions { Keys = new KeyWrappings(hanging, [], KeyWrappings.RenewAfterDefault) });
+        var locked = Task.Run(() => receiver.StoreOf(new MachineId("a")));
+        Assert.True(hanging.Asked.Wait(TimeSpan.FromSeconds(30)));
+        AssertHolds(await Task.Run(() => receiver.StoreOf(new MachineId("b"))).WaitAsync(TimeSpan.FromSeconds(30)));
+        Assert.False(locked.IsCompleted);
+        hanging.Answers.Set();
+        AssertHolds(await locked.WaitAsync(TimeSpan.FromSeconds(30)));
+    }
+
+    private sealed class HangingKey(KeyFile key) : IKeyWrapping, IDisposable
+    {
+        internal ManualResetEventSlim Asked { get; } = new();
+        internal ManualResetEventSlim Answers { get; } = new();
+        public string Name => key.Name;
+        public string Wrap(ReadOnlySpan<byte> bytes) => key.Wrap(bytes);
+
+        public byte[] Unwrap(string wrapped)
+        {
+            Asked.Set();
+            Answers.Wait();
+            return key.Unwrap(wrapped);
+        }
+
+        public void Dispose()
+        {
+            Answers.Set();
+            Asked.Dispose();
+        }
+    }
+
+    [Fact]
     public void Both_copies_of_the_keys_are_wrapped_anew_also_where_that_was_cut_short_between_them()
     {
         var (files, former) = (new RefusingFiles(), Keys());

@@ -1,4 +1,7 @@
+using System.Net.Sockets;
 using SiteRecovery.Agent;
+using SiteRecovery.DataPlane.Nbd;
+using SiteRecovery.DataPlane.Transport;
 
 namespace SiteRecovery.EndToEnd.InProcess;
 
@@ -62,6 +65,23 @@ public sealed class DamagedAgentTests : IAsyncDisposable
         Assert.False(File.Exists(At("data/released.json")));
         Assert.Equal(damaged, await File.ReadAllTextAsync(At("data/released.json.damaged")));
     }
+
+    [Fact]
+    public Task A_machine_that_is_released_while_its_folder_takes_nothing_keeps_its_guests_disk() => _told.RunAsync(async () =>
+    {
+        await _told.UntilAsync(() => _told.Done > 0);
+        await using var guest = await NbdClient.ConnectAsync(new UnixDomainSocketEndPoint(At("data/nbd.sock")), "db1.vda", _told.Limit);
+        File.Delete(At("data/machines/db1/capture.json"));
+        Directory.CreateDirectory(At("data/machines/db1/capture.json/taken"));
+        await _told.TellAsync(new ReleaseMachine("2", "db1", 1));
+        await _told.UntilAsync(() => !_told.Errors.IsEmpty);
+        await _told.AssertServedAsync();
+        // As it is told again.
+        await _told.TellAsync(new ReleaseMachine("2", "db1", 1));
+        await _told.UntilAsync(() => _told.Done > 1);
+        await _told.AssertServedAsync();
+        Assert.False(Directory.Exists(At("data/machines/db1")));
+    });
 
     /// <summary>Once protected, its folder has all that it needs to serve the disk again.</summary>
     private Task ProtectedAsync() => _told.RunAsync(() => _told.UntilAsync(() => _told.Done > 0));
