@@ -36,6 +36,9 @@ internal sealed class SimRot(Random random)
 
     private static bool IsOfKeys(string file) => StoreKeys.FileNames.Contains(Path.GetFileName(file));
 
+    /// <summary>Between the two writes of a store that is being made there is one.</summary>
+    private static bool IsOnlyCopy(SimHost host, string file) => IsOfKeys(file) && StoreKeys.FileNames.Any(n => !host.Disk.Exists(Path.Combine(Path.GetDirectoryName(file)!, n)));
+
     /// <summary>One name for all files that are made from each other.</summary>
     private static string Of(string file) => IsOfKeys(file) ? Path.GetDirectoryName(file)! : Path.ChangeExtension(file, null);
 
@@ -43,7 +46,7 @@ internal sealed class SimRot(Random random)
 
     private void Befall(SimHost host, int times, Func<string, bool> isMeant, Action<string, long> what)
     {
-        var files = host.Disk.Files().Where(f => isMeant(f) && host.Disk.LengthOf(f) > 0).ToArray();
+        var files = host.Disk.Files().Where(f => isMeant(f) && host.Disk.LengthOf(f) > 0 && !IsOnlyCopy(host, f)).ToArray();
         if (files.Length == 0) return;
         _hosts.Add(host.Name);
         for (; times > 0; times--)
