@@ -244,8 +244,17 @@ internal static class StoreWork
         // Served first, in the same epoch; until then the order is told again.
         if (ReplicaOf(room, order.Work.Machine) is { } replica && room.Upstreams.Of(order.Work.Machine) is { } target)
         {
-            await room.Machines.DrainAsync(order.Work.Machine.Value, order.Work.Drain, stop);
+            Exception? unasked = null;
+            try
+            {
+                await room.Machines.DrainAsync(order.Work.Machine.Value, order.Work.Drain, stop);
+            }
+            catch (Exception unreachable) when (!order.Work.Drain && unreachable is not OperationCanceledException)
+            {
+                unasked = unreachable; // its disks are replicated on without its hypervisor
+            }
             await replica.ObeyAsync(order.Work, target, room.Machines.IsAskedToStop(order.Work.Machine.Value));
+            if (unasked is not null) throw new IOException(unasked.Message, unasked);
         }
     }
 

@@ -59,7 +59,7 @@ public static class Transitions
     private static (string Reason, string Remedy)? Enable(Phase phase) => phase switch
     {
         Phase.Unprotected { StoreRemovalPending: false } => null,
-        Phase.Unprotected => ("The retention store of its former protection is still being removed.", "Wait until the disable job has ended."),
+        Phase.Unprotected => ("The retention store of its former protection is still being removed.", "Wait until the disable job has ended; where its master target is gone for good, join a new node under the same name."),
         _ => ("The machine is protected already.", "To protect it differently, disable protection first."),
     };
 
@@ -139,7 +139,7 @@ public static class Transitions
         Phase.FailedOver or Phase.ReverseReplicating { Full: false } => null,
         Phase.Unprotected => NotProtected,
         Phase.FailoverCommitPending => ("The failover is not committed.", "Commit it first."),
-        Phase.ReverseReplicating => ReverseRuns,
+        Phase.ReverseReplicating => (ReverseRuns.Item1, "Wait until it completes; where its master target is gone for good, join a new node under the same name."),
         Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress => FailoverRuns,
         _ => ("The machine has not failed over.", "Fail over and commit first."),
     };
