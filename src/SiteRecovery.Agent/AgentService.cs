@@ -386,6 +386,7 @@ public sealed class AgentService : IAsyncDisposable
             return;
         }
         if (machine.Epoch > release.Epoch) return; // protected anew meanwhile: the order is late
+        if (release.Fence) await machine.FenceAsync(release.Epoch, stopMachine: false, CancellationToken.None);
         _machines.Remove(release.Machine);
         var open = machine.DisksInUse();
         try

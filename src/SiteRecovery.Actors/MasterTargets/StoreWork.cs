@@ -278,8 +278,14 @@ internal static class StoreWork
         // One that serves a later epoch is not meant. A machine may run on disks that are not served, for a while.
         var serves = ReplicaOf(room, fence.Machine)?.Epoch ?? OrderToServe(room, fence.Machine)?.Epoch;
         // First of all it takes no more writes: whoever runs it may not be there to be asked.
-        if (ReplicaOf(room, fence.Machine) is { } served && served.Epoch < fence.Epoch) await served.Capture.FenceAsync(fence.Epoch, stop);
-        if (serves is not { } epoch || epoch < fence.Epoch) await StopAsync(room, fence.Machine, stop);
+        try
+        {
+            if (ReplicaOf(room, fence.Machine) is { } served && served.Epoch < fence.Epoch) await served.Capture.FenceAsync(fence.Epoch, stop);
+        }
+        finally
+        {
+            if (serves is not { } epoch || epoch < fence.Epoch) await StopAsync(room, fence.Machine, stop);
+        }
         var folder = room.LayerFolderOf(fence.Machine, LayerOf(fence.Layer));
         ReplicaMachine.Fence(folder, fence.Epoch, room.Files);
         return new SourceFenced(fence.Machine, IdOf(fence), fence.Epoch, ReplicaMachine.EndOf(folder, room.Files));

@@ -89,7 +89,7 @@ public sealed class AgentActor : ReceiveActor
         {
             ReplicateFrom w => AgentReports.OrderOf(w, id) with { Fresh = fresh },
             FenceSource w => new FenceMachine(id, w.Machine.Value, w.Epoch.Value, w.StopMachine),
-            ReleaseAgent w => new ReleaseMachine(id, w.Machine.Value, w.Epoch.Value),
+            ReleaseAgent w => new ReleaseMachine(id, w.Machine.Value, w.Epoch.Value, w.Fence),
             TakeBackTail w => new ReportTail(id, w.Machine.Value),
             _ => throw new InvalidOperationException($"an agent cannot do {work.Kind}"),
         });

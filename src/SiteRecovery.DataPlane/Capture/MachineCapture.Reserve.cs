@@ -9,12 +9,15 @@ public sealed partial class MachineCapture
     private static readonly TimeSpan ReserveRetry = TimeSpan.FromMilliseconds(200);
     private long _reserved, _reserveAt, _reserveFailedAt; // under _log
     private bool _owesSequence; // under _log: something was written since the newest one
+
+    /// <summary>Under _log. The last that is reserved is given to no write: a capture that does not know where it ended begins there, and is another state.</summary>
+    private bool IsExhausted => _newest + 1 >= _reserved;
     private Task _reserving = Task.CompletedTask;
 
     /// <summary>Under _log, when half of the reservation is used.</summary>
     private void Reserve()
     {
-        if (!_reserving.IsCompleted || (_reserveFailedAt != 0 && _newest == _reserved && _time.GetElapsedTime(_reserveFailedAt) < ReserveRetry)) return;
+        if (!_reserving.IsCompleted || (_reserveFailedAt != 0 && IsExhausted && _time.GetElapsedTime(_reserveFailedAt) < ReserveRetry)) return;
         var next = _reserved + _options.SequencesReserved;
         _reserving = Task.Run(() => ReserveAhead(next));
     }
@@ -37,7 +40,7 @@ public sealed partial class MachineCapture
         {
             _lastError = error.Message;
             // Tried again soon, but not at every write.
-            lock (_log) (_reserveAt, _reserveFailedAt) = (Math.Min(_reserved, _newest + 1 + _options.SequencesReserved / 16), _time.GetTimestamp());
+            lock (_log) (_reserveAt, _reserveFailedAt) = (Math.Min(_reserved - 1, _newest + 1 + _options.SequencesReserved / 16), _time.GetTimestamp());
         }
         _signal.Set();
     }
@@ -56,7 +59,7 @@ public sealed partial class MachineCapture
     /// <exception cref="IOException">It could not be reserved.</exception>
     private void TakeSequence()
     {
-        if (_newest == _reserved)
+        if (IsExhausted)
         {
             var next = _reserved + _options.SequencesReserved;
             Save(s => s with { Reserved = Math.Max(s.Reserved, next) });

@@ -120,6 +120,8 @@ public sealed partial class MachineCapture : IAsyncDisposable
         foreach (var disk in _disks) TryFlush(disk);
         // One that was frozen has shown it since then, and has taken no write: where it stands was compared, and stays.
         if (_state is { Fenced: false, Frozen: false }) ShowWhatIsOnDisk();
+        lock (_log)
+            if (_owesSequence) TakeSequence();
         Save(s => s with { Fenced = true, Epoch = Math.Max(s.Epoch, epoch.Value), Durable = 0 });
         EndSession();
     }
@@ -208,7 +210,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
                 var piece = (int)Math.Min(pieceMax, length - at);
                 if (_newest >= _reserveAt) Reserve();
                 var extent = new Extent(offset + at, piece, disk.Geometry.Index, kind);
-                if (_newest == _reserved) DoWithoutSequence();
+                if (IsExhausted) DoWithoutSequence();
                 else _newest++;
                 if (_accepting && !_ring.TryAppend(extent, _newest, landed, kind == ExtentKind.Data ? data.Slice((int)at, piece) : default))
                     LoseStream("the capture buffer overflowed");
@@ -266,7 +268,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
             Settle(now: true);
             // Before it is said where the history ended: without power the disks would be behind that, and the target not.
             foreach (var disk in _disks) disk.Flush();
-            // What has no sequence yet gets one behind all that were reserved.
+            // What has no sequence yet gets the last one that was reserved.
             Save(s => s with { CleanAt = _owesSequence ? null : _newest, Durable = _fenced ? 0 : _durableSequence });
         }
         finally

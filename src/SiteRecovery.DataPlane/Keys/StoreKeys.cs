@@ -55,6 +55,7 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
                 Save([.. _records, new KeyRecord(_records.Length + 1, now, current.Name, current.Wrap(key))]);
                 _keys[_records.Length] = key;
             }
+            else if (_current != newest.Id) Save(_records); // there is one copy of it
             _current = _records[^1].Id;
         }
     }
@@ -119,7 +120,8 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
         _records = records;
         // A damaged one the scrub finds, and says so.
         var isSaved = copies.TrueForAll(c => c.SequenceEqual(records));
-        if (!readOnly) isSaved = TrySaveAnew(records, isSaved);
+        // One that the disk does not give now may have a key more, and is not written over.
+        if (!readOnly && unread is null) isSaved = TrySaveAnew(records, isSaved);
         // Also where nothing new is to be encrypted: the base stays what it is. A key of which there is one copy is for reading.
         _current = isSaved || copies.Count < FileNames.Length ? records[^1].Id : copies[^1][^1].Id;
         _isOpen = true;

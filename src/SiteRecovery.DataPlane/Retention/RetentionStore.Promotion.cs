@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Storage;
@@ -31,17 +32,17 @@ public sealed partial class RetentionStore
         stop = either.Token;
         lock (_maintaining)
         {
-            StoreLockedException? renewal = null;
+            ExceptionDispatchInfo? renewal = null;
             try
             {
                 RenewKeys();
             }
-            catch (StoreLockedException missing) when (_keys.CanEncrypt)
+            catch (Exception failure) when (failure is StoreLockedException or IOException && _keys.CanEncrypt)
             {
-                renewal = missing; // what comes is encrypted with the old one, and room is made all the same
+                renewal = ExceptionDispatchInfo.Capture(failure); // what comes is encrypted with the old one, and room is made all the same
             }
             MaintainLog(limits, stop);
-            if (renewal is not null) throw renewal;
+            renewal?.Throw();
         }
     }
 

@@ -131,7 +131,8 @@ public sealed record ProtectMachine : AgentMessage
 public sealed record FenceMachine(string Id, string Machine, int Epoch, bool StopMachine = false) : AgentMessage;
 
 /// <param name="Epoch">Of the protection that ended; a later one is not touched.</param>
-public sealed record ReleaseMachine(string Id, string Machine, int Epoch) : AgentMessage;
+/// <param name="Fence">First: nobody may write to its disks from then on. An agent of before does not know it.</param>
+public sealed record ReleaseMachine(string Id, string Machine, int Epoch, bool Fence = false) : AgentMessage;
 
 /// <param name="Kind">crash-consistent or application-consistent.</param>
 public sealed record TakePoint(string Id, string Machine, string? Label, string Kind) : AgentMessage;

@@ -40,7 +40,8 @@ public sealed partial record ProtectedMachine
         _ => throw new UnreachableException($"{command.GetType().Name} is no action"),
     };
 
-    [System.Text.Json.Serialization.JsonIgnore] public Circumstances Circumstances => new(TestRuns: Tests.Length > 0, FromReplica: Protection?.Replica is not null, StoreIsBehind: Continuation is not null, Flattened: Flattened is { } layer && layer == Layer);
+    [System.Text.Json.Serialization.JsonIgnore] public Circumstances Circumstances => new(TestRuns: Tests.Length > 0, FromReplica: Protection?.Replica is not null, StoreIsBehind: Continuation is not null, Flattened: Flattened is { } layer && layer == Layer,
+        NothingServed: StoreEpoch <= SourceEpoch);
 
     private Decision DecideAction(OperatorCommand command, DateTimeOffset now)
     {

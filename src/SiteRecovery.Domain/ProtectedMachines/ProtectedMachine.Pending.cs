@@ -54,11 +54,12 @@ public sealed partial record ProtectedMachine
         // Nothing runs at the target before its epoch is open. Where it cannot be opened, a source that lives is not stopped for nothing.
         if (Fence is { } fence && !(Phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false } && fence.Epoch == Epoch)) yield return Fencing(fence);
         // One that has not confirmed its end yet would serve its disks on, as nobody's.
-        foreach (var agent in AgentsToRelease)
-            if (!IsToBeFenced(agent)) yield return new ReleaseAgent(Id, Epoch, agent);
+        foreach (var agent in AgentsToRelease) yield return new ReleaseAgent(Id, Epoch, agent, IsToBeFenced(agent));
     }
 
-    private bool IsToBeFenced(AgentName agent) => FormerFences.Append(Fence).Any(f => f is { Replica: null } && f.Agent == agent);
+    private bool IsToBeFenced(AgentName agent) => FormerFences.Append(Fence).Any(f => IsOf(f, agent));
+
+    private static bool IsOf(UnconfirmedFence? fence, AgentName agent) => fence is { Replica: null } && fence.Agent == agent;
 
     private Work Fencing(UnconfirmedFence fence) => fence.Replica is { } replica ? new FenceReplica(Id, fence.Epoch, replica.Layer, fence.SourceSite, replica.Node)
         : new FenceSource(Id, fence.Epoch, fence.Agent, fence.SourceSite, Protection?.Policy.StopFencedMachine ?? false);

@@ -119,6 +119,9 @@ public sealed partial record ProtectedMachine(MachineId Id)
         AgentReleaseConfirmed e => (this with
         {
             AgentsToRelease = AgentsToRelease.Remove(e.Agent),
+            // It keeps nothing of the machine any more, and was fenced before.
+            Fence = IsOf(Fence, e.Agent) ? null : Fence,
+            FormerFences = FormerFences.RemoveAll(f => IsOf(f, e.Agent)),
             Jobs = Jobs.Complete(WorkKind.ReleaseAgent, e.At),
         }).Without(WorkKind.ReleaseAgent),
         StoreRemovalConfirmed e => (this with

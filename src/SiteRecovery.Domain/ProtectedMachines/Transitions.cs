@@ -11,8 +11,9 @@ public sealed record ActionAvailability(string Action, bool Allowed, string? Cod
 /// <param name="TestRuns">A test failover runs beside the phase.</param>
 /// <param name="FromReplica">The machine has been failed over and reversed: its source is a replica.</param>
 /// <param name="StoreIsBehind">The target's store has not taken in yet what its own side wrote.</param>
+/// <param name="NothingServed">Nothing has run at the target for the failover that is in progress.</param>
 /// <param name="Flattened">The disks of the replica that is the machine are raw files of their own.</param>
-public readonly record struct Circumstances(bool TestRuns, bool FromReplica, bool StoreIsBehind = false, bool Flattened = false);
+public readonly record struct Circumstances(bool TestRuns, bool FromReplica, bool StoreIsBehind = false, bool Flattened = false, bool NothingServed = false);
 
 /// <summary>
 /// THE table: state × action → allowed, or why not and what to do. Refusals, the API, greyed buttons and the CLI's hints
@@ -45,6 +46,8 @@ public static class Transitions
             Act.TestFailover => TestFailover(phase),
             Act.ReverseReplicate when beside.TestRuns => ("A test failover runs on the store beside the replica.", "Clean the test failover up first."),
             Act.PlannedFailover => PlannedFailover(phase),
+            // Where a replica ran before, what it wrote has to be laid over the very point that it ran from.
+            Act.CancelFailover when phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false } && beside.NothingServed => null,
             Act.CancelFailover => CancelFailover(phase),
             Act.ReverseReplicate => ReverseReplicate(phase),
             Act.TestFailoverCleanup => beside.TestRuns ? ((string, string)?)null : ("No test failover runs.", "Nothing needs to be done."),
@@ -126,7 +129,7 @@ public static class Transitions
 
     private static (string, string)? CancelFailover(Phase phase) => phase switch
     {
-        Phase.PlannedFailoverInProgress or Phase.FailoverCommitPending or Phase.UnplannedFailoverInProgress { Failure: not null } or Phase.UnplannedFailoverInProgress { EpochIsOpen: false } => null,
+        Phase.PlannedFailoverInProgress or Phase.FailoverCommitPending or Phase.UnplannedFailoverInProgress { Failure: not null } => null,
         Phase.Unprotected => NotProtected,
         Phase.UnplannedFailoverInProgress => FailoverRuns,
         Phase.FailedOver => ("The failover is committed.", "Reverse the replication, then move the machine back with a planned failover."),

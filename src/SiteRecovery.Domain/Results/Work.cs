@@ -132,7 +132,8 @@ public sealed record FenceSource(MachineId Machine, Epoch Epoch, AgentName Agent
 }
 
 /// <summary>The agent forgets the machine: no capture, no bitmap. Reports <see cref="AgentReleased"/>.</summary>
-public sealed record ReleaseAgent(MachineId Machine, Epoch Epoch, AgentName Agent) : Work(Machine, Epoch)
+/// <param name="Fence">Its machine is another's by now: nobody may write to the disks that it leaves.</param>
+public sealed record ReleaseAgent(MachineId Machine, Epoch Epoch, AgentName Agent, bool Fence = false) : Work(Machine, Epoch)
 {
     public override string Kind => WorkKind.ReleaseAgent;
 }

@@ -272,10 +272,33 @@ public sealed class EncryptionTests : IDisposable
         files.Refuses = _ => false;
         using (var store = Open(keys))
             for (var i = 0; i < 25; i++) store.Append(Delta(i * 20480, 20480, PayloadCompression.None));
+        Assert.Equal(File.ReadAllBytes(Path.Combine(Store, "KEYS.json")), File.ReadAllBytes(Path.Combine(Store, "KEYS-2.json")));
         File.WriteAllBytes(Path.Combine(Store, "KEYS.json"), [1, 2, 3]);
         using var again = Open(keys with { RenewAfter = TimeSpan.Zero });
         again.Maintain(null, CancellationToken.None);
         AssertHolds(again);
+    }
+
+    [Fact]
+    public void While_a_key_can_be_saved_only_once_nothing_is_encrypted_with_it()
+    {
+        var (files, keys) = (new RefusingFiles(), Keys());
+        using (var store = Filled(keys, encrypt: true)) store.Flush();
+        files.Refuses = path => path.EndsWith("KEYS-2.json", StringComparison.Ordinal);
+        Record.Exception(() => Open(keys with { RenewAfter = TimeSpan.Zero }, files).Dispose());
+        using (var store = Open(keys, files))
+        {
+            Record.Exception(() =>
+            {
+                for (var i = 0; i < 25; i++) store.Append(Delta(i * 20480, 20480, PayloadCompression.None));
+            });
+            Record.Exception(() => store.Maintain(null, CancellationToken.None));
+        }
+        File.WriteAllBytes(Path.Combine(Store, "KEYS.json"), [1, 2, 3]);
+        using var again = Open(keys with { RenewAfter = TimeSpan.Zero });
+        var view = again.At(again.ConsistentUpTo!);
+        view.File(0).Read(0, new byte[DiskBytes]);
+        Assert.Empty(again.Verify());
     }
 
     [Fact]

@@ -45,6 +45,24 @@ public sealed class FailoverTests
         Assert.DoesNotContain("fence-source", story.PendingKinds);
     }
 
+    /// <summary>It keeps nothing that could be fenced, or has lost what it knew.</summary>
+    [Fact]
+    public void An_agent_that_is_released_has_nothing_left_to_be_fenced()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served().Committed().Flattened().Disabled().Released().StoreGone();
+        story.AgentGone();
+        Assert.Null(story.State.Fence);
+        Assert.Empty(story.Pending);
+    }
+
+    [Fact]
+    public void A_failover_to_another_point_cannot_be_cancelled_before_the_target_has_begun_it()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served();
+        story.When(new ChangeRecoveryPoint(Story.Vm1, story.NextId(), Story.Point with { Sequence = new Sequence(30) }));
+        Assert.Equal(RefusalCode.NotAllowedInState, story.Cancelled().Refusal.Code);
+    }
+
     [Fact]
     public void A_new_protection_elsewhere_does_not_forget_an_old_source_that_has_not_confirmed_its_end()
     {
@@ -52,15 +70,15 @@ public sealed class FailoverTests
         var fence = story.State.Fence!;
         story.Flattened().Disabled().Released();
         Assert.Contains("fence-source", story.PendingKinds);
-        Assert.DoesNotContain("release-agent", story.PendingKinds);
+        Assert.True(story.Pending.OfType<ReleaseAgent>().Single().Fence);
         story.StoreGone().When(Story.EnableWith(story.NextId()) with { Agent = new AgentName("host-b") });
         Assert.Equal("InitialReplication", story.Phase);
         Assert.Equal(fence, Assert.Single(story.State.FormerFences));
         Assert.Contains(story.Pending, w => w is FenceSource { Epoch.Value: 2 } f && f.Agent == Story.Agent);
-        Assert.DoesNotContain("release-agent", story.PendingKinds);
+        Assert.True(story.Pending.OfType<ReleaseAgent>().Single().Fence);
         story.When(new SourceFenced(Story.Vm1, story.NextId(), fence.Epoch));
         Assert.Empty(story.State.FormerFences);
-        Assert.Contains(story.Pending, w => w is ReleaseAgent release && release.Agent == Story.Agent);
+        Assert.False(story.Pending.OfType<ReleaseAgent>().Single().Fence);
     }
 
     [Fact]

@@ -62,6 +62,7 @@ internal sealed class SimAgentMachine(MachineId machine, SimSource host, SimSite
     {
         // One that could not be opened yet has its folder all the same.
         if ((_assignment ?? Kept()) is { } now && now.Epoch > release.Epoch) return;
+        if (release.Fence && Capture is not null) await FenceAsync(new Epoch(release.Epoch));
         if (Capture is not null) await CloseAsync();
         (_assignment, _fencedClosed) = (null, null);
         _disk.DeleteFolder(_folder);
