@@ -19,6 +19,7 @@ public sealed partial class RetentionStore
     private List<(int Segment, IExtentSource Source)> _below = [];
     private (PromotedRecord To, List<FrameRange> Frames)? _promotion;
     private readonly UnreadablePlaces _unreadable;
+    private bool _isUnsure; // under _gate: the manifest could not be saved, and may be on the disk all the same
 
     /// <summary>
     /// Makes maps of the segments that have none yet, thins, and promotes what lies outside of the limits. Appending and looking go on meanwhile. Whatever ends it, the next call goes on.
@@ -49,6 +50,9 @@ public sealed partial class RetentionStore
     private void MaintainLog(RetentionLimits? limits, CancellationToken stop)
     {
         ForgetSignals();
+        // It says what is on its way into the base: nothing is moved while it may say something else than we know.
+        lock (_gate)
+            if (_isUnsure) Save(_manifest);
         if (limits is not null) EndOldSegment(limits.Window);
         MakeMaps(stop);
         if (_promotion is not null && (_log.FailedReason is not null || !TryFinish(stop))) return;
@@ -310,8 +314,9 @@ public sealed partial class RetentionStore
     private void Save(StoreManifest changed)
     {
         changed = changed.Versioned();
+        _isUnsure = true;
         _files.Replace(Path.Combine(Folder, StoreManifest.FileName), changed.ToBytes());
-        _manifest = changed;
+        (_manifest, _isUnsure) = (changed, false);
     }
 
     /// <summary>What a view stands on is not promoted while somebody holds it.</summary>

@@ -50,7 +50,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             _log.Dispose();
             throw;
         }
-        (Durable, DurableSequence) = (_history.Held, _history.Newest);
+        (Durable, DurableSequence) = (_history.Held, _history.NewestOfSource);
     }
 
     public string Folder { get; }
@@ -59,6 +59,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     public Epoch CurrentEpoch { get { lock (_gate) return _history.Current; } }
     public StreamPosition Held { get { lock (_gate) return _history.Held; } }
     public StreamPosition Durable { get; private set; }
+    /// <summary>Of the current epoch's source.</summary>
     public Sequence DurableSequence { get; private set; }
     /// <summary>It reads as zeroes.</summary>
     public bool IsEmpty { get { lock (_gate) return !_bases.Any && !_history.HasExtents && _below.Count == 0; } }
@@ -134,7 +135,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             {
                 _log.CloseSealed();
                 pending = _log.BeginFlush();
-                reached = (_history.Held, _history.Newest, _history.Current);
+                reached = (_history.Held, _history.NewestOfSource, _history.Current);
             }
             IOException? failed = null;
             try
@@ -285,7 +286,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         var planned = _history.Plan(epoch);
         Save(_manifest with { Epochs = [.. _manifest.Epochs, epoch] });
         _history.Begin(planned);
-        (Durable, DurableSequence, _newest) = (_history.Held, _history.Newest, null);
+        (Durable, DurableSequence, _newest) = (_history.Held, _history.NewestOfSource, null);
         _tail = null;
     }
 

@@ -71,6 +71,9 @@ internal sealed partial class StoreHistory
     /// <summary>It continues another epoch's log, and its stream has not made it whole yet.</summary>
     internal bool LacksItsStream => _state.Gap && _branches[^1].Record.ContinuesAfter is not null && ConsistentUpTo?.Epoch != Current;
 
+    /// <summary>The newest sequence that the current epoch's source has given; none before its stream is whole, for where the epoch before has ended may be far above what it gives.</summary>
+    internal Sequence NewestOfSource => LacksItsStream ? Sequence.None : Newest;
+
     /// <summary>False for a duplicate; throws where the batch does not continue the log.</summary>
     internal bool Accepts(BatchHeader header)
     {

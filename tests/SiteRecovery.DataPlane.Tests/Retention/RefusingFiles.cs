@@ -5,9 +5,13 @@ internal sealed class RefusingFiles : RealFiles
 {
     internal Func<string, bool> Refuses { get; set; } = _ => false;
 
+    /// <summary>It is there, and nobody knows whether it stays: the folder could not be flushed.</summary>
+    internal Func<string, bool> Doubts { get; set; } = _ => false;
+
     public override void Replace(string path, ReadOnlySpan<byte> content)
     {
         if (Refuses(path)) throw new IOException($"No space left on device: {path}");
         base.Replace(path, content);
+        if (Doubts(path)) throw new IOException($"Input/output error: {path}");
     }
 }

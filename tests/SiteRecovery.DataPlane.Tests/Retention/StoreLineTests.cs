@@ -129,6 +129,28 @@ public sealed class StoreLineTests : IDisposable
             : throw new InvalidDataException(id);
     }
 
+    /// <summary>A replica that was killed ends at a bound, far above where the next epoch's source begins.</summary>
+    [Fact]
+    public void Where_an_epoch_ended_is_no_sequence_of_the_next_ones_source()
+    {
+        using (var store = Create())
+        {
+            Write(store, 1, 10);
+            Assert.Equal(10, store.Flush().Sequence.Value);
+            store.ContinueEpoch(new Epoch(2), Epoch.First);
+            Assert.Equal(Sequence.None, store.DurableSequence);
+        }
+        using var again = Open();
+        Assert.Equal(Sequence.None, again.DurableSequence);
+        (_incarnation, _ordinal) = (2, 0);
+        Assert.True(again.Append(BatchCodec.Encode(Header(BatchKind.Marker, 2, 0) with { Marker = MarkerKind.StreamStart }, [], "gap"u8)));
+        Assert.True(again.Append(BatchCodec.Encode(Header(BatchKind.Delta, 2, 3), [new Extent(0, 512, 0, ExtentKind.Zero)], [])));
+        Assert.Equal(Sequence.None, again.Flush().Sequence);
+        Assert.True(again.Append(BatchCodec.Encode(Header(BatchKind.Marker, 2, 4) with { Marker = MarkerKind.SyncCompleted }, [], [])));
+        Assert.Equal(4, again.Flush().Sequence.Value);
+        Assert.Equal("e2-s4", again.ConsistentUpTo?.Id);
+    }
+
     [Fact]
     public void What_a_source_wrote_is_told_also_of_a_point_that_only_a_replica_came_to()
     {

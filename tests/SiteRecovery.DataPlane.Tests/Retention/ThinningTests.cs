@@ -175,6 +175,28 @@ public sealed class ThinningTests : IDisposable
         Assert.InRange(Left(again).Length, 300, 310);
     }
 
+    [Fact]
+    public void A_promotion_of_which_nobody_knows_whether_it_was_begun_is_in_the_way_of_no_thinning()
+    {
+        var files = new RefusingFiles();
+        using (var store = Create(files: files))
+        {
+            for (var i = 0; i < 150; i++) Write(store);
+            store.Maintain(Limits(40, (20, 1000)), CancellationToken.None);
+            for (var i = 0; i < 150; i++) Write(store);
+            files.Doubts = path => path.EndsWith(StoreManifest.FileName, StringComparison.Ordinal);
+            Assert.Throws<IOException>(() => store.Maintain(Limits(195), CancellationToken.None));
+            files.Doubts = _ => false;
+            store.Maintain(Limits(40, (20, 60), (100, 1000)), CancellationToken.None);
+            Assert.NotEmpty(Directory.GetFiles(Path.Combine(_folder, "store", "log"), "*-*.seg"));
+        }
+        using var again = Open();
+        Assert.Empty(again.Verify());
+        var left = Left(again);
+        Assert.True(left.Length > 50);
+        foreach (var point in left) Assert.Equal(_at[point.Sequence.Value], ReadAll(again, point));
+    }
+
     /// <summary>What is thinned must not stay for ever: promotion ends only at positions, so some have to be where segments end.</summary>
     [Theory, InlineData(0), InlineData(3), InlineData(7)]
     public void What_is_older_than_the_last_tier_goes_however_it_was_thinned(int pointEvery)
