@@ -50,7 +50,11 @@ internal sealed class StoreKeys(string folder, IFileSystem files, KeyWrappings? 
             if (_records is not [.., var newest] || now - newest.MadeAt >= renewAfter)
             {
                 // A copy that the disk does not give now may have a key more, and that must not be written over.
-                if (ReadCopies().Unread is { } unread) throw new StoreLockedException($"no new key is made for the store in {folder} while a copy of its keys cannot be read: {unread.Message}", unread);
+                if (ReadCopies().Unread is { } unread)
+                {
+                    if (CanEncrypt) return; // the old one serves until the scrub has written that copy anew
+                    throw new StoreLockedException($"no key is made for the store in {folder} while a copy of its keys cannot be read: {unread.Message}", unread);
+                }
                 var key = RandomNumberGenerator.GetBytes(KeyBytes);
                 Save([.. _records, new KeyRecord(_records.Length + 1, now, current.Name, current.Wrap(key))]);
                 _keys[_records.Length] = key;

@@ -302,6 +302,24 @@ public sealed class EncryptionTests : IDisposable
     }
 
     [Fact]
+    public void While_a_copy_of_the_keys_cannot_be_read_the_old_key_serves_and_no_other_takes_its_place()
+    {
+        var (files, keys) = (new RefusingFiles(), Keys());
+        using (var store = Filled(keys, encrypt: true)) store.Flush();
+        var before = File.ReadAllBytes(Path.Combine(Store, "KEYS.json"));
+        files.Hides = path => path.EndsWith("KEYS.json", StringComparison.Ordinal);
+        using (var store = Open(keys with { RenewAfter = TimeSpan.Zero }, files))
+        {
+            for (var i = 0; i < 25; i++) Assert.True(store.Append(Delta(i * 20480, 20480, PayloadCompression.None)));
+            store.Maintain(null, CancellationToken.None);
+            AssertHolds(store);
+        }
+        Assert.Equal(before, File.ReadAllBytes(Path.Combine(Store, "KEYS.json")));
+        using var again = Open(keys);
+        AssertHolds(again);
+    }
+
+    [Fact]
     public void A_store_can_be_read_where_its_keys_cannot_be_wrapped_anew()
     {
         var keys = Keys();

@@ -8,6 +8,11 @@ internal sealed class RefusingFiles : RealFiles
     /// <summary>It is there, and nobody knows whether it stays: the folder could not be flushed.</summary>
     internal Func<string, bool> Doubts { get; set; } = _ => false;
 
+    /// <summary>The disk does not give it.</summary>
+    internal Func<string, bool> Hides { get; set; } = _ => false;
+
+    public override byte[]? TryReadAll(string path) => Hides(path) ? throw new IOException($"Input/output error: {path}") : base.TryReadAll(path);
+
     public override void Replace(string path, ReadOnlySpan<byte> content)
     {
         if (Refuses(path)) throw new IOException($"No space left on device: {path}");
