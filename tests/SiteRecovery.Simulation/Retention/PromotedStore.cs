@@ -112,6 +112,6 @@ internal sealed class PromotedStore
     private BatchHeader Header(BatchKind kind, long sequence) => new()
     {
         Kind = kind, MachineTag = BatchCodec.TagOf(Machine), Epoch = Epoch.First, Incarnation = 1, Ordinal = _ordinal++,
-        First = new Sequence(sequence), Last = new Sequence(sequence), Time = SimClock.Epoch.AddSeconds(_ordinal),
+        First = new Sequence(sequence), Last = new Sequence(sequence), Time = SimClock.Epoch.AddDays(-1).AddSeconds(_ordinal),
     };
 }

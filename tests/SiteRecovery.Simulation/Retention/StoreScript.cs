@@ -165,7 +165,7 @@ internal sealed partial class StoreScript
         };
     }
 
-    internal static DateTimeOffset At(long second) => World.SimClock.Epoch.AddSeconds(second);
+    internal static DateTimeOffset At(long second) => World.SimClock.Epoch.AddDays(-1).AddSeconds(second);
 
     private void Append(string name, Batch batch, IReadOnlyList<Reached> reached, Func<StoreStep, StoreStep>? more = null)
     {

@@ -249,6 +249,6 @@ public sealed class UnreadableStoreTests
     private static BatchHeader Header(BatchKind kind, long ordinal, long sequence) => new()
     {
         Kind = kind, MachineTag = BatchCodec.TagOf(Machine), Epoch = Epoch.First, Incarnation = 1, Ordinal = ordinal,
-        First = new Sequence(sequence), Last = new Sequence(sequence), Time = SimClock.Epoch.AddSeconds(sequence),
+        First = new Sequence(sequence), Last = new Sequence(sequence), Time = SimClock.Epoch.AddDays(-1).AddSeconds(sequence),
     };
 }
