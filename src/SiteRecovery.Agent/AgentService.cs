@@ -450,7 +450,7 @@ public sealed class AgentService : IAsyncDisposable
             catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
             {
                 // The others end well all the same.
-                await Console.Error.WriteLineAsync($"machine {machine.Name} is compared as a whole when it is served next: {problem.Message}");
+                await Console.Error.WriteLineAsync($"machine {machine.Name} did not end cleanly, and what it wrote last is compared when it is served next: {problem.Message}");
             }
         }
         await _released.DisposeAsync();

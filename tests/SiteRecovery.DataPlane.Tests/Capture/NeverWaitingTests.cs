@@ -53,9 +53,8 @@ public sealed class NeverWaitingTests : CaptureFixture
         var capture = await OpenAsync(files, reserve: 100);
         files.IsFull = true;
         for (var i = 0; i < 300; i++) await WriteAsync(capture, i * 4096, (byte)i).WaitAsync(TimeSpan.FromSeconds(30));
-        files.IsFull = false;
         var newest = capture.Status().Newest;
-        await capture.DisposeAsync();
+        await Assert.ThrowsAsync<IOException>(() => capture.DisposeAsync().AsTask());
         var again = await OpenAsync(reserve: 100);
         Assert.True(again.Status().Newest > newest);
         var target = new MemoryTarget(Bytes);
