@@ -71,7 +71,7 @@ internal sealed class SimSites
     /// <summary>Of a host's stores.</summary>
     internal StoreOptions StoresOf(SimHost host)
     {
-        var options = new StoreOptions { Keys = new KeyWrappings(new KeyFile(SimHost.KeyPath, host.Disk), [], KeysLast) };
+        var options = new StoreOptions { Keys = new KeyWrappings(new SimKeys(SimHost.KeyPath, host.Disk), [], KeysLast) };
         return Script.SegmentBytes > 0 ? options with { SegmentBytesMax = Script.SegmentBytes } : options;
     }
 
