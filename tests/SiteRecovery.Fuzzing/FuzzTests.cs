@@ -54,6 +54,23 @@ public sealed class FuzzTests
         Assert.Null(Fuzzer.Judge(target, crowded));
     }
 
+    [Fact]
+    public void A_map_whose_extents_overlap_is_made_again()
+    {
+        using var target = new StoreTarget(encrypted: false);
+        foreach (var map in target.Seeds().Where(s => s.AsSpan(1).StartsWith("SRM1"u8)))
+        {
+            foreach (var (at, value) in ((int, long)[])[(32, 0), (32 + 16, -1), (32 + 16, int.MaxValue), (32 + 24, int.MaxValue), (32, long.MaxValue)])
+            {
+                var changed = map.ToArray();
+                if (at == 32) BinaryPrimitives.WriteInt64LittleEndian(changed.AsSpan(1 + 4096 + at), value);
+                else BinaryPrimitives.WriteInt32LittleEndian(changed.AsSpan(1 + 4096 + at), (int)value);
+                target.Repair(changed, new Random(1));
+                Assert.Null(Fuzzer.Judge(target, changed));
+            }
+        }
+    }
+
     /// <summary>Some seconds of inputs that nobody has tried; a long run is the command in README.md.</summary>
     [Fact]
     public void Nothing_that_reads_bytes_is_brought_down_by_them()

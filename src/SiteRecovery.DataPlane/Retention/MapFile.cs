@@ -43,6 +43,7 @@ internal sealed class MapFile : IExtentSource, IDisposable
     public void Find(ushort disk, long from, long to, List<MappedExtent> into)
     {
         Span<byte> bytes = stackalloc byte[BlockBytes];
+        var behind = 0L;
         for (var block = Math.Max(0, LastFenceNotAfter(disk, from)); block < _fences.Length; block++)
         {
             if (IsBehind(_fences[block], disk, to)) return;
@@ -52,6 +53,10 @@ internal sealed class MapFile : IExtentSource, IDisposable
             {
                 var (owner, extent) = RecordAt(bytes, i);
                 if (IsBehind((owner, extent.Offset), disk, to)) return;
+                // What is out of order or overlaps would be put over what lies beside it.
+                if (extent.Length <= 0 || extent.Offset < behind || extent.Offset > long.MaxValue - extent.Length || extent.RawOffset < -1 || extent.RawOffset > int.MaxValue - extent.Length)
+                    throw new InvalidDataException("a block of the map is damaged");
+                behind = extent.End;
                 into.Add(extent.Clip(from, to));
             }
         }

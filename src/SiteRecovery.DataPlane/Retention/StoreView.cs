@@ -17,10 +17,10 @@ public sealed class StoreView
     private readonly StoreLog _log;
     private readonly BaseImages _bases;
     private volatile IReadOnlyList<(int Segment, IExtentSource Source)> _sources;
-    private readonly Dictionary<(SegmentId Segment, long Offset), LinkedListNode<((SegmentId Segment, long Offset) Frame, byte[] Raw)>> _cache = [];
-    private readonly LinkedList<((SegmentId Segment, long Offset) Frame, byte[] Raw)> _recent = new();
+    private readonly Dictionary<(SegmentId Segment, long Offset), LinkedListNode<((SegmentId Segment, long Offset) Frame, byte[] Raw, int RawBytes)>> _cache = [];
+    private readonly LinkedList<((SegmentId Segment, long Offset) Frame, byte[] Raw, int RawBytes)> _recent = new();
     // Of frames that were checked once: where their uncompressed payload begins in the segment; -1 where it is compressed or encrypted.
-    private readonly Dictionary<(SegmentId Segment, long Offset), long> _checked = [];
+    private readonly Dictionary<(SegmentId Segment, long Offset), (long PlainAt, int RawBytes)> _checked = [];
     private long _cacheBytes;
 
     /// <param name="sources">In log order: what a later one has hides what is in those before it.</param>
@@ -55,7 +55,7 @@ public sealed class StoreView
         IsReleased = true;
         lock (_gate)
         {
-            foreach (var (_, raw) in _recent) FramePool.Shared.Return(raw);
+            foreach (var (_, raw, _) in _recent) FramePool.Shared.Return(raw);
             _cache.Clear();
             _recent.Clear();
             _cacheBytes = 0;
@@ -229,26 +229,39 @@ public sealed class StoreView
 
     private void ReadFrame((SegmentId Segment, long Offset) frame, int rawOffset, Span<byte> into)
     {
-        long plainAt;
+        (long PlainAt, int RawBytes) known;
         lock (_gate)
         {
             if (_cache.TryGetValue(frame, out var node))
             {
                 _recent.Remove(node);
                 _recent.AddFirst(node);
-                node.Value.Raw.AsSpan(rawOffset, into.Length).CopyTo(into);
+                Copy(frame, node.Value.Raw.AsSpan(0, node.Value.RawBytes), rawOffset, into);
                 return;
             }
-            plainAt = _checked.GetValueOrDefault(frame, -1);
+            known = _checked.GetValueOrDefault(frame, (-1, 0));
         }
-        if (plainAt >= 0)
+        if (known.PlainAt >= 0)
         {
-            _log.ReadRaw(frame.Segment, plainAt + rawOffset, into);
+            Check(frame, known.RawBytes, rawOffset, into.Length);
+            _log.ReadRaw(frame.Segment, known.PlainAt + rawOffset, into);
             return;
         }
         var (header, raw, encrypted) = Load(frame.Segment, frame.Offset);
-        raw.AsSpan(rawOffset, into.Length).CopyTo(into);
-        Keep(frame, raw, encrypted || header.Compression != PayloadCompression.None ? -1 : frame.Offset + BatchCodec.HeaderBytes + header.ExtentCount * BatchCodec.ExtentBytes);
+        Copy(frame, raw.AsSpan(0, header.RawBytes), rawOffset, into);
+        Keep(frame, raw, header.RawBytes, encrypted || header.Compression != PayloadCompression.None ? -1 : frame.Offset + BatchCodec.HeaderBytes + header.ExtentCount * BatchCodec.ExtentBytes);
+    }
+
+    private static void Copy((SegmentId Segment, long Offset) frame, ReadOnlySpan<byte> raw, int rawOffset, Span<byte> into)
+    {
+        Check(frame, raw.Length, rawOffset, into.Length);
+        raw.Slice(rawOffset, into.Length).CopyTo(into);
+    }
+
+    /// <summary>A map or an index that is whole may still be of other frames. An array of the pool goes on behind its frame, with another one's bytes.</summary>
+    private static void Check((SegmentId Segment, long Offset) frame, int rawBytes, int rawOffset, int length)
+    {
+        if (rawOffset < 0 || length > rawBytes - rawOffset) throw new IOException($"segment {frame.Segment.Number} is damaged: its map names {length} bytes at {rawOffset} of the {rawBytes} that the frame at offset {frame.Offset} has");
     }
 
     /// <summary>Into an array of the frame pool.</summary>
@@ -269,18 +282,18 @@ public sealed class StoreView
         }
     }
 
-    private void Keep((SegmentId Segment, long Offset) frame, byte[] raw, long plainAt)
+    private void Keep((SegmentId Segment, long Offset) frame, byte[] raw, int rawBytes, long plainAt)
     {
         lock (_gate)
         {
             if (_checked.Count >= FramesKnownMax) _checked.Clear();
-            _checked[frame] = plainAt;
+            _checked[frame] = (plainAt, rawBytes);
             if (_cache.ContainsKey(frame))
             {
                 FramePool.Shared.Return(raw);
                 return;
             }
-            _cache[frame] = _recent.AddFirst((frame, raw));
+            _cache[frame] = _recent.AddFirst((frame, raw, rawBytes));
             _cacheBytes += raw.Length;
             while (_cacheBytes > CacheBytesMax && _recent.Last is { } oldest)
             {

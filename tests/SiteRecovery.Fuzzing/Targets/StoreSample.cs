@@ -16,7 +16,7 @@ internal sealed class StoreSample
 
     internal StoreSample(bool encrypted = false)
     {
-        Options = new StoreOptions { SegmentBytesMax = 32 << 10, Keys = encrypted ? new KeyWrappings(new KeyFile("/store.key", new MemoryFiles { ["/store.key"] = Encoding.ASCII.GetBytes(new string('7', 64)) }), [], KeyWrappings.RenewAfterDefault) : null };
+        Options = new StoreOptions { SegmentBytesMax = 10 << 10, Keys = encrypted ? new KeyWrappings(new KeyFile("/store.key", new MemoryFiles { ["/store.key"] = Encoding.ASCII.GetBytes(new string('7', 64)) }), [], KeyWrappings.RenewAfterDefault) : null };
         Write(Files, Options);
         Paths = [.. Files.Paths];
     }
@@ -46,14 +46,14 @@ internal sealed class StoreSample
         if (options.Keys is not null) store.Encrypt(true);
         var writer = new Stream(store);
         writer.Start();
-        for (var minute = 0; minute < 12; minute++) writer.Minute(Begun.AddMinutes(minute), seconds: 6);
+        for (var minute = 0; minute < 12; minute++) writer.Minute(Begun.AddMinutes(minute), seconds: 2);
         store.Flush();
         var tiers = new Domain.Policies.RetentionTiers([new(TimeSpan.FromMinutes(2), TimeSpan.FromMinutes(10))]);
         store.Maintain(new RetentionLimits(TimeSpan.FromMinutes(3), null, tiers), CancellationToken.None);
         var fork = store.ConsistentUpTo!;
         store.OpenEpoch(fork.Epoch.Next(), fork);
         writer.Start();
-        for (var minute = 12; minute < 15; minute++) writer.Minute(Begun.AddMinutes(minute), seconds: 6);
+        for (var minute = 12; minute < 15; minute++) writer.Minute(Begun.AddMinutes(minute), seconds: 2);
         store.Flush();
         store.Maintain(new RetentionLimits(TimeSpan.FromMinutes(3), null, tiers), CancellationToken.None);
         store.ProveNewest(64 << 20, CancellationToken.None);
