@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Globalization;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Jobs;
@@ -33,8 +34,8 @@ public sealed partial record ProtectedMachine
             StoreContinued r when r.Epoch == Epoch && Continuation is not null => Decision.Accept(reply, new StoreContinuationConfirmed(now, r.Id, r.Epoch, r.Kept)),
             TailMarked r when r.Epoch == Epoch && Fence is null && Phase is Phase.ReverseReplicating { TailIsKnown: false } =>
                 Decision.Accept(reply, new TailTakenBack(now, r.Id, r.Newest, r.Ranges, r.Bytes)),
-            StoreDamaged r when r.Epoch == Epoch && Phase is Phase.Protected && Required.Policy.ResynchronizationWindow == ResynchronizationWindow.Automatic && !WasMendedSince(now - RepairsApart) =>
-                Decision.Accept(reply, new ResynchronizationStarted(now, new CommandId($"{RepairCause}{Epoch}:{Round + 1}"), Round + 1, Stale: r.Ranges)),
+            StoreDamaged r when r.Epoch == Epoch && Phase is Phase.Protected && Required.Policy.ResynchronizationWindow == ResynchronizationWindow.Automatic && NotMendedLately(r.Ranges, now) is { IsEmpty: false } ranges =>
+                Decision.Accept(reply, new ResynchronizationStarted(now, new CommandId($"{RepairCause}{Epoch}:{Round + 1}"), Round + 1, Stale: ranges)),
             TimePassed r => Decision.Accept(reply, Overdue(r, now)),
             EpochOpened r when r.Epoch == Epoch && Phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false } or Phase.PlannedFailoverInProgress { Point: not null, EpochIsOpen: false } =>
                 Decision.Accept(reply, new FailoverEpochOpened(now, r.Id, r.Epoch)),
@@ -59,10 +60,14 @@ public sealed partial record ProtectedMachine
 
     private const string RepairCause = "auto-repair:";
 
-    /// <summary>What a repair does not mend is not tried again at once, for ever.</summary>
+    /// <summary>What a repair does not mend is not tried again at once, for ever; what is damaged elsewhere waits for nothing.</summary>
     private static readonly TimeSpan RepairsApart = TimeSpan.FromMinutes(10);
 
-    private bool WasMendedSince(DateTimeOffset time) => Jobs.NewestFirst.Any(j => j.StartedAt > time && j.Id.Value.StartsWith($"{Id}.{RepairCause}", StringComparison.Ordinal));
+    private ImmutableArray<StaleRange> NotMendedLately(ImmutableArray<StaleRange> damaged, DateTimeOffset now) =>
+        damaged.RemoveAll(d => Repairs.Any(r => r.Epoch == Epoch && (now - r.At).Duration() < RepairsApart && r.Ranges.Any(m => m.Disk == d.Disk && m.Offset <= d.Offset && m.Offset + m.Length >= d.Offset + d.Length)));
+
+    private ImmutableArray<Repair> RepairsWith(ResynchronizationStarted e) => e.Stale is not { } ranges || !e.Cause.Value.StartsWith(RepairCause, StringComparison.Ordinal) ? Repairs
+        : [.. Repairs.Where(r => r.Epoch == Epoch && (e.At - r.At).Duration() < RepairsApart), new Repair(e.At, Epoch, ranges)];
 
     private bool IsCurrent(Epoch epoch, int round) => epoch == Epoch && round == Round;
 

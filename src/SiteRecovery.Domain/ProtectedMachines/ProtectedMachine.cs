@@ -61,6 +61,8 @@ public sealed partial record ProtectedMachine(MachineId Id)
     /// Nobody knows which blocks differ at the target: every one is compared by the next synchronization, whatever comes between it and the event that asked for it, also a failover that is cancelled, or a reverse replication.
     /// </summary>
     public bool ComparesAll { get; init; }
+    /// <summary>What of the target's store was mended by itself of late, oldest first.</summary>
+    public ImmutableArray<Repair> Repairs { get; init; } = [];
     /// <summary>Test failovers that were cleaned up, oldest first.</summary>
     public ImmutableArray<Drill> Drills { get; init; } = [];
     public ImmutableArray<WorkProblem> Problems { get; init; } = [];
@@ -85,6 +87,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
             Phase = new Phase.Resynchronizing(e.Full, e.Stale),
             ComparesAll = ComparesAll || e.Full,
             Round = e.Round,
+            Repairs = RepairsWith(e),
             Jobs = Jobs.CancelRunning(e.At, "a newer resynchronization").Start(JobId.Of(Id, e.Cause), MachineActions.Resynchronize, e.At, (StepNames.Resynchronization, true))
                 .Fail(StepNames.Resynchronization, e.At, LostOf(e), permanent: false),
         }).WithoutReplicationProblems(),

@@ -34,6 +34,9 @@ public sealed record StaleRange(int Disk, long Offset, long Length)
     public const int AtOnceMax = 1000;
 }
 
+/// <summary>These places of the newest state were damaged at the target, and the source was told to send them again.</summary>
+public sealed record Repair(DateTimeOffset At, Epoch Epoch, ImmutableArray<StaleRange> Ranges);
+
 /// <summary>What the store of a side that lost goes on from.</summary>
 /// <param name="After">The epoch whose end it is.</param>
 /// <param name="Fold">The layer of a replica whose writes are kept as a recovery point before; null: there is none.</param>

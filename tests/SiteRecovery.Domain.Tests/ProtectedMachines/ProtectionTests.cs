@@ -200,6 +200,23 @@ public sealed class ProtectionTests
     }
 
     [Fact]
+    public void What_is_lost_elsewhere_a_minute_later_does_not_wait()
+    {
+        StaleRange first = new(1, 65536, 131072), part = new(1, 131072, 65536), other = new(0, 65536, 65536);
+        var story = new Story().Protected();
+        story.When(new StoreDamaged(Story.Vm1, story.NextId(), story.State.Epoch, [first])).Synchronized();
+        story.After(TimeSpan.FromMinutes(1));
+        story.When(new StoreDamaged(Story.Vm1, story.NextId(), story.State.Epoch, [other, part]));
+        Assert.Equal([other], story.Pending.OfType<ReplicateFrom>().Single().Stale.AsEnumerable());
+        story.Synchronized();
+        Assert.Empty(story.When(new StoreDamaged(Story.Vm1, story.NextId(), story.State.Epoch, [first, other])).Last.Events);
+        story.After(TimeSpan.FromMinutes(9.5));
+        story.When(new StoreDamaged(Story.Vm1, story.NextId(), story.State.Epoch, [first, other]));
+        Assert.Equal([first], story.Pending.OfType<ReplicateFrom>().Single().Stale.AsEnumerable());
+        Assert.Equal(2, story.State.Repairs.Length);
+    }
+
+    [Fact]
     public void Where_the_operator_resynchronizes_nothing_is_mended_by_itself()
     {
         var story = new Story().Protected(Story.ManualPolicy);

@@ -39,7 +39,7 @@ internal sealed class Checks(SimMachine machine, Random random)
     {
         Bounded.Check(_sites);
         foreach (var (host, store) in Stores())
-            Unbroken(() =>
+            Unbroken(host, () =>
             {
                 DurableAck.Check(machine, store, host);
                 Kept.Check(store, host);
@@ -48,7 +48,7 @@ internal sealed class Checks(SimMachine machine, Random random)
                 _seen.AddOrUpdate(store, new StrongBox<RecoveryPoint?>(store.ConsistentUpTo));
                 Prefix.CheckAny(machine, store, random);
             });
-        Unbroken(() =>
+        Unbroken(null, () =>
         {
             NeverSilentlyWrong.Check(machine);
             _tests.Check(machine);
@@ -59,14 +59,14 @@ internal sealed class Checks(SimMachine machine, Random random)
     internal void LookAtNewest()
     {
         if (_arrivals.Next(3) > 0) return;
-        foreach (var (_, store) in Stores()) Unbroken(() => Prefix.CheckNewest(machine, store));
+        foreach (var (host, store) in Stores()) Unbroken(host, () => Prefix.CheckNewest(machine, store));
     }
 
     /// <summary>A master target has come up, and nothing has reached it yet.</summary>
     internal void LookAtStart()
     {
         foreach (var (host, store) in Stores())
-            Unbroken(() =>
+            Unbroken(host, () =>
             {
                 DurableAck.Check(machine, store, host);
                 Kept.Check(store, host);
@@ -78,21 +78,28 @@ internal sealed class Checks(SimMachine machine, Random random)
         foreach (var (host, room) in ((string, MasterTargetRoom?)[])[(_sites.Target.Name, _sites.Target.Room), (_sites.Source.Name, _sites.Source.Room)])
         {
             RetentionStore? store = null;
-            Unbroken(() => store = machine.StoreAt(room));
+            Unbroken(host, () => store = machine.StoreAt(room));
             if (store is not null) yield return (host, store);
         }
     }
 
-    /// <summary>Where a disk says that it fails, nothing is shown that could be wrong.</summary>
-    private void Unbroken(Action look)
+    /// <summary>Where a disk says that it fails, nothing is shown that could be wrong. One that never has must be read.</summary>
+    /// <param name="host">Whose disk it is; null: anyone's.</param>
+    private void Unbroken(string? host, Action look)
     {
         try
         {
             look();
+        }
+        catch (IOException broken) when (host is not null && !HasFailed(_sites.HostOf(host)))
+        {
+            throw new SimViolation("never silently wrong", $"what {host} keeps cannot be read, though its disk has never failed: {broken}");
         }
         catch (Exception broken) when (broken is IOException or ObjectDisposedException || (broken is StoreLockedException && machine.State is { Phase: Phase.Unprotected }))
         {
             // Full, broken for now, or gone; its keys go first.
         }
     }
+
+    private bool HasFailed(SimHost host) => !host.IsUp || host.Faults.WereFelt || _sites.Rot.WasAt(host.Name);
 }

@@ -8,7 +8,7 @@ internal static class DurableAck
 {
     internal static void Check(SimMachine machine, RetentionStore store, string host)
     {
-        if (!machine.Sites.Rot.WasAt(host) && machine.Guest.DurableHeard.GetValueOrDefault((store.CurrentEpoch, host)) is > 0 and var heard && store.DurableSequence.Value < heard)
-            throw new SimViolation("durable ack", $"sequence {heard} of epoch {store.CurrentEpoch} was acknowledged, and {store.DurableSequence} is there");
+        if (!machine.Sites.Rot.WasAt(host, store.CurrentEpoch) && machine.Guest.DurableHeard.GetValueOrDefault((store.CurrentEpoch, host)) is > 0 and var heard && store.DurableSequence.Value < heard)
+            throw new SimViolation("durable ack", $"sequence {heard} of epoch {store.CurrentEpoch} was acknowledged, and {store.DurableSequence} is there, at {host}");
     }
 }

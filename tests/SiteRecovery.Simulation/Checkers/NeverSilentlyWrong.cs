@@ -13,7 +13,7 @@ internal static class NeverSilentlyWrong
     {
         if (machine.StoreOfTarget is not { ConsistentUpTo: { } newest } store) return;
         // A source whose target has lost something hears of it when it connects again.
-        var mayHaveLost = machine.Sites.Rot.Was;
+        var mayHaveLost = machine.Sites.Hosts.Any(h => machine.Sites.Rot.WasAt(h.Name, store.CurrentEpoch));
         foreach (var (host, _, capture) in machine.Guest.Running())
         {
             if (capture.Epoch != store.CurrentEpoch || newest.Epoch != capture.Epoch || capture.IsFenced) continue;

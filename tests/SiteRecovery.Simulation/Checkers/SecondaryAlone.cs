@@ -13,6 +13,8 @@ internal sealed class SecondaryAlone
     internal void Check(SimMachine machine, ProtectedMachine state)
     {
         var waits = state.Phase is Phase.UnplannedFailoverInProgress { Failure: null } && state.Protection?.TargetSite == SimSites.Secondary && machine.Sites.Target.IsUp && machine.Sites.Target.Faults.AreNone;
+        if (state.Phase is Phase.UnplannedFailoverInProgress { Failure: { } failure } && state.Protection?.TargetSite == SimSites.Secondary && !machine.Sites.Target.Faults.WereFelt && !machine.Sites.Rot.WasAt(machine.Sites.Target.Name))
+            throw new SimViolation("secondary alone", $"an unplanned failover failed, though nothing has ever been wrong with the secondary's disks: {failure}");
         if (!waits || _life != machine.Sites.Target.Lives) (_since, _life) = (null, machine.Sites.Target.Lives);
         if (!waits) return;
         _since ??= machine.Sites.Clock.Elapsed;

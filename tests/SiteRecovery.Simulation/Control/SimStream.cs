@@ -8,32 +8,39 @@ internal sealed class SimStream : Stream
 {
     private readonly Channel<byte[]> _arrived = Channel.CreateUnbounded<byte[]>();
     private readonly Channel<byte[]> _sent = Channel.CreateUnbounded<byte[]>();
+    private static readonly TimeSpan SentAgain = TimeSpan.FromMilliseconds(200);
     private ReadOnlyMemory<byte> _rest;
+    private bool _ended;
 
     private SimStream()
     {
     }
 
-    internal static (SimStream Near, SimStream Far) Pair(SimClock clock, Func<TimeSpan> lag)
+    /// <param name="isDeaf">Nothing goes to the far end for now.</param>
+    /// <param name="isMute">Nothing comes from there.</param>
+    internal static (SimStream Near, SimStream Far) Pair(SimClock clock, Func<TimeSpan> lag, Func<bool> isDeaf, Func<bool> isMute)
     {
         var (near, far) = (new SimStream(), new SimStream());
-        _ = CarryAsync(near, far, clock, lag);
-        _ = CarryAsync(far, near, clock, lag);
+        _ = CarryAsync(near, far, clock, lag, isDeaf);
+        _ = CarryAsync(far, near, clock, lag, isMute);
         return (near, far);
     }
 
     /// <summary>The connection is gone; whoever reads or writes learns it.</summary>
     internal void Break(string reason)
     {
+        _ended = true;
         _arrived.Writer.TryComplete(new IOException(reason));
         _sent.Writer.TryComplete();
     }
 
-    private static async Task CarryAsync(SimStream from, SimStream to, SimClock clock, Func<TimeSpan> lag)
+    private static async Task CarryAsync(SimStream from, SimStream to, SimClock clock, Func<TimeSpan> lag, Func<bool> isHeld)
     {
         await foreach (var bytes in from._sent.Reader.ReadAllAsync())
         {
             await Task.Delay(lag(), clock);
+            // It is sent again until it gets through, or the connection ends.
+            while (isHeld() && !to._ended) await Task.Delay(SentAgain, clock);
             to._arrived.Writer.TryWrite(bytes);
         }
         to._arrived.Writer.TryComplete();

@@ -116,6 +116,8 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
             case ["drop", var wire]: WireOf(wire).Drop("reset"); break;
             case ["cut", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Cut); break;
             case ["mute", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Mute); break;
+            case ["deafen", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Deafen); break;
+            case ["lose", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Lose); break;
             case ["crash", var host, var way, "for", var lasts]: await CrashAsync(sites.HostOf(host), way, lasts); break;
             case ["stop", var host, "for", var lasts]:
                 await sites.HostOf(host).StopAsync();

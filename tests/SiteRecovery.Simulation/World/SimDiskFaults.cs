@@ -17,8 +17,10 @@ internal sealed class SimDiskFaults(SimHost host)
         internal int Left { get; set; }
     }
 
-    /// <summary>Nothing is wrong with it, nor will be.</summary>
-    internal bool AreNone => _ahead.Count == 0 && _capacities.Count == 0 && _slow == 0 && _unreadable == 0;
+    /// <summary>It takes and gives what it is asked for, as fast as ever.</summary>
+    internal bool AreNone => _capacities.Count == 0 && _slow == 0 && _unreadable == 0;
+    /// <summary>It has refused something at some time, or had no room for it.</summary>
+    internal bool WereFelt { get; private set; }
 
     internal void Attach()
     {
@@ -47,6 +49,7 @@ internal sealed class SimDiskFaults(SimHost host)
     /// <returns>What to give to <see cref="HasRoom"/>.</returns>
     internal long Full(long bytes)
     {
+        WereFelt = true;
         var capacity = host.Disk.UsedBytes + bytes;
         _capacities.Add(capacity);
         Apply();
@@ -83,7 +86,11 @@ internal sealed class SimDiskFaults(SimHost host)
 
     private Fault Before(SimIo io)
     {
-        if (io.Kind == IoKind.Read && _unreadable > 0 && ++_reads % 3 == 0) return Fault.Error;
+        if (io.Kind == IoKind.Read && _unreadable > 0 && ++_reads % 3 == 0)
+        {
+            WereFelt = true;
+            return Fault.Error;
+        }
         return Meet(io, afterwards: false);
     }
 
@@ -100,6 +107,7 @@ internal sealed class SimDiskFaults(SimHost host)
             var ahead = _ahead[i];
             if (ahead.Afterwards != afterwards || !ahead.Moment.Holds(io.Kind) || --ahead.Left > 0) continue;
             _ahead.RemoveAt(i);
+            WereFelt |= ahead.Power is null;
             if (ahead.Power is not { } power) return ahead.Fault;
             if (!host.IsUp) return Fault.None;
             host.Crash(power);

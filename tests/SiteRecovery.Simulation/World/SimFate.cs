@@ -48,7 +48,7 @@ internal static class SimFate
     /// <param name="Waits">One in so many faults waits for a state of the machine.</param>
     private sealed record Temper(Kind[] Kinds, string[] Hosts, string[] Moments, int GapMax, int CallsMax, int Waits, bool ActsSeldom);
 
-    private enum Kind { Drop, Cut, Mute, Late, Mix, Storm, Crash, CrashWithin, Slow, Full, Fail, Tear, Unreadable, Rot, Dark, Stop, Clock }
+    private enum Kind { Drop, Cut, Mute, Late, Mix, Storm, Crash, CrashWithin, Slow, Full, Fail, Tear, Unreadable, Rot, Dark, Stop, Deafen, Lose, Clock }
 
     /// <summary>A long run is to see many faults in many states, not much data.</summary>
     private const int LongRun = 300_000, LongRunsPace = 160, SegmentBytesLeast = 32 << 10, SegmentBytesMost = 1 << 20;
@@ -70,7 +70,7 @@ internal static class SimFate
 
     /// <summary>How the stores keep it.</summary>
     private static SimScript Kept(Random random, SimScript script) => WithRelays(random,
-        script with { Tiers = random.Next(2) == 0, Encrypted = random.Next(4) == 0, SegmentBytes = random.Next(2) == 0 ? 0 : random.Next(SegmentBytesLeast, SegmentBytesMost) });
+        script with { Tiers = random.Next(2) == 0, Encrypted = random.Next(4) == 0, SegmentBytes = random.Next(2) == 0 ? 0 : random.Next(SegmentBytesLeast, SegmentBytesMost), Flushes = script.Seed % 2 == 1 });
 
     /// <summary>Of two process servers either has what was meant for the one.</summary>
     private static SimScript WithRelays(Random random, SimScript script) => random.Next(3) > 0 ? script
@@ -172,6 +172,8 @@ internal static class SimFate
             Kind.Tear => $"tear {host} {random.Next(1, temper.CallsMax)}",
             Kind.Unreadable => $"unreadable {Of(random, "source", "relay", "target")} for {random.Next(50, 1500)}",
             Kind.Rot => $"{Of(random, "rot", "spoil")} {Of(random, "source", "relay", "target", "target")} {random.Next(1, 3)}",
+            Kind.Deafen => $"deafen {wire} for {lasts}",
+            Kind.Lose => $"lose wan for {lasts}",
             Kind.Stop => $"stop {host} for {Down(random, lasts)}",
             Kind.Dark => $"dark for {random.Next(3000, 30_000)}",
             _ => random.Next(2) == 0 ? $"jump {host} {random.Next(-600_000, 600_000)}" : $"drift {host} {random.Next(-2000, 2000)}",

@@ -14,6 +14,7 @@ internal sealed class SimGuest(SimMachine machine, Random random)
 {
     private const int HotBytes = 24 << 10, StormWrites = 50;
     private readonly SimSites _sites = machine.Sites;
+    private readonly Random _flushes = new(machine.Number);
     private int _storms, _hot, _most = 5;
     private TimeSpan _paceUntil;
     private readonly Dictionary<Epoch, SimLedger> _ledgers = [];
@@ -33,6 +34,9 @@ internal sealed class SimGuest(SimMachine machine, Random random)
     internal long Writes { get; private set; }
     /// <summary>The newest sequence of an epoch that its source has been told is durable at a host.</summary>
     internal Dictionary<(Epoch Epoch, string At), long> DurableHeard { get; } = [];
+
+    /// <summary>That it has written in.</summary>
+    internal Epoch NewestEpoch => _ledgers.Keys.DefaultIfEmpty(Epoch.First).Max();
 
     internal SimLedger? LedgerOf(Epoch epoch) => _ledgers.GetValueOrDefault(epoch);
 
@@ -76,6 +80,7 @@ internal sealed class SimGuest(SimMachine machine, Random random)
             // It does not know that nothing is taken now.
             if (capture.IsFenced || capture.IsFrozen) Write(capture, place, 0, 0, new byte[512], trims: false, unitAccess: false);
             if (capture.IsFenced) continue;
+            if (_sites.Script.Flushes && _flushes.Next(8) == 0) Flush(capture, place);
             for (var i = WritesNow(); i > 0 && place.IsKnown && !capture.IsFrozen; i--) WriteAny(capture, place);
             var heard = (place.Epoch, place.Host == "target" ? "source" : "target");
             DurableHeard[heard] = Math.Max(DurableHeard.GetValueOrDefault(heard), capture.Epoch == place.Epoch ? capture.Status().Durable.Value : 0);
@@ -144,6 +149,8 @@ internal sealed class SimGuest(SimMachine machine, Random random)
             if (place.Host != "agent") CheckFork(place.Epoch, content);
             ledger = _ledgers[place.Epoch] = new SimLedger(place.Host);
         }
+        if (ledger.FirstLost(content) is >= 0 and var lost)
+            throw new SimViolation("durable ack", $"the guest at {place.Host} finds its disks in epoch {place.Epoch} without what it was told is there, at {lost}");
         ledger.Begin(capture.Status().Newest.Value, content);
         if (place.Host == "agent")
             foreach (var offset in _mayForget) ledger.Fail(offset, SimDisk.SectorBytes);
@@ -175,10 +182,27 @@ internal sealed class SimGuest(SimMachine machine, Random random)
         var write = trims ? capture.Disks[disk].WriteZeroesAsync(offset, data.Length, mayTrim: true, unitAccess, CancellationToken.None)
             : capture.Disks[disk].WriteAsync(offset, data, unitAccess, CancellationToken.None);
         if (!write.IsCompleted) throw new SimViolation("never stall", $"a write of the guest at {place.Host} waits");
-        Written(capture, place, write.AsTask().Exception?.InnerException, before, disk * SimSource.DiskBytes + offset, data);
+        Written(capture, place, write.AsTask().Exception?.InnerException, before, disk * SimSource.DiskBytes + offset, data, unitAccess);
     }
 
-    private void Written(MachineCapture capture, Place place, Exception? failed, long before, int offset, byte[] data)
+    private void Flush(MachineCapture capture, Place place)
+    {
+        var disk = _flushes.Next(SimSource.DiskCount);
+        try
+        {
+            var flush = capture.Disks[disk].FlushAsync(CancellationToken.None);
+            if (!flush.IsCompleted) throw new SimViolation("never stall", $"a flush of the guest at {place.Host} waits");
+            flush.GetAwaiter().GetResult();
+        }
+        catch (Exception failed) when (failed is IOException or ObjectDisposedException)
+        {
+            return;
+        }
+        // With its host down nobody was told anything.
+        if (Running().Any(r => r.Capture == capture)) _ledgers[place.Epoch].Flushed(disk * SimSource.DiskBytes, (disk + 1) * SimSource.DiskBytes);
+    }
+
+    private void Written(MachineCapture capture, Place place, Exception? failed, long before, int offset, byte[] data, bool unitAccess)
     {
         // With its host down nobody was told anything: what is on the disk is looked at when it is up again, and may be kept without a look.
         if (!Running().Any(r => r.Capture == capture))
@@ -195,7 +219,7 @@ internal sealed class SimGuest(SimMachine machine, Random random)
                 throw new SimViolation("one writer", $"{_writers[place.Epoch]} and {place.Host} both took writes in epoch {place.Epoch}");
             if (machine.State is { Fence: null, FormerFences.Length: 0, Phase: Phase.FailoverCommitPending or Phase.FailedOver or Phase.ReverseReplicating } state && place.Epoch < state.Epoch)
                 throw new SimViolation("one writer", $"{place.Host} took a write in epoch {place.Epoch}, which was confirmed to be over");
-            _ledgers[place.Epoch].Add(newest, _sites.ClockAt(place.Host).GetUtcNow(), offset, data);
+            _ledgers[place.Epoch].Add(newest, _sites.ClockAt(place.Host).GetUtcNow(), offset, data, unitAccess && failed is null);
         }
         // What a write that failed has left is seen when its disk is read again.
         // One whose base was closed to be opened anew reads nothing more.

@@ -10,13 +10,49 @@ internal sealed class SimLedger(string host)
     private const int WritesBetween = 200;
     private readonly List<Life> _lives = [];
     private byte[]? _expected;
+    /// <summary>Sectors of which what is in them now may be gone with the power: no flush has come back since they were written.</summary>
+    private readonly HashSet<int> _loose = [];
 
     internal string Host => host;
     internal long First => _lives[0].From;
     internal long Last => _lives[^1].Last;
 
     /// <summary>The disks are as they are, and the next write has a higher sequence.</summary>
-    internal void Begin(long sequence, byte[] content) => _lives.Add(new Life(sequence, content));
+    internal void Begin(long sequence, byte[] content)
+    {
+        // With the power on, what a failed write has left is in the cache only; without it, what is seen is on the disk.
+        if (_lives.Count > 0 && _lives[^1].IsLost) _loose.Clear();
+        else if (_lives.Count > 0)
+            foreach (var (offset, length) in _lives[^1].Doubtful) Loosen(offset, length);
+        _lives.Add(new Life(sequence, content));
+    }
+
+    /// <summary>
+    /// From where on disks that are looked at again lack what their guest was told is written, and, if they have been without power since, what it was told is flushed; -1: nowhere.
+    /// What failed may be there or not.
+    /// </summary>
+    internal int FirstLost(ReadOnlySpan<byte> shown)
+    {
+        if (_lives.Count == 0) return -1;
+        var life = _lives[^1];
+        life.At(life.Last, _expected ??= new byte[shown.Length]);
+        foreach (var (offset, length) in life.Doubtful) shown.Slice(offset, length).CopyTo(_expected.AsSpan(offset));
+        for (var from = 0; shown[from..].CommonPrefixLength(_expected.AsSpan(from)) is var common && from + common < shown.Length;)
+        {
+            var sector = (from + common) / SimDisk.SectorBytes;
+            if (!life.IsLost || !_loose.Contains(sector)) return from + common;
+            from = (sector + 1) * SimDisk.SectorBytes;
+        }
+        return -1;
+    }
+
+    /// <summary>A flush of what lies between two places has come back.</summary>
+    internal void Flushed(int from, int to) => _loose.RemoveWhere(s => s >= from / SimDisk.SectorBytes && s < to / SimDisk.SectorBytes);
+
+    private void Loosen(int offset, int length)
+    {
+        for (var sector = offset / SimDisk.SectorBytes; sector * SimDisk.SectorBytes < offset + length; sector++) _loose.Add(sector);
+    }
 
     /// <summary>The disks have lost their power: of what was not flushed nobody knows what is left, until they are looked at, which whoever dies too soon again is not.</summary>
     internal void LosePower()
@@ -24,7 +60,13 @@ internal sealed class SimLedger(string host)
         if (_lives.Count > 0) _lives[^1].IsLost = true;
     }
 
-    internal void Add(long sequence, DateTimeOffset at, int offset, byte[] data) => _lives[^1].Add(new Written(sequence, at, offset, data));
+    /// <param name="isFlushed">It came back with its data on the disk.</param>
+    internal void Add(long sequence, DateTimeOffset at, int offset, byte[] data, bool isFlushed)
+    {
+        _lives[^1].Add(new Written(sequence, at, offset, data));
+        if (isFlushed) Flushed(offset, offset + data.Length);
+        else Loosen(offset, data.Length);
+    }
 
     /// <summary>A write failed, or its host died under it: until the disks are looked at again they may hold anything there.</summary>
     internal void Fail(int offset, int length) => _lives[^1].Doubtful.Add((offset, length));

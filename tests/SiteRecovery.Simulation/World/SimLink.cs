@@ -20,6 +20,7 @@ internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock c
     private bool IsCut => wire.IsCut;
     // Where it is the near end that listens, nothing goes there.
     private bool IsMute => wire.IsMute;
+    private bool IsDeaf => wire.IsDeaf;
 
     /// <summary>Whoever listened there has died. What it had said is in the network, and arrives or not, before the connection ends.</summary>
     internal void EndFar(string reason)
@@ -36,7 +37,7 @@ internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock c
     public async ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)
     {
         await LagAsync(stop).ConfigureAwait(false);
-        if (IsCut || IsMute || far() is not { } target) throw new IOException("the network does not get there");
+        if (IsCut || IsMute || IsDeaf || far() is not { } target) throw new IOException("the network does not get there");
         var session = new Session(this, opening.Machine, positions);
         await session.OpenAsync(target, opening, stop).ConfigureAwait(false);
         _sessions.Add(session);
@@ -83,7 +84,7 @@ internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock c
             if (_broken is not null) throw _broken;
             var hashes = await _far.HashesAsync(disk, offset, blockBytes, blocks, stop).ConfigureAwait(false);
             await link.LagAsync(stop).ConfigureAwait(false);
-            return _broken is null && !link.IsMute ? hashes : throw _broken ?? new IOException("the answer was lost");
+            return _broken is null && !link.IsMute && !link.IsDeaf ? hashes : throw _broken ?? new IOException("the answer was lost");
         }
 
         public void Received(StreamPosition position) => _back.Writer.TryWrite(() => positions.Received(position));
@@ -130,6 +131,8 @@ internal sealed class SimLink(Func<IStreamTarget?> far, SimWire wire, SimClock c
                     {
                         if (link.IsCut || (_broken is not null && link.Chance(4))) return;
                         await link.LagAsync(default).ConfigureAwait(false);
+                        while (link.IsDeaf && _broken is null && _ended is null) await Task.Delay(SaidAgain, link.Clock).ConfigureAwait(false);
+                        if (link.IsDeaf) return;
                         await _far.OfferAsync(batch, default).ConfigureAwait(false);
                         if (batch.Header.Marker is MarkerKind.SyncCompleted or MarkerKind.CrashConsistentPoint) link.Arrived?.Invoke(machine);
                     }

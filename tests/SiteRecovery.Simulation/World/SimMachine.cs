@@ -28,6 +28,9 @@ internal sealed class SimMachine
     /// <summary>As the configuration server knew it when it was last looked at; null before that.</summary>
     internal ProtectedMachine? State => Sites.Control.StateOf(Id);
 
+    /// <summary>The newest epoch that anybody has heard of.</summary>
+    internal Epoch NewestEpoch => State?.Epoch is { } known && known > Guest.NewestEpoch ? known : Guest.NewestEpoch;
+
     /// <summary>The master target that the machine is replicated to now, and its store; null: none, or its host is down.</summary>
     internal MasterTargetRoom? RoomOfTarget => State?.Protection is { } protection ? (protection.TargetSite == SimSites.Primary ? Sites.Source.Room : Sites.Target.Room) : null;
     internal SimHost HostOfTarget => RoomOfTarget == Sites.Source.Room ? Sites.Source : Sites.Target;

@@ -1,4 +1,5 @@
 using SiteRecovery.DataPlane.Keys;
+using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.Simulation.World;
 
@@ -7,16 +8,19 @@ namespace SiteRecovery.Simulation.World;
 /// segments, their indexes and maps, base images, encrypted or not, and the keys. A disk of a guest, or what a replica's guest wrote, has none, as on any host. Of files that are made from each other one is hit: where the other is
 /// lost too, nothing is left that could tell what was there.
 /// </summary>
-internal sealed class SimRot(Random random)
+internal sealed class SimRot(SimSites sites, Random random)
 {
-    private readonly HashSet<string> _hosts = [];
+    private readonly Dictionary<string, Epoch> _hosts = [];
     private readonly Dictionary<(string Host, string Of), string> _hit = [];
 
     /// <summary>Something has, somewhere.</summary>
     internal bool Was => _hosts.Count > 0;
 
     /// <summary>What a host has acknowledged may be there no more.</summary>
-    internal bool WasAt(string host) => _hosts.Contains(host);
+    internal bool WasAt(string host) => _hosts.ContainsKey(host);
+
+    /// <summary>The same of what came in an epoch: what lies before it is read no more when the store is opened.</summary>
+    internal bool WasAt(string host, Epoch epoch) => _hosts.TryGetValue(host, out var last) && epoch <= last;
 
     /// <summary>Bits flip, each anywhere in any of the files.</summary>
     internal void Flip(SimHost host, int times) => Befall(host, times, IsHashed, (path, offset) => host.Disk.Flip(path, offset, (byte)(1 << random.Next(8))));
@@ -48,7 +52,7 @@ internal sealed class SimRot(Random random)
     {
         var files = host.Disk.Files().Where(f => isMeant(f) && host.Disk.LengthOf(f) > 0 && !IsOnlyCopy(host, f)).ToArray();
         if (files.Length == 0) return;
-        _hosts.Add(host.Name);
+        _hosts[host.Name] = sites.Machines.Select(m => m.NewestEpoch).Max()!;
         for (; times > 0; times--)
         {
             var file = files[random.Next(files.Length)];

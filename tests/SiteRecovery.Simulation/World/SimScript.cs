@@ -28,6 +28,8 @@ internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Ste
     internal bool Asks { get; init; }
     /// <summary>The disks hold data from before the protection, which the guest may never write again.</summary>
     internal bool Aged { get; init; }
+    /// <summary>The guest flushes now and then.</summary>
+    internal bool Flushes { get; init; }
     /// <summary>The policy keeps some of what is older than a short window.</summary>
     internal bool Tiers { get; init; }
     /// <summary>The policy has stores encrypted.</summary>
@@ -49,6 +51,7 @@ internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Ste
         if (Machines > 1) yield return this with { Machines = 1 };
         if (Asks) yield return this with { Asks = false };
         if (Aged) yield return this with { Aged = false };
+        if (Flushes) yield return this with { Flushes = false };
         if (Tiers) yield return this with { Tiers = false };
         if (Encrypted) yield return this with { Encrypted = false };
         if (SegmentBytes > 0) yield return this with { SegmentBytes = 0 };
@@ -71,6 +74,7 @@ internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Ste
                 ["pace", var turn] => script with { Pace = Number(turn) },
                 ["asks"] => script with { Asks = true },
                 ["aged"] => script with { Aged = true },
+                ["flushes"] => script with { Flushes = true },
                 ["tiers"] => script with { Tiers = true },
                 ["encrypted"] => script with { Encrypted = true },
                 ["segments", var bytes] => script with { SegmentBytes = Number(bytes) },
@@ -90,6 +94,7 @@ internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Ste
         if (Pace != BusyPace) Line($"pace {Pace}");
         if (Asks) Line($"asks");
         if (Aged) Line($"aged");
+        if (Flushes) Line($"flushes");
         if (Tiers) Line($"tiers");
         if (Encrypted) Line($"encrypted");
         if (SegmentBytes > 0) Line($"segments {SegmentBytes}");

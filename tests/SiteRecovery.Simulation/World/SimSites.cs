@@ -46,7 +46,7 @@ internal sealed class SimSites
         foreach (var host in Hosts) (host.Traced, host.Said, host.LostPower) = (_trace.Add, Say, LosePower);
         Source.LostSector = (path, sector) => Each(m => m.Guest.LoseSector(path, sector));
         Source.ForgotCached = path => Each(m => m.Guest.LookAgain(path));
-        Rot = new SimRot(new Random(seed + 14));
+        Rot = new SimRot(this, new Random(seed + 14));
         Machines = [.. Enumerable.Range(0, script.Machines).Select(n => new SimMachine(this, n))];
         Chaos = new SimChaos(this, script);
     }
@@ -96,8 +96,8 @@ internal sealed class SimSites
     internal async Task<Stream> ConnectAgentAsync(CancellationToken stop)
     {
         await Task.Delay(TimeSpan.FromMilliseconds(1), Clock, stop);
-        if (Near.IsCut || Near.IsMute || FirstUp() is not { Room: { } room } relay) throw new IOException("the network does not get there");
-        var (near, far) = SimStream.Pair(Clock, () => TimeSpan.FromMicroseconds(_random.Next(50, 5000)));
+        if (Near.IsCut || Near.IsMute || Near.IsDeaf || FirstUp() is not { Room: { } room } relay) throw new IOException("the network does not get there");
+        var (near, far) = SimStream.Pair(Clock, () => Near.IsLate ? Near.LagOf(_random) : TimeSpan.FromMicroseconds(_random.Next(50, 5000)), () => Near.IsDeaf, () => Near.IsMute);
         Near.Dropped += Break;
         relay.Dropped += Break;
         _ = room.Sessions.RunAsync(new ControlChannel(far, new Peer(Agent.Value, PeerRole.Agent)), relay.Life);
