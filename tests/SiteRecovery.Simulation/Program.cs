@@ -9,7 +9,7 @@ namespace SiteRecovery.Simulation;
 /// </summary>
 internal static class Program
 {
-    private const string Usage = "SEED [COUNT [SECONDS]] | until-found SEED SECONDS | blows SEED COUNT | blow SEED | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS | coverage SEED COUNT SECONDS";
+    private const string Usage = "SEED [COUNT [SECONDS]] | until-found SEED SECONDS | fresh SEED SECONDS BOX | blows SEED COUNT | blow SEED | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS | coverage SEED COUNT SECONDS";
 
     public static async Task<int> Main(string[] arguments)
     {
@@ -29,6 +29,9 @@ internal static class Program
                 Console.Write(SimFate.BlowsOf(Number(seed)));
                 return 0;
             case ["until-found", var seed, var seconds]: return await SayAsync(Seeds(Number(seed), int.MaxValue, Number(seconds) * 1000), untilFound: true);
+            case ["fresh", var seed, var seconds, var box]:
+                var begun = Stopwatch.StartNew();
+                return await SayAsync(Seeds(Number(seed), int.MaxValue, Number(seconds) * 1000).TakeWhile(_ => begun.Elapsed.TotalSeconds < Number(box)));
             case [.. var numbers] when numbers.All(n => int.TryParse(n, CultureInfo.InvariantCulture, out _)):
                 return await SayAsync(Seeds(NumberAt(numbers, 0, 1), NumberAt(numbers, 1, 1), NumberAt(numbers, 2, 600) * 1000));
             default:
