@@ -70,7 +70,7 @@ internal static class SimFate
 
     /// <summary>How the stores keep it.</summary>
     private static SimScript Kept(Random random, SimScript script) => WithRelays(random,
-        script with { Tiers = random.Next(2) == 0, Encrypted = random.Next(4) == 0, SegmentBytes = random.Next(2) == 0 ? 0 : random.Next(SegmentBytesLeast, SegmentBytesMost), Flushes = script.Seed % 2 == 1 });
+        script with { Tiers = random.Next(2) == 0, Encrypted = random.Next(4) == 0, SegmentBytes = random.Next(2) == 0 ? 0 : random.Next(SegmentBytesLeast, SegmentBytesMost), Flushes = script.Seed % 2 == 1, Repeats = script.Seed % 3 == 0 });
 
     /// <summary>Of two process servers either has what was meant for the one.</summary>
     private static SimScript WithRelays(Random random, SimScript script) => random.Next(3) > 0 ? script

@@ -12,6 +12,7 @@ namespace SiteRecovery.Simulation.World;
 internal sealed class SimOperator(SimMachine machine, Random random)
 {
     private readonly SimSites _sites = machine.Sites;
+    private readonly Random _again = new(machine.Number);
     private int _commands;
     /// <summary>What it ran on has said that it does not come back.</summary>
     private bool _sourceIsLost;
@@ -158,6 +159,13 @@ internal sealed class SimOperator(SimMachine machine, Random random)
     {
         var given = command(new CommandId(string.Create(CultureInfo.InvariantCulture, $"op-{++_commands}")));
         _sites.Coverage.Note(machine.State, ProtectedMachine.ActionOf(given), _sites.Chaos.Suffered);
+        _sites.Control.Tell(given);
+        if (_sites.Script.Repeats && _again.Next(3) == 0) _sites.Heed(TellAgainAsync(given));
+    }
+
+    private async Task TellAgainAsync(OperatorCommand given)
+    {
+        await Task.Delay(TimeSpan.FromMilliseconds(_again.Next(5000)), _sites.Clock);
         _sites.Control.Tell(given);
     }
 

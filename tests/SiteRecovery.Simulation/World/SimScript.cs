@@ -28,6 +28,8 @@ internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Ste
     internal bool Asks { get; init; }
     /// <summary>The disks hold data from before the protection, which the guest may never write again.</summary>
     internal bool Aged { get; init; }
+    /// <summary>Whoever asks in an operator's name asks some things twice, as one who has heard no answer does.</summary>
+    internal bool Repeats { get; init; }
     /// <summary>The guest flushes now and then.</summary>
     internal bool Flushes { get; init; }
     /// <summary>The policy keeps some of what is older than a short window.</summary>
@@ -51,6 +53,7 @@ internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Ste
         if (Machines > 1) yield return this with { Machines = 1 };
         if (Asks) yield return this with { Asks = false };
         if (Aged) yield return this with { Aged = false };
+        if (Repeats) yield return this with { Repeats = false };
         if (Flushes) yield return this with { Flushes = false };
         if (Tiers) yield return this with { Tiers = false };
         if (Encrypted) yield return this with { Encrypted = false };
@@ -74,6 +77,7 @@ internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Ste
                 ["pace", var turn] => script with { Pace = Number(turn) },
                 ["asks"] => script with { Asks = true },
                 ["aged"] => script with { Aged = true },
+                ["repeats"] => script with { Repeats = true },
                 ["flushes"] => script with { Flushes = true },
                 ["tiers"] => script with { Tiers = true },
                 ["encrypted"] => script with { Encrypted = true },
@@ -94,6 +98,7 @@ internal sealed record SimScript(int Seed, int Until, IReadOnlyList<SimStep> Ste
         if (Pace != BusyPace) Line($"pace {Pace}");
         if (Asks) Line($"asks");
         if (Aged) Line($"aged");
+        if (Repeats) Line($"repeats");
         if (Flushes) Line($"flushes");
         if (Tiers) Line($"tiers");
         if (Encrypted) Line($"encrypted");
