@@ -37,6 +37,11 @@ internal static class Bounded
         if (machine.State is not { Phase: Domain.ProtectedMachines.Phase.Protected } || machine.OpenStoreOfTarget is not { } store || store.OldestPoint is not { } oldest || sites.Rot.Was || machine.Checks.Kept.AreAny) return null;
         // While its own clock is behind its source's it keeps as much more.
         if (store.CurrentAsOf - machine.HostOfTarget.Clock.GetUtcNow() > Beyond / 4) return null;
+        // What lies in its folder, whatever the store itself knows of it: of segments that are gone nothing, and of what is being written little.
+        var files = machine.HostOfTarget.Disk.Files(store.Folder).Where(f => !f.StartsWith(store.Folder + "/replica", StringComparison.Ordinal) && !f.StartsWith(store.Folder + "/tests", StringComparison.Ordinal)).ToArray();
+        var (known, lies) = (store.Bytes, files.Where(f => f.EndsWith(".seg", StringComparison.Ordinal)).Sum(machine.HostOfTarget.Disk.LengthOf));
+        if (lies > known + 2 * Math.Max(sites.Script.SegmentBytes, FrameBytesMax)) return $"{lies} bytes of segments lie in {store.Folder}, which knows of {known}";
+        if (files.Count(f => f.EndsWith(".tmp", StringComparison.Ordinal)) > 2) return $"what was being written stays: {string.Join(", ", files.Where(f => f.EndsWith(".tmp", StringComparison.Ordinal)))}";
         var (keeps, asked) = (store.CurrentAsOf - oldest.At, sites.Script.Limits.Longest + Beyond);
         return keeps <= asked ? null : $"{keeps.TotalSeconds:0} s are kept, {asked.TotalSeconds:0} s are asked for: {oldest.Id} of {store.CurrentAsOf:mm:ss}";
     }
