@@ -12,13 +12,21 @@ public sealed record ProcessServerEndpoint(string Host, int Port);
 
 /// <summary>Where an agent belongs, as a configuration server tells it: <c>GET /api/v1/agents/home</c>.</summary>
 /// <param name="ConfigurationServers">URLs; any of them tells the home anew.</param>
-public sealed record AgentHome(string Name, string Site, IReadOnlyList<ProcessServerEndpoint> ProcessServers, IReadOnlyList<string> ConfigurationServers);
+public sealed record AgentHome(string Name, string Site, IReadOnlyList<ProcessServerEndpoint> ProcessServers, IReadOnlyList<string> ConfigurationServers)
+{
+    /// <exception cref="JsonException">It is no home.</exception>
+    public static AgentHome Read(ReadOnlySpan<byte> json) => JsonSerializer.Deserialize(json, AgentIdentityJson.Default.AgentHome)!;
+}
 
 /// <summary>Body of <c>POST /api/v1/agents/join</c>.</summary>
 public sealed record AgentJoinAsk(string Token, string Name, string Csr);
 
 /// <summary>Its answer: PEM certificates and the agent's home.</summary>
-public sealed record AgentJoinAnswer(string Certificate, string Authority, AgentHome Home);
+public sealed record AgentJoinAnswer(string Certificate, string Authority, AgentHome Home)
+{
+    /// <exception cref="JsonException">It is no answer to an agent that joins.</exception>
+    public static AgentJoinAnswer Read(ReadOnlySpan<byte> json) => JsonSerializer.Deserialize(json, AgentIdentityJson.Default.AgentJoinAnswer)!;
+}
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true)]
 [JsonSerializable(typeof(AgentHome))]

@@ -6,14 +6,15 @@ namespace SiteRecovery.Fuzzing;
 /// <summary>A copy of this program whose assemblies of ours count their branches.</summary>
 internal sealed class InstrumentedPrograms : IDisposable
 {
-    private static readonly string[] Ours = ["SiteRecovery.DataPlane.dll", "SiteRecovery.Node.dll", "siterecovery.dll", "srctl.dll"];
+    private static readonly string[] Ours = ["SiteRecovery.Domain.dll", "SiteRecovery.DataPlane.dll", "SiteRecovery.Actors.dll", "siterecovery.dll", "siterecovery-agent.dll", "srctl.dll"];
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("sr-fuzzing-");
 
     internal static InstrumentedPrograms Make()
     {
         var made = new InstrumentedPrograms();
         Copy(AppContext.BaseDirectory, made._folder.FullName);
-        foreach (var assembly in Ours.Select(a => Path.Combine(made._folder.FullName, a)).Where(File.Exists))
+        // One that is not there is an error: nothing of it would be seen.
+        foreach (var assembly in Ours.Select(a => Path.Combine(made._folder.FullName, a)))
             SharpFuzz.Fuzzer.Instrument(assembly, _ => true, SharpFuzz.Options.Value);
         return made;
     }

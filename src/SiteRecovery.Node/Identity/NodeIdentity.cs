@@ -9,7 +9,11 @@ namespace SiteRecovery.Node.Identity;
 public sealed record NodeJoinRequest(string Token, string Csr, string Name, string Site, IReadOnlyList<string> Roles, string Address, int ClusterPort);
 
 /// <param name="SeedNodes">Akka addresses.</param>
-public sealed record NodeJoined(string Certificate, string Authority, IReadOnlyList<string> SeedNodes, string ConfigurationServer);
+public sealed record NodeJoined(string Certificate, string Authority, IReadOnlyList<string> SeedNodes, string ConfigurationServer)
+{
+    /// <exception cref="JsonException">It is no answer to a node that joins.</exception>
+    public static NodeJoined Read(ReadOnlySpan<byte> json) => JsonSerializer.Deserialize<NodeJoined>(json, JsonSerializerOptions.Web)!;
+}
 
 /// <summary>Who this node is in its cluster: by its own authority (first node), or by one that it joined.</summary>
 /// <param name="Authority">Only where the node holds the authority.</param>
