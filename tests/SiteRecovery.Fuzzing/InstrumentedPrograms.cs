@@ -38,6 +38,11 @@ internal sealed class InstrumentedPrograms : IDisposable
         say(process.StandardOutput.ReadToEnd().TrimEnd());
         process.WaitForExit();
         if (process.ExitCode is 0 or 1) return process.ExitCode == 0;
+        if (!File.Exists(left))
+        {
+            say($"{target}: ended with {process.ExitCode} before its first input; {errors.Result.Trim()}");
+            return false;
+        }
         // It is gone in the middle of an input.
         var path = Path.GetFullPath($"{target}-{seed}.input");
         File.WriteAllBytes(path, CurrentInput.Left(left));

@@ -38,7 +38,7 @@ public sealed class SeedKeeper : ReceiveActor
     }
 
     /// <summary>Whether an actor system can look for another one there.</summary>
-    public static bool IsAddress(string? text) => text is not null && ActorPath.TryParseAddress(text, out var address) && address.ToString() == text && address is { Host.Length: > 0, Port: > 0 };
+    public static bool IsAddress(string? text) => text is not null && text.All(c => c is > ' ' and < (char)127 and not ('"' or '\\')) && ActorPath.TryParseAddress(text, out var address) && address.ToString() == text && address is { Host.Length: > 0, Port: > 0 };
 }
 
 public static class SeedKeeping
