@@ -12,13 +12,32 @@ public sealed record ProcessServerEndpoint(string Host, int Port);
 
 /// <summary>Where an agent belongs, as a configuration server tells it: <c>GET /api/v1/agents/home</c>.</summary>
 /// <param name="ConfigurationServers">URLs; any of them tells the home anew.</param>
-public sealed record AgentHome(string Name, string Site, IReadOnlyList<ProcessServerEndpoint> ProcessServers, IReadOnlyList<string> ConfigurationServers);
+public sealed record AgentHome(string Name, string Site, IReadOnlyList<ProcessServerEndpoint> ProcessServers, IReadOnlyList<string> ConfigurationServers)
+{
+    /// <exception cref="JsonException">It is no home.</exception>
+    public static AgentHome Read(ReadOnlySpan<byte> json) => Whole(JsonSerializer.Deserialize(json, AgentIdentityJson.Default.AgentHome));
+
+    /// <summary>Lists that are left out are empty.</summary>
+    internal static AgentHome Whole(AgentHome? home)
+    {
+        if (home is not { Name: not null, Site: not null }) throw new JsonException("a home lacks the agent's name or its site");
+        var (servers, urls) = (home.ProcessServers ?? [], home.ConfigurationServers ?? []);
+        if (!servers.All(s => s is { Host.Length: > 0, Port: > 0 and <= ushort.MaxValue })) throw new JsonException("a process server of the home has no address");
+        if (!urls.All(u => Uri.TryCreate(u, UriKind.Absolute, out var url) && url.Scheme is "https" or "http")) throw new JsonException("a configuration server of the home has no URL");
+        return home with { ProcessServers = servers, ConfigurationServers = urls };
+    }
+}
 
 /// <summary>Body of <c>POST /api/v1/agents/join</c>.</summary>
 public sealed record AgentJoinAsk(string Token, string Name, string Csr);
 
 /// <summary>Its answer: PEM certificates and the agent's home.</summary>
-public sealed record AgentJoinAnswer(string Certificate, string Authority, AgentHome Home);
+public sealed record AgentJoinAnswer(string Certificate, string Authority, AgentHome Home)
+{
+    /// <exception cref="JsonException">It is no answer to an agent that joins.</exception>
+    public static AgentJoinAnswer Read(ReadOnlySpan<byte> json) => JsonSerializer.Deserialize(json, AgentIdentityJson.Default.AgentJoinAnswer) is { Certificate: not null, Authority: not null } answer
+        ? answer with { Home = AgentHome.Whole(answer.Home) } : throw new JsonException("an answer lacks the certificate or the authority");
+}
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true)]
 [JsonSerializable(typeof(AgentHome))]
@@ -29,6 +48,8 @@ internal sealed partial class AgentIdentityJson : JsonSerializerContext;
 /// <summary>The agent's certificate and home: joined once with a token, kept in the data folder from then on.</summary>
 public static class AgentIdentity
 {
+    private const int AnswerBytesMax = 1 << 20;
+
     public static async Task<(PeerIdentity Identity, AgentHome Home)> LoadOrJoinAsync(AgentOptions options, CancellationToken stop)
     {
         var pki = Path.Combine(options.DataFolder, "pki");
@@ -68,8 +89,7 @@ public static class AgentIdentity
     {
         try
         {
-            return RealFileSystem.Instance.TryReadAll(HomeFile(dataFolder)) is { } kept && JsonSerializer.Deserialize(kept, AgentIdentityJson.Default.AgentHome) is { Name: not null, Site: not null } home
-                ? home with { ProcessServers = home.ProcessServers ?? [], ConfigurationServers = home.ConfigurationServers ?? [] } : null;
+            return RealFileSystem.Instance.TryReadAll(HomeFile(dataFolder)) is { } kept ? AgentHome.Read(kept) : null;
         }
         catch (JsonException)
         {
@@ -87,22 +107,28 @@ public static class AgentIdentity
         var ask = JoinRequest.Create(options.Name);
         var answer = await JoinAsync(options.JoinUrl, token, new AgentJoinAsk(text, options.Name, ask.RequestPem), stop);
         Keep(options.DataFolder, answer.Home);
-        return (PeerIdentity.Save(pki, answer.Certificate, ask.KeyPem, answer.Authority), answer.Home);
+        try
+        {
+            return (PeerIdentity.Save(pki, answer.Certificate, ask.KeyPem, answer.Authority), answer.Home);
+        }
+        catch (Exception unusable) when (unusable is CryptographicException or ArgumentException or InvalidDataException)
+        {
+            throw new AgentProblem($"{options.JoinUrl} gave a certificate that cannot be used: {unusable.Message}", cause: unusable);
+        }
     }
 
     /// <summary>Asks the configuration servers where the agent belongs now; the home that is known stays where none answers.</summary>
     public static async Task<AgentHome> RefreshAsync(string dataFolder, PeerIdentity identity, AgentHome known, CancellationToken stop)
     {
         using var handler = PeerTrust.HttpHandler(identity.AuthorityCertificate, identity.Certificate);
-        using var http = new HttpClient(handler) { Timeout = TimeSpan.FromSeconds(10) };
+        using var http = new HttpClient(handler) { Timeout = TimeSpan.FromSeconds(10), MaxResponseContentBufferSize = AnswerBytesMax };
         foreach (var url in known.ConfigurationServers)
         {
             try
             {
-                var home = await http.GetFromJsonAsync(new Uri(new Uri(url), "/api/v1/agents/home"), AgentIdentityJson.Default.AgentHome, stop);
-                if (home is null) continue;
+                var home = AgentHome.Read(await http.GetByteArrayAsync(new Uri(new Uri(url), "/api/v1/agents/home"), stop));
                 // A cluster that does not see this site's process servers is no reason to forget them: they may be up, and only the link down.
-                if (home.ProcessServers is not { Count: > 0 } && home.Site == known.Site) home = home with { ProcessServers = known.ProcessServers };
+                if (home.ProcessServers.Count == 0 && home.Site == known.Site) home = home with { ProcessServers = known.ProcessServers };
                 Keep(dataFolder, home);
                 return home;
             }
@@ -123,14 +149,17 @@ public static class AgentIdentity
     private static async Task<AgentJoinAnswer> JoinAsync(string url, JoinToken token, AgentJoinAsk ask, CancellationToken stop)
     {
         using var handler = PeerTrust.JoinHandler(token.Fingerprint);
-        using var http = new HttpClient(handler) { Timeout = TimeSpan.FromSeconds(30) };
+        using var http = new HttpClient(handler) { Timeout = TimeSpan.FromSeconds(30), MaxResponseContentBufferSize = AnswerBytesMax };
         try
         {
             using var answer = await http.PostAsJsonAsync(new Uri(new Uri(url), "/api/v1/agents/join"), ask, AgentIdentityJson.Default.AgentJoinAsk, stop);
             if (!answer.IsSuccessStatusCode)
                 throw new AgentProblem($"{url} refused to let this agent join ({(int)answer.StatusCode}): {await answer.Content.ReadAsStringAsync(stop)}");
-            return await answer.Content.ReadFromJsonAsync(AgentIdentityJson.Default.AgentJoinAnswer, stop)
-                ?? throw new AgentProblem($"{url} answered nothing");
+            return AgentJoinAnswer.Read(await answer.Content.ReadAsByteArrayAsync(stop));
+        }
+        catch (JsonException other)
+        {
+            throw new AgentProblem($"{url} answered something else ({other.Message}); check that it is a configuration server's", cause: other);
         }
         catch (HttpRequestException error)
         {

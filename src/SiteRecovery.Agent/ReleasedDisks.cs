@@ -87,17 +87,21 @@ public sealed class ReleasedDisks(string file, NbdExports exports, NbdServer nbd
 
     private string? TryServe(ReleasedDisk disk)
     {
+        DiskLock? held = null;
         try
         {
-            var held = DiskLock.TryTake(disk.Path);
+            if (exports.Names.Contains(disk.ExportName)) return $"another disk is served as {disk.ExportName}";
+            held = DiskLock.TryTake(disk.Path);
             if (held is null) return $"the disk {disk.Path} is in use by another program";
             var device = new FileDevice(RealFileSystem.Instance.Open(disk.Path, FileOpening.ReadWrite), readOnly: false);
             exports.Add(new NbdExport(disk.ExportName, device, "no longer protected"));
             _serving[disk] = new Serving(device, held, time.GetUtcNow());
             return null;
         }
-        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
+        // Or a path that can be none of a file's.
+        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException or ArgumentException)
         {
+            held?.Dispose();
             return problem.Message;
         }
     }

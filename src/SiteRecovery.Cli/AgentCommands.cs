@@ -15,7 +15,7 @@ internal static class AgentCommands
     private static readonly Column[] HostMachineColumns =
     [
         Column.Of("NAME", "name"), Column.Of("STATE", "state"), Column.Of("CPUS", "cpuCount"), new("MEMORY", m => Forms.Bytes(m.At("memoryBytes"))), Column.Of("FIRMWARE", "firmware"),
-        new("DISKS", m => string.Join(",", m.At("disks").Items().Select(d => d.At("target").Text()).DefaultIfEmpty("-"))), new("SIZE", m => Forms.Bytes(m.At("disks").Items().Sum(d => d.At("sizeBytes").Number() ?? 0))),
+        new("DISKS", m => string.Join(",", m.At("disks").Items().Select(d => d.At("target").Text()).DefaultIfEmpty("-"))), new("SIZE", m => Forms.Bytes((long)m.At("disks").Items().Sum(d => (double)(d.At("sizeBytes").Number() ?? 0)))),
         new("SOURCES", m => string.Join(",", m.At("disks").Items().Select(d => d.At("source").Text()).DefaultIfEmpty("-")), Wide: true),
         new("NICS", m => string.Join(",", m.At("definition.nics").Items().Select(n => n.At("network").Text()).DefaultIfEmpty("-")), Wide: true),
         new("CANNOT BE CAPTURED", NotProtectable),

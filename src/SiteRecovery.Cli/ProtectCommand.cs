@@ -54,7 +54,7 @@ internal static class ProtectCommand
         const string remedy = "Give a file with one JSON object: name, machineType, cpuCount, memoryBytes, disks and so on.";
         try
         {
-            return JsonNode.Parse(file == "-" ? await Console.In.ReadToEndAsync(cancel) : await File.ReadAllTextAsync(file, cancel)) as JsonObject ?? throw CommandProblem.Usage($"{file} holds no JSON object", remedy);
+            return JsonReading.Parse(file == "-" ? await Console.In.ReadToEndAsync(cancel) : await File.ReadAllTextAsync(file, cancel)) as JsonObject ?? throw CommandProblem.Usage($"{file} holds no JSON object", remedy);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
         {

@@ -155,7 +155,7 @@ internal sealed record Resource(string Noun, string Path, IReadOnlyList<Column> 
         try
         {
             var text = file == "-" ? await Console.In.ReadToEndAsync(cancel) : await File.ReadAllTextAsync(file, cancel);
-            var body = JsonNode.Parse(text) as JsonObject ?? throw CommandProblem.Usage($"{file} holds no JSON object", $"Start from 'srctl {Noun} show NAME -o json'.");
+            var body = JsonReading.Parse(text) as JsonObject ?? throw CommandProblem.Usage($"{file} holds no JSON object", $"Start from 'srctl {Noun} show NAME -o json'.");
             if (body.At("name") is { } other && other.Text() != name)
                 throw CommandProblem.Usage($"{file} describes '{other.Text()}', not '{name}'", "Name the same one in both, or leave 'name' out of the file.");
             return body;

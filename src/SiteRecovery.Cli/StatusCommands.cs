@@ -16,7 +16,7 @@ internal static class StatusCommands
         var command = new Command("overview", "Can I fail over right now?");
         command.SetAction(Session.With(async (session, cancel) =>
         {
-            session.Data.Document((await session.Api.GetAsync("overview", cancel)).Body!);
+            session.Data.Document((await session.Api.GetAsync("overview", cancel)).Body);
             return ExitCode.Done;
         }));
         return command;

@@ -23,6 +23,15 @@ internal static class AllTargets
         ["domain-xml"] = () => new DomainXmlTarget(),
         ["machine-json"] = () => new MachineJsonTarget(),
         ["srctl"] = () => new ArgumentsTarget(),
+        ["qmp"] = () => new QmpTarget(),
+        ["join"] = () => new JoinTarget(),
+        ["settings-over"] = () => new SettingsOverlayTarget(),
+        ["srctl-run"] = () => new SrctlTarget(),
+        ["node-files"] = () => new NodeFilesTarget(),
+        ["agent-files"] = () => new AgentFilesTarget(),
+        ["keys"] = () => new KeyTarget(),
+        ["events"] = () => new EventsTarget(),
+        ["messages"] = () => new MessagesTarget(),
         ["http"] = () => new HttpTarget(),
     };
 

@@ -6,14 +6,15 @@ namespace SiteRecovery.Fuzzing;
 /// <summary>A copy of this program whose assemblies of ours count their branches.</summary>
 internal sealed class InstrumentedPrograms : IDisposable
 {
-    private static readonly string[] Ours = ["SiteRecovery.DataPlane.dll", "SiteRecovery.Node.dll", "siterecovery.dll", "srctl.dll"];
+    private static readonly string[] Ours = ["SiteRecovery.Domain.dll", "SiteRecovery.DataPlane.dll", "SiteRecovery.Actors.dll", "siterecovery.dll", "siterecovery-agent.dll", "srctl.dll"];
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("sr-fuzzing-");
 
     internal static InstrumentedPrograms Make()
     {
         var made = new InstrumentedPrograms();
         Copy(AppContext.BaseDirectory, made._folder.FullName);
-        foreach (var assembly in Ours.Select(a => Path.Combine(made._folder.FullName, a)).Where(File.Exists))
+        // One that is not there is an error: nothing of it would be seen.
+        foreach (var assembly in Ours.Select(a => Path.Combine(made._folder.FullName, a)))
             SharpFuzz.Fuzzer.Instrument(assembly, _ => true, SharpFuzz.Options.Value);
         return made;
     }
@@ -37,6 +38,11 @@ internal sealed class InstrumentedPrograms : IDisposable
         say(process.StandardOutput.ReadToEnd().TrimEnd());
         process.WaitForExit();
         if (process.ExitCode is 0 or 1) return process.ExitCode == 0;
+        if (!File.Exists(left))
+        {
+            say($"{target}: ended with {process.ExitCode} before its first input; {errors.Result.Trim()}");
+            return false;
+        }
         // It is gone in the middle of an input.
         var path = Path.GetFullPath($"{target}-{seed}.input");
         File.WriteAllBytes(path, CurrentInput.Left(left));

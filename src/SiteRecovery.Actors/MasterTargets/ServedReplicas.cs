@@ -27,7 +27,7 @@ public sealed class ServedReplicas(string folder, IFileSystem files)
     {
         try
         {
-            return files.TryReadAll(PathOf(machine)) is { } bytes && JsonSerializer.Deserialize<Kept>(SealedJson.Open(bytes), Json) is { Order: { } order } kept
+            return files.TryReadAll(PathOf(machine)) is { } bytes && JsonSerializer.Deserialize<Kept>(SealedJson.Open(bytes), Json) is { Order: { Point: not null, Policy: not null } order } kept
                 && kept.Boot == _boot && _boot != Guid.Empty && order.Machine == machine ? order : null;
         }
         catch (Exception damaged) when (damaged is JsonException or InvalidDataException)

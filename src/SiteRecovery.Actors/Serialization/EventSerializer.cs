@@ -81,7 +81,17 @@ public sealed class EventSerializer(ExtendedActorSystem system) : SerializerWith
 
     public override byte[] ToBinary(object obj) => JsonSerializer.SerializeToUtf8Bytes(obj, obj.GetType(), Json);
 
-    public override object FromBinary(byte[] bytes, string manifest) => Types.TryGetValue(manifest, out var type)
-        ? JsonSerializer.Deserialize(bytes, type, Json) ?? throw new SerializationException($"an event '{manifest}' is null")
-        : throw new SerializationException($"Unknown event manifest '{manifest}': the journal was written by a newer version.");
+    /// <exception cref="SerializationException">It is no event of this version.</exception>
+    public override object FromBinary(byte[] bytes, string manifest)
+    {
+        if (!Types.TryGetValue(manifest, out var type)) throw new SerializationException($"Unknown event manifest '{manifest}': the journal was written by a newer version.");
+        try
+        {
+            return JsonSerializer.Deserialize(bytes, type, Json) ?? throw new SerializationException($"an event '{manifest}' is null");
+        }
+        catch (Exception damaged) when (damaged is JsonException or ArgumentException or FormatException or NotSupportedException)
+        {
+            throw new SerializationException($"an event '{manifest}' of the journal cannot be read: {damaged.Message}", damaged);
+        }
+    }
 }

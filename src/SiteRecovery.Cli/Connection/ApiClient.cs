@@ -21,6 +21,8 @@ internal sealed class ApiClient : IDisposable
 {
     /// <summary>Longer than any wait that srctl asks a node for.</summary>
     private static readonly TimeSpan AnswerWithin = TimeSpan.FromSeconds(40);
+    /// <summary>A page of the longest list has a few MiB.</summary>
+    private const int AnswerBytesMax = 64 << 20;
     private readonly HttpClient _http;
     private readonly Target _target;
     private int _server;
@@ -28,7 +30,7 @@ internal sealed class ApiClient : IDisposable
     public ApiClient(Target target)
     {
         _target = target;
-        _http = new HttpClient(Handler(target.CaFile)) { Timeout = Timeout.InfiniteTimeSpan };
+        _http = new HttpClient(Handler(target.CaFile)) { Timeout = Timeout.InfiniteTimeSpan, MaxResponseContentBufferSize = AnswerBytesMax };
         if (target.TokenFile is { } path) _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", ReadToken(path));
     }
 
@@ -43,7 +45,9 @@ internal sealed class ApiClient : IDisposable
             var more = string.Join('&', new[] { limit is { } max ? $"limit={max - items.Count}" : null, cursor is null ? null : $"cursor={Uri.EscapeDataString(cursor)}" }.OfType<string>());
             var page = (await GetAsync(more.Length == 0 ? path : $"{path}{(path.Contains('?', StringComparison.Ordinal) ? '&' : '?')}{more}", cancel)).Body;
             items.AddRange(page.Items());
+            var former = cursor;
             cursor = page.At("nextCursor") is { } next ? next.Text() : null;
+            if (cursor is not null && cursor == former) throw new CommandProblem(ExitCode.Failed, $"the list of {path} does not end", "Two of its pages have the same next one.", "Check that --server names a node's HTTP address, and any proxy between.");
             if (cursor is null || items.Count >= limit) return items;
         }
     }
@@ -103,7 +107,7 @@ internal sealed class ApiClient : IDisposable
     {
         try
         {
-            return text.Length == 0 ? null : JsonNode.Parse(text);
+            return text.Length == 0 ? null : JsonReading.Parse(text);
         }
         catch (JsonException)
         {

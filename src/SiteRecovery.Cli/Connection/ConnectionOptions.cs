@@ -55,7 +55,7 @@ internal static class ConnectionOptions
         var path = Path.Combine(folder, "endpoints.json");
         try
         {
-            var url = JsonNode.Parse(File.ReadAllText(path)).At("httpUrl").Text();
+            var url = JsonReading.Parse(File.ReadAllText(path)).At("httpUrl").Text();
             return new Target(Parse([url]), Path.GetFullPath(Path.Combine(folder, "admin.token")), Path.GetFullPath(Path.Combine(folder, "pki", "ca.crt")));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)

@@ -24,7 +24,7 @@ internal sealed class Contexts
         try
         {
             if (RealFileSystem.Instance.TryReadAll(FilePath) is not { } bytes) return contexts;
-            var file = JsonNode.Parse(bytes);
+            var file = JsonReading.Parse(bytes);
             foreach (var (name, value) in file.At("contexts") as JsonObject ?? [])
                 contexts._all[name] = new Target(ConnectionOptions.Parse((value.At("servers") as JsonArray ?? []).Select(s => s.Text())), (string?)value.At("tokenFile"), (string?)value.At("caFile"));
             contexts.Current = (string?)file.At("current");

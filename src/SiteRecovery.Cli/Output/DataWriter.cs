@@ -32,21 +32,23 @@ internal sealed class DataWriter(OutputFormat format, TextWriter output)
     public void Fields(IEnumerable<(string Name, string Value)> fields)
     {
         var all = fields.ToArray();
-        var width = all.Max(f => f.Name.Length) + 1;
+        var width = all.Select(f => f.Name.Length).DefaultIfEmpty().Max() + 1;
         foreach (var (name, value) in all) output.WriteLine($"{(name + ":").PadRight(width)} {value}");
     }
 
     public void Line(string text = "") => output.WriteLine(text);
 
     /// <summary>Whole, as JSON or YAML; for people as YAML.</summary>
-    public void Document(JsonNode document)
+    /// <param name="document">Null: the answer says nothing.</param>
+    public void Document(JsonNode? document)
     {
         if (Format == OutputFormat.Json) output.WriteLine(Json(document));
         else output.Write(Yaml.Write(document));
     }
 
-    private static string Json(JsonNode document)
+    private static string Json(JsonNode? document)
     {
+        if (document is null) return "null";
         using var bytes = new MemoryStream();
         // Nothing here ends up in a web page: names stay readable.
         using (var writer = new Utf8JsonWriter(bytes, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))

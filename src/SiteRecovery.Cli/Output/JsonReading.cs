@@ -7,6 +7,27 @@ namespace SiteRecovery.Cli.Output;
 /// <summary>Reads answers without presuming what a node of another version puts into them.</summary>
 internal static class JsonReading
 {
+    // What has a name twice is refused here, and not where its properties are first looked at.
+    private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false };
+
+    /// <exception cref="JsonException">It is no JSON, has a property twice or a text that is none.</exception>
+    public static JsonNode? Parse(ReadOnlySpan<byte> utf8)
+    {
+        var reader = new Utf8JsonReader(utf8);
+        try
+        {
+            while (reader.Read())
+                if (reader.TokenType is JsonTokenType.String or JsonTokenType.PropertyName) reader.GetString();
+        }
+        catch (InvalidOperationException half)
+        {
+            throw new JsonException("a text has half a character", half);
+        }
+        return JsonNode.Parse(utf8, null, Strict);
+    }
+
+    public static JsonNode? Parse(string text) => Parse(System.Text.Encoding.UTF8.GetBytes(text));
+
     /// <param name="path">Names joined by dots. Null where any of them is missing.</param>
     public static JsonNode? At(this JsonNode? node, string path)
     {

@@ -23,7 +23,7 @@ internal sealed class QemuProcess(QemuFiles files, QemuOptions options, IFileSys
     {
         if (!IsAlive) return MachineState.Stopped;
         var status = await QemuMonitor.TryAskAsync(files.Monitor, "query-status", time, stop).ConfigureAwait(false);
-        return (string?)status?["status"] switch
+        return QemuMonitor.TextOf(status, "status") switch
         {
             "running" => MachineState.Running,
             null => IsAlive ? MachineState.Unknown : MachineState.Stopped,

@@ -11,6 +11,8 @@ namespace SiteRecovery.DataPlane.Keys;
 public sealed class KeyCommand(string command, TimeSpan? patience = null) : IKeyWrapping
 {
     private const int SaidCharactersMax = 200;
+    /// <summary>Of either output: a wrapped key has some hundred.</summary>
+    private const int OutputCharactersMax = 64 << 10;
     private readonly TimeSpan _patience = patience ?? TimeSpan.FromSeconds(30);
 
     public string Name => "command";
@@ -38,7 +40,7 @@ public sealed class KeyCommand(string command, TimeSpan? patience = null) : IKey
             {
                 RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false,
             })!;
-            var (said, errors) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+            var (said, errors) = (HearAsync(process.StandardOutput), HearAsync(process.StandardError));
             Tell(process, line);
             if (!process.WaitForExit(_patience))
             {
@@ -48,12 +50,22 @@ public sealed class KeyCommand(string command, TimeSpan? patience = null) : IKey
             // What it has started may hold its output open for ever.
             if (!Task.WhenAll(said, errors).Wait(_patience)) throw new StoreLockedException($"the key command '{command} {action}' has ended, but something that it started goes on and holds its output open");
             if (process.ExitCode != 0) throw new StoreLockedException($"the key command '{command} {action}' failed with {process.ExitCode}: {Shortened(errors.GetAwaiter().GetResult())}");
+            if (said.GetAwaiter().GetResult().Length > OutputCharactersMax) throw new StoreLockedException($"the key command '{command} {action}' wrote more than {OutputCharactersMax} characters, which is no key");
             return said.GetAwaiter().GetResult().Trim() is { Length: > 0 } answer ? answer : throw new StoreLockedException($"the key command '{command} {action}' wrote nothing");
         }
         catch (Exception failure) when (failure is Win32Exception or IOException)
         {
             throw new StoreLockedException($"the key command '{command} {action}' cannot be run: {failure.Message}", failure);
         }
+    }
+
+    /// <summary>To its end, or the command would wait for us; what is too much is not kept.</summary>
+    private static async Task<string> HearAsync(StreamReader output)
+    {
+        var (kept, piece) = (new System.Text.StringBuilder(), new char[4096]);
+        while (await output.ReadAsync(piece).ConfigureAwait(false) is > 0 and var got)
+            if (kept.Length <= OutputCharactersMax) kept.Append(piece, 0, got);
+        return kept.ToString();
     }
 
     private static void Tell(Process process, string line)

@@ -73,7 +73,8 @@ public sealed class MachineRoutes
         if (_files.TryReadAll(_path) is not { } bytes) return null;
         try
         {
-            return JsonSerializer.Deserialize(bytes, RoutesJson.Default.DictionaryStringMachineRoute);
+            var kept = JsonSerializer.Deserialize(bytes, RoutesJson.Default.DictionaryStringMachineRoute);
+            return kept is null || kept.Values.All(r => r is { Agent: not null, Compression: not null, TargetPort: >= 0 and <= ushort.MaxValue }) ? kept : throw new JsonException("a route lacks something");
         }
         catch (JsonException)
         {

@@ -53,7 +53,7 @@ public sealed class Authority : IDisposable
     public string Sign(string requestPem, string name, PeerRole role, params string[] addresses)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(name);
-        var asked = CertificateRequest.LoadSigningRequestPem(requestPem, HashAlgorithmName.SHA256);
+        var asked = Read(requestPem);
         var request = new CertificateRequest(NameOf(name, role), asked.PublicKey, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, true));
@@ -66,6 +66,18 @@ public sealed class Authority : IDisposable
         using var signed = request.Create(_certificate, now - Backdate < _certificate.NotBefore ? new DateTimeOffset(_certificate.NotBefore) : now - Backdate,
             end, RandomNumberGenerator.GetBytes(16));
         return signed.ExportCertificatePem();
+    }
+
+    private static CertificateRequest Read(string requestPem)
+    {
+        try
+        {
+            return CertificateRequest.LoadSigningRequestPem(requestPem, HashAlgorithmName.SHA256);
+        }
+        catch (NotSupportedException unknown)
+        {
+            throw new CryptographicException(unknown.Message, unknown);
+        }
     }
 
     /// <summary>Key, request and signature at once, for a node that holds the authority itself.</summary>

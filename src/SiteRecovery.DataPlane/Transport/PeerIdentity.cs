@@ -10,9 +10,21 @@ public enum PeerRole { Node, Agent }
 /// <summary>Who a certificate of the cluster's authority says the other end is.</summary>
 public sealed record Peer(string Name, PeerRole Role)
 {
+    /// <summary>Null also where its names cannot be read.</summary>
     public static Peer? Of(X509Certificate? certificate)
     {
-        if (certificate is null) return null;
+        try
+        {
+            return certificate is null ? null : Named(certificate);
+        }
+        catch (CryptographicException)
+        {
+            return null;
+        }
+    }
+
+    private static Peer? Named(X509Certificate certificate)
+    {
         using var own = X509CertificateLoader.LoadCertificate(certificate.GetRawCertData());
         string? name = null;
         PeerRole? role = null;
@@ -108,18 +120,23 @@ public static class PeerTrust
 {
     /// <summary>Accepts a certificate whose chain ends in exactly this authority and whose subject names a peer.</summary>
     public static RemoteCertificateValidationCallback InAuthority(X509Certificate2 authority, PeerRole? role = null) => (_, certificate, _, _) =>
-        certificate is not null && Peer.Of(certificate) is { } peer && (role is null || peer.Role == role) && EndsIn(certificate, authority);
+        certificate is not null && Peer.Of(certificate) is { } peer && (role is null || peer.Role == role) && IsSound(() => EndsIn(certificate, authority));
 
     /// <summary>First join: accepts a node whose certificate carries an authority of the given fingerprint and whose chain ends in it.</summary>
     public static RemoteCertificateValidationCallback WithFingerprint(string fingerprint) => (_, certificate, _, _) =>
     {
         if (certificate is null || Peer.Of(certificate) is not { Role: PeerRole.Node }) return false;
+        return IsSound(() => CarriesAuthority(certificate, fingerprint));
+    };
+
+    private static bool CarriesAuthority(X509Certificate certificate, string fingerprint)
+    {
         using var leaf = X509CertificateLoader.LoadCertificate(certificate.GetRawCertData());
         if (leaf.Extensions[Authority.EmbeddedAuthority] is not { } embedded) return false;
         if (!string.Equals(Convert.ToHexString(SHA256.HashData(embedded.RawData)), fingerprint, StringComparison.OrdinalIgnoreCase)) return false;
         using var authority = X509CertificateLoader.LoadCertificate(embedded.RawData);
         return EndsIn(certificate, authority);
-    };
+    }
 
     /// <summary>HTTPS to a server of a known authority; with an identity as this side's certificate.</summary>
     public static SocketsHttpHandler HttpHandler(X509Certificate2 authority, X509Certificate2? own = null)
@@ -136,6 +153,19 @@ public static class PeerTrust
         var handler = new SocketsHttpHandler();
         handler.SslOptions.RemoteCertificateValidationCallback = WithFingerprint(fingerprint);
         return handler;
+    }
+
+    /// <summary>What cannot be read of a certificate makes it one that is not trusted.</summary>
+    private static bool IsSound(Func<bool> look)
+    {
+        try
+        {
+            return look();
+        }
+        catch (CryptographicException)
+        {
+            return false;
+        }
     }
 
     private static bool EndsIn(X509Certificate certificate, X509Certificate2 authority)

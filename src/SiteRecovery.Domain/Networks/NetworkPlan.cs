@@ -53,7 +53,15 @@ public sealed record NetworkPlan(ImmutableArray<PlannedNetwork> Networks, Immuta
     public string ToJson() => JsonSerializer.Serialize(this, NetworkPlanJson.Default.NetworkPlan);
 
     /// <exception cref="JsonException">It is no plan.</exception>
-    public static NetworkPlan FromJson(string json) => JsonSerializer.Deserialize(json, NetworkPlanJson.Default.NetworkPlan) ?? throw new JsonException("the network plan is empty");
+    public static NetworkPlan FromJson(string json) => JsonSerializer.Deserialize(json, NetworkPlanJson.Default.NetworkPlan) is { } plan && plan.IsWhole()
+        ? plan : throw new JsonException("the network plan lacks something, or names what is no address or no subnet");
+
+    private bool IsWhole() => !Networks.IsDefault && !Subnets.IsDefault && !Nics.IsDefault && Networks.All(n => n?.From is not null) && Nics.All(n => n?.Nic is not null && IsWhole(n.From) && IsWhole(n.To))
+        && Subnets.All(s => Subnet.Parse(s?.From) is not null && Subnet.Parse(s!.To?.Subnet) is not null && !s.To!.Dns.IsDefault);
+
+    private static bool IsWhole(CardConfiguration? card) => card is null || !card.Addresses.IsDefault && !card.Search.IsDefault && AreAddresses(card.Gateways) && AreAddresses(card.Dns);
+
+    private static bool AreAddresses(ImmutableArray<string> texts) => !texts.IsDefault && texts.All(t => Address.Parse(t) is not null);
 
     private CardConfiguration Moved(CardConfiguration source)
     {

@@ -51,14 +51,14 @@ public static class ClusterHosting
           remote.retry-gate-closed-for = 1s
           remote.dot-netty.tcp {
             enable-ssl = true
-            hostname = "{{settings.Address}}"
-            public-hostname = "{{settings.Advertised.Address}}"
+            hostname = {{SettingsLoader.Quoted(settings.Address)}}
+            public-hostname = {{SettingsLoader.Quoted(settings.Advertised.Address)}}
             port = {{ports.Cluster}}
             public-port = {{settings.Advertised.Ports.Or(ports).Cluster}}
           }
           cluster {
-            roles = [{{string.Join(", ", settings.Roles.Append($"site-{settings.Site}").Select(r => $"\"{r}\""))}}]
-            seed-nodes = [{{string.Join(", ", seeds.Select(s => $"\"{s}\""))}}]
+            roles = [{{string.Join(", ", settings.Roles.Append($"site-{settings.Site}").Select(SettingsLoader.Quoted))}}]
+            seed-nodes = [{{string.Join(", ", seeds.Select(SettingsLoader.Quoted))}}]
             # The first try of a node that comes back only removes what is left of it.
             retry-unsuccessful-join-after = 2s
             # The others may keep an association with the process that was here before; a new actor system (see ClusterHost) breaks it.

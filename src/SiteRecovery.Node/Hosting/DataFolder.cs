@@ -39,7 +39,8 @@ public sealed class DataFolder : IDisposable
         if (Files.TryReadAll(In("endpoints.json")) is not { } bytes) return null;
         try
         {
-            return JsonSerializer.Deserialize<NodeEndpoints>(bytes, Json);
+            var endpoints = JsonSerializer.Deserialize<NodeEndpoints>(bytes, Json);
+            return endpoints is null || new[] { endpoints.Http, endpoints.Cluster, endpoints.Data, endpoints.Agent }.All(p => p is >= 0 and <= 65535) ? endpoints : throw new JsonException("a port is none");
         }
         catch (JsonException e)
         {

@@ -24,8 +24,21 @@ public sealed class SeedKeeper : ReceiveActor
         site.Tell(new SubscribeNodes());
     }
 
-    public static IReadOnlyList<string> Read(DataFolder folder) =>
-        folder.Files.TryReadAll(folder.In(FileName)) is { } bytes ? JsonSerializer.Deserialize<string[]>(bytes) ?? [] : [];
+    /// <summary>A damaged file is as good as none: the other seeds lead to the members, and it is written anew.</summary>
+    public static IReadOnlyList<string> Read(DataFolder folder)
+    {
+        try
+        {
+            return folder.Files.TryReadAll(folder.In(FileName)) is { } bytes && JsonSerializer.Deserialize<string?[]>(bytes) is { } members ? [.. members.OfType<string>().Where(IsAddress)] : [];
+        }
+        catch (JsonException)
+        {
+            return [];
+        }
+    }
+
+    /// <summary>Whether an actor system can look for another one there.</summary>
+    public static bool IsAddress(string? text) => text is not null && text.All(c => c is > ' ' and < (char)127 and not ('"' or '\\')) && ActorPath.TryParseAddress(text, out var address) && address.ToString() == text && address is { Host.Length: > 0, Port: > 0 };
 }
 
 public static class SeedKeeping

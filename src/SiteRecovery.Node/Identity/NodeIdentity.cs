@@ -1,4 +1,5 @@
 using System.Net.Http.Json;
+using System.Security.Cryptography;
 using System.Text.Json;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Node.Hosting;
@@ -9,13 +10,21 @@ namespace SiteRecovery.Node.Identity;
 public sealed record NodeJoinRequest(string Token, string Csr, string Name, string Site, IReadOnlyList<string> Roles, string Address, int ClusterPort);
 
 /// <param name="SeedNodes">Akka addresses.</param>
-public sealed record NodeJoined(string Certificate, string Authority, IReadOnlyList<string> SeedNodes, string ConfigurationServer);
+public sealed record NodeJoined(string Certificate, string Authority, IReadOnlyList<string> SeedNodes, string ConfigurationServer)
+{
+    /// <exception cref="JsonException">It is no answer to a node that joins.</exception>
+    public static NodeJoined Read(ReadOnlySpan<byte> json) => JsonSerializer.Deserialize<NodeJoined>(json, JsonSerializerOptions.Web)
+        is { Certificate: not null, Authority: not null, SeedNodes: { } seeds, ConfigurationServer: not null } joined && seeds.All(SeedKeeper.IsAddress)
+        ? joined : throw new JsonException("something is missing of what a node is told that joins, or its seed nodes are no addresses");
+}
 
 /// <summary>Who this node is in its cluster: by its own authority (first node), or by one that it joined.</summary>
 /// <param name="Authority">Only where the node holds the authority.</param>
 /// <param name="SeedNodes">Empty for the first node, which is its own seed.</param>
 public sealed record NodeIdentity(PeerIdentity Peer, Authority? Authority, IReadOnlyList<string> SeedNodes, string? ConfigurationServer)
 {
+    private const int AnswerBytesMax = 1 << 20;
+
     private sealed record Membership(IReadOnlyList<string> SeedNodes, string ConfigurationServer);
 
     public static NodeIdentity First(DataFolder folder, NodeSettings settings, TimeProvider time)
@@ -27,11 +36,19 @@ public sealed record NodeIdentity(PeerIdentity Peer, Authority? Authority, IRead
     }
 
     /// <summary>The identity of an earlier join; null if there was none.</summary>
+    /// <exception cref="SettingsException">What is kept of it is damaged.</exception>
     public static NodeIdentity? Joined(DataFolder folder)
     {
         if (!PeerIdentity.ExistsIn(folder.In("pki")) || folder.Files.TryReadAll(folder.In("cluster.json")) is not { } bytes) return null;
-        var membership = JsonSerializer.Deserialize<Membership>(bytes, JsonSerializerOptions.Web)!;
-        return new NodeIdentity(PeerIdentity.Load(folder.In("pki")), null, membership.SeedNodes, membership.ConfigurationServer);
+        try
+        {
+            return JsonSerializer.Deserialize<Membership>(bytes, JsonSerializerOptions.Web) is { SeedNodes: { } seeds, ConfigurationServer: { } server } && seeds.All(SeedKeeper.IsAddress)
+                ? new NodeIdentity(PeerIdentity.Load(folder.In("pki")), null, seeds, server) : throw new JsonException("cluster.json does not say of which cluster the node is");
+        }
+        catch (Exception damaged) when (damaged is JsonException or CryptographicException or ArgumentException or InvalidDataException)
+        {
+            throw new SettingsException($"What {folder.Path} says of the cluster is damaged ({damaged.Message}). Restore cluster.json and pki from a backup, or delete them and join again with --join and --token-file.");
+        }
     }
 
     /// <summary>Trades a one-time token for a certificate. Only a server of the authority that the token names is talked to.</summary>
@@ -41,7 +58,7 @@ public sealed record NodeIdentity(PeerIdentity Peer, Authority? Authority, IRead
         var token = JoinToken.Parse(tokenText.Trim())
             ?? throw new SettingsException("The token file holds no join token. Print one with 'srctl node join-token' on a node of the cluster.");
         var join = JoinRequest.Create(settings.Name);
-        using var http = new HttpClient(PeerTrust.JoinHandler(token.Fingerprint)) { Timeout = TimeSpan.FromSeconds(30) };
+        using var http = new HttpClient(PeerTrust.JoinHandler(token.Fingerprint)) { Timeout = TimeSpan.FromSeconds(30), MaxResponseContentBufferSize = AnswerBytesMax };
         var request = new NodeJoinRequest(token.ToString(), join.RequestPem, settings.Name, settings.Site, settings.Roles, settings.Advertised.Address, ports.Cluster);
         NodeJoined joined;
         try
@@ -49,7 +66,11 @@ public sealed record NodeIdentity(PeerIdentity Peer, Authority? Authority, IRead
             using var answer = await http.PostAsJsonAsync($"{url.TrimEnd('/')}/api/v1/nodes/join", request, JsonSerializerOptions.Web, cancel);
             if (!answer.IsSuccessStatusCode)
                 throw new SettingsException($"{url} refused the join ({(int)answer.StatusCode}): {await answer.Content.ReadAsStringAsync(cancel)}");
-            joined = (await answer.Content.ReadFromJsonAsync<NodeJoined>(JsonSerializerOptions.Web, cancel))!;
+            joined = NodeJoined.Read(await answer.Content.ReadAsByteArrayAsync(cancel));
+        }
+        catch (JsonException other)
+        {
+            throw new SettingsException($"{url} answered the join by something else ({other.Message}). Check that it is the URL of a node.");
         }
         catch (HttpRequestException e)
         {
@@ -57,7 +78,13 @@ public sealed record NodeIdentity(PeerIdentity Peer, Authority? Authority, IRead
         }
         folder.Files.Replace(folder.In("cluster.json"), JsonSerializer.SerializeToUtf8Bytes(
             new Membership(joined.SeedNodes, joined.ConfigurationServer), JsonSerializerOptions.Web));
-        var peer = PeerIdentity.Save(folder.In("pki"), joined.Certificate, join.KeyPem, joined.Authority);
-        return new NodeIdentity(peer, null, joined.SeedNodes, joined.ConfigurationServer);
+        try
+        {
+            return new NodeIdentity(PeerIdentity.Save(folder.In("pki"), joined.Certificate, join.KeyPem, joined.Authority), null, joined.SeedNodes, joined.ConfigurationServer);
+        }
+        catch (Exception unusable) when (unusable is CryptographicException or ArgumentException or InvalidDataException)
+        {
+            throw new SettingsException($"{url} gave a certificate that cannot be used: {unusable.Message}");
+        }
     }
 }

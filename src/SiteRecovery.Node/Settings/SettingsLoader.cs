@@ -1,4 +1,5 @@
 using Akka.Configuration;
+using Akka.Configuration.Hocon;
 using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.Node.Settings;
@@ -63,11 +64,15 @@ public sealed class SettingsLoader(IFileSystem files, string hoconFolder)
         return config;
     }
 
+    private static bool IsOurs(string key) => key == SettingCatalogue.Root || key.StartsWith(SettingCatalogue.Root + ".", StringComparison.Ordinal);
+
+    private static SettingDefinition Existing(string key, string where) => SettingCatalogue.Find(key)
+        ?? throw new SettingsException($"{where}: '{key}' is not a setting. The nearest is '{SettingCatalogue.Nearest(key)}'.");
+
     private static void Check(string key, Config config, string where)
     {
-        if (key != SettingCatalogue.Root && !key.StartsWith(SettingCatalogue.Root + ".", StringComparison.Ordinal)) return;
-        var setting = SettingCatalogue.Find(key)
-            ?? throw new SettingsException($"{where}: '{key}' is not a setting. The nearest is '{SettingCatalogue.Nearest(key)}'.");
+        if (!IsOurs(key)) return;
+        var setting = Existing(key, where);
         if (SettingValues.Problem(setting, config) is { } problem) throw new SettingsException($"{where}: '{key}' {problem}");
     }
 
@@ -76,20 +81,52 @@ public sealed class SettingsLoader(IFileSystem files, string hoconFolder)
         var config = Config.Empty;
         foreach (var (key, value) in values.OrderBy(v => v.Key, StringComparer.Ordinal))
         {
-            var list = SettingCatalogue.Find(key)?.Kind == SettingKind.TextList;
-            var text = list ? $"[{string.Join(", ", value.Split(',').Select(v => Quote(v.Trim())))}]" : Quote(value);
-            var one = ConfigurationFactory.ParseString($"{key} = {text}");
+            // Before anything is made of it: a variable may have any name.
+            if (IsOurs(key)) _ = Existing(key, source(key));
+            var one = SettingCatalogue.Find(key)?.Kind == SettingKind.TextList ? Made(key, [.. value.Split(',').Select(v => Text(v.Trim()))]) : Made(key, Text(value));
             Check(key, one, source(key));
             config = one.WithFallback(config);
         }
         return config;
     }
 
-    private static string Quote(string value) => "\"" + value.Replace("\\", "\\\\").Replace("\"", "\\\"") + "\"";
+    /// <summary>Without the parser, which would read the value as HOCON.</summary>
+    private static Config Made(string key, IHoconElement value)
+    {
+        var root = new HoconValue();
+        var at = root;
+        foreach (var name in key.Split('.'))
+        {
+            var block = new HoconObject();
+            at.AppendValue(block);
+            at = block.GetOrCreateKey(name);
+        }
+        at.AppendValue(value);
+        return new Config(new HoconRoot(root));
+    }
+
+    private static HoconLiteral Text(string value) => new() { Value = value };
+
+    private static Config Made(string key, IEnumerable<HoconLiteral> values)
+    {
+        var list = new HoconArray();
+        foreach (var value in values)
+        {
+            var item = new HoconValue();
+            item.AppendValue(value);
+            list.Add(item);
+        }
+        return Made(key, list);
+    }
+
+    /// <summary>A text within HOCON: whatever it holds, it ends where it ends.</summary>
+    internal static string Quoted(string text) => $"\"{string.Concat(text.Select(c => c is '"' or '\\' ? $"\\{c}" : char.IsControl(c) ? $"\\u{(int)c:x4}" : $"{c}"))}\"";
 
     private static Dictionary<string, string> FromEnvironment(IReadOnlyDictionary<string, string> environment) => environment
         .Where(v => v.Key.StartsWith(EnvironmentPrefix, StringComparison.Ordinal))
-        .ToDictionary(v => v.Key.Replace("__", ".").Replace('_', '-').ToLowerInvariant(), v => v.Value);
+        .GroupBy(v => v.Key.Replace("__", ".").Replace('_', '-').ToLowerInvariant())
+        .ToDictionary(named => named.Key, named => named.Count() == 1 ? named.First().Value
+            : throw new SettingsException($"environment: '{named.Key}' is set by {string.Join(" and ", named.Select(v => v.Key).Order(StringComparer.Ordinal))}. Keep one of them."));
 
     private static string VariableOf(string key) => key.Replace('-', '_').Replace(".", "__").ToUpperInvariant();
 }
