@@ -32,13 +32,14 @@ public sealed class ChaosTests : IDisposable
         _output = output;
         _seed = int.Parse(Environment.GetEnvironmentVariable("SITERECOVERY_SEED") is { Length: > 0 } text ? text : $"{Random.Shared.Next()}", CultureInfo.InvariantCulture);
         _random = new Random(_seed);
-        Console.WriteLine($"chaos: seed {_seed}, {Duration}");
     }
 
     [Fact]
     public async Task Whatever_falls_in_with_whatever_nothing_that_was_acknowledged_is_lost()
     {
-        await using var sites = new SitesUnderTest(Settings, _limit.Token,
+        var link = await SiteLink.OpenAsync(Say);
+        foreach (var tell in new Action<string>[] { Console.WriteLine, Say }) tell($"chaos: seed {_seed}, {Duration}, {link.Description}");
+        await using var sites = new SitesUnderTest(link, Settings, _limit.Token,
             new(SitesUnderTest.Secondary, SitesUnderTest.Secondary, "configuration-server, process-server, master-target", Launcher: SmallDisk.Launcher),
             new(ProcessServer, SitesUnderTest.Primary, "process-server"),
             new(MasterTarget, SitesUnderTest.Primary, "master-target", Launcher: SmallDisk.Launcher)) { Patience = TimeSpan.FromMinutes(5) };
@@ -81,15 +82,19 @@ public sealed class ChaosTests : IDisposable
     /// <summary>The machine is protected, writes, and something is done with it; in the end it is protected again, here or there.</summary>
     private async Task RoundAsync(SitesUnderTest sites, MachineOnTheMove machine, ChaosFaults faults, SmallDisk atSecondary, SmallDisk atPrimary, int round)
     {
-        var (target, disk) = await machine.TargetSiteAsync() == SitesUnderTest.Secondary ? (SitesUnderTest.Secondary, atSecondary) : (MasterTarget, atPrimary);
-        var (beside, then) = (_random.Next(4), (round + _random.Next(2)) % 5);
-        Say($"round {round}: {beside switch { 0 => "test", 1 => "rot", 2 => "verify", _ => "write" }}, then {then switch { 0 => "planned, cancelled", 1 => "planned, home", 2 => "lost, home", 3 => "lost, cancelled", _ => "cancelled soon" }}");
+        var (source, target, disk) = await machine.TargetSiteAsync() == SitesUnderTest.Secondary ? (ProcessServer, SitesUnderTest.Secondary, atSecondary) : (SitesUnderTest.Secondary, MasterTarget, atPrimary);
+        var (beside, then) = (_random.Next(5), (round + _random.Next(2)) % 5);
+        Say($"round {round}: {beside switch { 0 => "test", 1 => "rot", 2 => "verify", 3 => "rot of the spool", _ => "write" }}, then {then switch { 0 => "planned, cancelled", 1 => "planned, home", 2 => "lost, home", 3 => "lost, cancelled", _ => "cancelled soon" }}");
         await faults.MayBeFullAsync(disk, target, _limit.Token);
         await machine.WriteAsync(async () =>
         {
             await WriteOnAsync();
             if (beside == 0) await machine.TestAsync();
-            else if (beside < 3) await machine.PointsKeepAsync(beside == 1 ? Rot(Path.Combine(sites.At(target), "master-target", "stores", Machine)) : null);
+            else if (beside < 4)
+            {
+                if (beside == 3) RotOfSpool(Path.Combine(sites.At(source), "process-server", "spool"));
+                await machine.PointsKeepAsync(beside == 1 ? RotOfStore(Path.Combine(sites.At(target), "master-target", "stores", Machine)) : null);
+            }
             await WriteOnAsync();
         });
         await faults.MayBeFullAsync(null, "", _limit.Token);
@@ -127,11 +132,18 @@ public sealed class ChaosTests : IDisposable
 
     private Task WriteOnAsync() => Task.Delay(Pace.WriteLeast / 2 + _random.NextDouble() * (Pace.WriteMost - Pace.WriteLeast) / 2, _limit.Token);
 
-    /// <summary>One bit somewhere in a file that is complete; null where there is none yet.</summary>
-    private string? Rot(string store)
+    /// <summary>One bit somewhere in a file of the store that is complete; null where there is none yet.</summary>
+    private string? RotOfStore(string store)
     {
         var segments = Directory.GetFiles(Path.Combine(store, "log"), "*.seg").Order(StringComparer.Ordinal).SkipLast(1);
-        string[] files = [.. segments, .. segments.Select(s => Path.ChangeExtension(s, ".map")).Where(File.Exists), .. Directory.Exists(Path.Combine(store, "base")) ? Directory.GetFiles(Path.Combine(store, "base")) : []];
+        return Rot([.. segments, .. segments.Select(s => Path.ChangeExtension(s, ".map")).Where(File.Exists), .. Directory.Exists(Path.Combine(store, "base")) ? Directory.GetFiles(Path.Combine(store, "base")) : []]);
+    }
+
+    /// <summary>One bit of what waits for the link, or has waited: the source is to send it again, and the target never gets to see it.</summary>
+    private void RotOfSpool(string spool) => Rot(Directory.GetFiles(spool, $"{Machine}~*.seg"));
+
+    private string? Rot(string[] files)
+    {
         if (files.Length == 0) return null;
         var path = files[_random.Next(files.Length)];
         try
@@ -147,7 +159,7 @@ public sealed class ChaosTests : IDisposable
         }
         catch (FileNotFoundException)
         {
-            return null; // given up by the retention just now
+            return null; // given up by the retention, or sent, just now
         }
     }
 
