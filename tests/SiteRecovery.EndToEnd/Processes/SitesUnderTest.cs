@@ -208,6 +208,10 @@ internal sealed class SitesUnderTest : IAsyncDisposable
                 await timer.WaitForNextTickAsync(either.Token);
             }
         }
+        catch (InvalidOperationException failed) when (failed.Message.Contains(" answered 500", StringComparison.Ordinal))
+        {
+            throw new InvalidOperationException($"{failed.Message}, while waiting for {what}{LogEnds()}", failed);
+        }
         catch (OperationCanceledException) when (either.IsCancellationRequested)
         {
             throw new TimeoutException($"waited too long for {what}: {state?.Invoke()}{LogEnds()}");
