@@ -15,6 +15,8 @@ public sealed class ChaosTests : IDisposable
     private const string ProcessServer = "primary-ps", MasterTarget = "primary-mt", Machine = "db1";
     private const string Settings = "siterecovery.cluster { stable-after = 5s, heartbeat-pause = 4s }";
     private const int SmallDiskMebibytes = 1200;
+    /// <summary>What is in front of it has been sent long ago, unless the link has been cut for as long.</summary>
+    private const long SpoolTailBytes = 64 << 10;
     private static readonly string[] Processes = [SitesUnderTest.Agent, SitesUnderTest.Secondary, ProcessServer, MasterTarget];
     private static readonly TimeSpan Soak = TimeSpan.Parse(Environment.GetEnvironmentVariable("SITERECOVERY_SOAK") is { Length: > 0 } text ? text : "0", CultureInfo.InvariantCulture);
     private static readonly TimeSpan Duration = Soak > TimeSpan.Zero ? Soak : TimeSpan.FromSeconds(30);
@@ -139,10 +141,11 @@ public sealed class ChaosTests : IDisposable
         return Rot([.. segments, .. segments.Select(s => Path.ChangeExtension(s, ".map")).Where(File.Exists), .. Directory.Exists(Path.Combine(store, "base")) ? Directory.GetFiles(Path.Combine(store, "base")) : []]);
     }
 
-    /// <summary>One bit of what waits for the link, or has waited: the source is to send it again, and the target never gets to see it.</summary>
-    private void RotOfSpool(string spool) => Rot(Directory.GetFiles(spool, $"{Machine}~*.seg"));
+    /// <summary>One bit of what waits for the link, or did so just now: the source is to send it again, and the target never gets to see it.</summary>
+    private void RotOfSpool(string spool) => Rot([.. Directory.GetFiles(spool, $"{Machine}~*.seg").Order(StringComparer.Ordinal).TakeLast(1)], SpoolTailBytes);
 
-    private string? Rot(string[] files)
+    /// <param name="tailBytes">Only so many of a file's last bytes.</param>
+    private string? Rot(string[] files, long tailBytes = long.MaxValue)
     {
         if (files.Length == 0) return null;
         var path = files[_random.Next(files.Length)];
@@ -150,7 +153,7 @@ public sealed class ChaosTests : IDisposable
         {
             using var file = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
             if (file.Length == 0) return null;
-            var at = file.Position = _random.NextInt64(file.Length);
+            var at = file.Position = file.Length - 1 - _random.NextInt64(Math.Min(file.Length, tailBytes));
             var was = file.ReadByte();
             file.Position = at;
             file.WriteByte((byte)(was ^ (1 << _random.Next(8))));

@@ -25,7 +25,7 @@ internal sealed partial class NamespaceLink : ISiteLink
     private NamespaceLink(Action<string> say) => _say = say;
 
     public string Description => string.Create(CultureInfo.InvariantCulture,
-        $"network namespaces ({string.Join(", ", _sites.Select(s => $"{s.Key}: {s.Value.Launcher[1]}, {AddressOf(s.Key)}"))}; a slow link {(_delays ? "delays and reorders packets" : "has a small bandwidth, for this kernel has no netem")})");
+        $"network namespaces ({string.Join(", ", _sites.Select(s => $"{s.Key} {AddressOf(s.Key)}: {string.Join(' ', s.Value.Launcher)}"))}; a slow link {(_delays ? "delays and reorders packets" : "has a small bandwidth, for this kernel has no netem")})");
 
     internal string AddressOf(string site) => Address(site == SitesUnderTest.Primary ? 1u : 2);
 
@@ -107,6 +107,7 @@ internal sealed partial class NamespaceLink : ISiteLink
     internal async Task<long> DroppedAsync(string site) =>
         PacketsCounted().Matches(await At(site).RunAsync("nft", "list", "chain", "inet", "sites", "cuts")).Sum(m => long.Parse(m.Groups[1].ValueSpan, CultureInfo.InvariantCulture));
 
+    /// <summary>Instead of what was dropped there before.</summary>
     /// <param name="which">Conditions of which one holds, parted by semicolons; empty: all packets.</param>
     private async Task DropAsync(string site, string which) =>
         await At(site).RunAsync("nft", string.Join("; ", [$"flush chain {Cuts}", .. which.Split(';').Select(condition => $"add rule {Cuts} {condition} counter drop")]));
