@@ -4,7 +4,7 @@ using SiteRecovery.EndToEnd.Guests;
 namespace SiteRecovery.EndToEnd.Processes;
 
 /// <summary>
-/// Storms of faults from a seed, with calm between them: processes die or stand still and come back, the link is cut in any way, the target's disk
+/// Storms of faults from a seed, with calm between them: processes die or stand still and come back, the link is cut in any way, loses packets or is slow, the target's disk
 /// is full. How they fall in with what is done meanwhile is the machine's, so a seed tells the faults again and not the run.
 /// </summary>
 internal sealed class ChaosFaults(SitesUnderTest sites, string[] processes, ChaosPace pace, int seed, Action<string> say) : IDisposable
@@ -85,17 +85,40 @@ internal sealed class ChaosFaults(SitesUnderTest sites, string[] processes, Chao
 
     private async Task CutAsync(CancellationToken stop)
     {
-        var ways = _random.Next(3);
-        var only = _random.Next(3) switch { 0 => "cluster", 1 => "data", _ => null };
-        Say(ways == 0 ? "cut" : "one-way cut", $"{(ways == 1 ? "not heard at the primary" : ways == 2 ? "not heard at the secondary" : "")} {only}");
-        sites.CutLink(toSecondary: ways != 1, toPrimary: ways != 2, only);
         try
         {
+            if (sites.Link is NamespaceLink link && _random.Next(2) == 0) await ImpairAsync(link);
+            else await CutAsync(_random.Next(3), _random.Next(3) switch { 0 => "cluster", 1 => "data", _ => null });
             await WaitAsync(TimeSpan.FromMilliseconds(200), pace.FaultMost, stop);
         }
         finally
         {
-            sites.HealLink();
+            await sites.Link.HealAsync();
+        }
+    }
+
+    private Task CutAsync(int ways, string? only)
+    {
+        Say(ways == 0 ? "cut" : "one-way cut", $"{(ways == 1 ? "not heard at the primary" : ways == 2 ? "not heard at the secondary" : "")} {only}");
+        return sites.Link.CutAsync(toSecondary: ways != 1, toPrimary: ways != 2, only);
+    }
+
+    /// <summary>What only a link with packets can suffer.</summary>
+    private Task ImpairAsync(NamespaceLink link)
+    {
+        switch (_random.Next(4))
+        {
+            case 0:
+                var percent = _random.Next(2, 31);
+                Say("packet loss", $"{percent} %");
+                return link.LoseAsync(percent);
+            case 1:
+                Say("slow link", "both ways");
+                return link.SlowAsync();
+            default:
+                var end = _random.Next(2) == 0 ? SitesUnderTest.Primary : SitesUnderTest.Secondary;
+                Say("link down", $"at the {end}");
+                return link.DownAsync(end);
         }
     }
 

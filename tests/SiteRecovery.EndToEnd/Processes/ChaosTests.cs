@@ -15,6 +15,8 @@ public sealed class ChaosTests : IDisposable
     private const string ProcessServer = "primary-ps", MasterTarget = "primary-mt", Machine = "db1";
     private const string Settings = "siterecovery.cluster { stable-after = 5s, heartbeat-pause = 4s }";
     private const int SmallDiskMebibytes = 1200;
+    /// <summary>What is in front of it has been sent long ago, unless the link has been cut for as long.</summary>
+    private const long SpoolTailBytes = 64 << 10;
     private static readonly string[] Processes = [SitesUnderTest.Agent, SitesUnderTest.Secondary, ProcessServer, MasterTarget];
     private static readonly TimeSpan Soak = TimeSpan.Parse(Environment.GetEnvironmentVariable("SITERECOVERY_SOAK") is { Length: > 0 } text ? text : "0", CultureInfo.InvariantCulture);
     private static readonly TimeSpan Duration = Soak > TimeSpan.Zero ? Soak : TimeSpan.FromSeconds(30);
@@ -32,13 +34,14 @@ public sealed class ChaosTests : IDisposable
         _output = output;
         _seed = int.Parse(Environment.GetEnvironmentVariable("SITERECOVERY_SEED") is { Length: > 0 } text ? text : $"{Random.Shared.Next()}", CultureInfo.InvariantCulture);
         _random = new Random(_seed);
-        Console.WriteLine($"chaos: seed {_seed}, {Duration}");
     }
 
     [Fact]
     public async Task Whatever_falls_in_with_whatever_nothing_that_was_acknowledged_is_lost()
     {
-        await using var sites = new SitesUnderTest(Settings, _limit.Token,
+        var link = await SiteLink.OpenAsync(Say);
+        foreach (var tell in new Action<string>[] { Console.WriteLine, Say }) tell($"chaos: seed {_seed}, {Duration}, {link.Description}");
+        await using var sites = new SitesUnderTest(link, Settings, _limit.Token,
             new(SitesUnderTest.Secondary, SitesUnderTest.Secondary, "configuration-server, process-server, master-target", Launcher: SmallDisk.Launcher),
             new(ProcessServer, SitesUnderTest.Primary, "process-server"),
             new(MasterTarget, SitesUnderTest.Primary, "master-target", Launcher: SmallDisk.Launcher)) { Patience = TimeSpan.FromMinutes(5) };
@@ -81,15 +84,19 @@ public sealed class ChaosTests : IDisposable
     /// <summary>The machine is protected, writes, and something is done with it; in the end it is protected again, here or there.</summary>
     private async Task RoundAsync(SitesUnderTest sites, MachineOnTheMove machine, ChaosFaults faults, SmallDisk atSecondary, SmallDisk atPrimary, int round)
     {
-        var (target, disk) = await machine.TargetSiteAsync() == SitesUnderTest.Secondary ? (SitesUnderTest.Secondary, atSecondary) : (MasterTarget, atPrimary);
-        var (beside, then) = (_random.Next(4), (round + _random.Next(2)) % 5);
-        Say($"round {round}: {beside switch { 0 => "test", 1 => "rot", 2 => "verify", _ => "write" }}, then {then switch { 0 => "planned, cancelled", 1 => "planned, home", 2 => "lost, home", 3 => "lost, cancelled", _ => "cancelled soon" }}");
+        var (source, target, disk) = await machine.TargetSiteAsync() == SitesUnderTest.Secondary ? (ProcessServer, SitesUnderTest.Secondary, atSecondary) : (SitesUnderTest.Secondary, MasterTarget, atPrimary);
+        var (beside, then) = (_random.Next(5), (round + _random.Next(2)) % 5);
+        Say($"round {round}: {beside switch { 0 => "test", 1 => "rot", 2 => "verify", 3 => "rot of the spool", _ => "write" }}, then {then switch { 0 => "planned, cancelled", 1 => "planned, home", 2 => "lost, home", 3 => "lost, cancelled", _ => "cancelled soon" }}");
         await faults.MayBeFullAsync(disk, target, _limit.Token);
         await machine.WriteAsync(async () =>
         {
             await WriteOnAsync();
             if (beside == 0) await machine.TestAsync();
-            else if (beside < 3) await machine.PointsKeepAsync(beside == 1 ? Rot(Path.Combine(sites.At(target), "master-target", "stores", Machine)) : null);
+            else if (beside < 4)
+            {
+                if (beside == 3) RotOfSpool(Path.Combine(sites.At(source), "process-server", "spool"));
+                await machine.PointsKeepAsync(beside == 1 ? RotOfStore(Path.Combine(sites.At(target), "master-target", "stores", Machine)) : null);
+            }
             await WriteOnAsync();
         });
         await faults.MayBeFullAsync(null, "", _limit.Token);
@@ -127,18 +134,26 @@ public sealed class ChaosTests : IDisposable
 
     private Task WriteOnAsync() => Task.Delay(Pace.WriteLeast / 2 + _random.NextDouble() * (Pace.WriteMost - Pace.WriteLeast) / 2, _limit.Token);
 
-    /// <summary>One bit somewhere in a file that is complete; null where there is none yet.</summary>
-    private string? Rot(string store)
+    /// <summary>One bit somewhere in a file of the store that is complete; null where there is none yet.</summary>
+    private string? RotOfStore(string store)
     {
         var segments = Directory.GetFiles(Path.Combine(store, "log"), "*.seg").Order(StringComparer.Ordinal).SkipLast(1);
-        string[] files = [.. segments, .. segments.Select(s => Path.ChangeExtension(s, ".map")).Where(File.Exists), .. Directory.Exists(Path.Combine(store, "base")) ? Directory.GetFiles(Path.Combine(store, "base")) : []];
+        return Rot([.. segments, .. segments.Select(s => Path.ChangeExtension(s, ".map")).Where(File.Exists), .. Directory.Exists(Path.Combine(store, "base")) ? Directory.GetFiles(Path.Combine(store, "base")) : []]);
+    }
+
+    /// <summary>One bit of what waits for the link, or did so just now: the source is to send it again, and the target never gets to see it.</summary>
+    private void RotOfSpool(string spool) => Rot([.. Directory.GetFiles(spool, $"{Machine}~*.seg").Order(StringComparer.Ordinal).TakeLast(1)], SpoolTailBytes);
+
+    /// <param name="tailBytes">Only so many of a file's last bytes.</param>
+    private string? Rot(string[] files, long tailBytes = long.MaxValue)
+    {
         if (files.Length == 0) return null;
         var path = files[_random.Next(files.Length)];
         try
         {
             using var file = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
             if (file.Length == 0) return null;
-            var at = file.Position = _random.NextInt64(file.Length);
+            var at = file.Position = file.Length - 1 - _random.NextInt64(Math.Min(file.Length, tailBytes));
             var was = file.ReadByte();
             file.Position = at;
             file.WriteByte((byte)(was ^ (1 << _random.Next(8))));
@@ -147,7 +162,7 @@ public sealed class ChaosTests : IDisposable
         }
         catch (FileNotFoundException)
         {
-            return null; // given up by the retention just now
+            return null; // given up by the retention, or sent, just now
         }
     }
 

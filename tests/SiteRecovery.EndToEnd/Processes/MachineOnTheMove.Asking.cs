@@ -135,11 +135,14 @@ internal sealed partial class MachineOnTheMove
         {
             return await ask();
         }
-        catch (Exception down) when (down is HttpRequestException or IOException || (down is InvalidOperationException && down.Message.Contains(" answered 50", StringComparison.Ordinal)))
+        catch (Exception down) when (down is HttpRequestException or IOException || (down is InvalidOperationException && IsDown(down.Message)))
         {
             return null;
         }
     }
+
+    /// <summary>Whom it was asked for could not be reached, or not in time; a 500 is the product's own fault.</summary>
+    private static bool IsDown(string answer) => Enumerable.Range(502, 3).Any(code => answer.Contains(string.Create(CultureInfo.InvariantCulture, $" answered {code}"), StringComparison.Ordinal));
 
     private async Task<string> StateAsync(string what, params string[] states)
     {

@@ -15,8 +15,8 @@ namespace SiteRecovery.EndToEnd.Processes;
 internal sealed record NodeUnderTest(string Name, string Site, string Roles, bool OverLink = true, string[]? Launcher = null);
 
 /// <summary>
-/// Two sites on loopback as real processes of one cluster: nodes, an agent, and a writer on the agent's disk. Each can be killed and started
-/// again on what it left behind. What the sites say to each other goes over a link that counts and can be cut.
+/// Two sites as real processes of one cluster: nodes, an agent, and a writer on the agent's disk. Each can be killed and started
+/// again on what it left behind. What the sites say to each other goes over a link that can be cut: on loopback one that counts, if no other is given.
 /// </summary>
 internal sealed class SitesUnderTest : IAsyncDisposable
 {
@@ -27,7 +27,6 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("sr-components-").FullName;
     private readonly ConcurrentDictionary<string, ChildProcess> _running = []; // others kill than those who wait
     private readonly Dictionary<string, NodeUnderTest> _nodes;
-    private readonly Dictionary<string, LinkProxy> _link = [];
     private readonly HashSet<int> _ports = [];
     private readonly CancellationToken _stop;
     private readonly string _settings;
@@ -36,9 +35,16 @@ internal sealed class SitesUnderTest : IAsyncDisposable
 
     /// <param name="nodes">The first one begins the cluster and has the configuration server.</param>
     /// <param name="settings">HOCON, the same for all.</param>
-    internal SitesUnderTest(string settings, CancellationToken stop, params NodeUnderTest[] nodes)
+    internal SitesUnderTest(string settings, CancellationToken stop, params NodeUnderTest[] nodes) : this(new LoopbackLink(), settings, stop, nodes)
     {
-        (_settings, _stop, _nodes, First) = (settings, stop, nodes.ToDictionary(n => n.Name), nodes[0].Name);
+    }
+
+    /// <param name="link">Is this one's from now on.</param>
+    /// <param name="nodes">The first one begins the cluster and has the configuration server.</param>
+    /// <param name="settings">HOCON, the same for all.</param>
+    internal SitesUnderTest(ISiteLink link, string settings, CancellationToken stop, params NodeUnderTest[] nodes)
+    {
+        (Link, _settings, _stop, _nodes, First) = (link, settings, stop, nodes.ToDictionary(n => n.Name), nodes[0].Name);
         foreach (var node in nodes) Configure(node);
         File.WriteAllText(LedgerPath, "");
     }
@@ -56,23 +62,19 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     internal string LedgerPath => At("ledger.txt");
     internal IReadOnlyList<LedgerEntry> LedgerNow => Ledger.Read(LedgerPath);
 
+    internal ISiteLink Link { get; }
+
     /// <summary>Bytes that the primary has sent to the secondary's data ports.</summary>
-    internal long BytesOverLink => _link.Where(l => l.Key.EndsWith(":data", StringComparison.Ordinal)).Sum(l => l.Value.BytesForward);
+    internal long BytesOverLink => Loopback.DataBytes;
+
+    private LoopbackLink Loopback => Link as LoopbackLink ?? throw new InvalidOperationException("only a link on loopback can do that");
 
     internal void CutLink() => CutLink(toSecondary: true, toPrimary: true);
 
     internal void HealLink() => CutLink(toSecondary: false, toPrimary: false);
 
     /// <summary>Bytes pass, or do not: on their way to a site, and of one kind of port alone ("cluster", "data") where it is named.</summary>
-    internal void CutLink(bool toSecondary, bool toPrimary, string? only = null)
-    {
-        foreach (var (name, proxy) in _link)
-        {
-            if (only is not null && !name.EndsWith($":{only}", StringComparison.Ordinal)) continue;
-            var atSecondary = _nodes[name.Split(':')[0]].Site == Secondary;
-            proxy.Open(((atSecondary ? toSecondary : toPrimary) ? LinkWays.None : LinkWays.Forward) | ((atSecondary ? toPrimary : toSecondary) ? LinkWays.None : LinkWays.Backward));
-        }
-    }
+    internal void CutLink(bool toSecondary, bool toPrimary, string? only = null) => Loopback.Cut(toSecondary, toPrimary, only);
 
     /// <summary>All processes, a protected disk with a writer on it, and the initial replication behind it.</summary>
     internal async Task StartAsync(int writesPerSecond)
@@ -206,6 +208,10 @@ internal sealed class SitesUnderTest : IAsyncDisposable
                 await timer.WaitForNextTickAsync(either.Token);
             }
         }
+        catch (InvalidOperationException failed) when (failed.Message.Contains(" answered 500", StringComparison.Ordinal))
+        {
+            throw new InvalidOperationException($"{failed.Message}, while waiting for {what}{LogEnds()}", failed);
+        }
         catch (OperationCanceledException) when (either.IsCancellationRequested)
         {
             throw new TimeoutException($"waited too long for {what}: {state?.Invoke()}{LogEnds()}");
@@ -257,14 +263,12 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     private void Configure(NodeUnderTest node)
     {
         var (http, cluster, data, agent) = (FreePort(), FreePort(), FreePort(), FreePort());
-        if (node.OverLink) (_link[node.Name + ":cluster"], _link[node.Name + ":data"]) = (new LinkProxy(() => cluster), new LinkProxy(() => data));
-        var advertised = node.OverLink ? $"cluster-port = {_link[node.Name + ":cluster"].Port}, data-port = {_link[node.Name + ":data"].Port}" : "";
         File.WriteAllText(At(node.Name + ".conf"), $$"""
             {{_settings}}
             siterecovery {
               node { name = "{{node.Name}}", site = "{{node.Site}}", roles = [{{node.Roles}}] }
               ports { http = {{http}}, cluster = {{cluster}}, data = {{data}}, agent = {{agent}} }
-              advertised { {{advertised}} }
+              {{Link.SettingsOf(node, cluster, data)}}
             }
             """);
     }
@@ -289,10 +293,10 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     }
 
     private void StartNode(NodeUnderTest node, params string[] more) =>
-        _running[node.Name] = ChildProcess.StartUnder(node.Launcher ?? [], "siterecovery", At(node.Name + ".log"), ["node", "--data", At(node.Name), "--config", At(node.Name + ".conf"), .. more]);
+        _running[node.Name] = ChildProcess.StartUnder([.. Link.LauncherAt(node.Site), .. node.Launcher ?? []], "siterecovery", At(node.Name + ".log"), ["node", "--data", At(node.Name), "--config", At(node.Name + ".conf"), .. more]);
 
     private void StartAgent(params string[] more) =>
-        _running[Agent] = ChildProcess.Start("siterecovery-agent", At("agent.log"), ["run", "--data", At("agent-data"), "--name", "agent-1", .. AgentArguments, .. more]);
+        _running[Agent] = ChildProcess.StartUnder(Link.LauncherAt(Primary), "siterecovery-agent", At("agent.log"), ["run", "--data", At("agent-data"), "--name", "agent-1", .. AgentArguments, .. more]);
 
     /// <summary>What was said last, each thing once.</summary>
     private string LogEnds()
@@ -314,7 +318,7 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         Kill([.. _running.Keys]);
-        foreach (var proxy in _link.Values) await proxy.DisposeAsync();
+        await Link.DisposeAsync();
         _admin?.Dispose();
         if (Environment.GetEnvironmentVariable("SITERECOVERY_KEEP") is null) Directory.Delete(_folder, recursive: true);
     }
