@@ -9,8 +9,8 @@ internal static class RecoveryPointCommands
     public static IReadOnlyList<Column> Columns { get; } =
     [
         Column.Of("ID", "id"), new("AT", p => Forms.ExactTime(p.At("at"))), Column.Of("KIND", "kind"), Column.Of("LABEL", "label"),
-        new("KEPT", p => p.At("protected").Text() == "true" ? "protected" : "-"), Column.Of("CHECKED", "verification"),
-        new("ENTROPY", p => p.At("signals.entropy").Text()), new("WRITTEN/S", p => p.At("signals.overwriteRate") is { } rate ? Forms.Bytes(rate) : "-"), new("JUMP", p => p.At("signals.jump").Text() == "true" ? "JUMP" : "-"),
+        new("KEPT", p => p.At("protected").IsTrue() ? "protected" : "-"), Column.Of("CHECKED", "verification"),
+        new("ENTROPY", p => p.At("signals.entropy").Text()), new("WRITTEN/S", p => p.At("signals.overwriteRate") is { } rate ? Forms.Bytes(rate) : "-"), new("JUMP", p => p.At("signals.jump").IsTrue() ? "JUMP" : "-"),
         Column.Of("EPOCH", "epoch", wide: true), Column.Of("SEQUENCE", "sequence", wide: true), Column.Of("ROOT-HASH", "rootHash", wide: true),
     ];
 

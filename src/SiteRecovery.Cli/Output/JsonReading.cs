@@ -38,6 +38,8 @@ internal static class JsonReading
         return node;
     }
 
+    public static bool IsTrue(this JsonNode? node) => node?.GetValueKind() == JsonValueKind.True;
+
     public static string Text(this JsonNode? node) => node switch
     {
         null => "-",

@@ -145,6 +145,22 @@ public sealed class SrctlActionTests : IDisposable
     }
 
     [Fact]
+    public async Task A_list_of_points_shows_which_are_protected_and_where_the_writes_jump()
+    {
+        await using var api = await ScriptedApi.StartAsync((_, _) => (200, new JsonObject
+        {
+            ["items"] = new JsonArray(
+                new JsonObject { ["id"] = "e1-s2", ["protected"] = true, ["signals"] = new JsonObject { ["jump"] = true } },
+                new JsonObject { ["id"] = "e1-s1", ["protected"] = false, ["signals"] = new JsonObject { ["jump"] = false } }),
+        }), _stop.Token);
+        var lines = (await _srctl.DoneAsync("recovery-point", "list", "db1", "--server", api.Url)).Out.Split('\n');
+        Assert.Contains(" protected ", lines[1], StringComparison.Ordinal);
+        Assert.Contains(" JUMP", lines[1], StringComparison.Ordinal);
+        Assert.DoesNotContain("protected", lines[2], StringComparison.Ordinal);
+        Assert.DoesNotContain("JUMP", lines[2], StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Protect_sends_the_disks_in_their_order_and_an_unknown_rpo_is_never_zero()
     {
         await using var api = await ScriptedApi.StartAsync((r, _) => r.Method == "POST" ? (202, Job("succeeded")) : (200, r.Path.Contains("/jobs/", StringComparison.Ordinal) ? Job("succeeded") : new JsonObject
