@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using System.Globalization;
 using System.Net;
 using System.Text.RegularExpressions;
@@ -34,7 +35,7 @@ internal sealed partial class NamespaceLink : ISiteLink
     internal SiteNamespace At(string site) => _sites[site];
 
     /// <exception cref="InvalidOperationException">Something that it takes is not allowed, or not known to the kernel.</exception>
-    /// <exception cref="System.ComponentModel.Win32Exception">A program that it takes is not installed.</exception>
+    /// <exception cref="Win32Exception">A program that it takes is not installed.</exception>
     internal static async Task<NamespaceLink> OpenAsync(Action<string> say)
     {
         var link = new NamespaceLink(say);
@@ -44,6 +45,10 @@ internal sealed partial class NamespaceLink : ISiteLink
             await link.At(SitesUnderTest.Primary).RunAsync("ip", "link", "add", Device, "type", "veth", "peer", "name", Device, "netns", $"{link.At(SitesUnderTest.Secondary).HolderId}");
             foreach (var site in link._sites.Keys) await link.UpAsync(site);
             link._delays = await link.DelaysAsync();
+            // What cannot be had is to be known now, and not in the middle of a storm.
+            await link.LoseAsync(1);
+            await link.SlowAsync();
+            await link.HealAsync();
             return link;
         }
         catch
@@ -165,9 +170,19 @@ internal sealed partial class NamespaceLink : ISiteLink
     {
         foreach (var (site, inside) in _sites)
         {
-            // What the kernel does on its own with the namespace's end is done now, so that nothing is left when the test has ended.
-            await HostProgram.RunAsync("ip", ["link", "delete", OuterDeviceOf(site)], null, 0, 1);
-            inside.Dispose();
+            try
+            {
+                // What the kernel does on its own with the namespace's end is done now, so that nothing is left when the test has ended.
+                await HostProgram.RunAsync("ip", ["link", "delete", OuterDeviceOf(site)], null, 0, 1, 2);
+            }
+            catch (Win32Exception)
+            {
+                // Without the program there is no device.
+            }
+            finally
+            {
+                inside.Dispose();
+            }
         }
     }
 }
