@@ -59,6 +59,7 @@ internal sealed partial class MachineSpool
                 _space.Untake(bytes);
                 if (_writer is null) return false;
                 _writer.Ragged = true;
+                _writer.Failures++;
                 _writer.Close();
                 return false;
             }
@@ -82,13 +83,46 @@ internal sealed partial class MachineSpool
     {
         if (_writer is { } open)
         {
+            var isOfStream = open.Opening.Incarnation == opening.Incarnation;
+            if (open.IsStuck && isOfStream && open.IsEmpty)
+            {
+                open.Renew(_files);
+                return open;
+            }
+            // First what follows it: where there is no room for that either, nothing has changed.
+            if (open.IsStuck)
+            {
+                var next = Begin(opening);
+                Leave(open);
+                return next;
+            }
             // Within one segment ordinals have no gap; what came by another process server meanwhile is one.
-            if (open.Opening.Incarnation == opening.Incarnation && (open.IsEmpty || (open.LastOrdinal + 1 == ordinal && open.End + bytes <= _segmentBytes))) return open;
+            if (isOfStream && (open.IsEmpty || (open.LastOrdinal + 1 == ordinal && open.End + bytes <= _segmentBytes))) return open;
             open.Seal(_files);
             _writer = null;
             if (_space.Used > _options.CoalesceAtFraction * _options.BytesMax) _space.Pressed.Ring();
         }
-        var segment = SpoolSegment.Create(_files, _options.Folder, ++_lastNumber, opening);
+        return Begin(opening);
+    }
+
+    /// <summary>Where not even a bad sector lets itself be cut off, what is behind the end stays in the file: nobody reads it, and after a restart it ends what is read.</summary>
+    private void Leave(SpoolSegment stuck)
+    {
+        try
+        {
+            stuck.Seal(_files);
+        }
+        catch (Exception error) when (IsDiskError(error))
+        {
+            stuck.Close();
+            stuck.Sealed = true;
+        }
+    }
+
+    private SpoolSegment Begin(StreamOpening opening)
+    {
+        var segment = SpoolSegment.Create(_files, _options.Folder, _lastNumber + 1, opening);
+        _lastNumber++;
         _space.Force(segment.HeaderBytes);
         lock (_gate)
         {

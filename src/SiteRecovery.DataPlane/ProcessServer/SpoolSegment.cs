@@ -26,6 +26,10 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
     public bool Sealed { get; set; }
     /// <summary>A write that does not count may have left bytes beyond the end.</summary>
     public bool Ragged { get; set; }
+    /// <summary>Writes that the disk did not take.</summary>
+    public int Failures { get; set; }
+    /// <summary>A disk without room has none anywhere; a page with a bad sector takes nothing that begins or ends in it, ever.</summary>
+    public bool IsStuck => Failures > 1;
     /// <summary>The sender has looked into it: it is not rewritten any more.</summary>
     public bool Begun { get; set; }
     public bool Coalesced { get; set; }
@@ -41,12 +45,25 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
 
     public static SpoolSegment Create(IFileSystem files, string folder, long number, StreamOpening opening)
     {
-        var header = Header(number, opening);
-        var segment = new SpoolSegment(PathOf(folder, opening.Machine, number), number, opening, header.Length);
-        var file = segment.File(files);
+        var segment = new SpoolSegment(PathOf(folder, opening.Machine, number), number, opening, Header(number, opening).Length);
+        try
+        {
+            segment.Renew(files);
+            return segment;
+        }
+        catch
+        {
+            segment.Close();
+            throw;
+        }
+    }
+
+    /// <summary>It has no frame, and is written from its beginning: in other sectors, where those it had are bad.</summary>
+    public void Renew(IFileSystem files)
+    {
+        var file = File(files);
         file.SetLength(0);
-        file.Write(0, header);
-        return segment;
+        file.Write(0, Header(number, opening));
     }
 
     /// <summary>Null where the header is torn or another machine's.</summary>

@@ -104,6 +104,35 @@ public sealed class SpoolUnreadableTests : IPositionListener
         Assert.Equal(new StreamPosition(2, 1), session.Opened.Held);
     }
 
+    /// <summary>A page that the next frame begins in cannot be written any more, be it behind frames or behind a segment's header: what follows goes elsewhere, and a restart knows it.</summary>
+    [Theory, InlineData(0), InlineData(3)]
+    public async Task Nor_does_one_that_the_next_frame_begins_in(int before)
+    {
+        var (disk, clock, writes, isGone) = (new SimDisk(), new SimClock(), 0, false);
+        disk.Faults = io =>
+        {
+            if (io.Kind != IoKind.Write || !io.Path.EndsWith(".seg", StringComparison.Ordinal) || writes++ != before + 1 || isGone) return Fault.None;
+            isGone = true;
+            disk.Spoil(io.Path, io.Offset);
+            return Fault.None;
+        };
+        await using (var spool = new SpoolTarget(Options, _ => null, disk, clock))
+        {
+            await using var session = await OpenAsync(spool, clock);
+            for (var i = 1; i <= before + 3; i++)
+            {
+                var offered = OfferAsync(session, Opening, i);
+                await UntilAsync(() => Task.FromResult(offered.IsCompleted), clock);
+                await offered;
+            }
+            Assert.True(isGone);
+            Assert.Equal(new StreamPosition(1, before + 3), _received);
+            Assert.InRange(disk.Files("/spool").Count(f => f.EndsWith(".seg", StringComparison.Ordinal)), 1, 2);
+        }
+        await using var later = new SpoolTarget(Options, _ => null, disk.Kill(), clock);
+        await UntilAsync(() => OpensAsync(later, clock), clock);
+    }
+
     /// <summary>What could not be deleted of the epoch before, behind the file that says so: it is neither sent nor taken for what the newer one goes on from.</summary>
     [Fact]
     public async Task What_is_left_of_an_epoch_that_is_over_stands_in_front_of_nothing()
