@@ -16,6 +16,9 @@ internal abstract class FuzzTarget : IDisposable
     /// <summary>Text: what is put in is mostly text too.</summary>
     internal virtual bool IsText => false;
 
+    /// <summary>So many bytes say for whom the rest is.</summary>
+    internal virtual int SelectorBytes => 0;
+
     internal virtual int InputBytesMax => 64 << 10;
 
     /// <summary>Reads it, and does with what was read what its reader does.</summary>

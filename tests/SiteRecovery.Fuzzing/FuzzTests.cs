@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Text;
 using SiteRecovery.Fuzzing.Targets;
 
 namespace SiteRecovery.Fuzzing;
@@ -69,6 +70,18 @@ public sealed class FuzzTests
                 Assert.Null(Fuzzer.Judge(target, changed));
             }
         }
+    }
+
+    /// <summary>What a store keeps as text is numbers for the most part: each of them as another, whatever its checksum says.</summary>
+    [Theory]
+    [InlineData(".end")]
+    [InlineData(".json")]
+    public void No_number_that_a_store_keeps_as_text_brings_it_down(string extension)
+    {
+        using var target = new StoreTarget(encrypted: false);
+        foreach (var file in target.Seeds().Where(s => target.PathOf(s).EndsWith(extension, StringComparison.Ordinal)))
+            foreach (var changed in Sweep.Texts(target, file))
+                Assert.True(Fuzzer.Judge(target, changed) is null, $"{target.PathOf(file)}: {Encoding.Latin1.GetString(changed)}: {Fuzzer.Judge(target, changed)}");
     }
 
     /// <summary>Some seconds of inputs that nobody has tried; a long run is the command in README.md.</summary>

@@ -53,7 +53,7 @@ internal sealed class Fuzzer(FuzzTarget target, Coverage coverage, CurrentInput 
     }
 
     /// <summary>The kind of what was thrown, and the innermost method of ours that it came through.</summary>
-    private static string PlaceOf(string found)
+    internal static string PlaceOf(string found)
     {
         var lines = found.Split('\n');
         var kind = lines[0].Split(':')[0];

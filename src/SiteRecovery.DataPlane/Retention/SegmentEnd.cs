@@ -76,7 +76,7 @@ internal sealed record SegmentEnd
         try
         {
             var end = JsonSerializer.Deserialize(json, SegmentEndJson.Default.SegmentEnd);
-            return end is { Version: CurrentVersion } && end.Tag == tag && end.Segment == segment ? end : null;
+            return end is { Version: CurrentVersion, Frames: >= 0 } && end.Tag == tag && end.Segment == segment ? end : null;
         }
         catch (JsonException)
         {

@@ -26,6 +26,7 @@ internal sealed partial class StoreHistory
     internal sealed record Beginning(Branch Branch, HistoryState State);
 
     private const int SegmentsRemembered = 4;
+    private const int FramesExpectedMax = 1 << 16; // room is made for more when they are there
     private readonly Func<int, IEnumerable<LogEntry>> _framesOf;
     private readonly Func<LogEntry, byte[]> _textOf;
     private readonly List<SegmentHistory> _segments = []; // ascending; numbers may be missing at the beginning
@@ -203,7 +204,7 @@ internal sealed partial class StoreHistory
     /// <param name="unreadable">What a start says whose frame is damaged.</param>
     private (List<HistoryFrame> Frames, HistoryState After, IOException? Unread) Read(SegmentHistory segment, string unreadable)
     {
-        var (frames, state, unread) = (new List<HistoryFrame>(segment.Frames), segment.Before, (IOException?)null);
+        var (frames, state, unread) = (new List<HistoryFrame>(Math.Min(segment.Frames, FramesExpectedMax)), segment.Before, (IOException?)null);
         foreach (var entry in _framesOf(segment.Number))
         {
             ReadOnlySpan<byte> text = default;
@@ -220,6 +221,8 @@ internal sealed partial class StoreHistory
             (state, var viewable) = state.After(entry.Header, text);
             frames.Add(new HistoryFrame(entry, viewable));
         }
+        // Everything else counts on it, epochs that began behind the segment above all.
+        if (frames.Count != segment.Frames) throw StoreLog.OtherFrames(segment.Number, frames.Count, segment.Frames);
         return (frames, state, unread);
     }
 }

@@ -208,12 +208,18 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     }
 
     /// <summary>Those of a segment's frames from one on that have extents.</summary>
+    /// <exception cref="IOException">It has not so many; or it and its index are damaged.</exception>
     internal IEnumerable<(FramePosition Position, LogEntry Entry, Batch Prefix)> PrefixesOf(SegmentId segment, int first = 0, int end = int.MaxValue)
     {
         var frames = FramesOf(segment);
+        if (end != int.MaxValue && end > frames.Count) throw OtherFrames(segment.Number, frames.Count, end);
         for (var i = first; i < Math.Min(end, frames.Count); i++)
             if (frames[i].Prefix.Header.ExtentCount > 0) yield return (new FramePosition(segment.Number, i), new LogEntry(segment, frames[i].Offset, frames[i].Prefix.Header), frames[i].Prefix);
     }
+
+    /// <summary>Two files of a segment, each whole by its checksum, do not agree; what one of them leaves out must not be missing from a view without a word.</summary>
+    internal static IOException OtherFrames(int segment, int found, int expected) => new(
+        $"segment {segment} is damaged: it has {found} frames, and {expected} are expected of it. Move its .end and .idx away: they are made anew from the segment", new InvalidDataException("other frames than expected"));
 
     internal IReadOnlyList<StoreDamage> Verify(int first)
     {

@@ -191,9 +191,11 @@ public sealed class StoreView
         else cover.Add(new MappedExtent(from, (int)(to - from), SegmentId.Of(BelowTheLog), 0, -1));
     }
 
+    /// <exception cref="InvalidDataException">It has no such disk.</exception>
     /// <remarks>A block that cannot be read has a hash that no block has, so that its source sends it again.</remarks>
     internal ValueTask<ulong[]> HashesAsync(ushort disk, long offset, int blockBytes, int blocks, CancellationToken stop)
     {
+        if (!Disks.Any(d => d.Index == disk)) throw new InvalidDataException($"the store has no disk {disk}");
         var atOnce = Math.Max(1, HashedAtOnceBytes / blockBytes);
         var (hashes, buffer) = (new ulong[blocks], new byte[Math.Min(atOnce, Math.Max(1, blocks)) * blockBytes]);
         for (var first = 0; first < blocks; first += atOnce)

@@ -34,7 +34,7 @@ public sealed class ChannelServer(IStreamTarget next, ChannelOptions options, Fu
 /// <summary>One stream at the receiver: its own queue, limited by the credit it granted, and its own task.</summary>
 internal sealed class ServerStream(Connection connection, uint stream, ChannelOptions options, Action forget) : IPositionListener
 {
-    internal const int HashesMax = 65536;
+    internal const int HashesMax = 65536, HashedBlockBytesMax = 1 << 20;
     private readonly Outbox _outbox = new(connection, stream);
     private readonly Channel<ReadOnlyMemory<byte>> _inbox = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
     private readonly CancellationTokenSource _stop = CancellationTokenSource.CreateLinkedTokenSource(connection.Stopping);
@@ -123,7 +123,8 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
             using var from = Payload.Reader(payload);
             var query = from.ReadInt32();
             var (disk, offset, blockBytes, blocks) = (from.ReadUInt16(), from.ReadInt64(), from.ReadInt32(), from.ReadInt32());
-            if (blocks is < 0 or > HashesMax || blockBytes <= 0 || offset < 0) throw new InvalidDataException("impossible hash query");
+            // The far end's word decides how much is read, and into how large an array.
+            if (blocks is < 0 or > HashesMax || blockBytes is < 1 or > HashedBlockBytesMax || offset < 0 || offset > long.MaxValue - (long)blocks * blockBytes) throw new InvalidDataException("impossible hash query");
             var hashes = await session.HashesAsync(disk, offset, blockBytes, blocks, _stop.Token);
             connection.SendControl(Payload.Frame(FrameType.HashReply, stream, to =>
             {

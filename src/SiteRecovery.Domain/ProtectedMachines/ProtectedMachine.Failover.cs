@@ -76,7 +76,7 @@ public sealed partial record ProtectedMachine
 
     private ProtectedMachine RolledBack(PlannedFailoverRolledBack e)
     {
-        var jobs = Jobs.FailRunning(e.At, e.Reason ?? "Cancelled by an operator.", "The source takes writes again and nothing has changed; a machine that was stopped for this is started again by its agent.");
+        var jobs = Jobs.FailRunning(e.At, e.Reason ?? "Cancelled by an operator.", "Nothing has changed. The source takes writes again, and a machine that was stopped for this is started again, as soon as its agent hears of it: until then, with the link cut, it is held.");
         return CarryIfAsked(e, e.Reason) with
         {
             Phase = new Phase.Protected(),

@@ -1,22 +1,32 @@
 using System.Buffers.Binary;
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.MasterTarget;
+using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.Fuzzing.Targets;
 
 /// <summary>A whole data connection at the receiving end, without its TLS: streams are opened, fed and asked, until it ends.</summary>
-internal sealed class ChannelTarget : FuzzTarget
+/// <param name="intoStore">They come to a master target's stores, which must be whole afterwards whatever was sent.</param>
+internal sealed class ChannelTarget(bool intoStore) : FuzzTarget
 {
+    private const string Root = "/stores";
+
     private readonly WireTarget _frames = new();
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(15);
 
-    internal override string Name => "channel";
+    internal override string Name => intoStore ? "channel-store" : "channel";
     internal override bool AllocatesElsewhere => true;
     internal override long AllocatedMax(int inputBytes) => 32L << 20;
 
     internal override IEnumerable<byte[]> Seeds()
     {
+        if (intoStore)
+        {
+            yield return [.. WireTarget.WholeStream().SelectMany(f => f)];
+            yield return [.. WireTarget.WholeStream().SkipLast(1).SelectMany(f => f)];
+        }
         yield return [.. WireTarget.Samples().SelectMany(f => f)];
         yield return [.. WireTarget.Samples().Take(4).SelectMany(f => f), .. Payload.Frame(FrameType.CloseStream, 1)];
         foreach (var frame in WireTarget.Samples()) yield return frame;
@@ -26,10 +36,34 @@ internal sealed class ChannelTarget : FuzzTarget
 
     internal override void Run(byte[] input)
     {
-        var server = new ChannelServer(new Room(), new ChannelOptions { WindowBytes = 1 << 20 }, (_, _) => null);
+        if (!intoStore)
+        {
+            Receive(new Room(), input);
+            return;
+        }
+        var files = new MemoryFiles();
+        var stores = new StoreReceiver(Root, files, StoreSample.Clock);
+        Receive(stores, input);
+        stores.DisposeAsync().AsTask().WaitAsync(Patience).GetAwaiter().GetResult();
+        foreach (var folder in files.Paths.Where(p => p.EndsWith("/store.json", StringComparison.Ordinal)).Select(p => Path.GetDirectoryName(p)!)) LookAt(folder, files);
+    }
+
+    private static void Receive(IStreamTarget room, byte[] input)
+    {
+        var server = new ChannelServer(room, new ChannelOptions { WindowBytes = 1 << 20 }, (_, _) => null);
         var stream = new Script(input);
         var reason = server.RunAsync(stream, null, CancellationToken.None).WaitAsync(Patience).GetAwaiter().GetResult();
         if (reason is not ChannelException) throw new InvalidOperationException("a connection ends by a reason of its own", reason);
+    }
+
+    private static void LookAt(string folder, MemoryFiles files)
+    {
+        using var store = RetentionStore.Open(folder, files, StoreSample.Clock);
+        if (store.Verify() is { Count: > 0 } damage) throw new InvalidOperationException($"what was sent has damaged a store: {damage[0]}");
+        if (store.ConsistentUpTo is not { } newest) return;
+        var (view, block) = (store.At(newest), new byte[4096]);
+        foreach (var disk in view.Disks.Where(d => d.SizeBytes >= block.Length)) view.Read(disk.Index, 0, block);
+        view.Release();
     }
 
     /// <summary>Frame by frame; the next one comes when the last one was answered, or nothing was heard while others had their turns.</summary>

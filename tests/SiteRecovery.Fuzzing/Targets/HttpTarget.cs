@@ -62,6 +62,7 @@ internal sealed class HttpTarget : FuzzTarget
     }
 
     internal override string Name => "http";
+    internal override int SelectorBytes => 1;
     internal override bool IsText => true;
     internal override int InputBytesMax => 8 << 10;
     internal override bool AllocatesElsewhere => true;

@@ -7,6 +7,7 @@ internal sealed record Reader(IReadOnlyList<byte[]> Samples, Action<byte[]> Read
 internal abstract class ManyReadersTarget : FuzzTarget
 {
     protected abstract IReadOnlyList<Reader> Readers { get; }
+    internal override int SelectorBytes => 1;
 
     internal override IEnumerable<byte[]> Seeds() => Readers.SelectMany((reader, i) => reader.Samples.Select(s => (byte[])[(byte)i, .. s]));
 

@@ -115,6 +115,7 @@ internal sealed class SpoolTarget : FuzzTarget
     private readonly MemoryFiles _template = new();
 
     internal override string Name => "spool";
+    internal override int SelectorBytes => 1;
 
     internal SpoolTarget()
     {

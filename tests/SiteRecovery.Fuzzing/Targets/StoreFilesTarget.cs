@@ -14,6 +14,7 @@ internal sealed class StoreFilesTarget : FuzzTarget
     private readonly StoreSample _sample = new();
 
     internal override string Name => "store-files";
+    internal override int SelectorBytes => 1;
     internal override int InputBytesMax => 128 << 10;
     internal override IReadOnlyList<byte[]> Words { get; } = [.. JsonWords.Of("version", "epochs", "disks", "promoted", "thinned", "points", "checksum", "segment", "notes")];
 

@@ -14,6 +14,7 @@ internal sealed class StoreTarget(bool encrypted) : FuzzTarget
     private readonly StoreSample _sample = new(encrypted);
 
     internal override string Name => encrypted ? "store-sealed" : "store";
+    internal override int SelectorBytes => 1;
     internal override int InputBytesMax => 256 << 10;
     internal override IReadOnlyList<byte[]> Words { get; } = [.. JsonWords.Of("version", "epochs", "disks", "promoted", "thinned", "points", "checksum", "segment", "notes")];
 
@@ -25,6 +26,8 @@ internal sealed class StoreTarget(bool encrypted) : FuzzTarget
     internal override bool Expects(Exception refusal) => refusal is IOException or InvalidDataException or StaleEpochException or StreamGapException or StoreLockedException;
 
     internal override void Repair(byte[] input, Random random) => _sample.Repair(input);
+
+    internal string PathOf(byte[] input) => _sample.PathOf(input);
 
     internal override void Run(byte[] input)
     {

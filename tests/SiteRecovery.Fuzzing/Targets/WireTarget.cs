@@ -67,24 +67,50 @@ internal sealed class WireTarget : FuzzTarget
         }
     }
 
+    /// <summary>What a store takes from the first frame to the last.</summary>
+    internal static IEnumerable<byte[]> WholeStream()
+    {
+        var machine = new MachineId("db1");
+        yield return Payload.Frame(FrameType.OpenStream, 1, to => Payload.Write(to, new StreamOpening(machine, Epoch.First, [new DiskGeometry(0, "vda", 1 << 20)], 1)));
+        yield return Sent(1, BatchKind.Marker, MarkerKind.StreamStart, 0, [], "continue"u8.ToArray());
+        yield return Query();
+        yield return Sent(2, BatchKind.Sync, MarkerKind.None, 0, [new Extent(0, 4096, 0, ExtentKind.Data), new Extent(65536, 4096, 0, ExtentKind.Zero)], new byte[4096]);
+        yield return Sent(3, BatchKind.Delta, MarkerKind.None, 1, [new Extent(8192, 4096, 0, ExtentKind.Data)], [.. Enumerable.Range(0, 4096).Select(i => (byte)(i * 7))]);
+        yield return Sent(4, BatchKind.Marker, MarkerKind.CrashConsistentPoint, 1, [], "before"u8.ToArray());
+        yield return Sent(5, BatchKind.Delta, MarkerKind.None, 2, [new Extent(0, 4096, 0, ExtentKind.Zero)], []);
+        yield return Query();
+        yield return Sent(6, BatchKind.Marker, MarkerKind.CrashConsistentPoint, 2, [], []);
+        yield return Payload.Frame(FrameType.CloseStream, 1);
+
+        byte[] Sent(long ordinal, BatchKind kind, MarkerKind marker, long sequence, Extent[] extents, byte[] payload) => FrameOf(BatchCodec.Encode(new BatchHeader
+        {
+            Kind = kind, Marker = marker, MachineTag = BatchCodec.TagOf(machine), Epoch = Epoch.First, Incarnation = 1, Ordinal = ordinal,
+            First = new Sequence(sequence), Last = new Sequence(sequence), Time = StoreSample.Begun.AddSeconds(ordinal),
+        }, extents, payload));
+    }
+
+    private static byte[] FrameOf(Batch batch)
+    {
+        var frame = new byte[FrameHeader.Bytes + batch.Frame.Length];
+        new FrameHeader(FrameType.Batch, 1, batch.Frame.Length).Write(frame);
+        batch.Frame.CopyTo(frame.AsMemory(FrameHeader.Bytes));
+        return frame;
+    }
+
+    private static byte[] Query() => Payload.Frame(FrameType.HashQuery, 1, to =>
+    {
+        to.Write(1);
+        to.Write((ushort)0);
+        to.Write(0L);
+        to.Write(65536);
+        to.Write(16);
+    });
+
     internal static IEnumerable<byte[]> Samples()
     {
         yield return Payload.Frame(FrameType.OpenStream, 1, to => Payload.Write(to, new StreamOpening(new MachineId("db1"), Epoch.First, [new DiskGeometry(0, "vda", 1 << 20), new DiskGeometry(1, "vdb", 1 << 20)], 1)));
-        foreach (var batch in BatchTarget.Samples())
-        {
-            var frame = new byte[FrameHeader.Bytes + batch.Frame.Length];
-            new FrameHeader(FrameType.Batch, 1, batch.Frame.Length).Write(frame);
-            batch.Frame.CopyTo(frame.AsMemory(FrameHeader.Bytes));
-            yield return frame;
-        }
-        yield return Payload.Frame(FrameType.HashQuery, 1, to =>
-        {
-            to.Write(1);
-            to.Write((ushort)0);
-            to.Write(0L);
-            to.Write(65536);
-            to.Write(16);
-        });
+        foreach (var batch in BatchTarget.Samples()) yield return FrameOf(batch);
+        yield return Query();
         yield return Payload.Frame(FrameType.Ping, 0, to => to.Write(638_000_000_000_000_000));
         yield return Payload.Frame(FrameType.StreamOpened, 1, to => Payload.Write(to, new StreamOpened(new(1, 5), new(1, 4), new Sequence(9), false)));
         yield return Payload.Frame(FrameType.Refused, 1, to => Payload.WriteError(to, new StreamGapException(new(1, 5))));

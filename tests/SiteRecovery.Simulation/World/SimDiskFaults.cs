@@ -20,7 +20,9 @@ internal sealed class SimDiskFaults(SimHost host)
     /// <summary>It takes and gives what it is asked for, as fast as ever.</summary>
     internal bool AreNone => _capacities.Count == 0 && _slow == 0 && _unreadable == 0;
     /// <summary>It has refused something at some time, or had no room for it.</summary>
-    internal bool WereFelt { get; private set; }
+    internal bool WereFelt => Felt > 0;
+    /// <summary>How often it has.</summary>
+    internal int Felt { get; private set; }
 
     internal void Attach()
     {
@@ -49,7 +51,7 @@ internal sealed class SimDiskFaults(SimHost host)
     /// <returns>What to give to <see cref="HasRoom"/>.</returns>
     internal long Full(long bytes)
     {
-        WereFelt = true;
+        Felt++;
         var capacity = host.Disk.UsedBytes + bytes;
         _capacities.Add(capacity);
         Apply();
@@ -88,7 +90,7 @@ internal sealed class SimDiskFaults(SimHost host)
     {
         if (io.Kind == IoKind.Read && _unreadable > 0 && ++_reads % 3 == 0)
         {
-            WereFelt = true;
+            Felt++;
             return Fault.Error;
         }
         return Meet(io, afterwards: false);
@@ -107,8 +109,11 @@ internal sealed class SimDiskFaults(SimHost host)
             var ahead = _ahead[i];
             if (ahead.Afterwards != afterwards || !ahead.Moment.Holds(io.Kind) || --ahead.Left > 0) continue;
             _ahead.RemoveAt(i);
-            WereFelt |= ahead.Power is null;
-            if (ahead.Power is not { } power) return ahead.Fault;
+            if (ahead.Power is not { } power)
+            {
+                Felt++;
+                return ahead.Fault;
+            }
             if (!host.IsUp) return Fault.None;
             host.Crash(power);
             throw new IOException("the host is off");
