@@ -19,64 +19,62 @@ public sealed class AgentMachine : IAsyncDisposable
     private static readonly TimeSpan FencedLook = TimeSpan.FromSeconds(1);
     private readonly MachineCapture _capture;
     private readonly CaptureOrders _orders;
-    private readonly NbdExports _exports;
-    private readonly NbdServer _nbd;
-    private readonly IReadOnlyList<DiskLock> _locks;
-    private readonly string _folder, _socket;
+    private readonly AgentHost _host;
+    private readonly IReadOnlyList<IDisposable> _locks;
+    private readonly string _folder;
     private readonly CancellationTokenSource _stop = new();
     private readonly SourceMachine? _source;
     private readonly Task _running, _keepingDown;
     private ProtectMachine _assignment;
     private bool _isKept = true; // the assignment, for the next start
 
-    private AgentMachine(
-        ProtectMachine assignment, MachineCapture capture, IReadOnlyList<DiskLock> locks, NbdExports exports, NbdServer nbd, string folder, string socket, IStreamTarget target,
-        TimeProvider time, IHypervisor? hypervisor)
+    private AgentMachine(ProtectMachine assignment, MachineCapture capture, IReadOnlyList<IDisposable> locks, string folder, AgentHost host)
     {
-        (_assignment, _capture, _locks, _exports, _nbd, _folder, _socket) = (assignment, capture, locks, exports, nbd, folder, socket);
-        foreach (var disk in capture.Disks) exports.Add(new NbdExport(ExportName(disk.Geometry.Name), disk, $"disk {disk.Geometry.Name} of machine {assignment.Machine}"));
-        _source = hypervisor is null ? null
-            : new SourceMachine(hypervisor, socket, [.. assignment.Disks.Select(d => ExportName(d.Name))], Path.Combine(folder, StoppedFile), RealFileSystem.Instance, time);
-        _orders = new CaptureOrders(capture, OrderOf(assignment), () => Clients, time, _source);
-        _running = capture.RunAsync(target, _stop.Token);
-        _keepingDown = KeepDownAsync(time, _stop.Token);
+        (_assignment, _capture, _locks, _folder, _host) = (assignment, capture, locks, folder, host);
+        foreach (var disk in capture.Disks) host.Exports.Add(new NbdExport(ExportName(disk.Geometry.Name), disk, $"disk {disk.Geometry.Name} of machine {assignment.Machine}"));
+        _source = host.Hypervisor is null ? null
+            : new SourceMachine(host.Hypervisor, host.Socket, [.. assignment.Disks.Select(d => ExportName(d.Name))], Path.Combine(folder, StoppedFile), host.Files, host.Time);
+        _orders = new CaptureOrders(capture, OrderOf(assignment), () => Clients, host.Time, _source);
+        _running = capture.RunAsync(host.Target, _stop.Token);
+        _keepingDown = KeepDownAsync(_stop.Token);
     }
 
+    internal MachineCapture Capture => _capture;
     public string Name => _assignment.Machine;
     public int Epoch => _assignment.Epoch;
 
     public bool Owns(string path) => _assignment.Disks.Any(d => Path.GetFullPath(d.Path) == Path.GetFullPath(path));
 
     /// <exception cref="AgentProblem">A disk cannot be opened, is in use, or its size is not what was assigned.</exception>
-    public static async Task<AgentMachine> OpenAsync(
-        ProtectMachine wanted, string folder, string socket, NbdExports exports, NbdServer nbd, IStreamTarget target, TimeProvider time, IHypervisor? hypervisor = null)
+    public static async Task<AgentMachine> OpenAsync(ProtectMachine wanted, string folder, AgentHost host)
     {
-        foreach (var disk in wanted.Disks) CheckSize(disk);
-        var locks = new List<DiskLock>();
+        foreach (var disk in wanted.Disks) CheckSize(disk, host);
+        var locks = new List<IDisposable>();
         MachineCapture? capture = null;
         AgentMachine? machine = null;
         try
         {
-            foreach (var disk in wanted.Disks) locks.Add(DiskLock.TryTake(disk.Path) ?? throw AgentService.InUse(disk.Path));
-            var kept = TryKeptIn(folder);
+            foreach (var disk in wanted.Disks) locks.Add(host.Take(disk.Path));
+            var kept = TryKeptIn(folder, host.Files);
             // Another protection than the kept one, or an unknown one: its bitmaps say nothing about the new target.
             var isNew = kept is null || ProtectionOf(kept) != ProtectionOf(wanted) || !kept.Disks.SequenceEqual(wanted.Disks);
             capture = await MachineCapture.OpenAsync(new CaptureOptions
             {
                 Machine = new MachineId(wanted.Machine), Epoch = new Epoch(wanted.Epoch), StateFolder = folder,
-                Disks = [.. wanted.Disks.Select(d => new CaptureDisk(new DiskGeometry((ushort)d.Index, d.Name, SizeOf(d.Path)), d.Path))],
+                Disks = [.. wanted.Disks.Select(d => new CaptureDisk(new DiskGeometry((ushort)d.Index, d.Name, host.SizeOf(d.Path)), d.Path))],
                 PointInterval = TimeSpan.FromSeconds(Math.Max(1, wanted.PointEverySeconds)), ResynchronizeAutomatically = wanted.ResynchronizeAutomatically, AsksAfterBoot = true, BeginsAnew = isNew,
-            }, RealFileSystem.Instance, time);
+                BufferBytes = host.BufferBytes, SequencesReserved = host.SequencesReserved,
+            }, host.Files, host.Time);
             if (isNew)
             {
                 capture.MarkAllUnsynced();
-                foreach (var stale in (string[])[StoppedFile, StopFencedFile]) RealFileSystem.Instance.Delete(Path.Combine(folder, stale));
+                foreach (var stale in (string[])[StoppedFile, StopFencedFile]) host.Files.Delete(Path.Combine(folder, stale));
             }
             var begin = isNew ? wanted with { Synchronize = 0, Paused = false, Drain = false }
                 // A drain ends with its epoch.
                 : kept! with { Epoch = wanted.Epoch, Drain = kept.Drain && kept.Epoch == wanted.Epoch, PointEverySeconds = wanted.PointEverySeconds, ResynchronizeAutomatically = wanted.ResynchronizeAutomatically };
-            Save(folder, begin);
-            machine = new AgentMachine(begin, capture, locks, exports, nbd, folder, socket, target, time, hypervisor);
+            Save(folder, begin, host.Files);
+            machine = new AgentMachine(begin, capture, locks, folder, host);
             await machine.ApplyAsync(wanted);
             return machine;
         }
@@ -90,38 +88,35 @@ public sealed class AgentMachine : IAsyncDisposable
         }
     }
 
-    public static IReadOnlyList<string> FoldersIn(string machinesFolder) =>
-        Directory.Exists(machinesFolder) ? [.. Directory.GetDirectories(machinesFolder).Order(StringComparer.Ordinal)] : [];
-
     /// <summary>What the machine of this folder was told last; null where nothing is kept.</summary>
     /// <exception cref="InvalidDataException">What is kept is damaged; the cluster's next word replaces it.</exception>
-    public static ProtectMachine? KeptIn(string folder) =>
-        RealFileSystem.Instance.TryReadAll(Path.Combine(folder, AssignmentFile)) is { } bytes && AgentProtocol.Decode(bytes) is ProtectMachine kept ? kept with { Fresh = false } : null;
+    public static ProtectMachine? KeptIn(string folder, IFileSystem files) =>
+        files.TryReadAll(Path.Combine(folder, AssignmentFile)) is { } bytes && AgentProtocol.Decode(bytes) is ProtectMachine kept ? kept with { Fresh = false } : null;
 
     /// <summary>Fences a machine that is not open: durable when it returns.</summary>
     /// <param name="problem">Why it is not open.</param>
     /// <exception cref="AgentProblem">Nothing is kept of it here, or another program holds one of its disks, and no fence stops that.</exception>
-    public static MachineStatus FenceClosed(string machine, string folder, int epoch, string? problem)
+    public static MachineStatus FenceClosed(string machine, string folder, int epoch, string? problem, AgentHost host)
     {
-        if (!Directory.Exists(folder))
+        if (!host.Files.FolderExists(folder))
             throw new AgentProblem($"this agent keeps nothing of machine {machine}, so it cannot say that it stopped: make sure that the old machine is off");
-        var fenced = MachineCapture.FenceStored(folder, new Epoch(epoch), RealFileSystem.Instance, TryKeptIn(folder)?.Disks.Select(d => d.Path) ?? []);
+        var fenced = MachineCapture.FenceStored(folder, new Epoch(epoch), host.Files, TryKeptIn(folder, host.Files)?.Disks.Select(d => d.Path) ?? []);
         // Without it nobody here knows its disks, and so whether anything else still writes to them.
-        var kept = KeptIn(folder) ?? throw new AgentProblem($"this agent does not know any more which disks machine {machine} has ({AssignmentFile} is missing in {folder}), so it cannot say that it stopped: make sure that the old machine is off");
+        var kept = KeptIn(folder, host.Files) ?? throw new AgentProblem($"this agent does not know any more which disks machine {machine} has ({AssignmentFile} is missing in {folder}), so it cannot say that it stopped: make sure that the old machine is off");
         foreach (var disk in kept.Disks)
         {
-            if (!File.Exists(disk.Path)) continue;
-            using var free = DiskLock.TryTake(disk.Path) ?? throw AgentService.InUse(disk.Path);
+            if (!host.Files.Exists(disk.Path)) continue;
+            using var free = host.Take(disk.Path);
         }
-        return CaptureReports.StatusOfStored(machine, fenced, folder, problem, RealFileSystem.Instance);
+        return CaptureReports.StatusOfStored(machine, fenced, folder, problem, host.Files);
     }
 
     /// <summary>Null also where it is damaged.</summary>
-    public static ProtectMachine? TryKeptIn(string folder)
+    public static ProtectMachine? TryKeptIn(string folder, IFileSystem files)
     {
         try
         {
-            return KeptIn(folder);
+            return KeptIn(folder, files);
         }
         catch (InvalidDataException)
         {
@@ -149,7 +144,7 @@ public sealed class AgentMachine : IAsyncDisposable
         await _orders.ApplyAsync(order);
         (_assignment, _isKept) = (wanted, _isKept && !changed);
         if (_isKept) return;
-        Save(_folder, wanted);
+        Save(_folder, wanted, _host.Files);
         _isKept = true;
     }
 
@@ -176,28 +171,28 @@ public sealed class AgentMachine : IAsyncDisposable
     public async Task FenceAsync(int epoch, bool stopMachine, CancellationToken stop)
     {
         await _capture.FenceAsync(new Epoch(epoch), stop);
-        if (!stopMachine) RealFileSystem.Instance.Delete(StopFencedPath);
-        else if (!File.Exists(StopFencedPath)) RealFileSystem.Instance.Replace(StopFencedPath, []);
+        if (!stopMachine) _host.Files.Delete(StopFencedPath);
+        else if (!_host.Files.Exists(StopFencedPath)) _host.Files.Replace(StopFencedPath, []);
     }
 
     private string StopFencedPath => Path.Combine(_folder, StopFencedFile);
 
     /// <summary>A host that comes back may start its machine at any time after the fence.</summary>
-    private async Task KeepDownAsync(TimeProvider time, CancellationToken stop)
+    private async Task KeepDownAsync(CancellationToken stop)
     {
         if (_source is null) return;
-        using var timer = new PeriodicTimer(FencedLook, time);
+        using var timer = new PeriodicTimer(FencedLook, _host.Time);
         string? said = null;
         while (await timer.WaitForNextTickAsync(stop))
         {
-            if (!_capture.IsFenced || Clients == 0 || !File.Exists(StopFencedPath)) continue;
+            if (!_capture.IsFenced || Clients == 0 || !_host.Files.Exists(StopFencedPath)) continue;
             try
             {
                 await _source.DestroyAsync(stop);
             }
             catch (HypervisorException refused)
             {
-                if (said != refused.Message) await Console.Error.WriteLineAsync($"machine {Name} is fenced and cannot be stopped: {said = refused.Message}; its writes are refused");
+                if (said != refused.Message) await _host.Log.WriteLineAsync($"machine {Name} is fenced and cannot be stopped: {said = refused.Message}; its writes are refused");
             }
         }
     }
@@ -213,40 +208,33 @@ public sealed class AgentMachine : IAsyncDisposable
     public MachineStatus Status() => CaptureReports.StatusOf(Name, _capture, _orders, Clients,
         [.. _capture.Disks.Select(d => new DiskStatus(d.Geometry.Index, d.Geometry.Name, d.SizeBytes, CaptureUri(d.Geometry.Name), null))]);
 
-    private int Clients => _capture.Disks.Sum(d => _nbd.ConnectionsOf(ExportName(d.Geometry.Name)));
+    private int Clients => _capture.Disks.Sum(d => _host.Nbd.ConnectionsOf(ExportName(d.Geometry.Name)));
 
-    private static void CheckSize(DiskAssignment disk)
+    private static void CheckSize(DiskAssignment disk, AgentHost host)
     {
-        var size = SizeOf(disk.Path);
+        var size = host.SizeOf(disk.Path);
         if (disk.SizeBytes > 0 && disk.SizeBytes != size)
             throw new AgentProblem($"the disk {disk.Path} has {size} bytes, but it was protected with {disk.SizeBytes}: give it its former size, or disable protection and protect it anew");
     }
 
-    public static long SizeOf(string path)
-    {
-        if (!File.Exists(path)) throw new AgentProblem($"the disk {path} does not exist on this host");
-        using var file = RealFileSystem.Instance.Open(path, FileOpening.Read);
-        return file.LengthBytes > 0 ? file.LengthBytes : throw new AgentProblem($"the disk {path} is empty");
-    }
-
     /// <summary>Those that somebody has open and may write to.</summary>
     public IReadOnlyList<ReleasedDisk> DisksInUse() =>
-        [.. _assignment.Disks.Where(d => _nbd.ConnectionsOf(ExportName(d.Name)) > 0 && !_capture.IsFenced).Select(d => new ReleasedDisk(ExportName(d.Name), d.Path))];
+        [.. _assignment.Disks.Where(d => _host.Nbd.ConnectionsOf(ExportName(d.Name)) > 0 && !_capture.IsFenced).Select(d => new ReleasedDisk(ExportName(d.Name), d.Path))];
 
     /// <summary>Protection ends: nothing is captured any more and the bitmaps go.</summary>
     public async Task ReleaseAsync()
     {
         await DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
+        _host.Files.DeleteFolder(_folder);
     }
 
     public async ValueTask DisposeAsync()
     {
         foreach (var disk in _capture.Disks)
         {
-            _exports.Remove(ExportName(disk.Geometry.Name));
+            _host.Exports.Remove(ExportName(disk.Geometry.Name));
             // A guest that is connected connects again, to whatever serves the disk then.
-            await _nbd.CloseConnectionsAsync(ExportName(disk.Geometry.Name), CancellationToken.None);
+            await _host.Nbd.CloseConnectionsAsync(ExportName(disk.Geometry.Name), CancellationToken.None);
         }
         await _orders.DisposeAsync();
         await _stop.CancelAsync();
@@ -266,8 +254,8 @@ public sealed class AgentMachine : IAsyncDisposable
 
     private string ExportName(string disk) => $"{Name}.{disk}";
 
-    private string CaptureUri(string disk) => $"nbd+unix:///{ExportName(disk)}?socket={_socket}";
+    private string CaptureUri(string disk) => $"nbd+unix:///{ExportName(disk)}?socket={_host.Socket}";
 
-    private static void Save(string folder, ProtectMachine assignment) =>
-        RealFileSystem.Instance.Replace(Path.Combine(folder, AssignmentFile), AgentProtocol.Encode(assignment));
+    private static void Save(string folder, ProtectMachine assignment, IFileSystem files) =>
+        files.Replace(Path.Combine(folder, AssignmentFile), AgentProtocol.Encode(assignment));
 }

@@ -5,7 +5,7 @@ using SiteRecovery.DataPlane.Transport;
 namespace SiteRecovery.Agent;
 
 /// <summary>Tells which machines this host's hypervisor has.</summary>
-internal sealed class HostListing(IHypervisor? hypervisor, string? named, string socket, TimeProvider time)
+internal sealed class HostListing(AgentHost here, string? named)
 {
     /// <summary>Shorter than whoever asked waits, so that he hears why.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(8);
@@ -13,12 +13,12 @@ internal sealed class HostListing(IHypervisor? hypervisor, string? named, string
     /// <param name="owner">The protected machine that a path is a disk of.</param>
     public async Task<MachineList> AnswerAsync(ListMachines question, Func<string, string?> owner, CancellationToken stop)
     {
-        if (hypervisor is null)
+        if (here.Hypervisor is not { } hypervisor)
             return new MachineList(question.Id, null, "it was started without a hypervisor, so it knows disks and no machines", "Start the agent with --hypervisor (a libvirt URI such as qemu:///system), or name disks by their paths.");
         try
         {
             // A hypervisor, and storage that is gone, may block; the rest of the agent must not.
-            return new MachineList(question.Id, await Task.Run(() => PageAsync(hypervisor, question, owner, stop), stop).WaitAsync(Patience, time, stop));
+            return new MachineList(question.Id, await Task.Run(() => PageAsync(hypervisor, question, owner, stop), stop).WaitAsync(Patience, here.Time, stop));
         }
         catch (TimeoutException)
         {
@@ -37,6 +37,6 @@ internal sealed class HostListing(IHypervisor? hypervisor, string? named, string
     private async Task<HostMachinePage> PageAsync(IHypervisor host, ListMachines question, Func<string, string?> owner, CancellationToken stop)
     {
         IReadOnlyList<HypervisorMachine> all = question.Only is { } only ? await host.FindAsync(only, stop) is { } found ? [found] : [] : await host.ListAsync(stop);
-        return HostMachinePage.Of(all, new DiskDiscovery(socket, owner, RealFileSystem.Instance), question.Skip, question.Limit);
+        return HostMachinePage.Of(all, new DiskDiscovery(here.Socket, owner, here.Files), question.Skip, question.Limit);
     }
 }

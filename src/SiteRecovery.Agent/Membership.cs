@@ -9,21 +9,18 @@ namespace SiteRecovery.Agent;
 /// Whom this agent belongs to, and its way to the process servers. The disks need none of it: an agent whose identity cannot be read
 /// serves them all the same, and asks for the identity again.
 /// </summary>
-public sealed class Membership(AgentOptions options) : IDisposable
+public sealed class Membership(AgentOptions options) : IAgentHome, IDisposable
 {
     private PeerIdentity? _identity;
     private volatile AgentHome? _home;
     private volatile Stream? _data;
     private volatile TaskCompletionSource _admitted = New();
 
-    /// <summary>Another one for each process: a process server tells two agents of one identity apart by it.</summary>
     public string Instance { get; } = Guid.NewGuid().ToString("N");
     public bool IsKnown => _home is not null;
     public string Name => _home?.Name ?? options.Name;
     public string Site => _home?.Site ?? "unknown";
 
-    /// <summary>Nothing happens where it is known already.</summary>
-    /// <exception cref="AgentProblem">There is none, or what is kept of it is damaged; the message says what to do.</exception>
     public async Task LoadAsync(CancellationToken stop)
     {
         if (!IsKnown) (_identity, _home) = await AgentIdentity.LoadOrJoinAsync(options, stop);
@@ -32,14 +29,14 @@ public sealed class Membership(AgentOptions options) : IDisposable
     /// <summary>For hypervisors that open the disks from other hosts; null while the agent belongs nowhere.</summary>
     public SslServerAuthenticationOptions? ForServer() => _identity?.ForServer();
 
-    /// <summary>Where the agent belongs may have changed.</summary>
     public async Task RefreshAsync(CancellationToken stop)
     {
         if (_home is { } known) _home = await AgentIdentity.RefreshAsync(options.DataFolder, _identity!, known, stop);
     }
 
-    /// <summary>To any of the site's process servers.</summary>
-    public async ValueTask<Stream> ConnectAsync(CancellationToken stop)
+    public async ValueTask<ControlChannel> OpenControlAsync(CancellationToken stop) => await ControlChannel.OpenAsync(await ConnectAsync(stop), null, stop);
+
+    private async ValueTask<Stream> ConnectAsync(CancellationToken stop)
     {
         var home = _home ?? throw new IOException("the agent has no identity");
         Exception? last = null;
@@ -74,10 +71,8 @@ public sealed class Membership(AgentOptions options) : IDisposable
         }
     }
 
-    /// <summary>A process server speaks with this agent.</summary>
     public void Admit() => _admitted.TrySetResult();
 
-    /// <summary>It speaks with another one of this identity: whatever this one has open is cut.</summary>
     public void Bar()
     {
         if (_admitted.Task.IsCompleted) _admitted = New();

@@ -12,19 +12,21 @@ public sealed record ReleasedDisk(string ExportName, string Path);
 /// Disks that are served on without capture: a guest must not lose its disk because its protection ends. A disk is let go when
 /// nobody has had it open for a while, or when it is protected anew.
 /// </summary>
-public sealed class ReleasedDisks(string file, NbdExports exports, NbdServer nbd, TimeProvider time)
+public sealed class ReleasedDisks(AgentHost host)
 {
+    private readonly string _file = Path.Combine(host.Folder, "released.json");
+
     /// <summary>Longer than a guest takes to connect again.</summary>
     public static TimeSpan Patience { get; } = TimeSpan.FromMinutes(10);
 
-    private sealed record Serving(FileDevice Device, DiskLock Lock, DateTimeOffset LastOpen);
+    private sealed record Serving(FileDevice Device, IDisposable Lock, DateTimeOffset LastOpen);
 
     private readonly Dictionary<ReleasedDisk, Serving> _serving = [];
 
     /// <summary>What an earlier process served is served again. A disk that cannot be opened is let go. The result is what was damaged.</summary>
     public string? Resume()
     {
-        if (RealFileSystem.Instance.TryReadAll(file) is not { } bytes) return null;
+        if (host.Files.TryReadAll(_file) is not { } bytes) return null;
         var (kept, damage) = ((ReleasedDisk[])[], (string?)null);
         try
         {
@@ -33,8 +35,8 @@ public sealed class ReleasedDisks(string file, NbdExports exports, NbdServer nbd
         }
         catch (JsonException damaged)
         {
-            RealFileSystem.Instance.Rename(file, file + ".damaged");
-            (kept, damage) = ([], $"{file} was damaged ({damaged.Message}) and is set aside as {Path.GetFileName(file)}.damaged: disks whose protection ended while a guest had them open are not served any longer; protect them anew, or let the guests open them without the agent");
+            host.Files.Rename(_file, _file + ".damaged");
+            (kept, damage) = ([], $"{_file} was damaged ({damaged.Message}) and is set aside as {Path.GetFileName(_file)}.damaged: disks whose protection ended while a guest had them open are not served any longer; protect them anew, or let the guests open them without the agent");
         }
         foreach (var disk in kept) TryServe(disk);
         return damage;
@@ -68,10 +70,10 @@ public sealed class ReleasedDisks(string file, NbdExports exports, NbdServer nbd
     /// <summary>Now and then: lets go of what nobody has had open for long.</summary>
     public async Task TidyAsync()
     {
-        var now = time.GetUtcNow();
+        var now = host.Time.GetUtcNow();
         foreach (var (disk, serving) in _serving.ToArray())
         {
-            if (nbd.ConnectionsOf(disk.ExportName) > 0) _serving[disk] = serving with { LastOpen = now };
+            if (host.Nbd.ConnectionsOf(disk.ExportName) > 0) _serving[disk] = serving with { LastOpen = now };
             else if (now - serving.LastOpen > Patience) await LetGoAsync(disk);
         }
     }
@@ -87,15 +89,15 @@ public sealed class ReleasedDisks(string file, NbdExports exports, NbdServer nbd
 
     private string? TryServe(ReleasedDisk disk)
     {
-        DiskLock? held = null;
+        IDisposable? held = null;
         try
         {
-            if (exports.Names.Contains(disk.ExportName)) return $"another disk is served as {disk.ExportName}";
-            held = DiskLock.TryTake(disk.Path);
+            if (host.Exports.Names.Contains(disk.ExportName)) return $"another disk is served as {disk.ExportName}";
+            held = host.TakeDisk(disk.Path);
             if (held is null) return $"the disk {disk.Path} is in use by another program";
-            var device = new FileDevice(RealFileSystem.Instance.Open(disk.Path, FileOpening.ReadWrite), readOnly: false);
-            exports.Add(new NbdExport(disk.ExportName, device, "no longer protected"));
-            _serving[disk] = new Serving(device, held, time.GetUtcNow());
+            var device = new FileDevice(host.Files.Open(disk.Path, FileOpening.ReadWrite), readOnly: false);
+            host.Exports.Add(new NbdExport(disk.ExportName, device, "no longer protected"));
+            _serving[disk] = new Serving(device, held, host.Time.GetUtcNow());
             return null;
         }
         // Or a path that can be none of a file's.
@@ -109,14 +111,14 @@ public sealed class ReleasedDisks(string file, NbdExports exports, NbdServer nbd
     private async Task LetGoAsync(ReleasedDisk disk)
     {
         if (!_serving.Remove(disk, out var serving)) return;
-        exports.Remove(disk.ExportName);
-        await nbd.CloseConnectionsAsync(disk.ExportName, CancellationToken.None);
+        host.Exports.Remove(disk.ExportName);
+        await host.Nbd.CloseConnectionsAsync(disk.ExportName, CancellationToken.None);
         await serving.Device.DisposeAsync();
         serving.Lock.Dispose();
         Save();
     }
 
-    private void Save() => RealFileSystem.Instance.Replace(file, JsonSerializer.SerializeToUtf8Bytes([.. _serving.Keys], ReleasedJson.Default.ReleasedDiskArray));
+    private void Save() => host.Files.Replace(_file, JsonSerializer.SerializeToUtf8Bytes([.. _serving.Keys], ReleasedJson.Default.ReleasedDiskArray));
 }
 
 [JsonSerializable(typeof(ReleasedDisk[]))]

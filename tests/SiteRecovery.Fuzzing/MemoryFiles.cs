@@ -54,6 +54,12 @@ internal sealed class MemoryFiles : IFileSystem
         lock (_files) return [.. _files.Keys.Where(p => Path.GetDirectoryName(p) == folder).Order(StringComparer.Ordinal)];
     }
 
+    public IReadOnlyList<string> Folders(string folder)
+    {
+        lock (_files)
+            return [.. _files.Keys.Where(p => p.StartsWith(folder + "/", StringComparison.Ordinal) && p.IndexOf('/', folder.Length + 1) > 0).Select(p => p[..p.IndexOf('/', folder.Length + 1)]).Distinct().Order(StringComparer.Ordinal)];
+    }
+
     public byte[]? TryReadAll(string path)
     {
         lock (_files) return _files.TryGetValue(path, out var bytes) ? [.. bytes] : null;

@@ -19,7 +19,8 @@ public sealed record CaptureOptions
     /// <summary>Batches the next room has not received yet; with the buffer most of what capture keeps in memory. A channel's window is not larger.</summary>
     public long UnacknowledgedBytesMax { get; init; } = 16 << 20;
     /// <summary>How many sequences are reserved durably at once; the next are reserved when half are used.</summary>
-    public long SequencesReserved { get; init; } = 1_000_000;
+    public const long SequencesReservedDefault = 1_000_000;
+    public long SequencesReserved { get; init; } = SequencesReservedDefault;
     public TimeSpan Linger { get; init; } = TimeSpan.FromMilliseconds(5);
     /// <summary>How long at least a block that was written stays marked as possibly not durable at the target. Shorter costs bitmap writes, longer
     /// a few more blocks to compare after a crash.</summary>

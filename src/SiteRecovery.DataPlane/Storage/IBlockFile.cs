@@ -38,6 +38,8 @@ public interface IFileSystem
     void CreateDirectory(string path);
     /// <summary>Full paths of the files directly in a folder, sorted; empty where it does not exist.</summary>
     IReadOnlyList<string> List(string folder);
+    /// <summary>Full paths of the folders directly in a folder, sorted; empty where it does not exist.</summary>
+    IReadOnlyList<string> Folders(string folder);
     byte[]? TryReadAll(string path);
     /// <summary>Replaces the file so that a crash leaves the old or the new content: temp file, fsync, rename, fsync of the folder.</summary>
     void Replace(string path, ReadOnlySpan<byte> content);

@@ -13,6 +13,8 @@ public sealed class RealFileSystem : IFileSystem
     public bool FolderExists(string path) => Directory.Exists(path);
     public IReadOnlyList<string> List(string folder) =>
         Directory.Exists(folder) ? Directory.GetFiles(folder).Order(StringComparer.Ordinal).ToArray() : [];
+    public IReadOnlyList<string> Folders(string folder) =>
+        Directory.Exists(folder) ? Directory.GetDirectories(folder).Order(StringComparer.Ordinal).ToArray() : [];
     public byte[]? TryReadAll(string path) => File.Exists(path) ? File.ReadAllBytes(path) : null;
     public void Delete(string path) => File.Delete(path);
 

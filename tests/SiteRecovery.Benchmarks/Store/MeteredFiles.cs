@@ -41,6 +41,7 @@ public sealed class MeteredFiles : IFileSystem
     public bool FolderExists(string path) => Real.FolderExists(path);
     public void CreateDirectory(string path) => Real.CreateDirectory(path);
     public IReadOnlyList<string> List(string folder) => Real.List(folder);
+    public IReadOnlyList<string> Folders(string folder) => Real.Folders(folder);
     public byte[]? TryReadAll(string path) => Real.TryReadAll(path);
     public void Replace(string path, ReadOnlySpan<byte> content) => Real.Replace(path, content);
     public void Delete(string path) => Real.Delete(path);

@@ -111,6 +111,7 @@ public sealed class NeverWaitingTests : CaptureFixture
         public bool FolderExists(string path) => _real.FolderExists(path);
         public void CreateDirectory(string path) => _real.CreateDirectory(path);
         public IReadOnlyList<string> List(string folder) => _real.List(folder);
+        public IReadOnlyList<string> Folders(string folder) => _real.Folders(folder);
         public byte[]? TryReadAll(string path) => _real.TryReadAll(path);
         public void DeleteFolder(string path) => RealFileSystem.Instance.DeleteFolder(path);
         public void Delete(string path) => _real.Delete(path);

@@ -411,6 +411,7 @@ public sealed class EncryptionTests : IDisposable
         public bool FolderExists(string path) => Disk.FolderExists(path);
         public void CreateDirectory(string path) => Disk.CreateDirectory(path);
         public IReadOnlyList<string> List(string folder) => Disk.List(folder);
+        public IReadOnlyList<string> Folders(string folder) => Disk.Folders(folder);
         public byte[]? TryReadAll(string path) => Disk.TryReadAll(path);
         public void Replace(string path, ReadOnlySpan<byte> content) => Disk.Replace(path, content);
         public void Delete(string path) => Disk.Delete(path);

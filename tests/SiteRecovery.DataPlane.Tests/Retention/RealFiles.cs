@@ -15,6 +15,7 @@ internal abstract class RealFiles : IFileSystem
     public bool FolderExists(string path) => Real.FolderExists(path);
     public void CreateDirectory(string path) => Real.CreateDirectory(path);
     public IReadOnlyList<string> List(string folder) => Real.List(folder);
+    public IReadOnlyList<string> Folders(string folder) => Real.Folders(folder);
     public virtual byte[]? TryReadAll(string path) => Real.TryReadAll(path);
     public virtual void Replace(string path, ReadOnlySpan<byte> content) => Real.Replace(path, content);
     public virtual void Delete(string path) => Real.Delete(path);

@@ -6,6 +6,7 @@ using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.DataPlane.ProcessServer;
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Networks;
@@ -200,7 +201,7 @@ internal sealed class AgentFilesTarget : ManyReadersTarget
         File.WriteAllBytes(file, bytes);
         var exports = new NbdExports();
         var nbd = new NbdServer(exports, new NbdServerOptions(), TimeProvider.System);
-        var released = new ReleasedDisks(file, exports, nbd, TimeProvider.System);
+        var released = new ReleasedDisks(new AgentHost(_folder.FullName, "nbd.sock", RealFileSystem.Instance, TimeProvider.System, exports, nbd, new ChannelClient(_ => throw new IOException("nobody is there"), new ChannelOptions())));
         try
         {
             released.Resume();
@@ -224,7 +225,7 @@ internal sealed class AgentFilesTarget : ManyReadersTarget
     private void Assigned(byte[] bytes)
     {
         File.WriteAllBytes(Path.Combine(_folder.FullName, "assignment.json"), bytes);
-        if (AgentMachine.TryKeptIn(_folder.FullName) is { } kept) _ = kept.Machine.Length + kept.Disks.Sum(d => d.Path.Length);
+        if (AgentMachine.TryKeptIn(_folder.FullName, RealFileSystem.Instance) is { } kept) _ = kept.Machine.Length + kept.Disks.Sum(d => d.Path.Length);
     }
 
     public override void Dispose()

@@ -1,156 +1,73 @@
-using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.Agent;
 using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation.Control;
 
-/// <summary>The agent's conversation, as AgentService has it, without its sockets and locks. One life of its process.</summary>
-internal sealed class SimAgent
+/// <summary>The real agent on a simulated host: its machines and its conversation, without its process's sockets and identity. One life of its process.</summary>
+internal sealed class SimAgent : IAgentHome, IAsyncDisposable
 {
-    private static readonly TimeSpan ReconnectDelay = TimeSpan.FromSeconds(1), StatusInterval = TimeSpan.FromMilliseconds(500), LateDelay = TimeSpan.FromSeconds(2), SilenceMax = TimeSpan.FromSeconds(20), AskAfterBoot = TimeSpan.FromSeconds(60);
-    private readonly SimSource _host;
     private readonly SimSites _sites;
     private readonly CancellationToken _stop;
-    private readonly SemaphoreSlim _changing = new(1, 1);
-    private readonly Dictionary<string, SimAgentMachine> _parts;
+    private readonly NbdServer _nbd;
+    private readonly AgentMachines _machines;
+    private readonly AgentConversation _conversation;
+    private readonly HashSet<string> _taken = [];
+    private Task _running = Task.CompletedTask;
 
     internal SimAgent(SimSource host, SimSites sites, CancellationToken stop)
     {
-        (_host, _sites, _stop) = (host, sites, stop);
-        _parts = sites.Machines.ToDictionary(m => m.Id.Value, m => new SimAgentMachine(m.Id, host, sites, stop));
+        (_sites, _stop, Instance) = (sites, stop, $"{host.Lives}");
+        var exports = new NbdExports();
+        _nbd = new NbdServer(exports, new NbdServerOptions(), host.Clock);
+        var on = new AgentHost("/agent", "/agent/nbd.sock", host.Disk, host.Clock, exports, _nbd, sites.WayOfAgent())
+        {
+            TakeDisk = path => _taken.Add(path) ? new Taken(() => _taken.Remove(path)) : null, Log = TextWriter.Null, BufferBytes = SimSites.BufferBytes, SequencesReserved = 500,
+        };
+        _machines = new AgentMachines(on, AgentOptions.AskAfterBootDefault);
+        _conversation = new AgentConversation(this, _machines, new HostListing(on, null), on, () => { });
     }
 
-    internal SimAgentMachine PartOf(MachineId machine) => _parts[machine.Value];
+    /// <summary>Of a machine that it serves, with the epoch in which it writes while it is not fenced.</summary>
+    internal (Epoch Epoch, MachineCapture Capture)? CaptureOf(MachineId machine) => _machines.Find(machine.Value) is { } served ? (new Epoch(served.Epoch), served.Capture) : null;
 
     /// <summary>Serves what it served before, then obeys whoever it reaches.</summary>
     internal async Task StartAsync()
     {
-        await ServeKeptAsync();
-        _ = AnswerLaterAsync();
-        _ = ServeLateAsync();
-        _ = RunAsync();
+        await _machines.StartAsync();
+        _running = _conversation.RunAsync(_stop);
     }
 
-    internal async Task EndAsync()
+    public async ValueTask DisposeAsync()
     {
-        foreach (var part in _parts.Values) await part.EndAsync();
+        await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _machines.EndAsync();
+        await _nbd.DisposeAsync();
+        await _machines.DisposeAsync();
     }
 
-    /// <summary>As when its process is told to end.</summary>
-    internal async Task CloseAsync()
+    public string Name => SimSites.Agent.Value;
+    public string Instance { get; }
+    public bool IsKnown => true;
+    public Task LoadAsync(CancellationToken stop) => Task.CompletedTask;
+    public Task RefreshAsync(CancellationToken stop) => Task.CompletedTask;
+    public async ValueTask<ControlChannel> OpenControlAsync(CancellationToken stop) => new(await _sites.ConnectAgentAsync(stop));
+
+    public void Admit()
     {
-        await _changing.WaitAsync(CancellationToken.None);
-        foreach (var part in _parts.Values) await part.CloseAsync();
+        // No other agent has its identity.
     }
 
-    private async Task ServeLateAsync()
+    public void Bar()
     {
-        using var timer = new PeriodicTimer(LateDelay, _host.Clock);
-        while (await timer.WaitForNextTickAsync(_stop)) await ServeKeptAsync();
+        // As above.
     }
 
-    private async Task ServeKeptAsync()
+    private sealed class Taken(Action release) : IDisposable
     {
-        foreach (var part in _parts.Values) await TryAsync(part.ServeKeptAsync);
-    }
-
-    private async Task AnswerLaterAsync()
-    {
-        await Task.Delay(AskAfterBoot, _sites.Clock, _stop);
-        foreach (var part in _parts.Values)
-        {
-            await TryAsync(() =>
-            {
-                part.AskedLongEnough();
-                return Task.CompletedTask;
-            });
-        }
-    }
-
-    private async Task RunAsync()
-    {
-        for (; !_stop.IsCancellationRequested; await Task.Delay(ReconnectDelay, _sites.Clock, _stop))
-        {
-            try
-            {
-                await using var channel = new ControlChannel(await _sites.ConnectAgentAsync(_stop));
-                await ObeyAsync(channel);
-            }
-            catch (Exception) when (!_stop.IsCancellationRequested)
-            {
-                // Whatever happens to this conversation, the disks are served on.
-            }
-        }
-    }
-
-    private async Task ObeyAsync(ControlChannel channel)
-    {
-        using var over = CancellationTokenSource.CreateLinkedTokenSource(_stop);
-        await channel.SendAsync(new AgentHello(SimSites.Agent.Value, "0.1.0", [.. _parts.Keys], $"{_host.Lives}"), _stop);
-        var reporting = ReportAsync(channel, over.Token);
-        try
-        {
-            while (await channel.ReceiveMessageAsync(SilenceMax, _host.Clock, _stop) is { } message)
-                await AnswerAsync(channel, message);
-        }
-        finally
-        {
-            await over.CancelAsync();
-            await reporting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
-    }
-
-    private async Task ReportAsync(ControlChannel channel, CancellationToken over)
-    {
-        using var timer = new PeriodicTimer(StatusInterval, _host.Clock);
-        do
-        {
-            await _changing.WaitAsync(over);
-            MachineStatus[] machines = [.. _parts.Values.Select(p => p.Status()).OfType<MachineStatus>()];
-            _changing.Release();
-            await channel.SendAsync(new AgentStatus(_host.Clock.GetUtcNow(), machines), over);
-        }
-        while (await timer.WaitForNextTickAsync(over));
-    }
-
-    private async Task AnswerAsync(ControlChannel channel, AgentMessage message)
-    {
-        if (message is ReportTail tail) await TellTailAsync(channel, tail);
-        else if (message is ProtectMachine protect) await channel.SendAsync(new CommandDone(protect.Id, await TryAsync(() => _parts[protect.Machine].ProtectAsync(protect))), _stop);
-        else if (message is ReleaseMachine release) await channel.SendAsync(new CommandDone(release.Id, await TryAsync(() => _parts[release.Machine].ReleaseAsync(release))), _stop);
-        else if (message is FenceMachine fence) await channel.SendAsync(new CommandDone(fence.Id, await TryAsync(() => _parts[fence.Machine].FenceAsync(new Epoch(fence.Epoch)))), _stop);
-    }
-
-    private async Task TellTailAsync(ControlChannel channel, ReportTail report)
-    {
-        TailRanges? tail = null;
-        var problem = await TryAsync(() =>
-        {
-            tail = _parts[report.Machine].TailFor(report);
-            return Task.CompletedTask;
-        });
-        if (tail is not null) await channel.SendAsync(tail, _stop);
-        await channel.SendAsync(new CommandDone(report.Id, problem), _stop);
-    }
-
-    /// <summary>One change at a time; null, or what went wrong.</summary>
-    private async Task<string?> TryAsync(Func<Task> change)
-    {
-        await _changing.WaitAsync(_stop);
-        try
-        {
-            await change();
-            return null;
-        }
-        catch (Exception problem) when (problem is not OperationCanceledException)
-        {
-            return problem.Message;
-        }
-        finally
-        {
-            _changing.Release();
-        }
+        public void Dispose() => release();
     }
 }

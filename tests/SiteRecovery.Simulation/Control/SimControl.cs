@@ -16,7 +16,7 @@ namespace SiteRecovery.Simulation.Control;
 
 /// <summary>
 /// The actors of all nodes, in one actor system on virtual time: the real machine, router, process server, master targets and stores. Between nodes of different sites couriers
-/// carry their messages. The journal is the configuration server's database, and survives it.
+/// carry their messages. The journal is the configuration server's database: it survives it, and takes nothing at times.
 /// </summary>
 internal sealed class SimControl
 {
@@ -33,6 +33,7 @@ internal sealed class SimControl
         akka.coordinated-shutdown.run-by-clr-shutdown-hook = off
         akka.coordinated-shutdown.run-by-actor-system-terminate = off
         akka.persistence.journal.plugin = "akka.persistence.journal.inmem"
+        akka.persistence.journal.inmem.class = "{{typeof(SimJournal).AssemblyQualifiedName}}"
         akka.persistence.snapshot-store.plugin = "akka.persistence.snapshot-store.inmem"
         """);
     private readonly SimSites _sites;
@@ -66,13 +67,21 @@ internal sealed class SimControl
         return new SimControl(sites, system);
     }
 
-    /// <summary>The configuration server is up: its machines recover from the journal.</summary>
+    /// <summary>How the configuration server's database is.</summary>
+    internal SimJournal.Mood Journal => SimJournal.MoodOf(_system);
+
+    /// <summary>The configuration server is up: its machines recover from the journal. Nothing happens where it is.</summary>
     internal void StartConfiguration(TimeProvider clock)
     {
+        if (_router is not null) return;
         var life = ++_lives;
         var networks = _system.ActorOf(Props.Create(() => new Networks()), $"networks-{life}");
         var router = _router = _system.ActorOf(WorkRouterActor.Props(_directory, networks), $"work-router-{life}");
-        foreach (var machine in _sites.Machines) _machines[machine.Id] = _system.ActorOf(ProtectedMachineActor.Props(machine.Id, router, clock), $"{machine.Id}-{life}");
+        foreach (var machine in _sites.Machines)
+        {
+            var actor = ProtectedMachineActor.Props(machine.Id, router, clock);
+            _machines[machine.Id] = _system.ActorOf(Props.Create(() => new SimShard(actor)), $"{machine.Id}-{life}");
+        }
     }
 
     internal void StopConfiguration()

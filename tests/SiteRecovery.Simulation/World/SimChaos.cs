@@ -36,11 +36,19 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
         _healed = true;
         sites.Near.Mend();
         sites.Wan.Mend();
+        sites.Control.Journal.Mend();
+        StartConfiguration();
         foreach (var host in sites.Hosts)
         {
             host.Faults.Heal();
             sites.Heed(host.StartAsync());
         }
+    }
+
+    /// <summary>Its process comes up with its host, or, where it died alone, by itself.</summary>
+    private void StartConfiguration()
+    {
+        if (sites.Target.IsUp && sites.Target.Room is not null) sites.Control.StartConfiguration(sites.Target.Clock);
     }
 
     /// <summary>The kinds of faults that there are now.</summary>
@@ -119,6 +127,13 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
             case ["deafen", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Deafen); break;
             case ["lose", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Lose); break;
             case ["crash", var host, var way, "for", var lasts]: await CrashAsync(sites.HostOf(host), way, lasts); break;
+            case ["orphan", "for", var lasts]:
+                sites.Control.StopConfiguration();
+                await WaitAsync(lasts);
+                StartConfiguration();
+                break;
+            case ["forget", "for", var lasts]: await ForAsync(lasts, sites.Control.Journal.Fill); break;
+            case ["doubt", "for", var lasts]: await ForAsync(lasts, sites.Control.Journal.Silence); break;
             case ["stop", var host, "for", var lasts]:
                 await sites.HostOf(host).StopAsync();
                 await WaitAsync(lasts);

@@ -83,9 +83,13 @@ public sealed partial class SimDisk : IFileSystem
         FlushFolder(parent);
     }
 
-    public IReadOnlyList<string> List(string folder)
+    public IReadOnlyList<string> List(string folder) => Within(folder, folders: false);
+
+    public IReadOnlyList<string> Folders(string folder) => Within(folder, folders: true);
+
+    private IReadOnlyList<string> Within(string folder, bool folders)
     {
-        lock (_gate) return Find(folder) is SimFolder found ? [.. found.Live.Where(e => e.Value is SimInode).Select(e => Path.Combine(folder, e.Key))] : [];
+        lock (_gate) return Find(folder) is SimFolder found ? [.. found.Live.Where(e => e.Value is SimFolder == folders).Select(e => Path.Combine(folder, e.Key))] : [];
     }
 
     public byte[]? TryReadAll(string path)

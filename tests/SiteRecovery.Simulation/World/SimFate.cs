@@ -48,7 +48,7 @@ internal static class SimFate
     /// <param name="Waits">One in so many faults waits for a state of the machine.</param>
     private sealed record Temper(Kind[] Kinds, string[] Hosts, string[] Moments, int GapMax, int CallsMax, int Waits, bool ActsSeldom);
 
-    private enum Kind { Drop, Cut, Mute, Late, Mix, Storm, Crash, CrashWithin, Slow, Full, Fail, Tear, Unreadable, Rot, Dark, Stop, Deafen, Lose, Clock }
+    private enum Kind { Drop, Cut, Mute, Late, Mix, Storm, Crash, CrashWithin, Slow, Full, Fail, Tear, Unreadable, Rot, Dark, Stop, Deafen, Lose, Orphan, Journal, Clock }
 
     /// <summary>A long run is to see many faults in many states, not much data.</summary>
     private const int LongRun = 300_000, LongRunsPace = 160, SegmentBytesLeast = 32 << 10, SegmentBytesMost = 1 << 20;
@@ -174,6 +174,8 @@ internal static class SimFate
             Kind.Rot => $"{Of(random, "rot", "spoil")} {Of(random, "source", "relay", "target", "target")} {random.Next(1, 3)}",
             Kind.Deafen => $"deafen {wire} for {lasts}",
             Kind.Lose => $"lose wan for {lasts}",
+            Kind.Orphan => $"orphan for {Down(random, lasts)}",
+            Kind.Journal => $"{Of(random, "forget", "doubt")} for {lasts}",
             Kind.Stop => $"stop {host} for {Down(random, lasts)}",
             Kind.Dark => $"dark for {random.Next(3000, 30_000)}",
             _ => random.Next(2) == 0 ? $"jump {host} {random.Next(-600_000, 600_000)}" : $"drift {host} {random.Next(-2000, 2000)}",

@@ -55,7 +55,7 @@ internal sealed class SimGuest(SimMachine machine, Random random)
     /// <summary>Everything that runs now, with what it is captured by.</summary>
     internal IEnumerable<(string Host, Epoch Epoch, MachineCapture Capture)> Running()
     {
-        if (_sites.Source.Agent?.PartOf(machine.Id) is { Capture: { } capture } agent) yield return ("agent", agent.Epoch, capture);
+        if (_sites.Source.Agent?.CaptureOf(machine.Id) is { } agent) yield return ("agent", agent.Epoch, agent.Capture);
         if (machine.ReplicaAt(_sites.Source.Room) is { } home) yield return ("source", home.Epoch, home.Capture);
         if (machine.ReplicaAt(_sites.Target.Room) is { } away) yield return ("target", away.Epoch, away.Capture);
     }

@@ -65,7 +65,7 @@ internal sealed class SimSource : SimHost
     {
         var (agent, room) = (_ending, _endingRoom);
         await _life.CancelAsync();
-        if (agent is not null) await (itself ? agent.CloseAsync() : agent.EndAsync());
+        if (agent is not null) await agent.DisposeAsync();
         if (room is not null) await room.DisposeAsync();
     }
 

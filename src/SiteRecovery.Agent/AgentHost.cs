@@ -1,0 +1,36 @@
+using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.DataPlane.Hypervisors;
+using SiteRecovery.DataPlane.Nbd;
+using SiteRecovery.DataPlane.Storage;
+
+namespace SiteRecovery.Agent;
+
+/// <summary>What an agent stands on: whose files, clock and disks, and where its machines' writes go. Everything that it does for its machines comes in through here.</summary>
+/// <param name="Folder">Its data folder; a full path.</param>
+/// <param name="Socket">Where its disks are served.</param>
+/// <param name="Target">Where the machines' writes go.</param>
+/// <param name="Hypervisor">Of this host; null: none is known.</param>
+public sealed record AgentHost(string Folder, string Socket, IFileSystem Files, TimeProvider Time, NbdExports Exports, NbdServer Nbd, IStreamTarget Target, IHypervisor? Hypervisor = null)
+{
+    /// <summary>Keeps a disk for this agent; null: another program has it open.</summary>
+    public Func<string, IDisposable?> TakeDisk { get; init; } = DiskLock.TryTake;
+    public TextWriter Log { get; init; } = Console.Error;
+    /// <summary>What waits in memory of a machine's writes until they are sent; beyond it they are tracked, and sent later.</summary>
+    public int BufferBytes { get; init; } = CaptureOptions.BufferBytesDefault;
+    public long SequencesReserved { get; init; } = CaptureOptions.SequencesReservedDefault;
+
+    public string MachinesFolder => Path.Combine(Folder, "machines");
+
+    /// <exception cref="AgentProblem">There is no such disk, or it is empty.</exception>
+    public long SizeOf(string path)
+    {
+        if (!Files.Exists(path)) throw new AgentProblem($"the disk {path} does not exist on this host");
+        using var file = Files.Open(path, FileOpening.Read);
+        return file.LengthBytes > 0 ? file.LengthBytes : throw new AgentProblem($"the disk {path} is empty");
+    }
+
+    /// <exception cref="AgentProblem">It is in use by another program.</exception>
+    public IDisposable Take(string path) =>
+        TakeDisk(path) ?? throw new AgentProblem($"the disk {path} is in use by another program: stop its machine, then let the machine open the disk at the address that protection gives it");
+}
