@@ -267,7 +267,10 @@ internal sealed class OverlayMap : IDisposable
 
     private void WriteHeader() => _file.Write(0, Header(Version, _of.SizeBytes, _of.BootId, FilledIsDoubtful ? FilledMayBeWritten : 0));
 
-    /// <summary>On file first: where that fails nothing has changed, and what it may have left there is written over before anything else is.</summary>
+    /// <summary>
+    /// On file first: where that fails nothing has changed, and what it may have left there is written over at once, for the next process would show what this one does not; where that fails too, before anything
+    /// else is.
+    /// </summary>
     /// <returns>By how many more bits are set.</returns>
     private int Change(byte[] bits, long fileAt, long first, long last, Func<int, int, int> change)
     {
@@ -278,7 +281,15 @@ internal sealed class OverlayMap : IDisposable
             var changed = _changed.AsSpan(0, (int)Math.Min(_changed.Length, end - from));
             for (var i = 0; i < changed.Length; i++) changed[i] = (byte)change(bits[from + i], MaskOf(from + i, first, last));
             _doubtful = (bits, fileAt, (int)from, changed.Length);
-            _file.Write(fileAt + from, changed);
+            try
+            {
+                _file.Write(fileAt + from, changed);
+            }
+            catch (IOException)
+            {
+                TryWriteOver();
+                throw;
+            }
             _doubtful = default;
             for (var i = 0; i < changed.Length; i++)
             {
@@ -287,6 +298,18 @@ internal sealed class OverlayMap : IDisposable
             }
         }
         return more;
+    }
+
+    private void TryWriteOver()
+    {
+        try
+        {
+            WriteOver();
+        }
+        catch (IOException)
+        {
+            // The next change does.
+        }
     }
 
     private void WriteOver()

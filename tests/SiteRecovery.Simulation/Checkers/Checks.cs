@@ -18,6 +18,7 @@ internal sealed class Checks(SimMachine machine, Random random)
     private readonly TestFailovers _tests = new();
     private readonly ConditionalWeakTable<RetentionStore, StrongBox<RecoveryPoint?>> _seen = [];
     private Phase? _phase;
+    private ReplicaRelease? _releasing;
 
     internal KeptPoints Kept { get; } = new(machine);
 
@@ -30,6 +31,12 @@ internal sealed class Checks(SimMachine machine, Random random)
             _tests.Note(state);
             _planned.Check(machine, state);
             _alone.Check(machine, state);
+            if (_releasing is { } released && state is { Releasing: null, Phase: Phase.Unprotected })
+            {
+                var host = released.Site == SimSites.Primary ? _sites.Source.Name : _sites.Target.Name;
+                if (!_sites.Rot.WasAt(host)) Unbroken(host, () => Released.Check(machine, released, host));
+            }
+            _releasing = state.Releasing;
         }
         _sites.Control.Look(machine.Id);
     }

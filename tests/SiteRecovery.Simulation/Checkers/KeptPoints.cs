@@ -8,6 +8,7 @@ namespace SiteRecovery.Simulation.Checkers;
 internal sealed class KeptPoints(SimMachine machine)
 {
     private readonly Dictionary<string, (Epoch Since, HashSet<string> Points)> _kept = [];
+    private bool _isInDoubt;
 
     internal void Note(string host, RecoveryPoint point, bool keep)
     {
@@ -17,8 +18,10 @@ internal sealed class KeptPoints(SimMachine machine)
         else kept.Points.Remove(point.Id);
     }
 
-    /// <summary>At any host, in any protection.</summary>
-    internal bool AreAny => _kept.Values.Any(k => k.Points.Count > 0);
+    /// <summary>At any host, in any protection; or it was asked for and answered with an error, and may be so all the same.</summary>
+    internal bool AreAny => _isInDoubt || _kept.Values.Any(k => k.Points.Count > 0);
+
+    internal void Doubt() => _isInDoubt = true;
 
     internal void Check(RetentionStore store, string host)
     {

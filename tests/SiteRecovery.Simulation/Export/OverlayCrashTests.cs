@@ -75,7 +75,8 @@ public sealed class OverlayCrashTests
             for (; steps > 0; steps--)
             {
                 var left = _random.Next(1, 6);
-                _disk.Faults = io => io.Kind is IoKind.Write or IoKind.Zero && --left == 0 ? Fault.Error : Fault.None;
+                var how = _random.Next(2) == 0 ? Fault.Error : Fault.Torn;
+                _disk.Faults = io => io.Kind is IoKind.Write or IoKind.Zero && --left == 0 ? how : Fault.None;
                 try
                 {
                     overlay.Write(_random.Next(DiskBytes - 9000), _below.AsSpan(0, _random.Next(1, 9000)));

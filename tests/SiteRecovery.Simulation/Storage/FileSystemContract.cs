@@ -144,6 +144,21 @@ public abstract class FileSystemContract : IDisposable
     }
 
     [Fact]
+    public void What_is_renamed_goes_from_folder_to_folder()
+    {
+        Files.CreateDirectory(In("from/x"));
+        Files.CreateDirectory(In("to"));
+        using (var file = Files.Open(In("from/x/a"), FileOpening.Create)) file.Write(0, [1]);
+        Files.Rename(In("from/x"), In("to/y"));
+        Assert.Equal([1], Files.TryReadAll(In("to/y/a")));
+        Assert.False(Files.FolderExists(In("from/x")));
+        Assert.Equal([In("to/y")], Files.Folders(In("to")));
+        Files.Rename(In("to/y/a"), In("from/b"));
+        Assert.Equal([In("from/b")], Files.List(In("from")));
+        Assert.Empty(Files.List(In("to/y")));
+    }
+
+    [Fact]
     public void Folders_are_made_renamed_and_removed_with_all_that_is_in_them()
     {
         Files.CreateDirectory(In("x/y/z"));

@@ -131,14 +131,20 @@ public sealed partial class SimDisk : IFileSystem
     public void Rename(string from, string to) => Do(IoKind.Rename, from, _ =>
     {
         var ((folder, name), (target, newName)) = (FolderOf(from), FolderOf(to));
-        if (folder != target) throw new NotSupportedException("from folder to folder");
         if (!folder.Live.TryGetValue(name, out var node)) throw new FileNotFoundException($"there is no {from}", from);
-        if (folder.Live.TryGetValue(newName, out var former) && former != node)
+        if (target.Live.TryGetValue(newName, out var former) && former != node)
         {
             if (node is SimFolder || former is SimFolder) throw new IOException($"{to} is there already");
             Forget(former);
         }
-        folder.Change(new EntryChange(newName, node, name));
+        if (folder == target)
+        {
+            folder.Change(new EntryChange(newName, node, name));
+            return;
+        }
+        var move = new Move();
+        target.Change(new EntryChange(newName, node, null, move));
+        folder.Change(new EntryChange(name, null, null, move));
     });
 
     public void FlushFolder(string folder)

@@ -1,7 +1,8 @@
 namespace SiteRecovery.Simulation.World;
 
 /// <summary>A change of a folder that was not flushed: a name is given to a node, taken from it (no node), or another name takes its place.</summary>
-internal readonly record struct EntryChange(string Name, SimNode? Node, string? From)
+/// <param name="Move">What it is one half of; null: it stands alone.</param>
+internal readonly record struct EntryChange(string Name, SimNode? Node, string? From, Move? Move = null)
 {
     internal void ApplyTo(SortedDictionary<string, SimNode> entries)
     {
@@ -9,6 +10,15 @@ internal readonly record struct EntryChange(string Name, SimNode? Node, string? 
         if (Node is null) entries.Remove(Name);
         else entries[Name] = Node;
     }
+}
+
+/// <summary>From one folder to another: a file system's journal has both halves or none, and either folder's flush makes both durable.</summary>
+internal sealed class Move
+{
+    internal bool IsDurable { get; set; }
+    private bool? _survives;
+
+    internal bool Survives(Random random) => IsDurable || (_survives ??= random.Next(2) == 0);
 }
 
 internal sealed class SimFolder : SimNode
@@ -25,7 +35,11 @@ internal sealed class SimFolder : SimNode
 
     internal void Flush()
     {
-        foreach (var change in Pending) change.ApplyTo(Durable);
+        foreach (var change in Pending)
+        {
+            change.ApplyTo(Durable);
+            if (change.Move is { } move) move.IsDurable = true;
+        }
         Pending.Clear();
     }
 
@@ -35,7 +49,7 @@ internal sealed class SimFolder : SimNode
         var entries = new SortedDictionary<string, SimNode>(Durable, StringComparer.Ordinal);
         var whole = fate switch { Fate.Kept => Pending.Count, Fate.Prefix => random.Next(Pending.Count + 1), _ => 0 };
         for (var i = 0; i < Pending.Count; i++)
-            if (i < whole || (fate == Fate.Scattered && random.Next(2) == 0)) Pending[i].ApplyTo(entries);
+            if (Pending[i].Move is { } move ? move.Survives(random) : i < whole || (fate == Fate.Scattered && random.Next(2) == 0)) Pending[i].ApplyTo(entries);
         return entries;
     }
 }

@@ -38,6 +38,9 @@ internal sealed class SimGuest(SimMachine machine, Random random)
     /// <summary>That it has written in.</summary>
     internal Epoch NewestEpoch => _ledgers.Keys.DefaultIfEmpty(Epoch.First).Max();
 
+    /// <summary>Of the newest epoch in which it wrote there.</summary>
+    internal SimLedger? LastLedgerAt(string host) => _ledgers.Where(l => l.Value.Host == host).OrderByDescending(l => l.Key.Value).Select(l => l.Value).FirstOrDefault();
+
     internal SimLedger? LedgerOf(Epoch epoch) => _ledgers.GetValueOrDefault(epoch);
 
     /// <summary>

@@ -35,9 +35,7 @@ internal sealed class SimOperator(SimMachine machine, Random random)
             case [MachineActions.ReverseReplicate, var how]: Tell(id => new ReverseReplicate(of, id, Full: how == "full")); break;
             case [MachineActions.Pause]: Tell(id => new PauseReplication(of, id)); break;
             case [MachineActions.Resume]: Tell(id => new ResumeReplication(of, id)); break;
-            // The disks of a replica that is the machine would stay with their owner: that is another story.
-            case [MachineActions.Disable] when machine.State is { Protection.Replica: null, Phase: not Phase.FailedOver }: Tell(id => new DisableProtection(of, id)); break;
-            case [MachineActions.Disable]: break;
+            case [MachineActions.Disable]: Tell(id => new DisableProtection(of, id)); break;
             case [MachineActions.Enable]: Protect(); break;
             case [MachineActions.Resynchronize]: Tell(id => new Resynchronize(of, id)); break;
             case ["keep", var which]: Look(which, (store, point) => Keep(store, point, keep: true)); break;
@@ -131,7 +129,15 @@ internal sealed class SimOperator(SimMachine machine, Random random)
     private void Keep(RetentionStore store, RecoveryPoint point, bool keep)
     {
         if (!keep) machine.Checks.Kept.Note(machine.HostOfTarget.Name, point, keep: false);
-        store.Protect(point, keep);
+        try
+        {
+            store.Protect(point, keep);
+        }
+        catch (IOException) when (keep)
+        {
+            machine.Checks.Kept.Doubt();
+            throw;
+        }
         if (keep) machine.Checks.Kept.Note(machine.HostOfTarget.Name, point, keep: true);
     }
 
@@ -166,8 +172,19 @@ internal sealed class SimOperator(SimMachine machine, Random random)
     private async Task TellAgainAsync(OperatorCommand given)
     {
         await Task.Delay(TimeSpan.FromMilliseconds(_again.Next(5000)), _sites.Clock);
-        _sites.Control.Tell(given);
+        if (Knows(given)) _sites.Control.Tell(given);
     }
+
+    /// <summary>Whoever takes a command looks its point up first: it may be another store that the machine would fail over to by now.</summary>
+    private bool Knows(OperatorCommand given) => given switch
+    {
+        UnplannedFailover { Point: var point } => Has(point),
+        ChangeRecoveryPoint { Point: var point } => Has(point),
+        TestFailover { Point: var point } => Has(point),
+        _ => true,
+    };
+
+    private bool Has(RecoveryPoint point) => StoreNow() is { } store && store.Points.Append(store.ConsistentUpTo).Any(p => p?.Id == point.Id);
 
     private ImmutableArray<DiskSpec> Disks() =>
         [.. Enumerable.Range(0, SimSource.DiskCount).Select(d => new DiskSpec(d, $"vd{(char)('a' + d)}", SimSource.PathOf(machine.Id, d), SimSource.DiskBytes, "nbd"))];
