@@ -8,15 +8,15 @@ internal sealed class SecondaryAlone
 {
     private static readonly TimeSpan Bound = TimeSpan.FromSeconds(30);
     private TimeSpan? _since;
-    private (int Life, int Felt) _host;
+    private (int Life, int Felt, int Configuration) _host;
 
     internal void Check(SimMachine machine, ProtectedMachine state)
     {
         var waits = state.Phase is Phase.UnplannedFailoverInProgress { Failure: null } && state.Protection?.TargetSite == SimSites.Secondary && machine.Sites.Target.IsUp && machine.Sites.Target.Faults.AreNone;
         if (state.Phase is Phase.UnplannedFailoverInProgress { Failure: { } failure } && state.Protection?.TargetSite == SimSites.Secondary && !machine.Sites.Target.Faults.WereFelt && !machine.Sites.Rot.WasAt(machine.Sites.Target.Name))
             throw new SimViolation("secondary alone", $"an unplanned failover failed, though nothing has ever been wrong with the secondary's disks: {failure}");
-        // What was ahead of its disk for long may come while the failover writes, one after another.
-        var host = (machine.Sites.Target.Lives, machine.Sites.Target.Faults.Felt);
+        // What was ahead of its disk for long may come while the failover writes, one after another; and its configuration server, or that one's database, may fail as often.
+        var host = (machine.Sites.Target.Lives, machine.Sites.Target.Faults.Felt, machine.Sites.Control.Disturbed);
         if (!waits || _host != host) (_since, _host) = (null, host);
         if (!waits) return;
         _since ??= machine.Sites.Clock.Elapsed;

@@ -5,6 +5,7 @@ using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.Actors.Serialization;
 using SiteRecovery.Actors.Sites;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
@@ -36,6 +37,7 @@ internal sealed class SimControl
         akka.persistence.journal.inmem.class = "{{typeof(SimJournal).AssemblyQualifiedName}}"
         akka.persistence.snapshot-store.plugin = "akka.persistence.snapshot-store.inmem"
         """);
+    private const int SeedsPerSerialized = 4;
     private readonly SimSites _sites;
     private readonly ActorSystem _system;
     private readonly Dictionary<string, IActorRef> _rooms = [];
@@ -43,11 +45,14 @@ internal sealed class SimControl
     private readonly Dictionary<MachineId, IActorRef> _machines = [];
     private readonly Dictionary<MachineId, ProtectedMachine> _states = [];
     private IActorRef? _router;
-    private int _lives;
+    private readonly MessageSerializer? _wire;
+    private int _lives, _starts;
 
     private SimControl(SimSites sites, ActorSystem system)
     {
         (_sites, _system) = (sites, system);
+        // The same run comes of it, a second later.
+        if (sites.Script.Seed % SeedsPerSerialized == 0) _wire = new MessageSerializer((ExtendedActorSystem)system);
         Nodes = new Nodes([.. sites.Relays.Select(r => NodeOf(r.Name, SimSites.Primary, NodeRoles.ProcessServer)), NodeOf("source", SimSites.Primary, NodeRoles.MasterTarget), NodeOf("target", SimSites.Secondary, NodeRoles.MasterTarget)]);
         _eye = system.ActorOf(Props.Create(() => new Eye(this)), "eye");
         _directory = system.ActorOf(Props.Create(() => new Directory(Nodes, sites.Relays.Count > 1)), "directory");
@@ -67,6 +72,9 @@ internal sealed class SimControl
         return new SimControl(sites, system);
     }
 
+    /// <summary>How often it was started, or its database failed.</summary>
+    internal int Disturbed => _starts + Journal.Felt;
+
     /// <summary>How the configuration server's database is.</summary>
     internal SimJournal.Mood Journal => SimJournal.MoodOf(_system);
 
@@ -74,6 +82,7 @@ internal sealed class SimControl
     internal void StartConfiguration(TimeProvider clock)
     {
         if (_router is not null) return;
+        _starts++;
         var life = ++_lives;
         var networks = _system.ActorOf(Props.Create(() => new Networks()), $"networks-{life}");
         var router = _router = _system.ActorOf(WorkRouterActor.Props(_directory, networks), $"work-router-{life}");
@@ -130,7 +139,8 @@ internal sealed class SimControl
     {
         var clock = _sites.Clock;
         Func<bool> mixes = () => _sites.Wan.Mixes;
-        return Props.Create(() => new SimCourier(to, lag, mixes, clock));
+        var wire = _wire;
+        return Props.Create(() => new SimCourier(to, lag, mixes, clock, wire));
     }
 
     private static NodeAnnouncement NodeOf(string name, SiteName site, string role) =>

@@ -3,10 +3,11 @@ using System.Runtime.CompilerServices;
 using Akka.Actor;
 using Akka.Persistence;
 using Akka.Persistence.Journal;
+using SiteRecovery.Actors.Serialization;
 
 namespace SiteRecovery.Simulation.Control;
 
-/// <summary>The configuration server's database. It survives everything, and takes nothing at times.</summary>
+/// <summary>The configuration server's database: what is read is what became of the rows. It survives everything, and takes nothing at times.</summary>
 public sealed class SimJournal : MemoryJournal
 {
     private static readonly ConditionalWeakTable<ActorSystem, Mood> Moods = [];
@@ -16,14 +17,20 @@ public sealed class SimJournal : MemoryJournal
     protected override async Task<IImmutableList<Exception>> WriteMessagesAsync(IEnumerable<AtomicWrite> messages, CancellationToken cancellationToken)
     {
         var mood = MoodOf(Context.System);
-        if (mood.IsFull) throw new IOException("the database is full");
-        var written = await base.WriteMessagesAsync(messages, cancellationToken);
-        return mood.IsSilent ? throw new IOException("the database does not answer") : written;
+        if (mood.IsFull) throw mood.Fail("the database is full");
+        var rows = new EventSerializer((ExtendedActorSystem)Context.System);
+        var written = await base.WriteMessagesAsync(messages.Select(m => new AtomicWrite(((IImmutableList<IPersistentRepresentation>)m.Payload).Select(p => p.WithPayload(AsRead(p.Payload, rows))).ToImmutableList())), cancellationToken);
+        return mood.IsSilent ? throw mood.Fail("the database does not answer") : written;
     }
+
+    private static object AsRead(object written, EventSerializer rows) => rows.FromBinary(rows.ToBinary(written), rows.Manifest(written));
 
     internal sealed class Mood
     {
         private int _full, _silent;
+
+        /// <summary>How often something was not written, or was not said to be.</summary>
+        internal int Felt { get; private set; }
 
         /// <summary>Nothing is written.</summary>
         internal bool IsFull => _full > 0;
@@ -33,6 +40,12 @@ public sealed class SimJournal : MemoryJournal
         internal void Fill(bool begins) => _full = Math.Max(0, _full + (begins ? 1 : -1));
 
         internal void Silence(bool begins) => _silent = Math.Max(0, _silent + (begins ? 1 : -1));
+
+        internal IOException Fail(string why)
+        {
+            Felt++;
+            return new IOException(why);
+        }
 
         internal void Mend() => (_full, _silent) = (0, 0);
     }
