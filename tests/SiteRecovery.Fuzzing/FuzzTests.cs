@@ -81,7 +81,10 @@ public sealed class FuzzTests
         using var target = new StoreTarget(encrypted: false);
         foreach (var file in target.Seeds().Where(s => target.PathOf(s).EndsWith(extension, StringComparison.Ordinal)))
             foreach (var changed in Sweep.Texts(target, file))
-                Assert.True(Fuzzer.Judge(target, changed) is null, $"{target.PathOf(file)}: {Encoding.Latin1.GetString(changed)}: {Fuzzer.Judge(target, changed)}");
+            {
+                var wrong = Fuzzer.Judge(target, changed);
+                Assert.True(wrong is null, $"{target.PathOf(file)}: {Encoding.Latin1.GetString(changed)}: {wrong}");
+            }
     }
 
     /// <summary>Some seconds of inputs that nobody has tried; a long run is the command in README.md.</summary>

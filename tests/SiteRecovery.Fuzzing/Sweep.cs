@@ -47,6 +47,7 @@ internal static partial class Sweep
 
     private static bool IsBinary(ReadOnlySpan<byte> bytes) => bytes.ContainsAnyInRange((byte)0, (byte)8);
 
-    [GeneratedRegex("-?[0-9]+")]
+    /// <summary>Whole numbers by themselves: what dates, hashes and names are made of is left to chance.</summary>
+    [GeneratedRegex(@"(?<![\w.-])(?<!\d:)-?\d+(?![\w.:-])")]
     private static partial Regex Digits();
 }

@@ -32,6 +32,18 @@ public sealed record StoreManifest(
     /// <summary>1: the first. 2: bases and continued epochs, which a reader of version 1 would pass over and show wrong bytes. 3: promotion, likewise. 4: thinning, likewise. 5: encryption.</summary>
     public const int FirstVersion = 1, CurrentVersion = 5;
 
+    /// <summary>Each epoch comes from one before it: from itself or a later one there would be no end to what a view is made of.</summary>
+    private bool HasLines()
+    {
+        var before = 0;
+        foreach (var epoch in Epochs)
+        {
+            if (epoch is null || epoch.Epoch <= before || epoch.ForkedFromEpoch < 0 || epoch.ForkedFromEpoch >= epoch.Epoch || epoch.ContinuesAfter is { } after && (after < 0 || after >= epoch.Epoch)) return false;
+            before = epoch.Epoch;
+        }
+        return true;
+    }
+
     public byte[] ToBytes() => SealedJson.Seal(JsonSerializer.SerializeToUtf8Bytes(this, StoreManifestJson.Default.StoreManifest));
 
     /// <summary>With the lowest version that says all of it.</summary>
@@ -48,6 +60,7 @@ public sealed record StoreManifest(
             var manifest = JsonSerializer.Deserialize(SealedJson.Open(bytes), StoreManifestJson.Default.StoreManifest);
             if (manifest is not { Version: >= FirstVersion and <= CurrentVersion, Epochs.Count: > 0, Disks: not null, Machine: not null })
                 throw new InvalidDataException("the store's manifest is of an unknown version or incomplete");
+            if (manifest.Disks.Any(d => d is not { Name: not null, SizeBytes: >= 0 }) || !manifest.HasLines()) throw new InvalidDataException("the store's manifest is damaged: its disks or its epochs cannot be");
             return manifest;
         }
         catch (JsonException damage)

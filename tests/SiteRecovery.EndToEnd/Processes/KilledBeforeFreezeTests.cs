@@ -41,7 +41,7 @@ public sealed class KilledBeforeFreezeTests : IAsyncLifetime
         var job = await BeginAndKillAsync("8s");
         job = await EndAsync(job);
         Assert.Equal("failed", (string?)job["status"]);
-        Assert.Contains("started again by its agent", (string?)job["error"], StringComparison.Ordinal);
+        Assert.Contains("is started again, as soon as its agent hears of it", (string?)job["error"], StringComparison.Ordinal);
         await _sites.UntilAsync("the missing agent to be a reason", async () => await _sites.LookAsync() is { State: "Protected" } seen && seen.Reasons.Contains("agentDisconnected"));
         Assert.Equal(MachineState.Stopped, await StateAsync());
         _sites.Start(SitesUnderTest.Agent);

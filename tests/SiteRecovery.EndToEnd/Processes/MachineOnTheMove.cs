@@ -92,6 +92,8 @@ internal sealed partial class MachineOnTheMove(
         Assert.True(verdict.Holds && verdict.PrefixLength >= _acknowledgedAtFork, $"{name}, step {_steps}: {verdict}; {_acknowledgedAtFork} were acknowledged\n{await LookAsync()}");
         _ledger = [.. _ledger.Take((int)verdict.PrefixLength)];
         await EqualAsync();
+        // A source that was held takes writes again when its agent hears of it, which may have died, or be cut off.
+        await UntilAsync("its source to take writes again", async () => await TakesWritesAsync(await UriAsync()));
     }
 
     private void Fork(List<LedgerEntry> written, int acknowledged) => (_atFork, _acknowledgedAtFork) = (written, acknowledged);

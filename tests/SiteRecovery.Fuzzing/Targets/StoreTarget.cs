@@ -11,6 +11,7 @@ namespace SiteRecovery.Fuzzing.Targets;
 /// <param name="encrypted">Of an encrypted one: its keys are others in each process, and so are its bytes.</param>
 internal sealed class StoreTarget(bool encrypted) : FuzzTarget
 {
+    private const long DiskBytesLooked = 4 * StoreSample.DiskBytes;
     private readonly StoreSample _sample = new(encrypted);
 
     internal override string Name => encrypted ? "store-sealed" : "store";
@@ -46,7 +47,8 @@ internal sealed class StoreTarget(bool encrypted) : FuzzTarget
         Each(() => store.Flush());
         Each(() => store.Maintain(new RetentionLimits(TimeSpan.FromSeconds(30), null, null), CancellationToken.None));
         Each(() => store.ProveNewest(4 << 20, CancellationToken.None));
-        if (store.ConsistentUpTo is { } last) Each(() => store.Verify(last, CancellationToken.None));
+        // Of a disk that is said to be as large as can be all of it is read, which has no end here.
+        if (store.ConsistentUpTo is { } last && store.Disks.All(d => d.SizeBytes <= DiskBytesLooked)) Each(() => store.Verify(last, CancellationToken.None));
     }
 
     /// <summary>One refusal says nothing of the rest.</summary>
@@ -66,7 +68,7 @@ internal sealed class StoreTarget(bool encrypted) : FuzzTarget
     {
         var view = store.At(point);
         var buffer = new byte[64 << 10];
-        foreach (var disk in view.Disks.Where(d => d.SizeBytes <= 4 * StoreSample.DiskBytes))
+        foreach (var disk in view.Disks.Where(d => d.SizeBytes <= DiskBytesLooked))
             for (long at = 0; at < disk.SizeBytes; at += buffer.Length) view.Read(disk.Index, at, buffer.AsSpan(0, (int)Math.Min(buffer.Length, disk.SizeBytes - at)));
         view.Release();
     }
