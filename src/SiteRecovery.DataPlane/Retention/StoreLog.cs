@@ -219,7 +219,7 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
 
     /// <summary>Two files of a segment, each whole by its checksum, do not agree; what one of them leaves out must not be missing from a view without a word.</summary>
     internal static IOException OtherFrames(int segment, int found, int expected) => new(
-        $"segment {segment} is damaged: it has {found} frames, and {expected} are expected of it. Move its .end and .idx away: they are made anew from the segment", new InvalidDataException("other frames than expected"));
+        $"segment {segment} is damaged: it has {found} frames, and {expected} are expected of it. Move its .end, .idx and .map away: they are made anew from the segment", new InvalidDataException("other frames than expected"));
 
     internal IReadOnlyList<StoreDamage> Verify(int first)
     {

@@ -8,7 +8,7 @@ namespace SiteRecovery.Simulation.Checkers;
 internal sealed class KeptPoints(SimMachine machine)
 {
     private readonly Dictionary<string, (Epoch Since, HashSet<string> Points)> _kept = [];
-    private bool _isInDoubt;
+    private readonly HashSet<Epoch> _doubtful = []; // protections
 
     internal void Note(string host, RecoveryPoint point, bool keep)
     {
@@ -19,9 +19,12 @@ internal sealed class KeptPoints(SimMachine machine)
     }
 
     /// <summary>At any host, in any protection; or it was asked for and answered with an error, and may be so all the same.</summary>
-    internal bool AreAny => _isInDoubt || _kept.Values.Any(k => k.Points.Count > 0);
+    internal bool AreAny => _doubtful.Any(d => d == machine.State?.Protection?.Since) || _kept.Values.Any(k => k.Points.Count > 0);
 
-    internal void Doubt() => _isInDoubt = true;
+    internal void Doubt()
+    {
+        if (machine.State?.Protection is { } protection) _doubtful.Add(protection.Since);
+    }
 
     internal void Check(RetentionStore store, string host)
     {

@@ -45,14 +45,20 @@ internal sealed class SimControl
     private readonly Dictionary<MachineId, IActorRef> _machines = [];
     private readonly Dictionary<MachineId, ProtectedMachine> _states = [];
     private IActorRef? _router;
-    private readonly MessageSerializer? _wire;
+    private readonly Func<object, object>? _wire;
     private int _lives, _starts;
 
     private SimControl(SimSites sites, ActorSystem system)
     {
         (_sites, _system) = (sites, system);
         // The same run comes of it, a second later.
-        if (sites.Script.Seed % SeedsPerSerialized == 0) _wire = new MessageSerializer((ExtendedActorSystem)system);
+        if (sites.Script.Seed % SeedsPerSerialized == 0)
+        {
+            var wire = new MessageSerializer((ExtendedActorSystem)system);
+            _wire = message => Heeded(() => wire.FromBinary(wire.ToBinary(message), wire.Manifest(message)));
+        }
+        var rows = new EventSerializer((ExtendedActorSystem)system);
+        Journal.AsRead = written => Heeded(() => rows.FromBinary(rows.ToBinary(written), rows.Manifest(written)));
         Nodes = new Nodes([.. sites.Relays.Select(r => NodeOf(r.Name, SimSites.Primary, NodeRoles.ProcessServer)), NodeOf("source", SimSites.Primary, NodeRoles.MasterTarget), NodeOf("target", SimSites.Secondary, NodeRoles.MasterTarget)]);
         _eye = system.ActorOf(Props.Create(() => new Eye(this)), "eye");
         _directory = system.ActorOf(Props.Create(() => new Directory(Nodes, sites.Relays.Count > 1)), "directory");
@@ -90,6 +96,20 @@ internal sealed class SimControl
         {
             var actor = ProtectedMachineActor.Props(machine.Id, router, clock);
             _machines[machine.Id] = _system.ActorOf(Props.Create(() => new SimShard(actor)), $"{machine.Id}-{life}");
+        }
+    }
+
+    /// <summary>Nobody would hear of an actor that fails by itself.</summary>
+    private object Heeded(Func<object> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (Exception unreadable)
+        {
+            _sites.Heed(Task.FromException(unreadable));
+            throw;
         }
     }
 

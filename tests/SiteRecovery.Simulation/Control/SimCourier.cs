@@ -1,5 +1,4 @@
 using Akka.Actor;
-using SiteRecovery.Actors.Serialization;
 using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation.Control;
@@ -14,7 +13,7 @@ internal sealed class SimCourier : ReceiveActor
     /// <param name="to">Whom a message is for; null while nobody is there.</param>
     /// <param name="lag">Null: the network does not get there.</param>
     /// <param name="wire">What a message is written and read by on its way; null: it comes as it is.</param>
-    public SimCourier(Func<object, IActorRef?> to, Func<TimeSpan?> lag, Func<bool> mixes, SimClock clock, MessageSerializer? wire)
+    public SimCourier(Func<object, IActorRef?> to, Func<TimeSpan?> lag, Func<bool> mixes, SimClock clock, Func<object, object>? wire)
     {
         (_clock, _mixes) = (clock, mixes);
         Receive<Arrived>(a =>
@@ -24,7 +23,7 @@ internal sealed class SimCourier : ReceiveActor
         ReceiveAny(message =>
         {
             if (lag() is not { } late) return;
-            if (wire is not null) message = wire.FromBinary(wire.ToBinary(message), wire.Manifest(message));
+            if (wire is not null) message = wire(message);
             Bring(new Arrived(message, Sender), late);
             if (mixes() && lag() is { Microseconds: var dice } later && dice % 4 == 0) Bring(new Arrived(message, Sender), later);
         });

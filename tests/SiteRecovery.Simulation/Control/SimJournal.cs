@@ -3,7 +3,6 @@ using System.Runtime.CompilerServices;
 using Akka.Actor;
 using Akka.Persistence;
 using Akka.Persistence.Journal;
-using SiteRecovery.Actors.Serialization;
 
 namespace SiteRecovery.Simulation.Control;
 
@@ -18,16 +17,16 @@ public sealed class SimJournal : MemoryJournal
     {
         var mood = MoodOf(Context.System);
         if (mood.IsFull) throw mood.Fail("the database is full");
-        var rows = new EventSerializer((ExtendedActorSystem)Context.System);
-        var written = await base.WriteMessagesAsync(messages.Select(m => new AtomicWrite(((IImmutableList<IPersistentRepresentation>)m.Payload).Select(p => p.WithPayload(AsRead(p.Payload, rows))).ToImmutableList())), cancellationToken);
+        var written = await base.WriteMessagesAsync(messages.Select(m => new AtomicWrite(((IImmutableList<IPersistentRepresentation>)m.Payload).Select(p => p.WithPayload(mood.AsRead(p.Payload))).ToImmutableList())), cancellationToken);
         return mood.IsSilent ? throw mood.Fail("the database does not answer") : written;
     }
-
-    private static object AsRead(object written, EventSerializer rows) => rows.FromBinary(rows.ToBinary(written), rows.Manifest(written));
 
     internal sealed class Mood
     {
         private int _full, _silent;
+
+        /// <summary>What becomes of an event as a row.</summary>
+        internal Func<object, object> AsRead { get; set; } = written => written;
 
         /// <summary>How often something was not written, or was not said to be.</summary>
         internal int Felt { get; private set; }

@@ -175,8 +175,8 @@ internal sealed class SimOperator(SimMachine machine, Random random)
         if (Knows(given)) _sites.Control.Tell(given);
     }
 
-    /// <summary>Whoever takes a command looks its point up first: it may be another store that the machine would fail over to by now.</summary>
-    private bool Knows(OperatorCommand given) => given switch
+    /// <summary>Whoever takes a command that was not carried out yet looks its point up first: it may be another store that the machine would fail over to by now.</summary>
+    private bool Knows(OperatorCommand given) => machine.State is { } state && state.Carried.Any(c => c.Id == given.Id) || given switch
     {
         UnplannedFailover { Point: var point } => Has(point),
         ChangeRecoveryPoint { Point: var point } => Has(point),
@@ -184,7 +184,17 @@ internal sealed class SimOperator(SimMachine machine, Random random)
         _ => true,
     };
 
-    private bool Has(RecoveryPoint point) => StoreNow() is { } store && store.Points.Append(store.ConsistentUpTo).Any(p => p?.Id == point.Id);
+    private bool Has(RecoveryPoint point)
+    {
+        try
+        {
+            return machine.StoreOfTarget?.ResolvePoint(new PointSelector.ById(point.Id)) is not null;
+        }
+        catch (IOException)
+        {
+            return false; // its disk does not give it now
+        }
+    }
 
     private ImmutableArray<DiskSpec> Disks() =>
         [.. Enumerable.Range(0, SimSource.DiskCount).Select(d => new DiskSpec(d, $"vd{(char)('a' + d)}", SimSource.PathOf(machine.Id, d), SimSource.DiskBytes, "nbd"))];
