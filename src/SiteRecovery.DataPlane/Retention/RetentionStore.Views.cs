@@ -53,13 +53,7 @@ public sealed partial class RetentionStore
         return map;
     }
 
-    /// <exception cref="IOException">Its index has fewer frames than the history knows: what it leaves out would be missing from every view.</exception>
-    private ExtentMap MapOf(SegmentId segment)
-    {
-        int? known;
-        lock (_gate) known = _log.Has(segment) ? _history.FramesIn(segment.Number) : null; // one that takes the place of others is known when it has
-        return MapOf(known is { } frames ? _log.PrefixesOf(segment, 0, frames) : _log.PrefixesOf(segment));
-    }
+    private ExtentMap MapOf(SegmentId segment) => MapOf(_log.PrefixesOf(segment));
 
     private static ExtentMap MapOf(IEnumerable<(FramePosition Position, LogEntry Entry, Batch Prefix)> frames)
     {

@@ -18,7 +18,7 @@ internal sealed class Checks(SimMachine machine, Random random)
     private readonly TestFailovers _tests = new();
     private readonly ConditionalWeakTable<RetentionStore, StrongBox<RecoveryPoint?>> _seen = [];
     private Phase? _phase;
-    private ReplicaRelease? _releasing;
+    private readonly HashSet<string> _released = [];
 
     internal KeptPoints Kept { get; } = new(machine);
 
@@ -31,14 +31,21 @@ internal sealed class Checks(SimMachine machine, Random random)
             _tests.Note(state);
             _planned.Check(machine, state);
             _alone.Check(machine, state);
-            if (_releasing is { } released && state is { Releasing: null, Phase: Phase.Unprotected })
-            {
-                var host = released.Site == SimSites.Primary ? _sites.Source.Name : _sites.Target.Name;
-                if (!_sites.Rot.WasAt(host)) Unbroken(host, () => Released.Check(machine, released, host));
-            }
-            _releasing = state.Releasing;
+            LookAtReleased(state);
         }
         _sites.Control.Look(machine.Id);
+    }
+
+    /// <summary>What was released since the last look, once that is confirmed.</summary>
+    private void LookAtReleased(ProtectedMachine state)
+    {
+        if (state is not { Releasing: null, Phase: Phase.Unprotected }) return;
+        foreach (var (host, room) in ((string, MasterTargetRoom?)[])[(_sites.Target.Name, _sites.Target.Room), (_sites.Source.Name, _sites.Source.Room)])
+        {
+            if (room is null) continue;
+            foreach (var folder in room.Files.Folders(Path.GetDirectoryName(room.ReleasedFolderOf(machine.Id, "layer"))!))
+                if (_released.Add(host + folder) && !_sites.Rot.WasAt(host)) Unbroken(host, () => Released.Check(machine, room, folder, host));
+        }
     }
 
     /// <summary>Now and then: what takes time.</summary>

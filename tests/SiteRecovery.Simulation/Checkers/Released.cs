@@ -1,4 +1,4 @@
-using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation.Checkers;
@@ -6,11 +6,11 @@ namespace SiteRecovery.Simulation.Checkers;
 /// <summary>A replica whose protection has ended is the machine: its raw files hold what its guest was told is there.</summary>
 internal static class Released
 {
-    /// <param name="release">That has just been confirmed.</param>
-    internal static void Check(SimMachine machine, ReplicaRelease release, string host)
+    /// <param name="folder">Of a release that has just been confirmed.</param>
+    internal static void Check(SimMachine machine, MasterTargetRoom room, string folder, string host)
     {
-        if ((host == machine.Sites.Target.Name ? machine.Sites.Target.Room : machine.Sites.Source.Room) is not { } room || machine.Guest.LastLedgerAt(host) is not { } ledger) return;
-        var (folder, content) = (room.ReleasedFolderOf(machine.Id, $"epoch-{release.Layer}"), new byte[SimSource.DiskCount * SimSource.DiskBytes]);
+        if (machine.Guest.LastLedgerAt(host) is not { } ledger) return;
+        var content = new byte[SimSource.DiskCount * SimSource.DiskBytes];
         for (var disk = 0; disk < SimSource.DiskCount; disk++)
         {
             var raw = room.Files.TryReadAll(Path.Combine(folder, $"disk-{disk}.raw"));

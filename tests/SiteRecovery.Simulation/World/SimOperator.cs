@@ -190,9 +190,9 @@ internal sealed class SimOperator(SimMachine machine, Random random)
         {
             return machine.StoreOfTarget?.ResolvePoint(new PointSelector.ById(point.Id)) is not null;
         }
-        catch (IOException)
+        catch (Exception refused) when (refused is IOException or InvalidDataException)
         {
-            return false; // its disk does not give it now
+            return false; // its disk does not give it now, or it was thinned away
         }
     }
 
