@@ -192,14 +192,17 @@ internal sealed partial class StoreHistory
     {
         if (segment.Kept is { } kept) return kept;
         if (_remembered.TryGetValue(segment.Number, out var remembered)) return remembered;
-        // Where a start cannot be read any more it was a gap, unless that would not have come to what the segment did.
+        // Where a start cannot be read any more it was a gap, unless that would not have come to what the segment did, or would not show a point that it has.
         var (frames, after, unread) = Read(segment, "gap");
-        if (unread is not null && after != segment.After) (frames, after, _) = Read(segment, "continue");
-        if (unread is not null && after != segment.After) throw unread;
+        if (unread is not null && !Fits(segment, frames, after)) (frames, after, _) = Read(segment, "continue");
+        if (unread is not null && !Fits(segment, frames, after)) throw unread;
         if (_rememberedInTurn.Count == SegmentsRemembered) _remembered.Remove(_rememberedInTurn.Dequeue());
         _rememberedInTurn.Enqueue(segment.Number);
         return _remembered[segment.Number] = frames;
     }
+
+    private bool Fits(SegmentHistory segment, List<HistoryFrame> frames, HistoryState after) => after == segment.After
+        && _points.Where(p => p.Segment == segment.Number).All(p => frames.Exists(f => f.Viewable && f.Entry.Header.Epoch == p.Point.Epoch && Reaches(f.Entry.Header, p.Point.Sequence)));
 
     /// <param name="unreadable">What a start says whose frame is damaged.</param>
     private (List<HistoryFrame> Frames, HistoryState After, IOException? Unread) Read(SegmentHistory segment, string unreadable)
