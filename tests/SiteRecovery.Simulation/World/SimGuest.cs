@@ -199,6 +199,7 @@ internal sealed class SimGuest(SimMachine machine, Random random)
         }
         catch (Exception failed) when (failed is IOException or ObjectDisposedException)
         {
+            if (Running().Any(r => r.Capture == capture)) ExcuseByDisk(place, failed, "flush");
             return;
         }
         // With its host down nobody was told anything.
@@ -214,6 +215,8 @@ internal sealed class SimGuest(SimMachine machine, Random random)
             return;
         }
         Writes++;
+        // Whether it has its place in the history by then or not.
+        if (failed is not null) ExcuseByDisk(place, failed, "write");
         var newest = capture.Status().Newest.Value;
         if (newest > before)
         {
@@ -224,21 +227,26 @@ internal sealed class SimGuest(SimMachine machine, Random random)
                 throw new SimViolation("one writer", $"{place.Host} took a write in epoch {place.Epoch}, which was confirmed to be over");
             _ledgers[place.Epoch].Add(newest, _sites.ClockAt(place.Host).GetUtcNow(), offset, data, unitAccess && failed is null);
         }
-        // What a write that failed has left is seen when its disk is read again.
+        // What a write that failed has left is seen when its disk is read again; what landed without one has its place in the history later.
         // One whose base was closed to be opened anew reads nothing more.
-        else if (failed is IOException or ObjectDisposedException)
-        {
-            if (place.Host == "agent" && failed is IOException && !failed.Message.Contains("'/disks/", StringComparison.Ordinal) && !failed.Message.Contains(".bitmap'", StringComparison.Ordinal))
-                throw new SimViolation("never stall", $"a write of the guest at {place.Host} failed though its disk did not: {failed.Message}");
-            place.IsKnown = false;
-            _ledgers[place.Epoch].Fail(offset, data.Length);
-        }
-        // It landed, and has its place in the history later.
-        else if (failed is null)
+        else if (failed is not ReadOnlyDeviceException)
         {
             place.IsKnown = false;
             _ledgers[place.Epoch].Fail(offset, data.Length);
         }
-        else if (failed is not ReadOnlyDeviceException) throw new SimViolation("never stall", $"a write of the guest at {place.Host} failed: {failed}");
+    }
+
+    /// <summary>Only where it lies can fail what a guest does.</summary>
+    private void ExcuseByDisk(Place place, Exception failed, string what)
+    {
+        var host = place.Host == "agent" ? "source" : place.Host;
+        var isOfDisk = failed switch
+        {
+            ReadOnlyDeviceException or ObjectDisposedException => true,
+            IOException when place.Host == "agent" => failed.Message.Contains("'/disks/", StringComparison.Ordinal) || failed.Message.Contains(".bitmap'", StringComparison.Ordinal),
+            IOException => _sites.HostOf(host).Faults.WereFelt || _sites.Rot.WasAt(host),
+            _ => false,
+        };
+        if (!isOfDisk) throw new SimViolation("never stall", $"a {what} of the guest at {place.Host} failed though its disk did not: {failed}");
     }
 }
