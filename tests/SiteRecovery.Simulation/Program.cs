@@ -42,12 +42,12 @@ internal static class Program
 
     private static IEnumerable<(string Name, SimScript Script)> Seeds(int first, int count, int until) => Enumerable.Range(first, Math.Min(count, int.MaxValue - first)).Select(s => ($"seed {s}", SimFate.Of(s, until)));
 
-    private static async Task<int> SayAsync(IEnumerable<(string Name, SimScript Script)> runs, bool untilFound = false)
+    private static async Task<int> SayAsync(IEnumerable<(string Name, SimScript Script)> runs, bool untilFound = false, SimCoverage? coverage = null)
     {
         var failed = false;
         foreach (var (name, script) in runs)
         {
-            var (found, line) = await Run.OnceAsync(script);
+            var (found, line) = await Run.OnceAsync(script, coverage);
             failed |= found is not null;
             Console.WriteLine($"{name}: {line}");
             if (found is null || !untilFound) continue;
@@ -70,9 +70,9 @@ internal static class Program
     private static async Task<int> CoverAsync(int first, int count, int until)
     {
         var coverage = new SimCoverage();
-        foreach (var (_, script) in Seeds(first, count, until)) await Run.OnceAsync(script, coverage);
+        var exit = await SayAsync(Seeds(first, count, until), coverage: coverage);
         Console.Write(coverage);
-        return 0;
+        return exit;
     }
 
     private static int NumberAt(string[] arguments, int index, int otherwise) => arguments.Length > index ? Number(arguments[index]) : otherwise;
