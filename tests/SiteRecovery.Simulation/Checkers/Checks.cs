@@ -19,6 +19,7 @@ internal sealed class Checks(SimMachine machine, Random random)
     private readonly ConditionalWeakTable<RetentionStore, StrongBox<RecoveryPoint?>> _seen = [];
     private Phase? _phase;
     private readonly HashSet<string> _released = [];
+    private readonly SortedSet<long> _begun = []; // the epochs in which a protection began
 
     internal KeptPoints Kept { get; } = new(machine);
 
@@ -28,6 +29,7 @@ internal sealed class Checks(SimMachine machine, Random random)
         if (machine.State is { } state)
         {
             if (state.Phase != _phase) machine.Say($"{_phase = state.Phase}, epoch {state.Epoch}, fence {state.Fence?.Epoch.Value}, {string.Join("; ", state.Problems.Select(p => $"{p.Work}: {p.Reason}"))}");
+            if (state.Phase is Phase.InitialReplication) _begun.Add(state.Epoch.Value);
             _tests.Note(state);
             _planned.Check(machine, state);
             _alone.Check(machine, state);
@@ -44,7 +46,7 @@ internal sealed class Checks(SimMachine machine, Random random)
         {
             if (room is null) continue;
             foreach (var folder in room.Files.Folders(Path.GetDirectoryName(room.ReleasedFolderOf(machine.Id, "layer"))!))
-                if (_released.Add(host + folder) && !_sites.Rot.WasAt(host)) Unbroken(host, () => Released.Check(machine, room, folder, host));
+                if (_released.Add(host + folder) && !_sites.Rot.WasAt(host)) Unbroken(host, () => Released.Check(machine, room, folder, host, _begun));
         }
     }
 

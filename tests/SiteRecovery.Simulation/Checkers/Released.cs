@@ -1,3 +1,4 @@
+using System.Globalization;
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Simulation.World;
 
@@ -6,10 +7,16 @@ namespace SiteRecovery.Simulation.Checkers;
 /// <summary>A replica whose protection has ended is the machine: its raw files hold what its guest was told is there.</summary>
 internal static class Released
 {
-    /// <param name="folder">Of a release that has just been confirmed.</param>
-    internal static void Check(SimMachine machine, MasterTargetRoom room, string folder, string host)
+    private const string Layer = "epoch-";
+
+    /// <param name="folder">Of a release that was confirmed; by now the machine may have been protected and released again.</param>
+    /// <param name="begun">The epochs in which a protection began.</param>
+    internal static void Check(SimMachine machine, MasterTargetRoom room, string folder, string host, SortedSet<long> begun)
     {
-        if (machine.Guest.LastLedgerAt(host) is not { } ledger) return;
+        // A replica goes on in a later epoch when a failover away from it is cancelled, as long as its protection lasts.
+        var first = long.Parse(Path.GetFileName(folder).AsSpan(Layer.Length), CultureInfo.InvariantCulture);
+        var next = begun.FirstOrDefault(b => b > first, long.MaxValue);
+        if (machine.Guest.LastLedgerAt(host, first, next) is not { } ledger) return;
         var content = new byte[SimSource.DiskCount * SimSource.DiskBytes];
         for (var disk = 0; disk < SimSource.DiskCount; disk++)
         {

@@ -39,7 +39,7 @@ internal sealed class SimGuest(SimMachine machine, Random random)
     internal Epoch NewestEpoch => _ledgers.Keys.DefaultIfEmpty(Epoch.First).Max();
 
     /// <summary>Of the newest epoch in which it wrote there.</summary>
-    internal SimLedger? LastLedgerAt(string host) => _ledgers.Where(l => l.Value.Host == host).OrderByDescending(l => l.Key.Value).Select(l => l.Value).FirstOrDefault();
+    internal SimLedger? LastLedgerAt(string host, long firstEpoch, long beforeEpoch) => _ledgers.Where(l => l.Value.Host == host && firstEpoch <= l.Key.Value && l.Key.Value < beforeEpoch).OrderByDescending(l => l.Key.Value).Select(l => l.Value).FirstOrDefault();
 
     internal SimLedger? LedgerOf(Epoch epoch) => _ledgers.GetValueOrDefault(epoch);
 
