@@ -12,7 +12,10 @@ internal static class Bounded
 
     internal static void Check(SimSites sites)
     {
-        // A frame that is being taken is not yet counted, of each machine one.
+        // What the process server counts, and what lies there: of each machine a frame that is being taken is not counted yet, and a segment more may be there that is being let go of.
+        foreach (var relay in sites.Relays.Where(r => r is { IsUp: true, Faults.WereFelt: false }))
+            if (relay.Disk.Files("/relay").Where(f => f.EndsWith(".seg", StringComparison.Ordinal)).Sum(relay.Disk.LengthOf) is var lies && lies > SimRelay.SpoolBytesMax + 2 * sites.Machines.Count * FrameBytesMax)
+                throw new SimViolation("bounded", $"{lies} bytes lie in the spool's folder");
         foreach (var room in sites.Relays.Select(r => r.Room).OfType<ProcessServerRoom>())
             if (sites.Machines.Sum(m => room.Spool.StatusOf(m.Id)?.Bytes ?? 0) is var waits && waits > SimRelay.SpoolBytesMax + sites.Machines.Count * FrameBytesMax)
                 throw new SimViolation("bounded", $"{waits} bytes wait in the spool");
@@ -34,7 +37,7 @@ internal static class Bounded
     private static string? WhyUnbounded(SimMachine machine)
     {
         var sites = machine.Sites;
-        if (machine.State is not { Phase: Domain.ProtectedMachines.Phase.Protected } || machine.OpenStoreOfTarget is not { } store || store.OldestPoint is not { } oldest || sites.Rot.Was || machine.Checks.Kept.AreAny) return null;
+        if (machine.State is not { Phase: Domain.ProtectedMachines.Phase.Protected } || machine.OpenStoreOfTarget is not { } store || store.OldestPoint is not { } oldest || sites.Rot.WasAt(machine.HostOfTarget.Name) || machine.Checks.Kept.AreAny) return null;
         // While its own clock is behind its source's it keeps as much more.
         if (store.CurrentAsOf - machine.HostOfTarget.Clock.GetUtcNow() > Beyond / 4) return null;
         // What lies in its folder, whatever the store itself knows of it: of segments that are gone nothing, and of what is being written little.

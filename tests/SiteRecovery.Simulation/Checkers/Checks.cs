@@ -22,6 +22,8 @@ internal sealed class Checks(SimMachine machine, Random random)
     private readonly SortedSet<long> _begun = []; // the epochs in which a protection began
 
     internal KeptPoints Kept { get; } = new(machine);
+    private readonly Retained _retained = new(machine);
+    internal Measured Measured { get; } = new(machine);
 
     /// <summary>Often: what passes.</summary>
     internal void Watch()
@@ -59,6 +61,7 @@ internal sealed class Checks(SimMachine machine, Random random)
             {
                 DurableAck.Check(machine, store, host);
                 Kept.Check(store, host);
+                _retained.Check(store, host);
                 // As it stood the last time, it is looked at less often.
                 if (!_seen.TryGetValue(store, out var seen) || seen.Value != store.ConsistentUpTo || random.Next(4) == 0) Prefix.CheckNewest(machine, store);
                 _seen.AddOrUpdate(store, new StrongBox<RecoveryPoint?>(store.ConsistentUpTo));

@@ -31,7 +31,11 @@ internal static class Liveness
 
     private static bool IsProtected(SimMachine machine) => machine.State is { Phase: Phase.Protected, Tests.Length: 0, Fence: null, FormerFences.Length: 0 } && SourceOf(machine) is { } source
         && source.Status() is { Complete: true, Mode: CaptureMode.Streaming, DirtyBytes: 0 } status && status.Durable == status.Newest && machine.StoreOfTarget is { } store && store.ConsistentUpTo?.Sequence == status.Newest
-        && !(machine.Sites.Rot.Was && store.DamageOfNewest().Count > 0);
+        && !(machine.Sites.Rot.Was && store.DamageOfNewest().Count > 0) && Serves(machine, source);
+
+    /// <summary>Its guest can read and write.</summary>
+    private static bool Serves(SimMachine machine, MachineCapture source) =>
+        !source.IsFrozen && !source.IsAsking && (machine.Sites.Rot.WasAt(machine.SourceNow) || SimGuest.Content(source) is not null);
 
     internal static void Check(SimMachine machine)
     {

@@ -135,7 +135,7 @@ internal sealed class SimControl
     internal void Tell(MachineCommand command) => MachineOf(command)?.Tell(command, _eye);
 
     /// <summary>Its answer is there when everything that can run now has run.</summary>
-    internal void Look(MachineId machine) => _machines.GetValueOrDefault(machine)?.Tell(new GetMachine(machine), _eye);
+    internal void Look(MachineId machine) => _machines.GetValueOrDefault(machine)?.Tell(new GetMeasuredMachine(machine), _eye);
 
     internal void End() => _ = _system.Terminate();
 
@@ -171,7 +171,11 @@ internal sealed class SimControl
     {
         public Eye(SimControl control)
         {
-            Receive<MachineState>(m => control._states[m.State.Id] = m.State);
+            Receive<MeasuredMachine>(m =>
+            {
+                control._states[m.State.Id] = m.State;
+                control._sites.Measured(m);
+            });
             ReceiveAny(_ => { });
         }
     }

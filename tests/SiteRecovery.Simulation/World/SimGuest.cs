@@ -13,6 +13,8 @@ namespace SiteRecovery.Simulation.World;
 internal sealed class SimGuest(SimMachine machine, Random random)
 {
     private const int HotBytes = 24 << 10, StormWrites = 50;
+    /// <summary>Longer than an agent waits for somebody who knows whether a machine is still at home.</summary>
+    private static readonly TimeSpan AskingMax = TimeSpan.FromSeconds(90);
     private readonly SimSites _sites = machine.Sites;
     private readonly Random _flushes = new(machine.Number);
     private int _storms, _hot, _most = 5;
@@ -29,6 +31,8 @@ internal sealed class SimGuest(SimMachine machine, Random random)
     {
         /// <summary>What its disks hold is in the ledger.</summary>
         internal bool IsKnown { get; set; }
+        /// <summary>Its writes wait for somebody who says that they may go on.</summary>
+        internal TimeSpan? WaitsSince { get; set; }
     }
 
     internal long Writes { get; private set; }
@@ -79,7 +83,9 @@ internal sealed class SimGuest(SimMachine machine, Random random)
         TakeThought();
         foreach (var (_, _, capture) in Running().ToArray())
         {
-            if (capture.IsAsking || !_places.TryGetValue(capture, out var place) || !place.IsKnown) continue;
+            if (!_places.TryGetValue(capture, out var place)) continue;
+            if (capture.IsAsking && _sites.Clock.Elapsed - (place.WaitsSince ??= _sites.Clock.Elapsed) > AskingMax) throw new SimViolation("never stall", $"after a boot the guest at {place.Host} has waited for {AskingMax.TotalSeconds} s");
+            if (capture.IsAsking || !place.IsKnown) continue;
             // It does not know that nothing is taken now.
             if (capture.IsFenced || capture.IsFrozen) Write(capture, place, 0, 0, new byte[512], trims: false, unitAccess: false);
             if (capture.IsFenced) continue;
@@ -129,27 +135,47 @@ internal sealed class SimGuest(SimMachine machine, Random random)
     }
 
     /// <summary>All disks, as they are read; null while one cannot be.</summary>
-    internal static byte[]? Content(MachineCapture capture)
+    internal static byte[]? Content(MachineCapture capture) => Content(capture, out _);
+
+    private static byte[]? Content(MachineCapture capture, out Exception? failed)
     {
         var content = new byte[SimSource.DiskCount * SimSource.DiskBytes];
+        for (var disk = 0; disk < SimSource.DiskCount; disk++)
+            if (!TryRead(capture, disk, 0, content.AsMemory(disk * SimSource.DiskBytes, SimSource.DiskBytes), out failed)) return null;
+        failed = null;
+        return content;
+    }
+
+    private static bool TryRead(MachineCapture capture, int disk, int offset, Memory<byte> into, out Exception? failed)
+    {
+        failed = null;
         try
         {
-            for (var disk = 0; disk < SimSource.DiskCount; disk++)
-                if (!capture.Disks[disk].ReadAsync(0, content.AsMemory(disk * SimSource.DiskBytes, SimSource.DiskBytes), CancellationToken.None).IsCompletedSuccessfully) return null;
-            return content;
+            var read = capture.Disks[disk].ReadAsync(offset, into, CancellationToken.None);
+            if (!read.IsCompleted) throw new SimViolation("never stall", "a read of the guest waits");
+            read.GetAwaiter().GetResult();
+            return true;
         }
         catch (Exception unreadable) when (unreadable is IOException or ObjectDisposedException)
         {
-            return null;
+            failed = unreadable;
+            return false;
         }
     }
 
     private void Learn(MachineCapture capture, Place place)
     {
-        if (Content(capture) is not { } content) return;
+        if (Content(capture, out var failed) is not { } content)
+        {
+            ExcuseByDisk(capture, place, failed!, "read");
+            return;
+        }
         if (!_ledgers.TryGetValue(place.Epoch, out var ledger))
         {
             if (place.Host != "agent") CheckFork(place.Epoch, content);
+            // The same disks, whoever had the machine meanwhile.
+            else if (LastLedgerAt("agent", 0, place.Epoch.Value)?.FirstLost(content) is >= 0 and var gone)
+                throw new SimViolation("durable ack", $"the guest at home again in epoch {place.Epoch} finds its disks without what it was told there is there, at {gone}");
             ledger = _ledgers[place.Epoch] = new SimLedger(place.Host);
         }
         if (ledger.FirstLost(content) is >= 0 and var lost)
@@ -199,7 +225,7 @@ internal sealed class SimGuest(SimMachine machine, Random random)
         }
         catch (Exception failed) when (failed is IOException or ObjectDisposedException)
         {
-            if (Running().Any(r => r.Capture == capture)) ExcuseByDisk(place, failed, "flush");
+            if (Running().Any(r => r.Capture == capture)) ExcuseByDisk(capture, place, failed, "flush");
             return;
         }
         // With its host down nobody was told anything.
@@ -216,7 +242,7 @@ internal sealed class SimGuest(SimMachine machine, Random random)
         }
         Writes++;
         // Whether it has its place in the history by then or not.
-        if (failed is not null) ExcuseByDisk(place, failed, "write");
+        if (failed is not null) ExcuseByDisk(capture, place, failed, "write");
         var newest = capture.Status().Newest.Value;
         if (newest > before)
         {
@@ -225,26 +251,48 @@ internal sealed class SimGuest(SimMachine machine, Random random)
                 throw new SimViolation("one writer", $"{_writers[place.Epoch]} and {place.Host} both took writes in epoch {place.Epoch}");
             if (machine.State is { Fence: null, FormerFences.Length: 0, Phase: Phase.FailoverCommitPending or Phase.FailedOver or Phase.ReverseReplicating } state && place.Epoch < state.Epoch)
                 throw new SimViolation("one writer", $"{place.Host} took a write in epoch {place.Epoch}, which was confirmed to be over");
+            if (machine.State is { Fence: null, FormerFences.Length: 0, Phase: Phase.Protected, Protection.Replica: not null } home && place.Host != machine.SourceNow && place.Epoch <= home.Epoch)
+                throw new SimViolation("one writer", $"{place.Host} took a write in epoch {place.Epoch}, while the machine is protected at {machine.SourceNow}");
             _ledgers[place.Epoch].Add(newest, _sites.ClockAt(place.Host).GetUtcNow(), offset, data, unitAccess && failed is null);
         }
         // What a write that failed has left is seen when its disk is read again; what landed without one has its place in the history later.
         // One whose base was closed to be opened anew reads nothing more.
         else if (failed is not ReadOnlyDeviceException)
         {
+            if (failed is null) LookForWhatLanded(capture, place, offset, data);
             place.IsKnown = false;
             _ledgers[place.Epoch].Fail(offset, data.Length);
         }
     }
 
-    /// <summary>Only where it lies can fail what a guest does.</summary>
-    private void ExcuseByDisk(Place place, Exception failed, string what)
+    /// <summary>No sequence could be reserved for it; it was taken, and must be there.</summary>
+    private static void LookForWhatLanded(MachineCapture capture, Place place, int offset, byte[] data)
     {
-        var host = place.Host == "agent" ? "source" : place.Host;
+        if (capture.IsFrozen || capture.IsFenced) throw new SimViolation("one writer", $"{place.Host} said that it took a write, and takes none");
+        var shown = new byte[data.Length];
+        if (TryRead(capture, offset / SimSource.DiskBytes, offset % SimSource.DiskBytes, shown, out _) && !shown.AsSpan().SequenceEqual(data))
+            throw new SimViolation("durable ack", $"{place.Host} said that it took a write which is not on its disk, at {offset}");
+    }
+
+    /// <summary>One write more, when all is well: it is taken.</summary>
+    internal void WriteOnce()
+    {
+        if (Running().FirstOrDefault(r => r.Host == machine.SourceNow) is not { Capture: { } capture } || !_places.TryGetValue(capture, out var place) || !place.IsKnown) return;
+        var before = capture.Status().Newest;
+        Write(capture, place, 0, 0, new byte[512], trims: false, unitAccess: false);
+        if (capture.Status().Newest == before) throw new SimViolation("never stall", $"everything is well, and {place.Host} takes no write");
+    }
+
+    /// <summary>Only where it lies can fail what a guest does, and only who was told to stop refuses it.</summary>
+    private void ExcuseByDisk(MachineCapture capture, Place place, Exception failed, string what)
+    {
+        var host = _sites.HostOf(place.Host == "agent" ? "source" : place.Host);
         var isOfDisk = failed switch
         {
-            ReadOnlyDeviceException or ObjectDisposedException => true,
-            IOException when place.Host == "agent" => failed.Message.Contains("'/disks/", StringComparison.Ordinal) || failed.Message.Contains(".bitmap'", StringComparison.Ordinal),
-            IOException => _sites.HostOf(host).Faults.WereFelt || _sites.Rot.WasAt(host),
+            ReadOnlyDeviceException => capture.IsFrozen || capture.IsFenced,
+            ObjectDisposedException => true,
+            IOException when place.Host == "agent" => host.Faults.WereFelt && (failed.Message.Contains("'/disks/", StringComparison.Ordinal) || failed.Message.Contains(".bitmap'", StringComparison.Ordinal)),
+            IOException => host.Faults.WereFelt || _sites.Rot.WasAt(host.Name),
             _ => false,
         };
         if (!isOfDisk) throw new SimViolation("never stall", $"a {what} of the guest at {place.Host} failed though its disk did not: {failed}");

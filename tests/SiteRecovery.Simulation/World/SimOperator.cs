@@ -11,11 +11,13 @@ namespace SiteRecovery.Simulation.World;
 /// <summary>Issues any action at any time, at the secondary site; and brings the machine home when nothing breaks any more.</summary>
 internal sealed class SimOperator(SimMachine machine, Random random)
 {
+    private static readonly TimeSpan MendsItselfWithin = TimeSpan.FromSeconds(60);
     private readonly SimSites _sites = machine.Sites;
     private readonly Random _again = new(machine.Number);
     private int _commands;
     /// <summary>What it ran on has said that it does not come back.</summary>
     private bool _sourceIsLost;
+    private TimeSpan? _damagedSince;
 
     internal void Protect() => Tell(id => new EnableProtection(machine.Id, id, SimSites.Agent, SimSites.Primary, SimSites.Secondary, Disks(), "sim", _sites.Script.Policy));
 
@@ -40,7 +42,7 @@ internal sealed class SimOperator(SimMachine machine, Random random)
             case [MachineActions.Resynchronize]: Tell(id => new Resynchronize(of, id)); break;
             case ["keep", var which]: Look(which, (store, point) => Keep(store, point, keep: true)); break;
             case ["let-go", var which]: Look(which, (store, point) => Keep(store, point, keep: false)); break;
-            case ["verify", var which]: Look(which, (store, point) => store.Verify(point, CancellationToken.None)); break;
+            case ["verify", var which]: Look(which, Verify); break;
             case ["take-point"]: TakePoint(); break;
             default: throw new FormatException($"no operator knows '{action}'");
         }
@@ -59,10 +61,10 @@ internal sealed class SimOperator(SimMachine machine, Random random)
                 _sourceIsLost = true;
                 Do($"{MachineActions.UnplannedFailover} latest");
                 break;
-            case Phase.Protected when machine.StoreOfTarget?.DamageOfNewest().Count > 0: Do(MachineActions.Resynchronize); break;
+            case Phase.Protected when IsDamaged(state): Do(MachineActions.Resynchronize); break;
             case Phase.ReverseReplicating when state.Problems.Any(p => p.Reason.Contains("reverse the replication with full", StringComparison.Ordinal)): Do($"{MachineActions.ReverseReplicate} full"); break;
             case Phase.Paused: Do(MachineActions.Resume); break;
-            case Phase.ResynchronizationRequired: Do(MachineActions.Resynchronize); break;
+            case Phase.ResynchronizationRequired when _sites.Script.Asks: Do(MachineActions.Resynchronize); break;
             case Phase.UnplannedFailoverInProgress { Failure: not null } when HasLostAll(): Do(MachineActions.CancelFailover); break;
             case Phase.UnplannedFailoverInProgress { Failure: not null }: Do($"{MachineActions.UnplannedFailover} latest"); break;
             // Its health says what of its disks cannot be read.
@@ -70,6 +72,20 @@ internal sealed class SimOperator(SimMachine machine, Random random)
             case Phase.FailedOver: Do($"{MachineActions.ReverseReplicate} {(_sourceIsLost ? "full" : "delta")}"); break;
             default: break;
         }
+    }
+
+    /// <summary>What the product mends by itself it is given time for, and has to have tried.</summary>
+    private bool IsDamaged(ProtectedMachine state)
+    {
+        if (machine.StoreOfTarget is not { } store || store.DamageOfNewest().Count == 0)
+        {
+            _damagedSince = null;
+            return false;
+        }
+        if (_sites.Script.Asks) return true;
+        if (_sites.Clock.Elapsed - (_damagedSince ??= _sites.Clock.Elapsed) < MendsItselfWithin) return false;
+        if (state.Repairs.IsEmpty) throw new SimViolation("liveness", $"the newest state of {machine.Id} has been damaged for {MendsItselfWithin.TotalSeconds} s, and nobody mends it");
+        return true;
     }
 
     private bool StoreOpens()
@@ -124,6 +140,13 @@ internal sealed class SimOperator(SimMachine machine, Random random)
         {
             // The operator is told why.
         }
+    }
+
+    private void Verify(RetentionStore store, RecoveryPoint point)
+    {
+        var host = machine.HostOfTarget;
+        if (store.Verify(point, CancellationToken.None).Damage is { } damage && !host.Faults.WereFelt && !_sites.Rot.WasAt(host.Name))
+            throw new SimViolation("never silently wrong", $"{point.Id} is said to be damaged, and nothing has ever been wrong with the disks of {host.Name}: {damage}");
     }
 
     private void Keep(RetentionStore store, RecoveryPoint point, bool keep)

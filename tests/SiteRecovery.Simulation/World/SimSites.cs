@@ -1,6 +1,7 @@
 using System.Globalization;
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProcessServers;
+using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Retention;
@@ -26,6 +27,7 @@ internal sealed class SimSites
     /// <summary>The guest, when everything is mended.</summary>
     private static readonly TimeSpan StillWrites = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan KeysLast = TimeSpan.FromSeconds(50);
+    private const int WellLooks = 10;
     internal const string SecondRelay = "relay2";
     private const int LookEveryTurns = 50;
     private readonly Random _random;
@@ -130,6 +132,9 @@ internal sealed class SimSites
     /// <summary>A room has just come up.</summary>
     internal void LookAtStart() => Watched(() => Each(m => m.Checks.LookAtStart()));
 
+    /// <summary>What is told of a machine when it is asked for.</summary>
+    internal void Measured(MeasuredMachine measured) => Watched(() => Machines.First(m => m.Id == measured.State.Id).Checks.Measured.Check(measured));
+
     internal void Say(string what) => _say?.Invoke(string.Create(CultureInfo.InvariantCulture, $"{(long)Clock.Elapsed.TotalMilliseconds,7} {what}"));
 
     private async Task<string> RunAsync()
@@ -145,9 +150,15 @@ internal sealed class SimSites
         Chaos.Heal();
         Each(m => _ = EveryAsync(3000, TimeSpan.MaxValue, m.Operator.BringHome));
         var deadline = Clock.Elapsed + Liveness.Bound;
-        while (_violation is null && Clock.Elapsed < deadline && !Machines.All(Liveness.IsHome)) await GoOnAsync(TimeSpan.FromSeconds(1));
+        // A moment in which all is well is not enough, nor one between two writes.
+        for (var well = 0; _violation is null && Clock.Elapsed < deadline; await GoOnAsync(TimeSpan.FromSeconds(1)))
+        {
+            well = Clock.Elapsed > faulty + StillWrites && Machines.All(Liveness.IsHome) ? well + 1 : 0;
+            if (well >= WellLooks) break;
+        }
         if (_violation is not null) throw _violation;
         foreach (var machine in Machines) Liveness.Check(machine);
+        Watched(() => Each(m => m.Guest.WriteOnce()));
         await Bounded.CheckStoresAsync(this);
         if (_violation is not null) throw _violation;
         var points = 0;

@@ -1,0 +1,39 @@
+using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.Simulation.World;
+
+namespace SiteRecovery.Simulation.Checkers;
+
+/// <summary>What the configuration server says of a machine's store is so: up to when it has everything, that it is damaged, and that it takes no writes.</summary>
+internal sealed class Measured(SimMachine machine)
+{
+    /// <summary>Measurements that come behind what is seen at the store itself; those before may have been under way.</summary>
+    private const int Behind = 20;
+    private RetentionStore? _store;
+    private DateTimeOffset? _last;
+    private int _rotten, _failed;
+
+    internal void Check(MeasuredMachine measured)
+    {
+        if (measured.Store is not { } told || measured.StoreMeasuredAt is not { } at || at == _last) return;
+        _last = at;
+        if (told.Newest is { } newest && machine.Guest.LedgerOf(newest.Epoch) is { } ledger && machine.Sites.ClockAt(ledger.Host).IsTrue && ledger.FirstAfter(newest.Sequence.Value) is { } missing && missing.At < newest.At)
+            throw new SimViolation("never silently wrong", $"it is told that {newest.Id} has all until {newest.At:O}, and it lacks {missing.Sequence} of {missing.At:O}");
+        RetentionStore? store = null;
+        try
+        {
+            store = machine.StoreOfTarget;
+        }
+        catch (IOException)
+        {
+            // It says so in another way.
+        }
+        if (store != _store) (_store, _rotten, _failed) = (store, 0, 0);
+        if (store is null) return;
+        // Of another one until a moment ago.
+        if (told.Epoch != store.CurrentEpoch) (_rotten, _failed) = (0, 0);
+        (_rotten, _failed) = (store.Rot.Count > 0 ? _rotten + 1 : 0, store.FailedReason is not null ? _failed + 1 : 0);
+        if (_rotten > Behind && told.Rot is null) throw new SimViolation("never silently wrong", $"the store of {machine.Id} is damaged ({store.Rot[0].Reason}), and nothing is told of it");
+        if (_failed > Behind && told.FailedReason is null) throw new SimViolation("never silently wrong", $"the store of {machine.Id} takes no writes ({store.FailedReason}), and nothing is told of it");
+    }
+}
