@@ -9,13 +9,14 @@ namespace SiteRecovery.Simulation;
 /// </summary>
 internal static class Program
 {
-    private const string Usage = "SEED [COUNT [SECONDS]] | until-found SEED SECONDS | fresh SEED SECONDS BOX | blows SEED COUNT | blow SEED | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS | coverage SEED COUNT SECONDS";
+    private const string Usage = "SEED [COUNT [SECONDS]] | until-found SEED SECONDS|FILE … | fresh SEED SECONDS BOX | blows SEED COUNT | blow SEED | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS | coverage SEED COUNT SECONDS";
 
     public static async Task<int> Main(string[] arguments)
     {
         switch (arguments)
         {
-            case ["replay", .. var files]: return await SayAsync(files.Select(f => (Path.GetFileName(f), SimScript.Parse(File.ReadAllText(f)))));
+            case ["replay", .. var files]: return await SayAsync(Scripts(files));
+            case ["until-found", .. var files] when files.All(File.Exists): return await SayAsync(Scripts(files), untilFound: true);
             case ["tell", var file]:
                 Console.WriteLine((await Run.OnceAsync(SimScript.Parse(await File.ReadAllTextAsync(file)), say: Console.WriteLine)).Line);
                 return 0;
@@ -39,6 +40,8 @@ internal static class Program
                 return 2;
         }
     }
+
+    private static IEnumerable<(string Name, SimScript Script)> Scripts(string[] files) => files.Select(f => (Path.GetFileName(f), SimScript.Parse(File.ReadAllText(f))));
 
     private static IEnumerable<(string Name, SimScript Script)> Seeds(int first, int count, int until) => Enumerable.Range(first, Math.Min(count, int.MaxValue - first)).Select(s => ($"seed {s}", SimFate.Of(s, until)));
 

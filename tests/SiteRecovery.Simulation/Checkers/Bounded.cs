@@ -45,6 +45,8 @@ internal static class Bounded
         var (known, lies) = (store.Bytes, files.Where(f => f.EndsWith(".seg", StringComparison.Ordinal)).Sum(machine.HostOfTarget.Disk.LengthOf));
         if (lies > known + 2 * Math.Max(sites.Script.SegmentBytes, FrameBytesMax)) return $"{lies} bytes of segments lie in {store.Folder}, which knows of {known}";
         if (files.Count(f => f.EndsWith(".tmp", StringComparison.Ordinal)) > 2) return $"what was being written stays: {string.Join(", ", files.Where(f => f.EndsWith(".tmp", StringComparison.Ordinal)))}";
+        // What ran there, or was tried there, is gone with its layers.
+        if (machine.State is { Tests.Length: 0, Continuation: null } && machine.HostOfTarget.Disk.Files(store.Folder + "/replica") is { Count: > 0 } layers) return $"{layers.Count} files of layers stay, as {layers[0]}";
         var (keeps, asked) = (store.CurrentAsOf - oldest.At, sites.Script.Limits.Longest + Beyond);
         return keeps <= asked ? null : $"{keeps.TotalSeconds:0} s are kept, {asked.TotalSeconds:0} s are asked for: {oldest.Id} of {store.CurrentAsOf:mm:ss}";
     }
