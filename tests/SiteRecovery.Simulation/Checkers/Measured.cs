@@ -8,7 +8,7 @@ namespace SiteRecovery.Simulation.Checkers;
 internal sealed class Measured(SimMachine machine)
 {
     /// <summary>Measurements that come behind what is seen at the store itself; those before may have been under way.</summary>
-    private const int Behind = 20;
+    private const int Behind = 8;
     private RetentionStore? _store;
     private DateTimeOffset? _last;
     private int _rotten, _failed;
@@ -17,7 +17,8 @@ internal sealed class Measured(SimMachine machine)
     {
         if (measured.Store is not { } told || measured.StoreMeasuredAt is not { } at || at == _last) return;
         _last = at;
-        if (told.Newest is { } newest && machine.Guest.LedgerOf(newest.Epoch) is { } ledger && machine.Sites.ClockAt(ledger.Host).IsTrue && ledger.FirstAfter(newest.Sequence.Value) is { } missing && missing.At < newest.At)
+        // Once another epoch was forked from it, the writes behind it are nobody's; and where an epoch begins, the time is of the other side's clock.
+        if (told.Newest is { } newest && newest.Epoch == told.Epoch && machine.Guest.LedgerOf(newest.Epoch) is { } ledger && machine.Sites.Hosts.All(h => h.Clock.IsTrue) && ledger.FirstAfter(newest.Sequence.Value) is { } missing && missing.At < newest.At)
             throw new SimViolation("never silently wrong", $"it is told that {newest.Id} has all until {newest.At:O}, and it lacks {missing.Sequence} of {missing.At:O}");
         RetentionStore? store = null;
         try
