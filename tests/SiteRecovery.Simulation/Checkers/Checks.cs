@@ -32,7 +32,7 @@ internal sealed class Checks(SimMachine machine, Random random)
         {
             if (state.Phase != _phase) machine.Say($"{_phase = state.Phase}, epoch {state.Epoch}, fence {state.Fence?.Epoch.Value}, {string.Join("; ", state.Problems.Select(p => $"{p.Work}: {p.Reason}"))}");
             if (state.Phase is Phase.InitialReplication) _begun.Add(state.Epoch.Value);
-            _tests.Note(state);
+            Unbroken(machine.HostOfTarget.Name, () => _tests.Watch(machine, state));
             _planned.Check(machine, state);
             _alone.Check(machine, state);
             LookAtReleased(state);
@@ -67,11 +67,8 @@ internal sealed class Checks(SimMachine machine, Random random)
                 _seen.AddOrUpdate(store, new StrongBox<RecoveryPoint?>(store.ConsistentUpTo));
                 Prefix.CheckAny(machine, store, random);
             });
-        Unbroken(null, () =>
-        {
-            NeverSilentlyWrong.Check(machine);
-            _tests.Check(machine);
-        });
+        Unbroken(null, () => NeverSilentlyWrong.Check(machine));
+        Unbroken(machine.HostOfTarget.Name, () => _tests.Check(machine));
     }
 
     /// <summary>A position that is shown for a moment only is looked at in that moment, one of three of them.</summary>
