@@ -29,7 +29,7 @@ internal static class Liveness
             // With another site to fail over to, that is what is to be done.
             || (state.Phase is not Phase.Resynchronizing && r.Contains("cannot be served any more", StringComparison.Ordinal))));
 
-    private static bool IsProtected(SimMachine machine) => machine.State is { Phase: Phase.Protected, Tests.Length: 0, Fence: null, FormerFences.Length: 0 } && SourceOf(machine) is { } source
+    internal static bool IsProtected(SimMachine machine) => machine.State is { Phase: Phase.Protected, Tests.Length: 0, Fence: null, FormerFences.Length: 0 } && SourceOf(machine) is { } source
         && source.Status() is { Complete: true, Mode: CaptureMode.Streaming, DirtyBytes: 0 } status && status.Durable == status.Newest && machine.StoreOfTarget is { } store && store.ConsistentUpTo?.Sequence == status.Newest
         && !(machine.Sites.Rot.Was && store.DamageOfNewest().Count > 0) && Serves(machine, source);
 

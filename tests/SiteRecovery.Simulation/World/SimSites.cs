@@ -34,6 +34,7 @@ internal sealed class SimSites
     private readonly SimTrace _trace;
     private SimViolation? _violation;
     private Action<string>? _say;
+    private bool _drills;
 
     private SimSites(SimScript script)
     {
@@ -148,7 +149,10 @@ internal sealed class SimSites
         Each(m => _ = EveryAsync(LookEveryTurns * Script.Pace, TimeSpan.MaxValue, m.Checks.Look));
         await SimScheduler.RunAsync(Clock, faulty, () => _violation is null);
         Chaos.Heal();
-        Each(m => _ = EveryAsync(3000, TimeSpan.MaxValue, m.Operator.BringHome));
+        Each(m => _ = EveryAsync(3000, TimeSpan.MaxValue, () =>
+        {
+            if (!_drills) m.Operator.BringHome();
+        }));
         var deadline = Clock.Elapsed + Liveness.Bound;
         // A moment in which all is well is not enough, nor one between two writes.
         for (var well = 0; _violation is null && Clock.Elapsed < deadline; await GoOnAsync(TimeSpan.FromSeconds(1)))
@@ -168,7 +172,11 @@ internal sealed class SimSites
             Prefix.CheckAll(machine, at);
             points += at.PointCount;
         }
-        return $"{Machines.Sum(m => m.Guest.Writes)} writes, {Chaos.Faults} faults, {Machines.Sum(m => m.State!.Epoch.Value)} epochs, {points} points, trace {_trace.Hash:x16}";
+        var line = $"{Machines.Sum(m => m.Guest.Writes)} writes, {Chaos.Faults} faults, {Machines.Sum(m => m.State!.Epoch.Value)} epochs, {points} points, trace {_trace.Hash:x16}";
+        if (!FinalDrill.IsDue(this)) return line;
+        _drills = true;
+        await FinalDrill.RunAsync(this);
+        return _violation is null ? line : throw _violation;
     }
 
     /// <summary>The guests write for a while. False: an invariant was violated.</summary>
