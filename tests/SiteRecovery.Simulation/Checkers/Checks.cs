@@ -15,6 +15,7 @@ internal sealed class Checks(SimMachine machine, Random random)
     private readonly Random _arrivals = new(machine.Number);
     private readonly PlannedFailovers _planned = new();
     private readonly SecondaryAlone _alone = new();
+    private readonly ReplicaRuns _runs = new();
     private readonly TestFailovers _tests = new();
     private readonly ConditionalWeakTable<RetentionStore, StrongBox<RecoveryPoint?>> _seen = [];
     private Phase? _phase;
@@ -28,6 +29,7 @@ internal sealed class Checks(SimMachine machine, Random random)
     /// <summary>Often: what passes.</summary>
     internal void Watch()
     {
+        _runs.Check(machine);
         if (machine.State is { } state)
         {
             if (state.Phase != _phase) machine.Say($"{_phase = state.Phase}, epoch {state.Epoch}, fence {state.Fence?.Epoch.Value}, {string.Join("; ", state.Problems.Select(p => $"{p.Work}: {p.Reason}"))}");

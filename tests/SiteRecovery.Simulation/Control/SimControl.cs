@@ -46,7 +46,7 @@ internal sealed class SimControl
     private readonly Dictionary<MachineId, ProtectedMachine> _states = [];
     private IActorRef? _router;
     private readonly Func<object, object>? _wire;
-    private int _lives, _starts;
+    private int _lives, _starts, _kept;
 
     private SimControl(SimSites sites, ActorSystem system)
     {
@@ -87,7 +87,7 @@ internal sealed class SimControl
     /// <summary>The configuration server is up: its machines recover from the journal. Nothing happens where it is.</summary>
     internal void StartConfiguration(TimeProvider clock)
     {
-        if (_router is not null) return;
+        if (_router is not null || _kept > 0) return;
         _starts++;
         var life = ++_lives;
         var networks = _system.ActorOf(Props.Create(() => new Networks()), $"networks-{life}");
@@ -112,6 +112,16 @@ internal sealed class SimControl
             throw;
         }
     }
+
+    /// <summary>Its process has died alone, and does not come up, with its host neither, until this ends.</summary>
+    internal void KeepDown(bool begins)
+    {
+        _kept = Math.Max(0, _kept + (begins ? 1 : -1));
+        if (begins) StopConfiguration();
+    }
+
+    /// <summary>Nothing keeps it from coming up any more.</summary>
+    internal void LetCome() => _kept = 0;
 
     internal void StopConfiguration()
     {

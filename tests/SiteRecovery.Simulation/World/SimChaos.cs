@@ -37,6 +37,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
         sites.Near.Mend();
         sites.Wan.Mend();
         sites.Control.Journal.Mend();
+        sites.Control.LetCome();
         StartConfiguration();
         foreach (var host in sites.Hosts)
         {
@@ -45,7 +46,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
         }
     }
 
-    /// <summary>Its process comes up with its host, or, where it died alone, by itself.</summary>
+    /// <summary>Its process comes up with its host, or, where it died alone, later.</summary>
     private void StartConfiguration()
     {
         if (sites.Target.IsUp && sites.Target.Room is not null) sites.Control.StartConfiguration(sites.Target.Clock);
@@ -128,8 +129,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
             case ["lose", var wire, "for", var lasts]: await ForAsync(lasts, WireOf(wire).Lose); break;
             case ["crash", var host, var way, "for", var lasts]: await CrashAsync(sites.HostOf(host), way, lasts); break;
             case ["orphan", "for", var lasts]:
-                sites.Control.StopConfiguration();
-                await WaitAsync(lasts);
+                await ForAsync(lasts, sites.Control.KeepDown);
                 StartConfiguration();
                 break;
             case ["forget", "for", var lasts]: await ForAsync(lasts, sites.Control.Journal.Fill); break;

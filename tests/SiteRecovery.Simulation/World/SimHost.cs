@@ -30,6 +30,8 @@ internal abstract class SimHost
     internal bool IsUp { get; private set; }
     /// <summary>How often it was started or died.</summary>
     internal int Lives => _life;
+    /// <summary>How often it lost its power.</summary>
+    internal int PowerLosses { get; private set; }
     /// <summary>Told of each I/O that changed something on its disk.</summary>
     internal Action<SimIo>? Traced { get; set; }
     internal Action<string>? LostPower { get; set; }
@@ -77,7 +79,11 @@ internal abstract class SimHost
         _life++;
         Faults.Attach();
         Cut();
-        if (power) LostPower?.Invoke(Name);
+        if (power)
+        {
+            PowerLosses++;
+            LostPower?.Invoke(Name);
+        }
         // It may be in the middle of anything, with any lock held.
         _ = Task.Run(() => EndQuietlyAsync());
     }
