@@ -16,6 +16,7 @@ internal sealed class Checks(SimMachine machine, Random random)
     private readonly PlannedFailovers _planned = new();
     private readonly SecondaryAlone _alone = new();
     private readonly ReplicaRuns _runs = new();
+    private readonly LosingSides _losing = new();
     private readonly TestFailovers _tests = new();
     private readonly ConditionalWeakTable<RetentionStore, StrongBox<RecoveryPoint?>> _seen = [];
     private Phase? _phase;
@@ -35,6 +36,7 @@ internal sealed class Checks(SimMachine machine, Random random)
             if (state.Phase != _phase) machine.Say($"{_phase = state.Phase}, epoch {state.Epoch}, fence {state.Fence?.Epoch.Value}, {string.Join("; ", state.Problems.Select(p => $"{p.Work}: {p.Reason}"))}");
             if (state.Phase is Phase.InitialReplication) _begun.Add(state.Epoch.Value);
             Unbroken(machine.HostOfTarget.Name, () => _tests.Watch(machine, state));
+            Unbroken(machine.HostOfTarget.Name, () => _losing.Check(machine, state));
             _planned.Check(machine, state);
             _alone.Check(machine, state);
             LookAtReleased(state);

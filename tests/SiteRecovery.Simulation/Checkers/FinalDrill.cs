@@ -38,9 +38,9 @@ internal static class FinalDrill
     private static void CheckReplica(SimMachine machine)
     {
         var point = ((Phase.FailoverCommitPending)machine.State!.Phase).Point;
-        var room = machine.RoomOfTarget;
-        if (machine.ReplicaAt(room) is not { } replica) throw new SimViolation("liveness", "a planned failover is done, and no replica runs");
-        if (machine.Guest.LedgerOf(point.Epoch) is { } ledger && ledger.FirstDifference(ledger.Last, SimGuest.Content(replica.Capture)!) is >= 0 and var from)
+        if (machine.ReplicaAt(machine.RoomOfTarget) is not { } replica) throw new SimViolation("liveness", "a planned failover is done, and no replica runs");
+        if (SimGuest.Content(replica.Capture) is not { } content) throw new SimViolation("liveness", "the replica of a planned failover cannot be read");
+        if (machine.Guest.LedgerOf(point.Epoch) is { } ledger && ledger.FirstDifference(ledger.Last, content) is >= 0 and var from)
             throw new SimViolation("prefix", $"the replica of a planned failover at {point.Id} shows other bytes than the guest wrote, from {from} on: {ledger}");
     }
 
