@@ -38,6 +38,7 @@ internal sealed class AgentConversation(IAgentHome home, AgentMachines machines,
     private static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(20);
     /// <summary>Three for each range, and what one message of the cluster can carry on.</summary>
     private const int TailNumbersMax = 3 * 1000;
+    private string? _saidOfHome;
 
     /// <summary>Obeys one process server after another until told to stop.</summary>
     internal async Task RunAsync(CancellationToken stop)
@@ -55,10 +56,23 @@ internal sealed class AgentConversation(IAgentHome home, AgentMachines machines,
             // Whatever a process server does to this conversation, the disks are served on.
             catch (Exception error) when (!stop.IsCancellationRequested)
             {
-                if (said != error.Message) await host.Log.WriteLineAsync($"no process server: {said = error.Message}; trying again");
-                await home.RefreshAsync(stop);
+                if (said != error.Message) host.Log.Say($"no process server: {said = error.Message}; trying again");
+                await TryRefreshAsync(stop);
             }
             await Task.Delay(home.IsKnown ? ReconnectDelay : IdentityDelay, host.Time, stop);
+        }
+    }
+
+    /// <summary>Nor does it matter to them whether it can be asked, or kept, where the agent belongs now.</summary>
+    private async Task TryRefreshAsync(CancellationToken stop)
+    {
+        try
+        {
+            await home.RefreshAsync(stop);
+        }
+        catch (Exception problem) when (!stop.IsCancellationRequested)
+        {
+            if (_saidOfHome != problem.Message) host.Log.Say($"it cannot be asked where this agent belongs now: {_saidOfHome = problem.Message}");
         }
     }
 
@@ -99,7 +113,7 @@ internal sealed class AgentConversation(IAgentHome home, AgentMachines machines,
         do
         {
             var (status, problem) = await machines.StatusAsync(stop);
-            if (problem is not null && problem != said) await host.Log.WriteLineAsync(said = problem);
+            if (problem is not null && problem != said) host.Log.Say(said = problem);
             await channel.SendAsync(new AgentStatus(host.Time.GetUtcNow(), status), stop);
         }
         while (await timer.WaitForNextTickAsync(stop));

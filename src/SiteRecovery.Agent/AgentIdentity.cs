@@ -129,7 +129,7 @@ public static class AgentIdentity
                 var home = AgentHome.Read(await http.GetByteArrayAsync(new Uri(new Uri(url), "/api/v1/agents/home"), stop));
                 // A cluster that does not see this site's process servers is no reason to forget them: they may be up, and only the link down.
                 if (home.ProcessServers.Count == 0 && home.Site == known.Site) home = home with { ProcessServers = known.ProcessServers };
-                Keep(dataFolder, home);
+                TryKeep(dataFolder, home);
                 return home;
             }
             catch (Exception unreachable) when (unreachable is HttpRequestException or JsonException or TaskCanceledException && !stop.IsCancellationRequested)
@@ -140,10 +140,25 @@ public static class AgentIdentity
         return known;
     }
 
+    /// <summary>A folder that takes nothing is no reason to look for the former process servers.</summary>
+    private static void TryKeep(string dataFolder, AgentHome home)
+    {
+        try
+        {
+            if (KeptHome(dataFolder) is not { } kept || !Bytes(kept).AsSpan().SequenceEqual(Bytes(home))) Keep(dataFolder, home);
+        }
+        catch (Exception refused) when (refused is IOException or UnauthorizedAccessException)
+        {
+            // It is asked for again whenever no process server answers.
+        }
+    }
+
+    private static byte[] Bytes(AgentHome home) => JsonSerializer.SerializeToUtf8Bytes(home, AgentIdentityJson.Default.AgentHome);
+
     private static void Keep(string dataFolder, AgentHome home)
     {
         RealFileSystem.Instance.CreateDirectory(dataFolder);
-        RealFileSystem.Instance.Replace(HomeFile(dataFolder), JsonSerializer.SerializeToUtf8Bytes(home, AgentIdentityJson.Default.AgentHome));
+        RealFileSystem.Instance.Replace(HomeFile(dataFolder), Bytes(home));
     }
 
     private static async Task<AgentJoinAnswer> JoinAsync(string url, JoinToken token, AgentJoinAsk ask, CancellationToken stop)

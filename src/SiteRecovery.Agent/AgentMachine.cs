@@ -192,7 +192,7 @@ public sealed class AgentMachine : IAsyncDisposable
             }
             catch (HypervisorException refused)
             {
-                if (said != refused.Message) await _host.Log.WriteLineAsync($"machine {Name} is fenced and cannot be stopped: {said = refused.Message}; its writes are refused");
+                if (said != refused.Message) _host.Log.Say($"machine {Name} is fenced and cannot be stopped: {said = refused.Message}; its writes are refused");
             }
         }
     }

@@ -37,7 +37,7 @@ public sealed class AgentMachines : IAsyncDisposable
         // What is damaged of one machine keeps none of the others from being served.
         foreach (var folder in _host.Files.Folders(_host.MachinesFolder)) await ServeKeptAsync(folder);
         _servingLate = ServeLateAsync(_ending.Token);
-        if (_released.Resume() is { } damage) await _host.Log.WriteLineAsync(damage);
+        if (_released.Resume() is { } damage) _host.Log.Say(damage);
     }
 
     /// <summary>Storage may come up after us, or fail where a machine is opened anew, and there need be nobody who tells us to look again.</summary>
@@ -53,14 +53,14 @@ public sealed class AgentMachines : IAsyncDisposable
         var problem = await TryAsync(() => AgentMachine.KeptIn(folder, _host.Files) is { } kept && !_machines.ContainsKey(kept.Machine) ? ProtectAsync(kept) : Task.CompletedTask);
         if (problem is null) _late.TryRemove(folder, out _);
         else if (_late.GetValueOrDefault(folder) != problem)
-            await _host.Log.WriteLineAsync($"machine {Path.GetFileName(folder)} is not served: {_late[folder] = problem}; looked at again every {LateDelay.TotalSeconds:0} s");
+            _host.Log.Say($"machine {Path.GetFileName(folder)} is not served: {_late[folder] = problem}; looked at again every {LateDelay.TotalSeconds:0} s");
     }
 
     /// <summary>The host was down: a replica of its machines may run elsewhere. A process server says so, or that none does.</summary>
     private void Ask()
     {
         var limit = _askAfterBoot == Timeout.InfiniteTimeSpan ? "" : $", {_askAfterBoot.TotalSeconds:0} s at most";
-        _host.Log.WriteLine($"this host has booted since its machines were last known to be at home here: their writes wait until a process server says that no replica runs elsewhere{limit}");
+        _host.Log.Say($"this host has booted since its machines were last known to be at home here: their writes wait until a process server says that no replica runs elsewhere{limit}");
         _asking = GiveUpAskingAsync(_ending.Token);
     }
 
@@ -73,10 +73,10 @@ public sealed class AgentMachines : IAsyncDisposable
             foreach (var machine in _machines.Values.Where(m => m.IsAsking))
             {
                 machine.Answer();
-                await _host.Log.WriteLineAsync($"machine {machine.Name}: nobody has said whether a replica of it runs elsewhere; it takes writes now");
+                _host.Log.Say($"machine {machine.Name}: nobody has said whether a replica of it runs elsewhere; it takes writes now");
             }
         });
-        if (problem is not null) await _host.Log.WriteLineAsync(problem);
+        if (problem is not null) _host.Log.Say(problem);
     }
 
     /// <summary>What is to be said of each machine now.</summary>
@@ -265,7 +265,7 @@ public sealed class AgentMachines : IAsyncDisposable
         {
             // Whatever could not be written down: their guests must not lose them.
             foreach (var disk in open)
-                if (_released.Add(disk) is { } problem) await _host.Log.WriteLineAsync($"{disk.ExportName}: {problem}");
+                if (_released.Add(disk) is { } problem) _host.Log.Say($"{disk.ExportName}: {problem}");
         }
     }
 
@@ -310,7 +310,7 @@ public sealed class AgentMachines : IAsyncDisposable
             catch (Exception problem) when (problem is IOException or UnauthorizedAccessException)
             {
                 // The others end well all the same.
-                await _host.Log.WriteLineAsync($"machine {machine.Name} did not end cleanly, and what it wrote last is compared when it is served next: {problem.Message}");
+                _host.Log.Say($"machine {machine.Name} did not end cleanly, and what it wrote last is compared when it is served next: {problem.Message}");
             }
         }
         await _released.DisposeAsync();

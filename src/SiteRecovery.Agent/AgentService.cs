@@ -43,7 +43,7 @@ public sealed class AgentService : IAsyncDisposable
             agent._nbd.Listen(new UnixDomainSocketEndPoint(agent._host.Socket));
             await agent.LoadIdentityAsync(stop);
             agent.ListenOverTls();
-            await Console.Out.WriteLineAsync($"agent {agent._membership.Name} of site {agent._membership.Site} serves disks at {agent._host.Socket}");
+            Console.Out.Say($"agent {agent._membership.Name} of site {agent._membership.Site} serves disks at {agent._host.Socket}");
             return agent;
         }
         catch
@@ -65,7 +65,7 @@ public sealed class AgentService : IAsyncDisposable
         }
         catch (AgentProblem problem) when (_machines.ServeAny)
         {
-            await Console.Error.WriteLineAsync($"{problem.Message}; until then the disks are served, and their changes tracked, without replication");
+            _host.Log.Say($"{problem.Message}; until then the disks are served, and their changes tracked, without replication");
         }
     }
 
@@ -79,7 +79,7 @@ public sealed class AgentService : IAsyncDisposable
         }
         catch (SocketException taken)
         {
-            if (_saidOfTls != taken.Message) Console.Error.WriteLine($"disks are not served over TLS at {wanted}: {_saidOfTls = taken.Message}; tried again with the next connection to a process server");
+            if (_saidOfTls != taken.Message) _host.Log.Say($"disks are not served over TLS at {wanted}: {_saidOfTls = taken.Message}; tried again with the next connection to a process server");
         }
     }
 
