@@ -21,6 +21,7 @@ public sealed class AgentMachines : IAsyncDisposable
     private readonly Dictionary<string, MachineStatus> _fencedClosed = []; // machines that were fenced while they were not served
     private Task _asking = Task.CompletedTask, _servingLate = Task.CompletedTask;
     private volatile bool _askedLongEnough;
+    private string? _saidOfReleased;
 
     /// <param name="askAfterBoot">For how long writes wait after a boot of this host until somebody says that no replica of the machine runs elsewhere; infinite: for ever.</param>
     public AgentMachines(AgentHost host, TimeSpan askAfterBoot) => (_host, _askAfterBoot, _released) = (host, askAfterBoot, new ReleasedDisks(host));
@@ -36,8 +37,8 @@ public sealed class AgentMachines : IAsyncDisposable
     {
         // What is damaged of one machine keeps none of the others from being served.
         foreach (var folder in _host.Files.Folders(_host.MachinesFolder)) await ServeKeptAsync(folder);
+        await ServeReleasedAsync();
         _servingLate = ServeLateAsync(_ending.Token);
-        if (_released.Resume() is { } damage) _host.Log.Say(damage);
     }
 
     /// <summary>Storage may come up after us, or fail where a machine is opened anew, and there need be nobody who tells us to look again.</summary>
@@ -45,7 +46,22 @@ public sealed class AgentMachines : IAsyncDisposable
     {
         using var timer = new PeriodicTimer(LateDelay, _host.Time);
         while (await timer.WaitForNextTickAsync(stop))
+        {
             foreach (var folder in _late.Keys.Order(StringComparer.Ordinal)) await ServeKeptAsync(folder);
+            if (!_released.IsResumed) await ServeReleasedAsync();
+        }
+    }
+
+    private async Task ServeReleasedAsync()
+    {
+        string? damage = null;
+        var problem = await TryAsync(() =>
+        {
+            damage = _released.Resume();
+            return Task.CompletedTask;
+        });
+        if (problem is not null) problem = $"disks whose protection has ended are not served: {problem}; looked at again every {LateDelay.TotalSeconds:0} s";
+        if ((problem ?? damage) is { } said && said != _saidOfReleased) _host.Log.Say(_saidOfReleased = said);
     }
 
     private async Task ServeKeptAsync(string folder)

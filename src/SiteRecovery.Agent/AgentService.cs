@@ -63,7 +63,7 @@ public sealed class AgentService : IAsyncDisposable
         {
             await _membership.LoadAsync(stop);
         }
-        catch (AgentProblem problem) when (_machines.ServeAny)
+        catch (Exception problem) when (_machines.ServeAny && !stop.IsCancellationRequested)
         {
             _host.Log.Say($"{problem.Message}; until then the disks are served, and their changes tracked, without replication");
         }

@@ -23,23 +23,32 @@ public sealed class ReleasedDisks(AgentHost host)
 
     private readonly Dictionary<ReleasedDisk, Serving> _serving = [];
 
+    /// <summary>It is known what an earlier process served.</summary>
+    public bool IsResumed { get; private set; }
+
     /// <summary>What an earlier process served is served again. A disk that cannot be opened is let go. The result is what was damaged.</summary>
+    /// <exception cref="IOException">It cannot be read, or set aside, which disks these are: to be tried again.</exception>
     public string? Resume()
     {
-        if (host.Files.TryReadAll(_file) is not { } bytes) return null;
-        var (kept, damage) = ((ReleasedDisk[])[], (string?)null);
+        var (kept, damage) = Kept();
+        IsResumed = true;
+        foreach (var disk in kept) TryServe(disk);
+        return damage;
+    }
+
+    private (ReleasedDisk[] Kept, string? Damage) Kept()
+    {
+        if (host.Files.TryReadAll(_file) is not { } bytes) return ([], null);
         try
         {
-            kept = JsonSerializer.Deserialize(bytes, ReleasedJson.Default.ReleasedDiskArray) ?? [];
-            if (Array.Exists(kept, d => d is not { ExportName: not null, Path: not null })) throw new JsonException("a disk has no name or no path");
+            var kept = JsonSerializer.Deserialize(bytes, ReleasedJson.Default.ReleasedDiskArray) ?? [];
+            return Array.TrueForAll(kept, d => d is { ExportName: not null, Path: not null }) ? (kept, null) : throw new JsonException("a disk has no name or no path");
         }
         catch (JsonException damaged)
         {
             host.Files.Rename(_file, _file + ".damaged");
-            (kept, damage) = ([], $"{_file} was damaged ({damaged.Message}) and is set aside as {Path.GetFileName(_file)}.damaged: disks whose protection ended while a guest had them open are not served any longer; protect them anew, or let the guests open them without the agent");
+            return ([], $"{_file} was damaged ({damaged.Message}) and is set aside as {Path.GetFileName(_file)}.damaged: disks whose protection ended while a guest had them open are not served any longer; protect them anew, or let the guests open them without the agent");
         }
-        foreach (var disk in kept) TryServe(disk);
-        return damage;
     }
 
     public bool Any => _serving.Count > 0;
@@ -118,7 +127,12 @@ public sealed class ReleasedDisks(AgentHost host)
         Save();
     }
 
-    private void Save() => host.Files.Replace(_file, JsonSerializer.SerializeToUtf8Bytes([.. _serving.Keys], ReleasedJson.Default.ReleasedDiskArray));
+    /// <exception cref="IOException">They cannot be written down, or what was before is not known yet and must not be written over.</exception>
+    private void Save()
+    {
+        if (!IsResumed) throw new IOException($"{_file} could not be read when the agent started");
+        host.Files.Replace(_file, JsonSerializer.SerializeToUtf8Bytes([.. _serving.Keys], ReleasedJson.Default.ReleasedDiskArray));
+    }
 }
 
 [JsonSerializable(typeof(ReleasedDisk[]))]
