@@ -15,7 +15,7 @@ namespace SiteRecovery.Agent;
 /// </summary>
 public sealed class AgentMachine : IAsyncDisposable
 {
-    private const string AssignmentFile = "assignment.json", StoppedFile = "machine-stopped", StopFencedFile = "stop-fenced";
+    private const string AssignmentFile = "assignment.json", ReleasedFile = "released", StoppedFile = "machine-stopped", StopFencedFile = "stop-fenced";
     private static readonly TimeSpan FencedLook = TimeSpan.FromSeconds(1);
     private readonly MachineCapture _capture;
     private readonly CaptureOrders _orders;
@@ -68,7 +68,7 @@ public sealed class AgentMachine : IAsyncDisposable
             if (isNew)
             {
                 capture.MarkAllUnsynced();
-                foreach (var stale in (string[])[StoppedFile, StopFencedFile]) host.Files.Delete(Path.Combine(folder, stale));
+                foreach (var stale in (string[])[StoppedFile, StopFencedFile, ReleasedFile]) host.Files.Delete(Path.Combine(folder, stale));
             }
             var begin = isNew ? wanted with { Synchronize = 0, Paused = false, Drain = false }
                 // A drain ends with its epoch.
@@ -221,11 +221,54 @@ public sealed class AgentMachine : IAsyncDisposable
     public IReadOnlyList<ReleasedDisk> DisksInUse() =>
         [.. _assignment.Disks.Where(d => _host.Nbd.ConnectionsOf(ExportName(d.Name)) > 0 && !_capture.IsFenced).Select(d => new ReleasedDisk(ExportName(d.Name), d.Path))];
 
+    /// <summary>From here on no process finds a protected machine in its folder. Durable when it returns, and before anything of the capture goes: what is left of one whose fence is gone would be served as a source.</summary>
+    public void BeginRelease()
+    {
+        _isKept = false;
+        BeginRelease(_folder, _host.Files);
+    }
+
     /// <summary>Protection ends: nothing is captured any more and the bitmaps go.</summary>
     public async Task ReleaseAsync()
     {
-        await DisposeAsync();
-        _host.Files.DeleteFolder(_folder);
+        try
+        {
+            await DisposeAsync();
+        }
+        finally
+        {
+            EndRelease(_folder, _host.Files);
+        }
+    }
+
+    public static void BeginRelease(string folder, IFileSystem files)
+    {
+        var assignment = Path.Combine(folder, AssignmentFile);
+        if (files.Exists(assignment)) files.Rename(assignment, Path.Combine(folder, ReleasedFile));
+        files.FlushFolder(folder);
+    }
+
+    /// <summary>Durable when it returns. The mark goes last: a release that was cut short is known for one as long as anything is left.</summary>
+    public static void EndRelease(string folder, IFileSystem files)
+    {
+        var mark = Path.Combine(folder, ReleasedFile);
+        foreach (var file in files.List(folder).Where(f => f != mark)) files.Delete(file);
+        files.FlushFolder(folder);
+        files.DeleteFolder(folder);
+        files.FlushFolder(Path.GetDirectoryName(folder)!);
+    }
+
+    /// <summary>A disk of the protected machine that is kept in this folder: nobody may write to it without capture.</summary>
+    public static bool Keeps(string folder, ReleasedDisk disk, IFileSystem files)
+    {
+        try
+        {
+            return TryKeptIn(folder, files)?.Disks.Any(d => d.Path == disk.Path) == true;
+        }
+        catch (Exception unread) when (unread is IOException or UnauthorizedAccessException)
+        {
+            return disk.ExportName.StartsWith(Path.GetFileName(folder) + ".", StringComparison.Ordinal);
+        }
     }
 
     public async ValueTask DisposeAsync()

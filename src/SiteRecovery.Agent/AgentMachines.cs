@@ -57,7 +57,7 @@ public sealed class AgentMachines : IAsyncDisposable
         string? damage = null;
         var problem = await TryAsync(() =>
         {
-            damage = _released.Resume();
+            damage = _released.Resume(IsProtected);
             return Task.CompletedTask;
         });
         if (problem is not null) problem = $"disks whose protection has ended are not served: {problem}; looked at again every {LateDelay.TotalSeconds:0} s";
@@ -265,25 +265,32 @@ public sealed class AgentMachines : IAsyncDisposable
             // One that could not be opened has its folder all the same.
             var folder = FolderOf(release.Machine);
             if (AgentMachine.TryKeptIn(folder, _host.Files)?.Epoch > release.Epoch) return;
-            _host.Files.DeleteFolder(folder);
+            AgentMachine.BeginRelease(folder, _host.Files);
+            AgentMachine.EndRelease(folder, _host.Files);
             _fencedClosed.Remove(release.Machine);
             return;
         }
         if (machine.Epoch > release.Epoch) return; // protected anew meanwhile: the order is late
         if (release.Fence) await machine.FenceAsync(release.Epoch, stopMachine: false, CancellationToken.None);
-        _machines.Remove(release.Machine);
+        // Before anything ends: whenever this process is killed, the next one serves them as the one or as the other.
         var open = machine.DisksInUse();
+        if (open.Count > 0) _released.Note(open);
+        machine.BeginRelease();
+        _machines.Remove(release.Machine);
         try
         {
             await machine.ReleaseAsync();
         }
         finally
         {
-            // Whatever could not be written down: their guests must not lose them.
+            // Whatever is left of the machine: their guests must not lose them.
             foreach (var disk in open)
-                if (_released.Add(disk) is { } problem) _host.Log.Say($"{disk.ExportName}: {problem}");
+                if (_released.Serve(disk) is { } problem) _host.Log.Say($"{disk.ExportName}: {problem}");
         }
     }
+
+    /// <summary>Its release was cut short at its beginning, or it was protected anew.</summary>
+    private bool IsProtected(ReleasedDisk disk) => _host.Files.Folders(_host.MachinesFolder).Any(f => AgentMachine.Keeps(f, disk, _host.Files));
 
     /// <summary>Null, or what went wrong.</summary>
     private async Task<string?> TryAsync(Func<Task> change)

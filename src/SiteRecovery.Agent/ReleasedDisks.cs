@@ -27,10 +27,12 @@ public sealed class ReleasedDisks(AgentHost host)
     public bool IsResumed { get; private set; }
 
     /// <summary>What an earlier process served is served again. A disk that cannot be opened is let go. The result is what was damaged.</summary>
+    /// <param name="isProtected">Says of a disk that it is served with capture, or will be.</param>
     /// <exception cref="IOException">It cannot be read, or set aside, which disks these are: to be tried again.</exception>
-    public string? Resume()
+    public string? Resume(Func<ReleasedDisk, bool> isProtected)
     {
         var (kept, damage) = Kept();
+        kept = [.. kept.Where(d => !isProtected(d))];
         IsResumed = true;
         foreach (var disk in kept) TryServe(disk);
         return damage;
@@ -55,20 +57,11 @@ public sealed class ReleasedDisks(AgentHost host)
 
     public bool Has(string path) => _serving.Keys.Any(d => d.Path == path);
 
-    /// <summary>Null, or what is to be known of how the disk is served on.</summary>
-    public string? Add(ReleasedDisk disk)
-    {
-        if (TryServe(disk) is { } problem) return "it is not served any longer: " + problem;
-        try
-        {
-            Save();
-            return null;
-        }
-        catch (Exception unsaved) when (unsaved is IOException or UnauthorizedAccessException)
-        {
-            return "it is served on, but will not be when the agent is started anew: " + unsaved.Message;
-        }
-    }
+    /// <summary>The next process serves these too, if this one does not get that far. Durable when it returns.</summary>
+    public void Note(IEnumerable<ReleasedDisk> disks) => Save(_serving.Keys.Union(disks));
+
+    /// <summary>Null, or why it is not served.</summary>
+    public string? Serve(ReleasedDisk disk) => TryServe(disk) is { } problem ? "it is not served any longer: " + problem : null;
 
     /// <summary>The disk is protected anew: whoever has it open connects again, to the captured disk.</summary>
     public async Task LetGoAsync(string path)
@@ -124,14 +117,14 @@ public sealed class ReleasedDisks(AgentHost host)
         await host.Nbd.CloseConnectionsAsync(disk.ExportName, CancellationToken.None);
         await serving.Device.DisposeAsync();
         serving.Lock.Dispose();
-        Save();
+        Save(_serving.Keys);
     }
 
     /// <exception cref="IOException">They cannot be written down, or what was before is not known yet and must not be written over.</exception>
-    private void Save()
+    private void Save(IEnumerable<ReleasedDisk> disks)
     {
         if (!IsResumed) throw new IOException($"{_file} could not be read when the agent started");
-        host.Files.Replace(_file, JsonSerializer.SerializeToUtf8Bytes([.. _serving.Keys], ReleasedJson.Default.ReleasedDiskArray));
+        host.Files.Replace(_file, JsonSerializer.SerializeToUtf8Bytes([.. disks], ReleasedJson.Default.ReleasedDiskArray));
     }
 }
 

@@ -204,7 +204,7 @@ internal sealed class AgentFilesTarget : ManyReadersTarget
         var released = new ReleasedDisks(new AgentHost(_folder.FullName, "nbd.sock", RealFileSystem.Instance, TimeProvider.System, exports, nbd, new ChannelClient(_ => throw new IOException("nobody is there"), new ChannelOptions())));
         try
         {
-            released.Resume();
+            released.Resume(_ => false);
         }
         finally
         {

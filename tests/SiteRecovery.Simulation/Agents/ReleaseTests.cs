@@ -1,0 +1,74 @@
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Simulation.World;
+
+namespace SiteRecovery.Simulation.Agents;
+
+/// <summary>Wherever the release of a machine is cut short, nobody writes to a source that was fenced, and no running guest loses its disk.</summary>
+public sealed class ReleaseTests
+{
+    private readonly SimDisk _disk = new();
+
+    [Fact]
+    public async Task A_guest_has_its_disk_wherever_the_release_is_cut_short()
+    {
+        await using var agent = new AgentOnDisk(_disk);
+        await agent.Machines.StartAsync();
+        await agent.ObeyedAsync(AgentOnDisk.Protection());
+        await using (await agent.OpenGuestAsync())
+        {
+            var killed = new List<SimDisk>();
+            _disk.After = _ => killed.Add(_disk.Kill());
+            await agent.ObeyedAsync(new ReleaseMachine("release", AgentOnDisk.Machine, 1));
+            _disk.After = null;
+            Assert.True(killed.Count > 3);
+            foreach (var left in killed)
+            {
+                await using var next = new AgentOnDisk(left);
+                await next.Machines.StartAsync();
+                Assert.Equal([AgentOnDisk.Export], next.Exports.Names);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task What_is_left_of_a_fenced_machine_is_never_taken_for_a_source()
+    {
+        await using var agent = new AgentOnDisk(_disk);
+        await agent.Machines.StartAsync();
+        await agent.ObeyedAsync(AgentOnDisk.Protection());
+        await agent.ObeyedAsync(new FenceMachine("fence", AgentOnDisk.Machine, 2, StopMachine: false));
+        var left = new List<SimDisk>();
+        _disk.Faults = io =>
+        {
+            // Of a folder's files any may go first.
+            if (io.Kind is IoKind.Delete or IoKind.DeleteFolder && io.Path.StartsWith(AgentOnDisk.Folder, StringComparison.Ordinal)) left.AddRange(Enumerable.Range(0, 8).Select(_disk.LosePower));
+            return Fault.None;
+        };
+        await agent.ObeyedAsync(new ReleaseMachine("release", AgentOnDisk.Machine, 2));
+        Assert.NotEmpty(left);
+        Assert.All(left, d => Assert.False(d.Exists(AgentOnDisk.Folder + "/assignment.json")));
+        // What was answered stays so.
+        Assert.All(Enumerable.Range(0, 8).Select(_disk.LosePower), d => Assert.False(d.FolderExists(AgentOnDisk.Folder)));
+    }
+
+    [Fact]
+    public async Task A_disk_of_a_protected_machine_is_not_served_without_capture()
+    {
+        await using (var before = new AgentOnDisk(_disk))
+        {
+            await before.Machines.StartAsync();
+            await before.ObeyedAsync(AgentOnDisk.Protection());
+            await using var guest = await before.OpenGuestAsync();
+            // The list of the released is written, and no more than that.
+            _disk.Faults = io => io.Kind == IoKind.Rename && io.Path.EndsWith("assignment.json", StringComparison.Ordinal) ? Fault.Error : Fault.None;
+            Assert.NotNull((await before.TellAsync(new ReleaseMachine("release", AgentOnDisk.Machine, 1))).Error);
+            Assert.NotNull(before.Machines.Find(AgentOnDisk.Machine));
+        }
+        _disk.Faults = io => io.Kind == IoKind.Read && io.Path.StartsWith(AgentOnDisk.Folder, StringComparison.Ordinal) ? Fault.Error : Fault.None;
+        await using var agent = new AgentOnDisk(_disk);
+        await agent.Machines.StartAsync();
+        Assert.Empty(agent.Exports.Names);
+        _disk.Faults = null;
+        await agent.UntilAsync(() => agent.Machines.Find(AgentOnDisk.Machine) is not null);
+    }
+}
