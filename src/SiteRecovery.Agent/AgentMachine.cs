@@ -31,7 +31,7 @@ public sealed class AgentMachine : IAsyncDisposable
     private AgentMachine(ProtectMachine assignment, MachineCapture capture, IReadOnlyList<IDisposable> locks, string folder, AgentHost host)
     {
         (_assignment, _capture, _locks, _folder, _host) = (assignment, capture, locks, folder, host);
-        foreach (var disk in capture.Disks) host.Exports.Add(new NbdExport(ExportName(disk.Geometry.Name), disk, $"disk {disk.Geometry.Name} of machine {assignment.Machine}"));
+        AddExports();
         _source = host.Hypervisor is null ? null
             : new SourceMachine(host.Hypervisor, host.Socket, [.. assignment.Disks.Select(d => ExportName(d.Name))], Path.Combine(folder, StoppedFile), host.Files, host.Time);
         _orders = new CaptureOrders(capture, OrderOf(assignment), () => Clients, host.Time, _source);
@@ -48,7 +48,7 @@ public sealed class AgentMachine : IAsyncDisposable
     /// <exception cref="AgentProblem">A disk cannot be opened, is in use, or its size is not what was assigned.</exception>
     public static async Task<AgentMachine> OpenAsync(ProtectMachine wanted, string folder, AgentHost host)
     {
-        foreach (var disk in wanted.Disks) CheckSize(disk, host);
+        CheckSizes(wanted, host);
         var locks = new List<IDisposable>();
         MachineCapture? capture = null;
         AgentMachine? machine = null;
@@ -210,11 +210,31 @@ public sealed class AgentMachine : IAsyncDisposable
 
     private int Clients => _capture.Disks.Sum(d => _host.Nbd.ConnectionsOf(ExportName(d.Geometry.Name)));
 
-    private static void CheckSize(DiskAssignment disk, AgentHost host)
+    /// <summary>All or none: what is left of some would serve a capture that is not there any more.</summary>
+    private void AddExports()
     {
-        var size = host.SizeOf(disk.Path);
-        if (disk.SizeBytes > 0 && disk.SizeBytes != size)
-            throw new AgentProblem($"the disk {disk.Path} has {size} bytes, but it was protected with {disk.SizeBytes}: give it its former size, or disable protection and protect it anew");
+        var added = new List<string>();
+        try
+        {
+            foreach (var disk in _capture.Disks)
+            {
+                _host.Exports.Add(new NbdExport(ExportName(disk.Geometry.Name), disk, $"disk {disk.Geometry.Name} of machine {Name}"));
+                added.Add(ExportName(disk.Geometry.Name));
+            }
+        }
+        catch
+        {
+            foreach (var name in added) _host.Exports.Remove(name);
+            throw;
+        }
+    }
+
+    /// <exception cref="AgentProblem">A disk is not there, or its size is not what was assigned.</exception>
+    public static void CheckSizes(ProtectMachine wanted, AgentHost host)
+    {
+        foreach (var disk in wanted.Disks)
+            if (host.SizeOf(disk.Path) is var size && disk.SizeBytes > 0 && disk.SizeBytes != size)
+                throw new AgentProblem($"the disk {disk.Path} has {size} bytes, but it was protected with {disk.SizeBytes}: give it its former size, or disable protection and protect it anew");
     }
 
     /// <summary>Those that somebody has open and may write to.</summary>

@@ -225,18 +225,24 @@ public sealed class AgentMachines : IAsyncDisposable
             _machines.Remove(wanted.Machine);
         }
         var folder = FolderOf(wanted.Machine);
+        ReleasedDisk[] released = [.. wanted.Disks.SelectMany(d => _released.Of(d.Path))];
         try
         {
             if (machine is not null) await machine.DisposeAsync();
-            foreach (var disk in wanted.Disks) await _released.LetGoAsync(disk.Path);
+            // What can be known before cuts nobody off.
+            AgentMachine.CheckSizes(wanted, _host);
+            foreach (var disk in released) await _released.LetGoAsync(disk);
             _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _host);
             _fencedClosed.Remove(wanted.Machine);
         }
         catch
         {
             _late.TryAdd(folder, ""); // its guest waits for its disks, and whoever told us so may not tell us again
+            foreach (var disk in released.Where(d => !IsProtected(d))) Serve(disk);
             throw;
         }
+        // Where it fails, the next process sees that they are protected.
+        if (released.Length > 0 && _released.TrySave() is { } unsaved) _host.Log.Say(unsaved);
         if (wanted.Fresh || _askedLongEnough) _machines[wanted.Machine].Answer();
         // Also one whose disks came up later than its host: its patience has an end too.
         else if (_machines[wanted.Machine].IsAsking && _asking.IsCompleted) Ask();
@@ -284,9 +290,13 @@ public sealed class AgentMachines : IAsyncDisposable
         finally
         {
             // Whatever is left of the machine: their guests must not lose them.
-            foreach (var disk in open)
-                if (_released.Serve(disk) is { } problem) _host.Log.Say($"{disk.ExportName}: {problem}");
+            foreach (var disk in open) Serve(disk);
         }
+    }
+
+    private void Serve(ReleasedDisk disk)
+    {
+        if (_released.Serve(disk) is { } problem) _host.Log.Say($"{disk.ExportName}: {problem}");
     }
 
     /// <summary>Its release was cut short at its beginning, or it was protected anew.</summary>

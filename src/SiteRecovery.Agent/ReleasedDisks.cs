@@ -55,19 +55,15 @@ public sealed class ReleasedDisks(AgentHost host)
 
     public bool Any => _serving.Count > 0;
 
-    public bool Has(string path) => _serving.Keys.Any(d => d.Path == path);
+    public bool Has(string path) => Of(path).Any();
+
+    public IEnumerable<ReleasedDisk> Of(string path) => _serving.Keys.Where(d => d.Path == path);
 
     /// <summary>The next process serves these too, if this one does not get that far. Durable when it returns.</summary>
     public void Note(IEnumerable<ReleasedDisk> disks) => Save(_serving.Keys.Union(disks));
 
     /// <summary>Null, or why it is not served.</summary>
-    public string? Serve(ReleasedDisk disk) => TryServe(disk) is { } problem ? "it is not served any longer: " + problem : null;
-
-    /// <summary>The disk is protected anew: whoever has it open connects again, to the captured disk.</summary>
-    public async Task LetGoAsync(string path)
-    {
-        foreach (var disk in _serving.Keys.Where(d => d.Path == path).ToArray()) await LetGoAsync(disk);
-    }
+    public string? Serve(ReleasedDisk disk) => !_serving.ContainsKey(disk) && TryServe(disk) is { } problem ? "it is not served any longer: " + problem : null;
 
     /// <summary>Now and then: lets go of what nobody has had open for long.</summary>
     public async Task TidyAsync()
@@ -76,7 +72,11 @@ public sealed class ReleasedDisks(AgentHost host)
         foreach (var (disk, serving) in _serving.ToArray())
         {
             if (host.Nbd.ConnectionsOf(disk.ExportName) > 0) _serving[disk] = serving with { LastOpen = now };
-            else if (now - serving.LastOpen > Patience) await LetGoAsync(disk);
+            else if (now - serving.LastOpen > Patience)
+            {
+                await LetGoAsync(disk);
+                Save(_serving.Keys);
+            }
         }
     }
 
@@ -110,14 +110,35 @@ public sealed class ReleasedDisks(AgentHost host)
         }
     }
 
-    private async Task LetGoAsync(ReleasedDisk disk)
+    /// <summary>Whoever has it open connects again, to whatever serves it then. The next process serves it on, until <see cref="TrySave"/>.</summary>
+    public async Task LetGoAsync(ReleasedDisk disk)
     {
         if (!_serving.Remove(disk, out var serving)) return;
-        host.Exports.Remove(disk.ExportName);
-        await host.Nbd.CloseConnectionsAsync(disk.ExportName, CancellationToken.None);
-        await serving.Device.DisposeAsync();
-        serving.Lock.Dispose();
-        Save(_serving.Keys);
+        try
+        {
+            host.Exports.Remove(disk.ExportName);
+            await host.Nbd.CloseConnectionsAsync(disk.ExportName, CancellationToken.None);
+            await serving.Device.DisposeAsync();
+        }
+        finally
+        {
+            // It would be said to be another program's until this one ends.
+            serving.Lock.Dispose();
+        }
+    }
+
+    /// <summary>Null, or why what is served is not written down.</summary>
+    public string? TrySave()
+    {
+        try
+        {
+            Save(_serving.Keys);
+            return null;
+        }
+        catch (Exception unsaved) when (unsaved is IOException or UnauthorizedAccessException)
+        {
+            return unsaved.Message;
+        }
     }
 
     /// <exception cref="IOException">They cannot be written down, or what was before is not known yet and must not be written over.</exception>

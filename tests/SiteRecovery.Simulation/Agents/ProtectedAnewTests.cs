@@ -1,0 +1,72 @@
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Simulation.World;
+
+namespace SiteRecovery.Simulation.Agents;
+
+/// <summary>A disk whose protection has ended under a running guest, and that is protected again.</summary>
+public sealed class ProtectedAnewTests
+{
+    private readonly SimDisk _disk = new();
+
+    [Fact]
+    public async Task A_disk_that_cannot_be_protected_anew_is_served_as_before()
+    {
+        await using var agent = await ReleasedAsync();
+        await using var guest = await agent.OpenGuestAsync();
+        // The capture cannot be written down.
+        _disk.Faults = io => io.Kind == IoKind.Create && io.Path.StartsWith(AgentOnDisk.Folder, StringComparison.Ordinal) ? Fault.Error : Fault.None;
+        Assert.NotNull((await agent.TellAsync(AgentOnDisk.Protection(2))).Error);
+        await using (await agent.OpenGuestAsync())
+        {
+            // Whoever was cut off finds it again.
+        }
+        _disk.Faults = null;
+        await agent.ObeyedAsync(AgentOnDisk.Protection(2));
+        Assert.NotNull(agent.Machines.Find(AgentOnDisk.Machine));
+    }
+
+    [Fact]
+    public async Task What_is_known_to_fail_does_not_cut_the_guest_off()
+    {
+        await using var agent = await ReleasedAsync();
+        await using var guest = await agent.OpenGuestAsync();
+        var wanted = AgentOnDisk.Protection(2);
+        Assert.NotNull((await agent.TellAsync(wanted with { Disks = [wanted.Disks[0] with { SizeBytes = 512 }] })).Error);
+        await guest.ReadAsync(0, new byte[512], CancellationToken.None);
+    }
+
+    [Fact]
+    public async Task A_machine_that_cannot_be_opened_leaves_no_exports_behind()
+    {
+        await using var agent = await ReleasedAsync();
+        foreach (var other in (string[])["/disks/b.img", "/disks/c.img"]) _disk.Replace(other, new byte[4096]);
+        await using var guest = await agent.OpenGuestAsync();
+        // Its second disk has the name of the released one, and is another.
+        Assert.NotNull((await agent.TellAsync(AgentOnDisk.Protection(2) with { Disks = [new DiskAssignment(0, "boot", "/disks/b.img"), new DiskAssignment(1, "vda", "/disks/c.img")] })).Error);
+        Assert.Equal([AgentOnDisk.Export], agent.Exports.Names);
+        await guest.ReadAsync(0, new byte[512], CancellationToken.None);
+    }
+
+    [Fact]
+    public async Task A_list_of_released_disks_that_cannot_be_written_keeps_no_disk_from_its_protection()
+    {
+        await using var agent = await ReleasedAsync();
+        _disk.Faults = io => io.Kind == IoKind.Create && io.Path.Contains("released.json", StringComparison.Ordinal) ? Fault.Error : Fault.None;
+        await agent.ObeyedAsync(AgentOnDisk.Protection(2));
+        _disk.Faults = null;
+        await using var next = new AgentOnDisk(_disk.Kill());
+        await next.Machines.StartAsync();
+        Assert.NotNull(next.Machines.Find(AgentOnDisk.Machine));
+    }
+
+    private async Task<AgentOnDisk> ReleasedAsync()
+    {
+        var agent = new AgentOnDisk(_disk);
+        await agent.Machines.StartAsync();
+        await agent.ObeyedAsync(AgentOnDisk.Protection());
+        await using var guest = await agent.OpenGuestAsync();
+        await agent.ObeyedAsync(new ReleaseMachine("release", AgentOnDisk.Machine, 1));
+        Assert.Equal([AgentOnDisk.Export], agent.Exports.Names);
+        return agent;
+    }
+}
