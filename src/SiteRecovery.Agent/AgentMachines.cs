@@ -83,16 +83,27 @@ public sealed class AgentMachines : IAsyncDisposable
     private async Task GiveUpAskingAsync(CancellationToken stop)
     {
         await Task.Delay(_askAfterBoot, _host.Time, stop);
-        var problem = await TryAsync(async () =>
+        _askedLongEnough = true;
+        var problem = await TryAsync(() =>
         {
-            _askedLongEnough = true;
-            foreach (var machine in _machines.Values.Where(m => m.IsAsking))
-            {
-                machine.Answer();
-                _host.Log.Say($"machine {machine.Name}: nobody has said whether a replica of it runs elsewhere; it takes writes now");
-            }
+            foreach (var machine in _machines.Values.Where(m => m.IsAsking)) GiveUpAsking(machine);
+            return Task.CompletedTask;
         });
         if (problem is not null) _host.Log.Say(problem);
+    }
+
+    private void GiveUpAsking(AgentMachine machine)
+    {
+        try
+        {
+            machine.Answer();
+            _host.Log.Say($"machine {machine.Name}: nobody has said whether a replica of it runs elsewhere; it takes writes now");
+        }
+        // The others' writes wait, too.
+        catch (Exception unsaved) when (unsaved is IOException or UnauthorizedAccessException)
+        {
+            _host.Log.Say($"machine {machine.Name}: nobody has said whether a replica of it runs elsewhere; it takes writes now, and asks again when this agent is started anew: {unsaved.Message}");
+        }
     }
 
     /// <summary>What is to be said of each machine now.</summary>

@@ -12,11 +12,18 @@ public sealed partial class MachineCapture
     internal Task Answered => _answered.Task;
 
     /// <summary>The machine is at home here, or nobody can say that it is not: for as long as this host is up, no write waits for that again. Durable when it returns.</summary>
+    /// <exception cref="IOException">It could not be written down: nothing waits any more, and the next process asks again.</exception>
     public void Answer()
     {
         if (!IsAsking) return;
-        Save(s => s with { BootId = _bootId });
-        _answered.TrySetResult();
+        try
+        {
+            Save(s => s with { BootId = _bootId });
+        }
+        finally
+        {
+            _answered.TrySetResult();
+        }
     }
 
     /// <summary>Only of a capture that exists is there anything to ask. One that was never told of a boot has not asked before either.</summary>
