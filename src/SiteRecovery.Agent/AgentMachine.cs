@@ -94,13 +94,16 @@ public sealed class AgentMachine : IAsyncDisposable
         files.TryReadAll(Path.Combine(folder, AssignmentFile)) is { } bytes && AgentProtocol.Decode(bytes) is ProtectMachine kept ? kept with { Fresh = false } : null;
 
     /// <summary>Fences a machine that is not open: durable when it returns.</summary>
+    /// <param name="stopMachine">As of one that is open, once it is.</param>
     /// <param name="problem">Why it is not open.</param>
     /// <exception cref="AgentProblem">Nothing is kept of it here, or another program holds one of its disks, and no fence stops that.</exception>
-    public static MachineStatus FenceClosed(string machine, string folder, int epoch, string? problem, AgentHost host)
+    public static MachineStatus FenceClosed(string machine, string folder, int epoch, bool stopMachine, string? problem, AgentHost host)
     {
         if (!host.Files.FolderExists(folder))
             throw new AgentProblem($"this agent keeps nothing of machine {machine}, so it cannot say that it stopped: make sure that the old machine is off");
+        var unnoted = TryNoteStop(folder, stopMachine, host.Files);
         var fenced = MachineCapture.FenceStored(folder, new Epoch(epoch), host.Files, TryKeptIn(folder, host.Files)?.Disks.Select(d => d.Path) ?? []);
+        if (unnoted is not null) throw new IOException(unnoted.Message, unnoted);
         // Without it nobody here knows its disks, and so whether anything else still writes to them.
         var kept = KeptIn(folder, host.Files) ?? throw new AgentProblem($"this agent does not know any more which disks machine {machine} has ({AssignmentFile} is missing in {folder}), so it cannot say that it stopped: make sure that the old machine is off");
         foreach (var disk in kept.Disks)
@@ -170,9 +173,25 @@ public sealed class AgentMachine : IAsyncDisposable
     /// <param name="stopMachine">The machine is stopped by force whenever it has its disks open while the fence stands; the fence does not wait for it.</param>
     public async Task FenceAsync(int epoch, bool stopMachine, CancellationToken stop)
     {
+        // Before: a process that is killed behind the fence has nobody who tells it again. And a folder that takes no note may take the fence.
+        var unnoted = TryNoteStop(_folder, stopMachine, _host.Files);
         await _capture.FenceAsync(new Epoch(epoch), stop);
-        if (!stopMachine) _host.Files.Delete(StopFencedPath);
-        else if (!_host.Files.Exists(StopFencedPath)) _host.Files.Replace(StopFencedPath, []);
+        if (unnoted is not null) throw new IOException(unnoted.Message, unnoted);
+    }
+
+    private static Exception? TryNoteStop(string folder, bool stopMachine, IFileSystem files)
+    {
+        var note = Path.Combine(folder, StopFencedFile);
+        try
+        {
+            if (!stopMachine) files.Delete(note);
+            else if (!files.Exists(note)) files.Replace(note, []);
+            return null;
+        }
+        catch (Exception unnoted) when (unnoted is IOException or UnauthorizedAccessException)
+        {
+            return unnoted;
+        }
     }
 
     private string StopFencedPath => Path.Combine(_folder, StopFencedFile);

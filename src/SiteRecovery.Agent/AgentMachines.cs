@@ -263,7 +263,7 @@ public sealed class AgentMachines : IAsyncDisposable
     private Task FenceAsync(FenceMachine fence, CancellationToken stop)
     {
         if (_machines.TryGetValue(fence.Machine, out var machine)) return machine.FenceAsync(fence.Epoch, fence.StopMachine, stop);
-        _fencedClosed[fence.Machine] = AgentMachine.FenceClosed(fence.Machine, FolderOf(fence.Machine), fence.Epoch, WhyUnserved(fence.Machine), _host);
+        _fencedClosed[fence.Machine] = AgentMachine.FenceClosed(fence.Machine, FolderOf(fence.Machine), fence.Epoch, fence.StopMachine, WhyUnserved(fence.Machine), _host);
         return Task.CompletedTask;
     }
 

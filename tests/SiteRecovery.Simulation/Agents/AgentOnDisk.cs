@@ -18,11 +18,12 @@ internal sealed class AgentOnDisk : IAsyncDisposable
     private readonly HashSet<string> _taken = [];
     private readonly NbdServer _nbd;
 
-    internal AgentOnDisk(SimDisk disk, SimClock? clock = null, IHypervisor? hypervisor = null, TextWriter? log = null)
+    /// <param name="isMissing">The disk does not come up with its host.</param>
+    internal AgentOnDisk(SimDisk disk, SimClock? clock = null, IHypervisor? hypervisor = null, TextWriter? log = null, bool isMissing = false)
     {
         (Disk, Clock) = (disk, clock ?? new SimClock());
         foreach (var folder in (string[])["/disks", "/agent/machines"]) disk.CreateDirectory(folder);
-        if (!disk.Exists(DiskPath))
+        if (!isMissing && !disk.Exists(DiskPath))
         {
             using var file = disk.Open(DiskPath, FileOpening.Create);
             file.SetLength(DiskBytes);
@@ -55,7 +56,10 @@ internal sealed class AgentOnDisk : IAsyncDisposable
 
     internal Task<NbdClient> OpenGuestAsync(string export = Export) => NbdClient.ConnectAsync(new UnixDomainSocketEndPoint(Socket), export, CancellationToken.None);
 
-    internal bool IsTaken(string path = DiskPath) => _taken.Contains(path);
+    /// <summary>Another program opens the disk, or lets go of it.</summary>
+    internal void TakeElsewhere() => Assert.True(_taken.Add(DiskPath));
+
+    internal void LetGoElsewhere() => _taken.Remove(DiskPath);
 
     /// <summary>Time passes until it is so.</summary>
     internal async Task UntilAsync(Func<bool> holds)
