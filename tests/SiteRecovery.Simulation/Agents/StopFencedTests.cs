@@ -51,11 +51,45 @@ public sealed class StopFencedTests
         Assert.True(agent.Machines.Find(AgentOnDisk.Machine)!.Capture.IsFenced);
     }
 
+    [Fact]
+    public async Task A_hypervisor_whose_answer_makes_no_sense_is_asked_again()
+    {
+        var host = new DamagedHost();
+        await using var agent = await ProtectedAsync(host);
+        await using var guest = await agent.OpenGuestAsync();
+        await agent.ObeyedAsync(Fence);
+        await agent.UntilAsync(() => host.Asked > 2);
+        Assert.Contains("machine db1 is fenced and cannot be stopped: a damaged definition", agent.Log.ToString(), StringComparison.Ordinal);
+    }
+
     private async Task<AgentOnDisk> ProtectedAsync(IHypervisor? hypervisor = null)
     {
         var agent = new AgentOnDisk(_disk, hypervisor: hypervisor);
         await agent.Machines.StartAsync();
         await agent.ObeyedAsync(AgentOnDisk.Protection());
         return agent;
+    }
+
+    /// <summary>One machine's definition is damaged, and with it the list of all.</summary>
+    private sealed class DamagedHost : IHypervisor
+    {
+        private volatile int _asked;
+
+        internal int Asked => _asked;
+
+        public Task<IReadOnlyList<HypervisorMachine>> ListAsync(CancellationToken stop)
+        {
+            Interlocked.Increment(ref _asked);
+            throw new InvalidDataException("a damaged definition");
+        }
+
+        public Task<HypervisorMachine?> FindAsync(string name, CancellationToken stop) => throw new NotSupportedException();
+        public Task DefineAsync(MachineDefinition machine, CancellationToken stop) => throw new NotSupportedException();
+        public Task StartAsync(string name, CancellationToken stop) => throw new NotSupportedException();
+        public Task<StopOutcome> ShutDownAsync(string name, TimeSpan patience, CancellationToken stop) => throw new NotSupportedException();
+        public Task DestroyAsync(string name, CancellationToken stop) => throw new NotSupportedException();
+        public Task UndefineAsync(string name, CancellationToken stop) => throw new NotSupportedException();
+        public Task<IReadOnlyList<MachineConsole>> ConsolesAsync(string name, CancellationToken stop) => throw new NotSupportedException();
+        public ValueTask DisposeAsync() => default;
     }
 }
