@@ -280,6 +280,9 @@ public sealed class AgentMachine : IAsyncDisposable
         }
     }
 
+    /// <summary>Something is, and no release has begun to take it away.</summary>
+    public static bool IsKeptIn(string folder, IFileSystem files) => files.List(folder) is { Count: > 0 } && !files.Exists(Path.Combine(folder, ReleasedFile));
+
     public static void BeginRelease(string folder, IFileSystem files)
     {
         var assignment = Path.Combine(folder, AssignmentFile);

@@ -282,6 +282,8 @@ public sealed class AgentMachines : IAsyncDisposable
             // One that could not be opened has its folder all the same.
             var folder = FolderOf(release.Machine);
             if (AgentMachine.TryKeptIn(folder, _host.Files)?.Epoch > release.Epoch) return;
+            // Of one that is gone nobody knows any more whether it was ever here: it may have been released, and the answer lost.
+            if (release.Fence && AgentMachine.IsKeptIn(folder, _host.Files)) AgentMachine.FenceClosed(release.Machine, folder, release.Epoch, stopMachine: false, WhyUnserved(release.Machine), _host);
             AgentMachine.BeginRelease(folder, _host.Files);
             AgentMachine.EndRelease(folder, _host.Files);
             _fencedClosed.Remove(release.Machine);

@@ -71,4 +71,33 @@ public sealed class ReleaseTests
         _disk.Faults = null;
         await agent.UntilAsync(() => agent.Machines.Find(AgentOnDisk.Machine) is not null);
     }
+
+    [Fact]
+    public async Task A_machine_that_is_not_open_is_fenced_before_it_is_released_and_whoever_refuses_that_refuses_the_release()
+    {
+        await using (var before = new AgentOnDisk(_disk))
+        {
+            await before.Machines.StartAsync();
+            await before.ObeyedAsync(AgentOnDisk.Protection());
+        }
+        var release = new ReleaseMachine("release", AgentOnDisk.Machine, 1, Fence: true);
+        await using var agent = new AgentOnDisk(_disk);
+        agent.TakeElsewhere();
+        await agent.Machines.StartAsync();
+        Assert.Contains("in use by another program", (await agent.TellAsync(release)).Error, StringComparison.Ordinal);
+        Assert.True(_disk.Exists(AgentOnDisk.Folder + "/assignment.json"));
+        agent.LetGoElsewhere();
+        var killed = new List<SimDisk>();
+        _disk.After = _ => killed.Add(_disk.Kill());
+        await agent.ObeyedAsync(release);
+        _disk.After = null;
+        killed.Add(_disk);
+        foreach (var left in killed)
+        {
+            // As it is told again where the answer was lost.
+            await using var next = new AgentOnDisk(left);
+            await next.ObeyedAsync(release);
+            Assert.False(left.FolderExists(AgentOnDisk.Folder));
+        }
+    }
 }
