@@ -3,10 +3,14 @@ using System.Buffers.Binary;
 namespace SiteRecovery.DataPlane.Transport;
 
 /// <summary>Length-prefixed messages each way over one connection. One reader; any number of senders.</summary>
-public sealed class ControlChannel(Stream stream, Peer? peer = null, string? origin = null) : IAsyncDisposable
+/// <param name="time">How long the other end takes nothing is told by this clock; null: the system's.</param>
+public sealed class ControlChannel(Stream stream, Peer? peer = null, string? origin = null, TimeProvider? time = null) : IAsyncDisposable
 {
     public const int MessageBytesMax = 1 << 20;
+    /// <summary>Longer than a busy end needs to read on; one that does not read at all must not keep whoever obeys it.</summary>
+    public static TimeSpan SendMax { get; } = TimeSpan.FromSeconds(20);
     private readonly SemaphoreSlim _sending = new(1, 1);
+    private volatile bool _isStuck;
 
     /// <summary>Who the other end's certificate says it is.</summary>
     public Peer? Peer { get; } = peer;
@@ -22,6 +26,7 @@ public sealed class ControlChannel(Stream stream, Peer? peer = null, string? ori
         return new ControlChannel(stream, peer);
     }
 
+    /// <exception cref="IOException">The connection is gone, or the other end has taken nothing for too long, which ends it.</exception>
     public async ValueTask SendAsync(ReadOnlyMemory<byte> message, CancellationToken stop)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(message.Length, MessageBytesMax);
@@ -31,13 +36,30 @@ public sealed class ControlChannel(Stream stream, Peer? peer = null, string? ori
         await _sending.WaitAsync(stop);
         try
         {
-            await stream.WriteAsync(framed, stop);
-            await stream.FlushAsync(stop);
+            if (_isStuck) throw NothingTaken();
+            // Most are taken at once, and need no timer.
+            var writing = WriteAsync(framed, stop);
+            if (writing.IsCompleted) await writing;
+            else await writing.AsTask().WaitAsync(SendMax, time ?? TimeProvider.System, CancellationToken.None); // told to stop, it ends by itself
+        }
+        catch (TimeoutException)
+        {
+            _isStuck = true; // half of a message may be on its way
+            await stream.DisposeAsync();
+            throw NothingTaken();
         }
         finally
         {
             _sending.Release();
         }
+    }
+
+    private static IOException NothingTaken() => new($"nothing was taken for {SendMax.TotalSeconds:0.#} s");
+
+    private async ValueTask WriteAsync(byte[] framed, CancellationToken stop)
+    {
+        await stream.WriteAsync(framed, stop);
+        await stream.FlushAsync(stop);
     }
 
     /// <summary>The next message; null at the end of the connection.</summary>
