@@ -80,7 +80,7 @@ internal sealed class AgentConversation(IAgentHome home, AgentMachines machines,
     {
         using var over = CancellationTokenSource.CreateLinkedTokenSource(stop);
         await channel.SendAsync(new AgentHello(home.Name, "0.1.0", await machines.NamesAsync(stop), home.Instance), stop);
-        var (reporting, listed) = (ReportAsync(channel, over.Token), Task.CompletedTask);
+        var (reporting, listed, points) = (ReportAsync(channel, over.Token), Task.CompletedTask, Task.CompletedTask);
         try
         {
             while (await channel.ReceiveMessageAsync(SilenceMax, host.Time, stop) is { } message)
@@ -95,7 +95,9 @@ internal sealed class AgentConversation(IAgentHome home, AgentMachines machines,
                 if (message is ReportTail tail) await TellTailAsync(channel, tail, stop);
                 // No order waits for a hypervisor.
                 else if (message is ListMachines list) listed = ListAsync(channel, list, listed, over.Token);
-                else if (await machines.AnswerAsync(message, stop) is { } answer) await channel.SendAsync(answer, stop);
+                // Nor for what a point waits for.
+                else if (message is TakePoint) points = Task.WhenAll(points, AnswerAsync(channel, message, over.Token));
+                else await AnswerAsync(channel, message, stop);
             }
         }
         finally
@@ -103,7 +105,13 @@ internal sealed class AgentConversation(IAgentHome home, AgentMachines machines,
             await over.CancelAsync();
             await reporting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             await listed.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await points.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
+    }
+
+    private async Task AnswerAsync(ControlChannel channel, AgentMessage order, CancellationToken stop)
+    {
+        if (await machines.AnswerAsync(order, stop) is { } answer) await channel.SendAsync(answer, stop);
     }
 
     private async Task ReportAsync(ControlChannel channel, CancellationToken stop)

@@ -141,7 +141,7 @@ public sealed class AgentMachines : IAsyncDisposable
         ProtectMachine protect => new CommandDone(protect.Id, await TryAsync(() => ProtectAsync(protect))),
         FenceMachine fence => new CommandDone(fence.Id, await TryAsync(() => FenceAsync(fence, stop))),
         ReleaseMachine release => new CommandDone(release.Id, await TryAsync(() => ReleaseAsync(release))),
-        TakePoint point => await TakePointAsync(point),
+        TakePoint point => await TakePointAsync(point, stop),
         InspectDisk inspect => await InspectAsync(inspect),
         _ => null,
     };
@@ -195,7 +195,7 @@ public sealed class AgentMachines : IAsyncDisposable
         return new DiskInspected(inspect.Id, inspect.Path, size, problem);
     }
 
-    private async Task<AgentMessage> TakePointAsync(TakePoint take)
+    private async Task<AgentMessage> TakePointAsync(TakePoint take, CancellationToken stop)
     {
         Task<Domain.History.RecoveryPoint>? taking = null;
         var problem = await TryAsync(() => OnMachineAsync(take.Machine, machine =>
@@ -206,7 +206,7 @@ public sealed class AgentMachines : IAsyncDisposable
         if (problem is not null) return new CommandDone(take.Id, problem);
         try
         {
-            return new CommandDone(take.Id, Result: (await taking!.WaitAsync(PointPatience, _host.Time)).Id);
+            return new CommandDone(take.Id, Result: (await taking!.WaitAsync(PointPatience, _host.Time, stop)).Id);
         }
         catch (Exception error) when (error is InvalidOperationException or TimeoutException)
         {

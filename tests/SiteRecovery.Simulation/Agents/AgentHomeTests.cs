@@ -19,7 +19,7 @@ public sealed class AgentHomeTests : IAsyncDisposable
     {
         await using var agent = new AgentOnDisk(new SimDisk(), log: new FullLog());
         using var over = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
-        var home = new LostHome();
+        var home = new BareHome(() => null);
         var running = new AgentConversation(home, agent.Machines, new HostListing(agent.Host, null), agent.Host, () => { }).RunAsync(over.Token);
         await agent.UntilAsync(() => home.Refreshed > 2 || running.IsCompleted);
         Assert.False(running.IsCompleted, running.Exception?.Message);
@@ -76,35 +76,6 @@ public sealed class AgentHomeTests : IAsyncDisposable
         _stop.Dispose();
         Directory.Delete(_folder, recursive: true);
         return default;
-    }
-
-    /// <summary>No process server answers, and nothing can be kept.</summary>
-    private sealed class LostHome : IAgentHome
-    {
-        private volatile int _refreshed;
-
-        internal int Refreshed => _refreshed;
-        public string Name => "agent-1";
-        public string Instance => "1";
-        public bool IsKnown => true;
-        public Task LoadAsync(CancellationToken stop) => Task.CompletedTask;
-        public ValueTask<ControlChannel> OpenControlAsync(CancellationToken stop) => throw new IOException($"none answers, {_refreshed}");
-
-        public Task RefreshAsync(CancellationToken stop)
-        {
-            Interlocked.Increment(ref _refreshed);
-            throw new UnauthorizedAccessException("Read-only file system");
-        }
-
-        public void Admit()
-        {
-            // Nobody is there.
-        }
-
-        public void Bar()
-        {
-            // As above.
-        }
     }
 
     private sealed class FullLog : StringWriter
