@@ -16,7 +16,7 @@ namespace SiteRecovery.Agent;
 public sealed class AgentMachine : IAsyncDisposable
 {
     private const string AssignmentFile = "assignment.json", ReleasedFile = "released", StoppedFile = "machine-stopped", StopFencedFile = "stop-fenced";
-    private static readonly TimeSpan FencedLook = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan FencedLook = TimeSpan.FromSeconds(1), UnderWayMax = TimeSpan.FromSeconds(5);
     private readonly MachineCapture _capture;
     private readonly CaptureOrders _orders;
     private readonly AgentHost _host;
@@ -261,10 +261,20 @@ public sealed class AgentMachine : IAsyncDisposable
         [.. _assignment.Disks.Where(d => _host.Nbd.ConnectionsOf(ExportName(d.Name)) > 0 && !_capture.IsFenced).Select(d => new ReleasedDisk(ExportName(d.Name), d.Path))];
 
     /// <summary>From here on no process finds a protected machine in its folder. Durable when it returns, and before anything of the capture goes: what is left of one whose fence is gone would be served as a source.</summary>
-    public void BeginRelease()
+    /// <exception cref="IOException">It has not begun, and the machine is served on.</exception>
+    public async Task BeginReleaseAsync()
     {
-        _isKept = false;
-        BeginRelease(_folder, _host.Files);
+        await CutGuestsAsync();
+        try
+        {
+            _isKept = false;
+            BeginRelease(_folder, _host.Files);
+        }
+        catch
+        {
+            AddExports();
+            throw;
+        }
     }
 
     /// <summary>Protection ends: nothing is captured any more and the bitmaps go.</summary>
@@ -281,7 +291,8 @@ public sealed class AgentMachine : IAsyncDisposable
     }
 
     /// <summary>Something is, and no release has begun to take it away.</summary>
-    public static bool IsKeptIn(string folder, IFileSystem files) => files.List(folder) is { Count: > 0 } && !files.Exists(Path.Combine(folder, ReleasedFile));
+    public static bool IsKeptIn(string folder, IFileSystem files) =>
+        files.Exists(Path.Combine(folder, AssignmentFile)) || (files.List(folder).Count > 0 && !files.Exists(Path.Combine(folder, ReleasedFile)));
 
     public static void BeginRelease(string folder, IFileSystem files)
     {
@@ -313,14 +324,30 @@ public sealed class AgentMachine : IAsyncDisposable
         }
     }
 
+    /// <summary>Before it is opened anew or released. A guest that is connected connects again, to whatever serves the disk then.</summary>
+    /// <exception cref="IOException">A disk hangs. The machine is served on, for what is under way must not meet another owner of its disks.</exception>
+    public async Task CutGuestsAsync()
+    {
+        try
+        {
+            await CloseExportsAsync().WaitAsync(UnderWayMax, _host.Time);
+        }
+        catch (TimeoutException)
+        {
+            AddExports();
+            throw new IOException($"a request of machine {Name} to its disks has not ended for {UnderWayMax.TotalSeconds:0} s");
+        }
+    }
+
+    private async Task CloseExportsAsync()
+    {
+        foreach (var disk in _capture.Disks) _host.Exports.Remove(ExportName(disk.Geometry.Name));
+        await Task.WhenAll(_capture.Disks.Select(d => _host.Nbd.CloseConnectionsAsync(ExportName(d.Geometry.Name), CancellationToken.None)));
+    }
+
     public async ValueTask DisposeAsync()
     {
-        foreach (var disk in _capture.Disks)
-        {
-            _host.Exports.Remove(ExportName(disk.Geometry.Name));
-            // A guest that is connected connects again, to whatever serves the disk then.
-            await _host.Nbd.CloseConnectionsAsync(ExportName(disk.Geometry.Name), CancellationToken.None);
-        }
+        await CloseExportsAsync();
         await _orders.DisposeAsync();
         await _stop.CancelAsync();
         await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

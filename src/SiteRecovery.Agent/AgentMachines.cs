@@ -233,6 +233,7 @@ public sealed class AgentMachines : IAsyncDisposable
                 if (wanted.Fresh) machine.Answer();
                 return;
             }
+            await machine.CutGuestsAsync();
             _machines.Remove(wanted.Machine);
         }
         var folder = FolderOf(wanted.Machine);
@@ -294,7 +295,7 @@ public sealed class AgentMachines : IAsyncDisposable
         // Before anything ends: whenever this process is killed, the next one serves them as the one or as the other.
         var open = machine.DisksInUse();
         if (open.Count > 0) _released.Note(open);
-        machine.BeginRelease();
+        await machine.BeginReleaseAsync();
         _machines.Remove(release.Machine);
         try
         {

@@ -8,6 +8,8 @@ namespace SiteRecovery.DataPlane.Capture;
 public sealed partial class MachineCapture : IAsyncDisposable
 {
     private const int ExtentBytesMax = 1 << 20;
+    /// <summary>A disk that hangs must not keep whoever fences its machine, with other machines to look after.</summary>
+    private static readonly TimeSpan UnderWayMax = TimeSpan.FromSeconds(5);
     private readonly CaptureOptions _options;
     private readonly IFileSystem _files;
     private readonly TimeProvider _time;
@@ -110,12 +112,18 @@ public sealed partial class MachineCapture : IAsyncDisposable
     }
 
     /// <summary>Durable before it returns; from then on no write is taken. The fence of an epoch that this capture has left behind means an earlier life of it.</summary>
+    /// <exception cref="IOException">It is not durable yet, or a write is still under way: no other one is begun, and the fence is to be asked for again.</exception>
     public async Task FenceAsync(Epoch epoch, CancellationToken stop = default)
     {
         if (_state.Epoch > epoch.Value) return;
         _fenced = true;
         _answered.TrySetResult(); // whoever waits is refused now
-        while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue))) await Task.Delay(TimeSpan.FromMilliseconds(1), _time, stop).ConfigureAwait(false);
+        var begun = _time.GetTimestamp();
+        while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue)))
+        {
+            if (_time.GetElapsedTime(begun) > UnderWayMax) throw new IOException($"machine {_options.Machine} takes no write any more, but one that was begun before has not ended for {UnderWayMax.TotalSeconds:0} s: its fence is not confirmed yet");
+            await Task.Delay(TimeSpan.FromMilliseconds(1), _time, stop).ConfigureAwait(false);
+        }
         // Before it is told where it ended. A disk that does not flush keeps nobody from being fenced: what it may forget is told as its tail.
         foreach (var disk in _disks) TryFlush(disk);
         // One that was frozen has shown it since then, and has taken no write: where it stands was compared, and stays.

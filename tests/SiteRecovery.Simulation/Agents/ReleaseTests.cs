@@ -63,6 +63,7 @@ public sealed class ReleaseTests
             _disk.Faults = io => io.Kind == IoKind.Rename && io.Path.EndsWith("assignment.json", StringComparison.Ordinal) ? Fault.Error : Fault.None;
             Assert.NotNull((await before.TellAsync(new ReleaseMachine("release", AgentOnDisk.Machine, 1))).Error);
             Assert.NotNull(before.Machines.Find(AgentOnDisk.Machine));
+            Assert.Equal([AgentOnDisk.Export], before.Exports.Names);
         }
         _disk.Faults = io => io.Kind == IoKind.Read && io.Path.StartsWith(AgentOnDisk.Folder, StringComparison.Ordinal) ? Fault.Error : Fault.None;
         await using var agent = new AgentOnDisk(_disk);
