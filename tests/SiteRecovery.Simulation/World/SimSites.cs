@@ -34,7 +34,6 @@ internal sealed class SimSites
     private readonly SimTrace _trace;
     private SimViolation? _violation;
     private Action<string>? _say;
-    private bool _drills;
 
     private SimSites(SimScript script)
     {
@@ -70,6 +69,8 @@ internal sealed class SimSites
     internal SimChaos Chaos { get; }
     internal SimRot Rot { get; }
     internal SimCoverage Coverage { get; } = new();
+    /// <summary>Nobody brings a machine home any more: the end of a run fails over.</summary>
+    internal bool Drills { get; set; }
 
     /// <summary>Of a host's stores.</summary>
     internal StoreOptions StoresOf(SimHost host)
@@ -151,7 +152,7 @@ internal sealed class SimSites
         Chaos.Heal();
         Each(m => _ = EveryAsync(3000, TimeSpan.MaxValue, () =>
         {
-            if (!_drills) m.Operator.BringHome();
+            if (!Drills) m.Operator.BringHome();
         }));
         var deadline = Clock.Elapsed + Liveness.Bound;
         // A moment in which all is well is not enough, nor one between two writes.
@@ -174,7 +175,6 @@ internal sealed class SimSites
         }
         var line = $"{Machines.Sum(m => m.Guest.Writes)} writes, {Chaos.Faults} faults, {Machines.Sum(m => m.State!.Epoch.Value)} epochs, {points} points, trace {_trace.Hash:x16}";
         if (!FinalDrill.IsDue(this)) return line;
-        _drills = true;
         await FinalDrill.RunAsync(this);
         return _violation is null ? line : throw _violation;
     }
