@@ -61,7 +61,7 @@ run.SetAction(async (arguments, stop) =>
         return 1;
     }
 });
-return await new RootCommand("SiteRecovery Unified Agent: captures the writes of protected disks") { run }.Parse(args).InvokeAsync();
+return await new RootCommand("SiteRecovery Unified Agent: captures the writes of protected disks") { run }.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromSeconds(60) }); // what it serves is flushed first
 
 static TimeSpan AskedFor(System.CommandLine.Parsing.ArgumentResult given)
 {

@@ -8,4 +8,4 @@ var root = new RootCommand("SiteRecovery: replicates live machines to another si
     NodeCommand.Create(), DoctorCommand.Create(), DemoCommand.Create(), DemoCommand.CreateWriter(), BenchCommand.Create(),
 };
 var parsed = root.Parse(args);
-return await parsed.InvokeAsync(DemoCommand.Is(parsed) ? new InvocationConfiguration { ProcessTerminationTimeout = DemoCommand.EndPatience } : new InvocationConfiguration());
+return await parsed.InvokeAsync(DemoCommand.Is(parsed) ? new InvocationConfiguration { ProcessTerminationTimeout = DemoCommand.EndPatience } : new InvocationConfiguration { ProcessTerminationTimeout = NodeCommand.EndPatience });

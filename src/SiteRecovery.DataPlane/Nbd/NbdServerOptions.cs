@@ -5,8 +5,8 @@ namespace SiteRecovery.DataPlane.Nbd;
 /// <summary>Limits and security of a server. Bytes unless said otherwise.</summary>
 public sealed record NbdServerOptions
 {
-    /// <summary>Connections beyond this are closed at once. Each has a thread of its own.</summary>
-    public int MaxConnections { get; init; } = 256;
+    /// <summary>Connections beyond this are closed at once. Each has a thread of its own. Enough for a thousand machines that are failed over to one host.</summary>
+    public int MaxConnections { get; init; } = 4096;
     /// <summary>Requests of one connection between their header and their sent reply.</summary>
     public int MaxRequestsInFlight { get; init; } = 64;
     /// <summary>Payload memory of one connection.</summary>

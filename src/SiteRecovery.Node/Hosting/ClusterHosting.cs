@@ -94,8 +94,17 @@ public static class ClusterHosting
         if (settings.PersistenceProvider != "sqlite")
             return (Connection(File.ReadAllText(settings.ConnectionStringFile).Trim()), null);
         var connection = new SqliteConnectionStringBuilder { DataSource = sqliteFile, DefaultTimeout = 30 }.ToString();
-        SqlitePragmas.UseWriteAheadLog(connection);
-        loggers.CreateLogger("persistence").LogInformation("the journal is {File}", sqliteFile);
+        var log = loggers.CreateLogger("persistence");
+        try
+        {
+            SqlitePragmas.UseWriteAheadLog(connection);
+            log.LogInformation("the journal is {File}", sqliteFile);
+        }
+        // A node of other roles has no use for it, and what this one serves and sends has none either.
+        catch (SqliteException unopened)
+        {
+            log.LogError("the journal {File} cannot be opened: {Reason}; until it can, no machine of this configuration server is managed", sqliteFile, unopened.Message);
+        }
         var options = new DataOptions().UseConnectionString("SQLite.MS", connection).UseInterceptor(new SqlitePragmas());
         return (Connection(connection), new DataOptionsSetup(options));
     }

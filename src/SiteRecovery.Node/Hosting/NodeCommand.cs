@@ -7,6 +7,9 @@ namespace SiteRecovery.Node.Hosting;
 /// <summary><c>siterecovery node</c>: its options become the topmost layer of the settings.</summary>
 public static class NodeCommand
 {
+    /// <summary>For leaving the cluster and flushing what is served.</summary>
+    public static TimeSpan EndPatience { get; } = TimeSpan.FromSeconds(60);
+
     private static readonly Option<string> Data = new("--data") { Description = "The node's data directory", Required = true };
     private static readonly Option<string?> ConfigFile = new("--config") { Description = "HOCON file over the defaults" };
     private static readonly Option<string?> Join = new("--join") { Description = "URL of the cluster's first node" };

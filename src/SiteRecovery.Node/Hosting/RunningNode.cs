@@ -51,7 +51,7 @@ public sealed class RunningNode : IAsyncDisposable
             var app = Build(settings, folder, ports, identity, endpoints, cluster, time);
             await cluster.StartAsync(cancel);
             await app.StartAsync(cancel);
-            folder.Write(endpoints);
+            Keep(endpoints, folder);
             Console.Error.WriteLine($"node {settings.Name} of site {settings.Site} serves {endpoints.HttpUrl}");
             return new RunningNode(app, cluster, rooms, folder, held, endpoints);
         }
@@ -60,6 +60,19 @@ public sealed class RunningNode : IAsyncDisposable
             held?.Dispose();
             folder.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>A full disk must not keep replicas from being served, nor a process server from sending on what fills it.</summary>
+    private static void Keep(NodeEndpoints endpoints, DataFolder folder)
+    {
+        try
+        {
+            if (folder.ReadEndpoints() != endpoints) folder.Write(endpoints);
+        }
+        catch (Exception unkept) when (unkept is IOException or UnauthorizedAccessException)
+        {
+            Console.Error.WriteLine($"the node's addresses cannot be kept: {unkept.Message}; where no ports are given the next start takes others");
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Akka.Actor;
+using Akka.Event;
 using Akka.Hosting;
 using SiteRecovery.Actors.Sites;
 
@@ -19,7 +20,16 @@ public sealed class SeedKeeper : ReceiveActor
             var members = nodes.All.Select(n => n.Address).Order(StringComparer.Ordinal).ToArray();
             // Alone again is no news: the others are who to look for.
             if (members.Length < 2 || members.AsSpan().SequenceEqual(_kept)) return;
-            folder.Files.Replace(folder.In(FileName), JsonSerializer.SerializeToUtf8Bytes(_kept = members));
+            try
+            {
+                folder.Files.Replace(folder.In(FileName), JsonSerializer.SerializeToUtf8Bytes(members));
+                _kept = members;
+            }
+            // An actor that fails is made anew at once, is told the members at once, and fails again. The next change is the next try.
+            catch (Exception unkept) when (unkept is IOException or UnauthorizedAccessException)
+            {
+                Context.GetLogger().Warning("the cluster's members cannot be kept for the next start: {0}", unkept.Message);
+            }
         });
         site.Tell(new SubscribeNodes());
     }

@@ -133,6 +133,18 @@ public sealed class HostileClients
     }
 
     [Fact]
+    public async Task Disks_of_a_few_hundred_machines_are_open_at_once()
+    {
+        await using var disk = new ServedDisk();
+        var crowd = new List<Socket>();
+        for (var i = 0; i < 600; i++) crowd.Add(await disk.ConnectRawAsync());
+        await using var good = await disk.ConnectAsync();
+        await CheckAsync(good, 1);
+        await UntilAsync(() => disk.Server.Connections == crowd.Count + 1);
+        foreach (var socket in crowd) socket.Dispose();
+    }
+
+    [Fact]
     public async Task A_client_that_never_finishes_its_handshake_is_cut_off()
     {
         await using var disk = new ServedDisk(options: new NbdServerOptions { HandshakeTimeout = TimeSpan.FromMilliseconds(200) });

@@ -37,6 +37,21 @@ public sealed class NodeTests : IDisposable
         await Assert.ThrowsAsync<SettingsException>(StartAsync); // the directory is held
     }
 
+    /// <summary>As on a full disk: what fills it may be a spool that has to be sent on, and the replicas of machines that ran here wait for their disks.</summary>
+    [Fact]
+    public async Task A_node_starts_though_its_journal_cannot_be_opened_and_its_addresses_cannot_be_kept()
+    {
+        await (await StartAsync()).DisposeAsync();
+        foreach (var journal in _folder.GetFiles("journal.db*")) journal.Delete();
+        _folder.CreateSubdirectory("journal.db");
+        _folder.CreateSubdirectory("endpoints.json.tmp");
+        File.Delete(Path.Combine(_folder.FullName, "endpoints.json"));
+        await using var again = await StartAsync();
+        using var data = new System.Net.Sockets.TcpClient();
+        await data.ConnectAsync(IPAddress.Loopback, again.Endpoints.Data, _stop.Token);
+        Assert.True(data.Connected);
+    }
+
     /// <summary>The committed document is the one served; SITERECOVERY_APPROVE=1 makes it so.</summary>
     private async Task DescribesItselfAsync(HttpClient http)
     {
