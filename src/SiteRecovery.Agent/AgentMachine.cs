@@ -260,6 +260,17 @@ public sealed class AgentMachine : IAsyncDisposable
     public IReadOnlyList<ReleasedDisk> DisksInUse() =>
         [.. _assignment.Disks.Where(d => _host.Nbd.ConnectionsOf(ExportName(d.Name)) > 0 && !_capture.IsFenced).Select(d => new ReleasedDisk(ExportName(d.Name), d.Path))];
 
+    /// <summary>It is, or stands in the way of, a disk of this machine.</summary>
+    public bool Concerns(ReleasedDisk disk) => Concerns(_assignment, disk);
+
+    private static bool Concerns(ProtectMachine machine, ReleasedDisk disk) => machine.Disks.Any(d => d.Path == disk.Path || disk.ExportName == ExportName(machine.Machine, d.Name));
+
+    /// <summary>As of a machine that is not open.</summary>
+    public static Func<ReleasedDisk, bool> ConcernsKeptIn(string folder, IFileSystem files) =>
+        TryKeptIn(folder, files) is { } kept ? disk => Concerns(kept, disk) : disk => IsNamedAfter(folder, disk);
+
+    private static bool IsNamedAfter(string folder, ReleasedDisk disk) => disk.ExportName.StartsWith(Path.GetFileName(folder) + ".", StringComparison.Ordinal);
+
     /// <summary>From here on no process finds a protected machine in its folder. Durable when it returns, and before anything of the capture goes: what is left of one whose fence is gone would be served as a source.</summary>
     /// <exception cref="IOException">It has not begun, and the machine is served on.</exception>
     public async Task BeginReleaseAsync()
@@ -316,11 +327,11 @@ public sealed class AgentMachine : IAsyncDisposable
     {
         try
         {
-            return TryKeptIn(folder, files)?.Disks.Any(d => d.Path == disk.Path) == true;
+            return KeptIn(folder, files)?.Disks.Any(d => d.Path == disk.Path) == true;
         }
-        catch (Exception unread) when (unread is IOException or UnauthorizedAccessException)
+        catch (Exception unread) when (unread is IOException or UnauthorizedAccessException or InvalidDataException)
         {
-            return disk.ExportName.StartsWith(Path.GetFileName(folder) + ".", StringComparison.Ordinal);
+            return IsNamedAfter(folder, disk);
         }
     }
 
@@ -364,7 +375,9 @@ public sealed class AgentMachine : IAsyncDisposable
         _stop.Dispose();
     }
 
-    private string ExportName(string disk) => $"{Name}.{disk}";
+    private string ExportName(string disk) => ExportName(Name, disk);
+
+    private static string ExportName(string machine, string disk) => $"{machine}.{disk}";
 
     private string CaptureUri(string disk) => $"nbd+unix:///{ExportName(disk)}?socket={_host.Socket}";
 

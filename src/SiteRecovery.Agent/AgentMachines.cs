@@ -254,7 +254,7 @@ public sealed class AgentMachines : IAsyncDisposable
             throw;
         }
         // Where it fails, the next process sees that they are protected.
-        if (released.Length > 0 && _released.TrySave() is { } unsaved) _host.Log.Say(unsaved);
+        if (_released.TryForget(_machines[wanted.Machine].Concerns) is { } unsaved) _host.Log.Say(unsaved);
         if (wanted.Fresh || _askedLongEnough) _machines[wanted.Machine].Answer();
         // Also one whose disks came up later than its host: its patience has an end too.
         else if (_machines[wanted.Machine].IsAsking && _asking.IsCompleted) Ask();
@@ -285,6 +285,8 @@ public sealed class AgentMachines : IAsyncDisposable
             if (AgentMachine.TryKeptIn(folder, _host.Files)?.Epoch > release.Epoch) return;
             // Of one that is gone nobody knows any more whether it was ever here: it may have been released, and the answer lost.
             if (release.Fence && AgentMachine.IsKeptIn(folder, _host.Files)) AgentMachine.FenceClosed(release.Machine, folder, release.Epoch, stopMachine: false, WhyUnserved(release.Machine), _host);
+            var disks = AgentMachine.ConcernsKeptIn(folder, _host.Files);
+            if (release.Fence || MachineCapture.IsFencedStored(folder, _host.Files)) _released.Note(disks, []);
             AgentMachine.BeginRelease(folder, _host.Files);
             AgentMachine.EndRelease(folder, _host.Files);
             _fencedClosed.Remove(release.Machine);
@@ -294,7 +296,7 @@ public sealed class AgentMachines : IAsyncDisposable
         if (release.Fence) await machine.FenceAsync(release.Epoch, stopMachine: false, CancellationToken.None);
         // Before anything ends: whenever this process is killed, the next one serves them as the one or as the other.
         var open = machine.DisksInUse();
-        if (open.Count > 0) _released.Note(open);
+        _released.Note(machine.Concerns, open);
         await machine.BeginReleaseAsync();
         _machines.Remove(release.Machine);
         try

@@ -22,6 +22,8 @@ public sealed class ReleasedDisks(AgentHost host)
     private sealed record Serving(FileDevice Device, IDisposable Lock, DateTimeOffset LastOpen);
 
     private readonly Dictionary<ReleasedDisk, Serving> _serving = [];
+    private HashSet<ReleasedDisk> _noted = []; // what the file says or, where that is not certain, may say: whatever is served, and more
+    private bool _isCertain;
 
     /// <summary>It is known what an earlier process served.</summary>
     public bool IsResumed { get; private set; }
@@ -32,14 +34,16 @@ public sealed class ReleasedDisks(AgentHost host)
     public string? Resume(Func<ReleasedDisk, bool> isProtected)
     {
         var (kept, damage) = Kept();
-        kept = [.. kept.Where(d => !isProtected(d))];
-        IsResumed = true;
-        foreach (var disk in kept) TryServe(disk);
+        ReleasedDisk[] unprotected = [.. kept.Where(d => !isProtected(d))];
+        (_noted, IsResumed) = ([.. kept], true);
+        foreach (var disk in unprotected) TryServe(disk);
         return damage;
     }
 
     private (ReleasedDisk[] Kept, string? Damage) Kept()
     {
+        // One that is there need not be durable yet.
+        _isCertain = !host.Files.Exists(_file);
         if (host.Files.TryReadAll(_file) is not { } bytes) return ([], null);
         try
         {
@@ -59,8 +63,17 @@ public sealed class ReleasedDisks(AgentHost host)
 
     public IEnumerable<ReleasedDisk> Of(string path) => _serving.Keys.Where(d => d.Path == path);
 
-    /// <summary>The next process serves these too, if this one does not get that far. Durable when it returns.</summary>
-    public void Note(IEnumerable<ReleasedDisk> disks) => Save(_serving.Keys.Union(disks));
+    public bool IsNoted(ReleasedDisk disk) => _noted.Contains(disk);
+
+    /// <summary>
+    /// Of a machine's disks the next process serves those that are open, if this one does not get that far, and no others: what an earlier release that came to nothing has left would come back beside a replica. Durable when it returns.
+    /// </summary>
+    /// <exception cref="IOException">It cannot be written down, or what was before is not known yet and must not be written over.</exception>
+    public void Note(Func<ReleasedDisk, bool> isOfMachine, IEnumerable<ReleasedDisk> open)
+    {
+        if (!IsResumed) throw new IOException($"{_file} could not be read when the agent started");
+        Save(_noted.Where(d => _serving.ContainsKey(d) || !isOfMachine(d)).Union(open));
+    }
 
     /// <summary>Null, or why it is not served.</summary>
     public string? Serve(ReleasedDisk disk) => !_serving.ContainsKey(disk) && TryServe(disk) is { } problem ? "it is not served any longer: " + problem : null;
@@ -74,8 +87,8 @@ public sealed class ReleasedDisks(AgentHost host)
             if (host.Nbd.ConnectionsOf(disk.ExportName) > 0) _serving[disk] = serving with { LastOpen = now };
             else if (now - serving.LastOpen > Patience)
             {
+                Save(_noted.Where(d => d != disk));
                 await LetGoAsync(disk);
-                Save(_serving.Keys);
             }
         }
     }
@@ -110,7 +123,7 @@ public sealed class ReleasedDisks(AgentHost host)
         }
     }
 
-    /// <summary>Whoever has it open connects again, to whatever serves it then. The next process serves it on, until <see cref="TrySave"/>.</summary>
+    /// <summary>Whoever has it open connects again, to whatever serves it then. The next process serves it on, until <see cref="TryForget"/>.</summary>
     public async Task LetGoAsync(ReleasedDisk disk)
     {
         if (!_serving.Remove(disk, out var serving)) return;
@@ -127,12 +140,12 @@ public sealed class ReleasedDisks(AgentHost host)
         }
     }
 
-    /// <summary>Null, or why what is served is not written down.</summary>
-    public string? TrySave()
+    /// <summary>They are protected anew. Null, or why that is not written down.</summary>
+    public string? TryForget(Func<ReleasedDisk, bool> isOfMachine)
     {
         try
         {
-            Save(_serving.Keys);
+            if (_noted.Any(isOfMachine)) Note(isOfMachine, []);
             return null;
         }
         catch (Exception unsaved) when (unsaved is IOException or UnauthorizedAccessException)
@@ -141,11 +154,13 @@ public sealed class ReleasedDisks(AgentHost host)
         }
     }
 
-    /// <exception cref="IOException">They cannot be written down, or what was before is not known yet and must not be written over.</exception>
     private void Save(IEnumerable<ReleasedDisk> disks)
     {
-        if (!IsResumed) throw new IOException($"{_file} could not be read when the agent started");
-        host.Files.Replace(_file, JsonSerializer.SerializeToUtf8Bytes([.. disks], ReleasedJson.Default.ReleasedDiskArray));
+        var wanted = disks.ToHashSet();
+        if (_isCertain && wanted.SetEquals(_noted)) return;
+        (_noted, _isCertain) = ([.. _noted, .. wanted], false);
+        host.Files.Replace(_file, JsonSerializer.SerializeToUtf8Bytes([.. wanted], ReleasedJson.Default.ReleasedDiskArray));
+        (_noted, _isCertain) = (wanted, true);
     }
 }
 

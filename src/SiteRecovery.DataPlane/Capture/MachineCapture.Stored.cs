@@ -24,6 +24,19 @@ public sealed partial class MachineCapture
         return (epoch, true);
     }
 
+    /// <summary>A capture that is not open is fenced, or nobody can say that it is not.</summary>
+    public static bool IsFencedStored(string stateFolder, IFileSystem files)
+    {
+        try
+        {
+            return CaptureState.TryLoad(files, Path.Combine(stateFolder, "capture.json")) is { Fenced: true };
+        }
+        catch (System.Text.Json.JsonException)
+        {
+            return true;
+        }
+    }
+
     /// <summary>Where a capture that is not open ended; null where there is none. After a crash a bound: no later sequence was given out.</summary>
     public static Sequence? EndStored(string stateFolder, IFileSystem files) =>
         CaptureState.TryLoad(files, Path.Combine(stateFolder, "capture.json")) is { } stored ? new Sequence(stored.CleanAt ?? stored.Reserved) : null;

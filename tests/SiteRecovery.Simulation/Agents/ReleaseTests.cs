@@ -97,6 +97,9 @@ public sealed class ReleaseTests
         {
             // As it is told again where the answer was lost.
             await using var next = new AgentOnDisk(left);
+            next.TakeElsewhere();
+            await next.Machines.StartAsync();
+            next.LetGoElsewhere();
             await next.ObeyedAsync(release);
             Assert.False(left.FolderExists(AgentOnDisk.Folder));
         }
