@@ -17,6 +17,7 @@ public sealed class AgentMachine : IAsyncDisposable
 {
     private const string AssignmentFile = "assignment.json", ReleasedFile = "released", StoppedFile = "machine-stopped", StopFencedFile = "stop-fenced";
     private static readonly TimeSpan FencedLook = TimeSpan.FromSeconds(1), UnderWayMax = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan ConnectingMax = TimeSpan.FromMinutes(2); // longer than any reconnect-delay that a guest is given
     private readonly MachineCapture _capture;
     private readonly CaptureOrders _orders;
     private readonly AgentHost _host;
@@ -25,12 +26,13 @@ public sealed class AgentMachine : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly SourceMachine? _source;
     private readonly Task _running, _keepingDown;
+    private readonly long _opened;
     private ProtectMachine _assignment;
     private bool _isKept = true; // the assignment, for the next start
 
     private AgentMachine(ProtectMachine assignment, MachineCapture capture, IReadOnlyList<IDisposable> locks, string folder, AgentHost host)
     {
-        (_assignment, _capture, _locks, _folder, _host) = (assignment, capture, locks, folder, host);
+        (_assignment, _capture, _locks, _folder, _host, _opened) = (assignment, capture, locks, folder, host, host.Time.GetTimestamp());
         AddExports();
         _source = host.Hypervisor is null ? null
             : new SourceMachine(host.Hypervisor, host.Socket, [.. assignment.Disks.Select(d => ExportName(d.Name))], Path.Combine(folder, StoppedFile), host.Files, host.Time);
@@ -256,9 +258,14 @@ public sealed class AgentMachine : IAsyncDisposable
                 throw new AgentProblem($"the disk {disk.Path} has {size} bytes, but it was protected with {disk.SizeBytes}: give it its former size, or disable protection and protect it anew");
     }
 
-    /// <summary>Those that somebody has open and may write to.</summary>
-    public IReadOnlyList<ReleasedDisk> DisksInUse() =>
-        [.. _assignment.Disks.Where(d => _host.Nbd.ConnectionsOf(ExportName(d.Name)) > 0 && !_capture.IsFenced).Select(d => new ReleasedDisk(ExportName(d.Name), d.Path))];
+    /// <summary>Those that a guest writes to or, where it may be connecting again at this moment, will.</summary>
+    /// <param name="isNoted">A release of them was begun while they were.</param>
+    public IReadOnlyList<ReleasedDisk> DisksInUse(Func<ReleasedDisk, bool> isNoted)
+    {
+        if (_capture.IsFenced) return [];
+        var mayConnect = _host.Time.GetElapsedTime(_opened) < ConnectingMax;
+        return [.. _assignment.Disks.Select(d => new ReleasedDisk(ExportName(d.Name), d.Path)).Where(d => mayConnect || isNoted(d) || _host.Nbd.ConnectionsOf(d.ExportName) > 0)];
+    }
 
     /// <summary>It is, or stands in the way of, a disk of this machine.</summary>
     public bool Concerns(ReleasedDisk disk) => Concerns(_assignment, disk);

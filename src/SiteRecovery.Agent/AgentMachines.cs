@@ -295,7 +295,7 @@ public sealed class AgentMachines : IAsyncDisposable
         if (machine.Epoch > release.Epoch) return; // protected anew meanwhile: the order is late
         if (release.Fence) await machine.FenceAsync(release.Epoch, stopMachine: false, CancellationToken.None);
         // Before anything ends: whenever this process is killed, the next one serves them as the one or as the other.
-        var open = machine.DisksInUse();
+        var open = machine.DisksInUse(_released.IsNoted);
         _released.Note(machine.Concerns, open);
         await machine.BeginReleaseAsync();
         _machines.Remove(release.Machine);

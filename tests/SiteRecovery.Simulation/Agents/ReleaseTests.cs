@@ -30,6 +30,35 @@ public sealed class ReleaseTests
         }
     }
 
+    [Theory]
+    [InlineData(1, true)]
+    [InlineData(3, false)]
+    public async Task A_guest_that_has_not_connected_again_has_its_disk(int minutesOpen, bool isServed)
+    {
+        var clock = new SimClock();
+        await using var agent = new AgentOnDisk(_disk, clock);
+        await agent.Machines.StartAsync();
+        await agent.ObeyedAsync(AgentOnDisk.Protection());
+        await agent.UntilAsync(() => clock.Elapsed > TimeSpan.FromMinutes(minutesOpen));
+        await agent.ObeyedAsync(new ReleaseMachine("release", AgentOnDisk.Machine, 1));
+        Assert.Equal(isServed, agent.Exports.Names.Contains(AgentOnDisk.Export));
+    }
+
+    [Fact]
+    public async Task A_guest_that_was_cut_off_by_a_release_that_came_to_nothing_has_its_disk()
+    {
+        var clock = new SimClock();
+        await using var agent = new AgentOnDisk(_disk, clock);
+        await agent.Machines.StartAsync();
+        await agent.ObeyedAsync(AgentOnDisk.Protection());
+        await agent.UntilAsync(() => clock.Elapsed > TimeSpan.FromMinutes(3));
+        _disk.Faults = io => io.Kind == IoKind.Rename && io.Path.EndsWith("assignment.json", StringComparison.Ordinal) ? Fault.Error : Fault.None;
+        await using (await agent.OpenGuestAsync()) Assert.NotNull((await agent.TellAsync(new ReleaseMachine("release", AgentOnDisk.Machine, 1))).Error);
+        _disk.Faults = null;
+        await agent.ObeyedAsync(new ReleaseMachine("release", AgentOnDisk.Machine, 1));
+        Assert.Equal([AgentOnDisk.Export], agent.Exports.Names);
+    }
+
     [Fact]
     public async Task What_is_left_of_a_fenced_machine_is_never_taken_for_a_source()
     {
