@@ -48,7 +48,7 @@ public sealed class AgentMachines : IAsyncDisposable
         while (await timer.WaitForNextTickAsync(stop))
         {
             foreach (var folder in _late.Keys.Order(StringComparer.Ordinal)) await ServeKeptAsync(folder);
-            if (!_released.IsResumed) await ServeReleasedAsync();
+            if (!_released.IsResumed || _released.AnyUnserved) await ServeReleasedAsync();
         }
     }
 
@@ -57,7 +57,8 @@ public sealed class AgentMachines : IAsyncDisposable
         string? damage = null;
         var problem = await TryAsync(() =>
         {
-            damage = _released.Resume(IsProtected);
+            if (!_released.IsResumed) damage = _released.Resume(IsProtected);
+            else _released.ServeNoted(IsProtected);
             return Task.CompletedTask;
         });
         if (problem is not null) problem = $"disks whose protection has ended are not served: {problem}; looked at again every {LateDelay.TotalSeconds:0} s";
@@ -250,7 +251,7 @@ public sealed class AgentMachines : IAsyncDisposable
         catch
         {
             _late.TryAdd(folder, ""); // its guest waits for its disks, and whoever told us so may not tell us again
-            foreach (var disk in released.Where(d => !IsProtected(d))) Serve(disk);
+            _released.ServeNoted(IsProtected);
             throw;
         }
         // Where it fails, the next process sees that they are protected.
@@ -306,17 +307,12 @@ public sealed class AgentMachines : IAsyncDisposable
         finally
         {
             // Whatever is left of the machine: their guests must not lose them.
-            foreach (var disk in open) Serve(disk);
+            _released.ServeNoted(d => !open.Contains(d) && IsProtected(d));
         }
     }
 
-    private void Serve(ReleasedDisk disk)
-    {
-        if (_released.Serve(disk) is { } problem) _host.Log.Say($"{disk.ExportName}: {problem}");
-    }
-
     /// <summary>Its release was cut short at its beginning, or it was protected anew.</summary>
-    private bool IsProtected(ReleasedDisk disk) => _host.Files.Folders(_host.MachinesFolder).Any(f => AgentMachine.Keeps(f, disk, _host.Files));
+    private bool IsProtected(ReleasedDisk disk) => _machines.Values.Any(m => m.Concerns(disk)) || _host.Files.Folders(_host.MachinesFolder).Any(f => AgentMachine.Keeps(f, disk, _host.Files));
 
     /// <summary>Null, or what went wrong.</summary>
     private async Task<string?> TryAsync(Func<Task> change)

@@ -23,21 +23,34 @@ public sealed class ReleasedDisks(AgentHost host)
 
     private readonly Dictionary<ReleasedDisk, Serving> _serving = [];
     private HashSet<ReleasedDisk> _noted = []; // what the file says or, where that is not certain, may say: whatever is served, and more
+    private readonly Dictionary<ReleasedDisk, string> _saidOf = []; // why it is not served
     private bool _isCertain;
 
     /// <summary>It is known what an earlier process served.</summary>
     public bool IsResumed { get; private set; }
 
-    /// <summary>What an earlier process served is served again. A disk that cannot be opened is let go. The result is what was damaged.</summary>
+    /// <summary>Something is noted and not served.</summary>
+    public bool AnyUnserved => _noted.Count > _serving.Count;
+
+    /// <summary>What an earlier process served is served again. The result is what was damaged.</summary>
     /// <param name="isProtected">Says of a disk that it is served with capture, or will be.</param>
     /// <exception cref="IOException">It cannot be read, or set aside, which disks these are: to be tried again.</exception>
     public string? Resume(Func<ReleasedDisk, bool> isProtected)
     {
         var (kept, damage) = Kept();
-        ReleasedDisk[] unprotected = [.. kept.Where(d => !isProtected(d))];
         (_noted, IsResumed) = ([.. kept], true);
-        foreach (var disk in unprotected) TryServe(disk);
+        ServeNoted(isProtected);
         return damage;
+    }
+
+    /// <summary>Whatever is noted, and neither served nor protected, is served where it can be. To be called again now and then: storage may come up later.</summary>
+    public void ServeNoted(Func<ReleasedDisk, bool> isProtected)
+    {
+        foreach (var disk in _noted.Where(d => !_serving.ContainsKey(d)).ToArray())
+        {
+            if (TryServe(disk, isProtected) is not { } problem) _saidOf.Remove(disk);
+            else if (_saidOf.GetValueOrDefault(disk) != problem) host.Log.Say($"{disk.ExportName}: its protection has ended, and it is not served: {_saidOf[disk] = problem}; tried again now and then");
+        }
     }
 
     private (ReleasedDisk[] Kept, string? Damage) Kept()
@@ -75,9 +88,6 @@ public sealed class ReleasedDisks(AgentHost host)
         Save(_noted.Where(d => _serving.ContainsKey(d) || !isOfMachine(d)).Union(open));
     }
 
-    /// <summary>Null, or why it is not served.</summary>
-    public string? Serve(ReleasedDisk disk) => !_serving.ContainsKey(disk) && TryServe(disk) is { } problem ? "it is not served any longer: " + problem : null;
-
     /// <summary>Now and then: lets go of what nobody has had open for long.</summary>
     public async Task TidyAsync()
     {
@@ -102,11 +112,13 @@ public sealed class ReleasedDisks(AgentHost host)
         }
     }
 
-    private string? TryServe(ReleasedDisk disk)
+    /// <summary>Null, or why it is neither served nor protected.</summary>
+    private string? TryServe(ReleasedDisk disk, Func<ReleasedDisk, bool> isProtected)
     {
         IDisposable? held = null;
         try
         {
+            if (isProtected(disk)) return null;
             if (host.Exports.Names.Contains(disk.ExportName)) return $"another disk is served as {disk.ExportName}";
             held = host.TakeDisk(disk.Path);
             if (held is null) return $"the disk {disk.Path} is in use by another program";

@@ -201,7 +201,7 @@ internal sealed class AgentFilesTarget : ManyReadersTarget
         File.WriteAllBytes(file, bytes);
         var exports = new NbdExports();
         var nbd = new NbdServer(exports, new NbdServerOptions(), TimeProvider.System);
-        var released = new ReleasedDisks(new AgentHost(_folder.FullName, "nbd.sock", RealFileSystem.Instance, TimeProvider.System, exports, nbd, new ChannelClient(_ => throw new IOException("nobody is there"), new ChannelOptions())));
+        var released = new ReleasedDisks(new AgentHost(_folder.FullName, "nbd.sock", RealFileSystem.Instance, TimeProvider.System, exports, nbd, new ChannelClient(_ => throw new IOException("nobody is there"), new ChannelOptions())) { Log = TextWriter.Null });
         try
         {
             released.Resume(_ => false);

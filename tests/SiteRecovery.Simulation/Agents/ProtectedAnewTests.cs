@@ -1,3 +1,4 @@
+using SiteRecovery.Agent;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Simulation.World;
 
@@ -23,6 +24,38 @@ public sealed class ProtectedAnewTests
         _disk.Faults = null;
         await agent.ObeyedAsync(AgentOnDisk.Protection(2));
         Assert.NotNull(agent.Machines.Find(AgentOnDisk.Machine));
+    }
+
+    [Fact]
+    public async Task It_is_served_once_somebody_can_say_that_it_is_not_protected()
+    {
+        await using var agent = new AgentOnDisk(_disk);
+        _disk.Replace("/agent/released.json", System.Text.Encoding.UTF8.GetBytes($$"""[{ "ExportName": "{{AgentOnDisk.Export}}", "Path": "{{AgentOnDisk.DiskPath}}" }]"""));
+        var released = new ReleasedDisks(agent.Host);
+        released.Resume(_ => throw new IOException("the folder of the machines cannot be read"));
+        Assert.True(released.AnyUnserved);
+        released.ServeNoted(_ => false);
+        Assert.Equal([AgentOnDisk.Export], agent.Exports.Names);
+        await released.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_released_disk_that_comes_up_late_is_served_when_it_does()
+    {
+        await (await ReleasedAsync()).DisposeAsync();
+        await using var agent = new AgentOnDisk(_disk);
+        agent.TakeElsewhere();
+        await agent.Machines.StartAsync();
+        Assert.Empty(agent.Exports.Names);
+        // Another machine's release does not forget it.
+        _disk.Replace("/disks/b.img", new byte[4096]);
+        await agent.ObeyedAsync(AgentOnDisk.Protection(disk: "/disks/b.img", machine: "db2"));
+        await agent.ObeyedAsync(new ReleaseMachine("release", "db2", 1));
+        var begun = agent.Clock.Elapsed;
+        await agent.UntilAsync(() => agent.Clock.Elapsed > begun + TimeSpan.FromSeconds(10));
+        Assert.Single(agent.Log.ToString().Split('\n'), l => l.Contains("db1.vda: its protection has ended, and it is not served: the disk /disks/a.img is in use by another program", StringComparison.Ordinal));
+        agent.LetGoElsewhere();
+        await agent.UntilAsync(() => agent.Exports.Names.Contains(AgentOnDisk.Export));
     }
 
     [Fact]
