@@ -101,13 +101,14 @@ public sealed class AgentMachine : IAsyncDisposable
     /// <exception cref="AgentProblem">Nothing is kept of it here, or another program holds one of its disks, and no fence stops that.</exception>
     public static MachineStatus FenceClosed(string machine, string folder, int epoch, bool stopMachine, string? problem, AgentHost host)
     {
-        if (!host.Files.FolderExists(folder))
+        // What is written into an empty folder would be taken for a machine's.
+        if (!IsKeptIn(folder, host.Files))
             throw new AgentProblem($"this agent keeps nothing of machine {machine}, so it cannot say that it stopped: make sure that the old machine is off");
         var unnoted = TryNoteStop(folder, stopMachine, host.Files);
         var fenced = MachineCapture.FenceStored(folder, new Epoch(epoch), host.Files, TryKeptIn(folder, host.Files)?.Disks.Select(d => d.Path) ?? []);
         if (unnoted is not null) throw new IOException(unnoted.Message, unnoted);
         // Without it nobody here knows its disks, and so whether anything else still writes to them.
-        var kept = KeptIn(folder, host.Files) ?? throw new AgentProblem($"this agent does not know any more which disks machine {machine} has ({AssignmentFile} is missing in {folder}), so it cannot say that it stopped: make sure that the old machine is off");
+        var kept = TryKeptIn(folder, host.Files) ?? throw new AgentProblem($"this agent does not know any more which disks machine {machine} has ({AssignmentFile} is missing or damaged in {folder}), so it cannot say that it stopped: make sure that the old machine is off; once it is known to be, delete {folder} on this host and repeat");
         foreach (var disk in kept.Disks)
         {
             if (!host.Files.Exists(disk.Path)) continue;

@@ -133,4 +133,40 @@ public sealed class ReleaseTests
             Assert.False(left.FolderExists(AgentOnDisk.Folder));
         }
     }
+
+    [Theory]
+    [InlineData(null)]
+    [InlineData("released")]
+    public async Task A_fence_writes_nothing_where_nothing_is_kept_and_its_release_is_not_refused_for_that(string? mark)
+    {
+        await using var agent = new AgentOnDisk(_disk);
+        _disk.CreateDirectory(AgentOnDisk.Folder);
+        if (mark is not null) _disk.Replace($"{AgentOnDisk.Folder}/{mark}", []);
+        await agent.Machines.StartAsync();
+        Assert.Contains("keeps nothing of machine db1", (await agent.TellAsync(new FenceMachine("fence", AgentOnDisk.Machine, 2, StopMachine: true))).Error, StringComparison.Ordinal);
+        Assert.Equal(mark is null ? 0 : 1, _disk.List(AgentOnDisk.Folder).Count);
+        await agent.ObeyedAsync(new ReleaseMachine("release", AgentOnDisk.Machine, 2, Fence: true));
+        Assert.False(_disk.FolderExists(AgentOnDisk.Folder));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Where_nobody_knows_its_disks_any_more_the_refusal_says_the_way_out(bool isDamaged)
+    {
+        await using (var before = new AgentOnDisk(_disk))
+        {
+            await before.Machines.StartAsync();
+            await before.ObeyedAsync(AgentOnDisk.Protection());
+        }
+        if (isDamaged) _disk.Replace(AgentOnDisk.Folder + "/assignment.json", "{"u8);
+        else _disk.Delete(AgentOnDisk.Folder + "/assignment.json");
+        var release = new ReleaseMachine("release", AgentOnDisk.Machine, 2, Fence: true);
+        await using var agent = new AgentOnDisk(_disk);
+        await agent.Machines.StartAsync();
+        Assert.Contains($"delete {AgentOnDisk.Folder} on this host and repeat", (await agent.TellAsync(release)).Error, StringComparison.Ordinal);
+        foreach (var file in _disk.List(AgentOnDisk.Folder)) _disk.Delete(file);
+        _disk.DeleteFolder(AgentOnDisk.Folder);
+        await agent.ObeyedAsync(release);
+    }
 }
