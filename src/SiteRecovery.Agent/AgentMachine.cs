@@ -70,7 +70,7 @@ public sealed class AgentMachine : IAsyncDisposable
             if (isNew)
             {
                 capture.MarkAllUnsynced();
-                foreach (var stale in (string[])[StoppedFile, StopFencedFile, ReleasedFile]) host.Files.Delete(Path.Combine(folder, stale));
+                foreach (var stale in (string[])[StoppedFile, StopFencedFile]) host.Files.Delete(Path.Combine(folder, stale));
             }
             var begin = isNew ? wanted with { Synchronize = 0, Paused = false, Drain = false }
                 // A drain ends with its epoch.
@@ -389,6 +389,10 @@ public sealed class AgentMachine : IAsyncDisposable
 
     private string CaptureUri(string disk) => $"nbd+unix:///{ExportName(disk)}?socket={_host.Socket}";
 
-    private static void Save(string folder, ProtectMachine assignment, IFileSystem files) =>
+    private static void Save(string folder, ProtectMachine assignment, IFileSystem files)
+    {
         files.Replace(Path.Combine(folder, AssignmentFile), AgentProtocol.Encode(assignment));
+        // Behind it: what is left without the one and the other is a machine's whose disks nobody knows.
+        files.Delete(Path.Combine(folder, ReleasedFile));
+    }
 }

@@ -135,6 +135,33 @@ public sealed class ReleaseTests
     }
 
     [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task The_mark_of_a_release_that_came_to_nothing_goes_behind_the_assignment(int epoch)
+    {
+        const string mark = AgentOnDisk.Folder + "/released", assignment = AgentOnDisk.Folder + "/assignment.json";
+        await using var agent = new AgentOnDisk(_disk);
+        await agent.Machines.StartAsync();
+        await agent.ObeyedAsync(AgentOnDisk.Protection());
+        var renamed = false;
+        _disk.Faults = io =>
+        {
+            var fails = renamed && io.Kind == IoKind.FlushFolder && io.Path == AgentOnDisk.Folder;
+            renamed |= io.Kind == IoKind.Rename && io.Path == assignment;
+            return fails ? Fault.Error : Fault.None;
+        };
+        Assert.NotNull((await agent.TellAsync(new ReleaseMachine("release", AgentOnDisk.Machine, 1))).Error);
+        Assert.True(_disk.Exists(mark));
+        _disk.Faults = null;
+        var left = new List<SimDisk>();
+        _disk.After = _ => left.AddRange(Enumerable.Range(0, 4).Select(_disk.LosePower));
+        await agent.ObeyedAsync(AgentOnDisk.Protection(epoch));
+        _disk.After = null;
+        Assert.False(_disk.Exists(mark));
+        Assert.All(left, d => Assert.True(d.Exists(mark) || d.Exists(assignment)));
+    }
+
+    [Theory]
     [InlineData(null)]
     [InlineData("released")]
     public async Task A_fence_writes_nothing_where_nothing_is_kept_and_its_release_is_not_refused_for_that(string? mark)
