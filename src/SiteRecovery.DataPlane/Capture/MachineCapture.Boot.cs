@@ -12,10 +12,10 @@ public sealed partial class MachineCapture
     internal Task Answered => _answered.Task;
 
     /// <summary>The machine is at home here, or nobody can say that it is not: for as long as this host is up, no write waits for that again. Durable when it returns.</summary>
-    /// <exception cref="IOException">It could not be written down: nothing waits any more, and the next process asks again.</exception>
+    /// <exception cref="IOException">It could not be written down: nothing waits any more, and the next process asks again, unless a later call writes it.</exception>
     public void Answer()
     {
-        if (!IsAsking) return;
+        if (_state.BootId == _bootId) return;
         try
         {
             Save(s => s with { BootId = _bootId });

@@ -27,6 +27,22 @@ public sealed class AskingTests
         await WriteAsync(agent, "db3").WaitAsync(TimeSpan.FromSeconds(30));
     }
 
+    [Fact]
+    public async Task An_answer_that_could_not_be_kept_is_kept_when_it_is_given_again()
+    {
+        var booted = (await ProtectedAsync()).LosePower(1);
+        await using var agent = new AgentOnDisk(booted);
+        await agent.Machines.StartAsync();
+        booted.Faults = io => io.Kind == IoKind.Create && io.Path.Contains("capture.json", StringComparison.Ordinal) ? Fault.Error : Fault.None;
+        var told = AgentOnDisk.Protection(disk: "/disks/db1.img", machine: "db1");
+        Assert.NotNull((await agent.TellAsync(told)).Error);
+        booted.Faults = null;
+        await agent.ObeyedAsync(told);
+        await using var next = new AgentOnDisk(booted.Kill());
+        await next.Machines.StartAsync();
+        Assert.False(next.Machines.Find("db1")!.IsAsking);
+    }
+
     private static async Task<SimDisk> ProtectedAsync()
     {
         var disk = new SimDisk();
