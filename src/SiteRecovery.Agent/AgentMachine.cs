@@ -96,10 +96,10 @@ public sealed class AgentMachine : IAsyncDisposable
         files.TryReadAll(Path.Combine(folder, AssignmentFile)) is { } bytes && AgentProtocol.Decode(bytes) is ProtectMachine kept ? kept with { Fresh = false } : null;
 
     /// <summary>Fences a machine that is not open: durable when it returns.</summary>
-    /// <param name="stopMachine">As of one that is open, once it is.</param>
+    /// <param name="stopMachine">As of one that is open, once it is; null: as it was.</param>
     /// <param name="problem">Why it is not open.</param>
     /// <exception cref="AgentProblem">Nothing is kept of it here, or another program holds one of its disks, and no fence stops that.</exception>
-    public static MachineStatus FenceClosed(string machine, string folder, int epoch, bool stopMachine, string? problem, AgentHost host)
+    public static MachineStatus FenceClosed(string machine, string folder, int epoch, bool? stopMachine, string? problem, AgentHost host)
     {
         // What is written into an empty folder would be taken for a machine's.
         if (!IsKeptIn(folder, host.Files))
@@ -173,8 +173,8 @@ public sealed class AgentMachine : IAsyncDisposable
         return (_capture.Status().Newest.Value, _capture.ToldDurable, ranges);
     }
 
-    /// <param name="stopMachine">The machine is stopped by force whenever it has its disks open while the fence stands; the fence does not wait for it.</param>
-    public async Task FenceAsync(int epoch, bool stopMachine, CancellationToken stop)
+    /// <param name="stopMachine">The machine is stopped by force whenever it has its disks open while the fence stands; the fence does not wait for it. Null: as it was.</param>
+    public async Task FenceAsync(int epoch, bool? stopMachine, CancellationToken stop)
     {
         // Before: a process that is killed behind the fence has nobody who tells it again. And a folder that takes no note may take the fence.
         var unnoted = TryNoteStop(_folder, stopMachine, _host.Files);
@@ -182,12 +182,13 @@ public sealed class AgentMachine : IAsyncDisposable
         if (unnoted is not null) throw new IOException(unnoted.Message, unnoted);
     }
 
-    private static Exception? TryNoteStop(string folder, bool stopMachine, IFileSystem files)
+    private static Exception? TryNoteStop(string folder, bool? stopMachine, IFileSystem files)
     {
+        if (stopMachine is not { } isStopped) return null;
         var note = Path.Combine(folder, StopFencedFile);
         try
         {
-            if (!stopMachine) files.Delete(note);
+            if (!isStopped) files.Delete(note);
             else if (!files.Exists(note)) files.Replace(note, []);
             return null;
         }

@@ -285,7 +285,7 @@ public sealed class AgentMachines : IAsyncDisposable
             var folder = FolderOf(release.Machine);
             if (AgentMachine.TryKeptIn(folder, _host.Files)?.Epoch > release.Epoch) return;
             // Of one that is gone nobody knows any more whether it was ever here: it may have been released, and the answer lost.
-            if (release.Fence && AgentMachine.IsKeptIn(folder, _host.Files)) AgentMachine.FenceClosed(release.Machine, folder, release.Epoch, stopMachine: false, WhyUnserved(release.Machine), _host);
+            if (release.Fence && AgentMachine.IsKeptIn(folder, _host.Files)) AgentMachine.FenceClosed(release.Machine, folder, release.Epoch, stopMachine: null, WhyUnserved(release.Machine), _host);
             var disks = AgentMachine.ConcernsKeptIn(folder, _host.Files);
             if (release.Fence || MachineCapture.IsFencedStored(folder, _host.Files)) _released.Note(disks, []);
             AgentMachine.BeginRelease(folder, _host.Files);
@@ -294,7 +294,7 @@ public sealed class AgentMachines : IAsyncDisposable
             return;
         }
         if (machine.Epoch > release.Epoch) return; // protected anew meanwhile: the order is late
-        if (release.Fence) await machine.FenceAsync(release.Epoch, stopMachine: false, CancellationToken.None);
+        if (release.Fence) await machine.FenceAsync(release.Epoch, stopMachine: null, CancellationToken.None);
         // Before anything ends: whenever this process is killed, the next one serves them as the one or as the other.
         var open = machine.DisksInUse(_released.IsNoted);
         _released.Note(machine.Concerns, open);

@@ -51,6 +51,23 @@ public sealed class StopFencedTests
         Assert.True(agent.Machines.Find(AgentOnDisk.Machine)!.Capture.IsFenced);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_release_that_comes_to_nothing_leaves_it_as_it_was(bool isOpen)
+    {
+        await (await ProtectedAsync()).DisposeAsync();
+        await using var agent = new AgentOnDisk(_disk);
+        if (!isOpen) agent.TakeElsewhere();
+        await agent.Machines.StartAsync();
+        if (!isOpen) agent.LetGoElsewhere();
+        await agent.ObeyedAsync(Fence);
+        _disk.Faults = io => io.Kind == IoKind.Rename && io.Path.EndsWith("assignment.json", StringComparison.Ordinal) ? Fault.Error : Fault.None;
+        Assert.NotNull((await agent.TellAsync(new ReleaseMachine("release", AgentOnDisk.Machine, 2, Fence: true))).Error);
+        _disk.Faults = null;
+        Assert.True(_disk.Exists(Note));
+    }
+
     [Fact]
     public async Task A_hypervisor_whose_answer_makes_no_sense_is_asked_again()
     {
