@@ -234,6 +234,8 @@ public sealed class AgentMachines : IAsyncDisposable
                 if (wanted.Fresh) machine.Answer();
                 return;
             }
+            // What can be known before cuts nobody off.
+            AgentMachine.CheckSizes(wanted, _host);
             await machine.CutGuestsAsync();
             _machines.Remove(wanted.Machine);
         }
@@ -242,7 +244,6 @@ public sealed class AgentMachines : IAsyncDisposable
         try
         {
             if (machine is not null) await machine.DisposeAsync();
-            // What can be known before cuts nobody off.
             AgentMachine.CheckSizes(wanted, _host);
             foreach (var disk in released) await _released.LetGoAsync(disk);
             _machines[wanted.Machine] = await AgentMachine.OpenAsync(wanted, folder, _host);

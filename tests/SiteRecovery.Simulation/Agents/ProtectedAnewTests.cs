@@ -92,6 +92,19 @@ public sealed class ProtectedAnewTests
         Assert.NotNull(next.Machines.Find(AgentOnDisk.Machine));
     }
 
+    [Fact]
+    public async Task Nor_off_a_machine_that_is_to_be_opened_anew()
+    {
+        await using var agent = new AgentOnDisk(_disk);
+        await agent.Machines.StartAsync();
+        await agent.ObeyedAsync(AgentOnDisk.Protection());
+        await using var guest = await agent.OpenGuestAsync();
+        var wanted = AgentOnDisk.Protection(2);
+        Assert.NotNull((await agent.TellAsync(wanted with { Disks = [wanted.Disks[0] with { SizeBytes = 512 }] })).Error);
+        await guest.ReadAsync(0, new byte[512], CancellationToken.None);
+        Assert.Equal(1, agent.Machines.Find(AgentOnDisk.Machine)!.Epoch);
+    }
+
     private async Task<AgentOnDisk> ReleasedAsync()
     {
         var agent = new AgentOnDisk(_disk);
