@@ -331,12 +331,13 @@ public sealed class AgentMachine : IAsyncDisposable
         files.FlushFolder(Path.GetDirectoryName(folder)!);
     }
 
-    /// <summary>A disk of the protected machine that is kept in this folder: nobody may write to it without capture.</summary>
+    /// <summary>A disk of the protected, or fenced, machine that is kept in this folder: nobody may write to it without capture.</summary>
     public static bool Keeps(string folder, ReleasedDisk disk, IFileSystem files)
     {
         try
         {
-            return KeptIn(folder, files)?.Disks.Any(d => d.Path == disk.Path) == true;
+            // A release that came to nothing may have left no assignment to a machine that was fenced since.
+            return KeptIn(folder, files) is { } kept ? Concerns(kept, disk) : IsNamedAfter(folder, disk) && MachineCapture.IsFencedStored(folder, files);
         }
         catch (Exception unread) when (unread is IOException or UnauthorizedAccessException or InvalidDataException)
         {

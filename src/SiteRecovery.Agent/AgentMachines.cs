@@ -266,8 +266,23 @@ public sealed class AgentMachines : IAsyncDisposable
     private Task FenceAsync(FenceMachine fence, CancellationToken stop)
     {
         if (_machines.TryGetValue(fence.Machine, out var machine)) return machine.FenceAsync(fence.Epoch, fence.StopMachine, stop);
-        _fencedClosed[fence.Machine] = AgentMachine.FenceClosed(fence.Machine, FolderOf(fence.Machine), fence.Epoch, fence.StopMachine, WhyUnserved(fence.Machine), _host);
+        _fencedClosed[fence.Machine] = FenceClosed(fence.Machine, fence.Epoch, fence.StopMachine);
         return Task.CompletedTask;
+    }
+
+    private MachineStatus FenceClosed(string machine, int epoch, bool? stopMachine)
+    {
+        var folder = FolderOf(machine);
+        var disks = AgentMachine.ConcernsKeptIn(folder, _host.Files);
+        try
+        {
+            return AgentMachine.FenceClosed(machine, folder, epoch, stopMachine, WhyUnserved(machine), _host);
+        }
+        finally
+        {
+            // Also where it is refused: they must not come back as nobody's when the folder goes.
+            if (_released.TryForget(disks) is { } unsaved) _host.Log.Say(unsaved);
+        }
     }
 
     private Task OnMachineAsync(string name, Func<AgentMachine, Task> act) =>
@@ -286,7 +301,7 @@ public sealed class AgentMachines : IAsyncDisposable
             var folder = FolderOf(release.Machine);
             if (AgentMachine.TryKeptIn(folder, _host.Files)?.Epoch > release.Epoch) return;
             // Of one that is gone nobody knows any more whether it was ever here: it may have been released, and the answer lost.
-            if (release.Fence && AgentMachine.IsKeptIn(folder, _host.Files)) AgentMachine.FenceClosed(release.Machine, folder, release.Epoch, stopMachine: null, WhyUnserved(release.Machine), _host);
+            if (release.Fence && AgentMachine.IsKeptIn(folder, _host.Files)) FenceClosed(release.Machine, release.Epoch, stopMachine: null);
             var disks = AgentMachine.ConcernsKeptIn(folder, _host.Files);
             if (release.Fence || MachineCapture.IsFencedStored(folder, _host.Files)) _released.Note(disks, []);
             AgentMachine.BeginRelease(folder, _host.Files);

@@ -152,7 +152,7 @@ public sealed class ReleasedDisks(AgentHost host)
         }
     }
 
-    /// <summary>They are protected anew. Null, or why that is not written down.</summary>
+    /// <summary>They are protected anew, or fenced. Null, or why that is not written down.</summary>
     public string? TryForget(Func<ReleasedDisk, bool> isOfMachine)
     {
         try

@@ -42,6 +42,49 @@ public sealed class StaleReleasedTests
     });
 
     [Fact]
+    public async Task Not_where_the_release_took_the_assignment_and_came_to_nothing_before_the_fence()
+    {
+        await ProtectedAsync(async agent =>
+        {
+            var renamed = false;
+            _disk.Faults = io =>
+            {
+                var fails = renamed && io.Kind == IoKind.FlushFolder && io.Path == AgentOnDisk.Folder;
+                renamed |= io.Kind == IoKind.Rename && io.Path.EndsWith("assignment.json", StringComparison.Ordinal);
+                return fails ? Fault.Error : Fault.None;
+            };
+            Assert.NotNull((await agent.TellAsync(Release)).Error);
+            _disk.Faults = null;
+            await agent.ObeyedAsync(new FenceMachine("fence", AgentOnDisk.Machine, 2, StopMachine: false));
+            _disk = _disk.Kill();
+        });
+        await using var next = new AgentOnDisk(_disk);
+        await next.Machines.StartAsync();
+        Assert.Empty(next.Exports.Names);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Not_where_its_folder_is_deleted_because_nobody_knows_its_disks_any_more(bool isFence)
+    {
+        await BeganToReleaseAsync();
+        _disk.Replace(AgentOnDisk.Folder + "/assignment.json", "{"u8);
+        await using (var agent = new AgentOnDisk(_disk))
+        {
+            await agent.Machines.StartAsync();
+            Assert.Empty(agent.Exports.Names);
+            AgentMessage order = isFence ? new FenceMachine("1", AgentOnDisk.Machine, 2, StopMachine: false) : new ReleaseMachine("1", AgentOnDisk.Machine, 2, Fence: true);
+            Assert.Contains("and repeat", (await agent.TellAsync(order)).Error, StringComparison.Ordinal);
+        }
+        foreach (var file in _disk.List(AgentOnDisk.Folder)) _disk.Delete(file);
+        _disk.DeleteFolder(AgentOnDisk.Folder);
+        await using var next = new AgentOnDisk(_disk);
+        await next.Machines.StartAsync();
+        Assert.Empty(next.Exports.Names);
+    }
+
+    [Fact]
     public async Task A_release_that_cannot_take_the_note_back_is_refused()
     {
         await BeganToReleaseAsync();
