@@ -27,6 +27,7 @@ public sealed class AgentMachine : IAsyncDisposable
     private readonly SourceMachine? _source;
     private readonly Task _running, _keepingDown;
     private readonly long _opened;
+    private bool _hadGuest; // before it was opened
     private ProtectMachine _assignment;
     private bool _isKept = true; // the assignment, for the next start
 
@@ -76,7 +77,7 @@ public sealed class AgentMachine : IAsyncDisposable
                 // A drain ends with its epoch.
                 : kept! with { Epoch = wanted.Epoch, Drain = kept.Drain && kept.Epoch == wanted.Epoch, PointEverySeconds = wanted.PointEverySeconds, ResynchronizeAutomatically = wanted.ResynchronizeAutomatically };
             Save(folder, begin, host.Files);
-            machine = new AgentMachine(begin, capture, locks, folder, host);
+            machine = new AgentMachine(begin, capture, locks, folder, host) { _hadGuest = !isNew };
             await machine.ApplyAsync(wanted);
             return machine;
         }
@@ -265,9 +266,12 @@ public sealed class AgentMachine : IAsyncDisposable
     public IReadOnlyList<ReleasedDisk> DisksInUse(Func<ReleasedDisk, bool> isNoted)
     {
         if (_capture.IsFenced) return [];
-        var mayConnect = _host.Time.GetElapsedTime(_opened) < ConnectingMax;
+        var mayConnect = _hadGuest && _host.Time.GetElapsedTime(_opened) < ConnectingMax;
         return [.. _assignment.Disks.Select(d => new ReleasedDisk(ExportName(d.Name), d.Path)).Where(d => mayConnect || isNoted(d) || _host.Nbd.ConnectionsOf(d.ExportName) > 0)];
     }
+
+    /// <summary>A guest was cut off its disks when it was opened, and connects again.</summary>
+    public void ExpectGuest() => _hadGuest = true;
 
     /// <summary>It is, or stands in the way of, a disk of this machine.</summary>
     public bool Concerns(ReleasedDisk disk) => Concerns(_assignment, disk);

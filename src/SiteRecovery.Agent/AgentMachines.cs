@@ -256,6 +256,7 @@ public sealed class AgentMachines : IAsyncDisposable
             throw;
         }
         // Where it fails, the next process sees that they are protected.
+        if (released.Length > 0) _machines[wanted.Machine].ExpectGuest();
         if (_released.TryForget(_machines[wanted.Machine].Concerns) is { } unsaved) _host.Log.Say(unsaved);
         if (wanted.Fresh || _askedLongEnough) _machines[wanted.Machine].Answer();
         // Also one whose disks came up later than its host: its patience has an end too.

@@ -31,14 +31,22 @@ public sealed class ReleaseTests
     }
 
     [Theory]
-    [InlineData(1, true)]
-    [InlineData(3, false)]
-    public async Task A_guest_that_has_not_connected_again_has_its_disk(int minutesOpen, bool isServed)
+    [InlineData(true, 1, true)]
+    [InlineData(true, 3, false)]
+    [InlineData(false, 1, false)] // of a disk that is protected for the first time nobody was cut off
+    public async Task A_guest_that_has_not_connected_again_has_its_disk(bool startedAnew, int minutesOpen, bool isServed)
     {
-        var clock = new SimClock();
-        await using var agent = new AgentOnDisk(_disk, clock);
+        var (disk, clock) = (_disk, new SimClock());
+        if (startedAnew)
+        {
+            await using var killed = new AgentOnDisk(disk);
+            await killed.Machines.StartAsync();
+            await killed.ObeyedAsync(AgentOnDisk.Protection());
+            disk = disk.Kill();
+        }
+        await using var agent = new AgentOnDisk(disk, clock);
         await agent.Machines.StartAsync();
-        await agent.ObeyedAsync(AgentOnDisk.Protection());
+        if (!startedAnew) await agent.ObeyedAsync(AgentOnDisk.Protection());
         await agent.UntilAsync(() => clock.Elapsed > TimeSpan.FromMinutes(minutesOpen));
         await agent.ObeyedAsync(new ReleaseMachine("release", AgentOnDisk.Machine, 1));
         Assert.Equal(isServed, agent.Exports.Names.Contains(AgentOnDisk.Export));
