@@ -91,6 +91,7 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     {
         await Turns.WhenIdleAsync();
         if (_listener is not null) await _listener.DisposeAsync();
+        await Machines.DisposeAsync();
         if (_hosting is { } hosting) await hosting.Hypervisor.DisposeAsync(); // its machines run on
         await Exports.DisposeAsync();
         await Upstreams.DisposeAsync();

@@ -16,11 +16,10 @@ public sealed record ReplicaHosting(IHypervisor Hypervisor, string? FailoverNetw
 /// of the site it came from.
 /// </summary>
 /// <param name="seeds">Folder of the images that tell guests their addresses.</param>
-public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string> folderOf, string seeds, IFileSystem files, TimeProvider time)
+public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string> folderOf, string seeds, IFileSystem files, TimeProvider time) : IAsyncDisposable
 {
     private const string DefinitionFile = "machine.json";
-    private static readonly TimeSpan ShutDownPatience = TimeSpan.FromMinutes(5);
-    private readonly ConcurrentDictionary<string, bool> _shutDown = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, ReplicaShutDown> _shutDown = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, long> _started = new(StringComparer.Ordinal);
 
     /// <summary>Durable when it returns.</summary>
@@ -45,7 +44,8 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
         if (hosting is null || files.TryReadAll(Path.Combine(folderOf(machine), DefinitionFile)) is not { } kept) return null;
         var source = MachineDefinition.FromJson(kept);
         var found = await hosting.Hypervisor.FindAsync(name, stop);
-        if (found is { State: not MachineState.Stopped } || (found is not null && _started.ContainsKey(name))) return await ConsoleAsync(name, stop);
+        // One that was shut down for its move stays down, and is started by whoever calls that off.
+        if (found is { State: not MachineState.Stopped } || (found is not null && (_started.ContainsKey(name) || _shutDown.ContainsKey(name)))) return await ConsoleAsync(name, stop);
         var plan = networks is null ? null : NetworkPlan.FromJson(networks);
         var replica = new ReplicaPlan
         {
@@ -67,6 +67,8 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
     public async Task RemoveAsync(string name, CancellationToken stop)
     {
         if (hosting is null) return;
+        // First: nobody must start it meanwhile.
+        if (_shutDown.TryRemove(name, out var shutDown)) await shutDown.DisposeAsync();
         if (await hosting.Hypervisor.FindAsync(name, stop) is { Definition.ReplicaOf: not null } found)
         {
             if (found.State != MachineState.Stopped) await hosting.Hypervisor.DestroyAsync(name, stop);
@@ -74,19 +76,39 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
         }
         if (files.Exists(SeedOf(name))) files.Delete(SeedOf(name));
         _started.TryRemove(name, out _);
-        _shutDown.TryRemove(name, out _);
     }
 
-    /// <summary>For a planned failover the machine is asked to shut down; when it is called off, what was shut down is started again.</summary>
+    /// <summary>For a planned failover the machine is asked to shut down; when it is called off, what was shut down is started again, or watched for as long as it may still obey.</summary>
+    /// <param name="drain">False: its disks take writes. A hypervisor starts no machine on disks that do not.</param>
+    /// <exception cref="HypervisorException">The hypervisor cannot tell.</exception>
+    /// <exception cref="IOException">What came of it so far: it goes on.</exception>
     public async Task DrainAsync(string name, bool drain, CancellationToken stop)
     {
-        if (hosting is null || await hosting.Hypervisor.FindAsync(name, stop) is not { Definition.ReplicaOf: not null } found) return;
-        if (drain && found.State != MachineState.Stopped && _shutDown.TryAdd(name, true)) _ = ShutDownAsync(hosting.Hypervisor, name, stop);
-        else if (!drain && _shutDown.TryRemove(name, out _) && found.State == MachineState.Stopped) await hosting.Hypervisor.StartAsync(name, stop);
+        if (hosting is null) return;
+        if (_shutDown.TryGetValue(name, out var shutDown) && shutDown.IsOver)
+        {
+            _shutDown.TryRemove(name, out _);
+            await shutDown.DisposeAsync();
+            shutDown = null;
+        }
+        if (!drain)
+        {
+            if (shutDown is not null) await shutDown.CallOffAsync();
+            return;
+        }
+        if (shutDown is null && await hosting.Hypervisor.FindAsync(name, stop) is { Definition.ReplicaOf: not null, State: not MachineState.Stopped })
+            shutDown = _shutDown[name] = new ReplicaShutDown(hosting.Hypervisor, name, time);
+        if (shutDown is not null) await shutDown.PressAsync();
     }
 
     /// <summary>Its power button was pressed for a planned failover.</summary>
-    public bool IsAskedToStop(string name) => _shutDown.ContainsKey(name);
+    public bool IsAskedToStop(string name) => _shutDown.TryGetValue(name, out var shutDown) && shutDown.IsAsked;
+
+    /// <summary>Its machines are left as they are.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var shutDown in _shutDown.Values) await shutDown.DisposeAsync();
+    }
 
     private MachineDefinition WithSeed(MachineDefinition source, MachineDefinition replica, NetworkPlan plan)
     {
@@ -97,19 +119,6 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
     }
 
     private string SeedOf(string name) => Path.GetFullPath(Path.Combine(seeds, name + ".iso"));
-
-    private async Task ShutDownAsync(IHypervisor hypervisor, string name, CancellationToken stop)
-    {
-        try
-        {
-            // One that does not stop is left running: the drain waits for its disks to be closed, until its patience ends.
-            await hypervisor.ShutDownAsync(name, ShutDownPatience, stop);
-        }
-        catch (Exception refused) when (refused is HypervisorException or OperationCanceledException)
-        {
-            _shutDown.TryRemove(name, out _);
-        }
-    }
 
     private async Task<string> ConsoleAsync(string name, CancellationToken stop)
     {

@@ -119,16 +119,22 @@ public sealed class ReplicaMachine : IReplicaDisks
 
     /// <summary>One order at a time.</summary>
     /// <param name="isAskedToStop">The power button of the machine that runs on it was pressed.</param>
-    public async Task ObeyAsync(ReplicateFrom work, IStreamTarget target, bool isAskedToStop)
+    /// <returns>Whether the machine may run: its disks take writes, and are not about to be drained.</returns>
+    public async Task<bool> ObeyAsync(ReplicateFrom work, IStreamTarget target, bool isAskedToStop)
     {
         (_work, _isAskedToStop) = (work, isAskedToStop);
         await _orders.ApplyAsync(AgentReports.OrderOf(work));
-        if (_stop.IsCancellationRequested || (_target == target && !_running.IsCompleted)) return;
+        var mayRun = !_orders.Current.Drain && !IsFrozen && !_capture.IsFenced;
+        if (_stop.IsCancellationRequested || (_target == target && !_running.IsCompleted)) return mayRun;
         // The way may lead elsewhere now: through another process server, or to a master target that has moved.
         await StopRunningAsync();
         (_target, _stopRunning) = (target, CancellationTokenSource.CreateLinkedTokenSource(_stop.Token));
         _running = _capture.RunAsync(target, _stopRunning.Token);
+        return mayRun;
     }
+
+    /// <summary>A later order was obeyed already.</summary>
+    public bool IsPast(ReplicateFrom work) => AgentReports.OrderOf(work).IsOlderThan(_orders.Current);
 
     public Task<Sequence> TakePointAsync(string label, PointKind kind) => _capture.TakePointAsync(label, kind);
 

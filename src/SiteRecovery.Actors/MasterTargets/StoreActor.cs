@@ -55,7 +55,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         Receive<TailFound>(Collect);
         Receive<WorkEnded>(ended =>
         {
-            _waiting.Remove(ended.Work);
+            // A drain that was called off must not press the button of a machine that runs again.
+            _waiting.RemoveAll(waiting => ended.Work.Equals(WorkOf(waiting)));
             if (ended.Work is ServeReplica) Enqueue(ended);
         });
         Receive<WorkDone>(Done);
@@ -149,16 +150,18 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         Task.Run(() => MeasureStore(room, machine, site)).PipeTo(Self, failure: _ => Unmeasured.Instance);
     }
 
+    private static Work? WorkOf(object order) => order switch
+    {
+        Work own => own,
+        TellTail tail => tail.Work,
+        ReplicateReplica replicate => replicate.Work,
+        _ => null,
+    };
+
     // What is wrong with the order itself stays wrong; what is wrong with disk or network may be mended.
     private static WorkFailed? Failure(object order, Exception error)
     {
-        var work = order switch
-        {
-            Work own => own,
-            TellTail tail => tail.Work,
-            ReplicateReplica replicate => replicate.Work,
-            _ => null,
-        };
+        var work = WorkOf(order);
         if (order is MarkTail mark) return new WorkFailed(mark.Machine, new CommandId($"{WorkKind.TakeBackTail}:{mark.Epoch}"), mark.Epoch, WorkKind.TakeBackTail, error.Message, Permanent: false);
         return work is null ? null : new WorkFailed(work.Machine, StoreWork.IdOf(work), work.Epoch, work.Kind, error.Message,
             Permanent: error is InvalidDataException or StaleEpochException && work is not (HoldStore or ContinueStore or TakeBackTail or ReplicateFrom or FlattenReplica or ReleaseReplica));

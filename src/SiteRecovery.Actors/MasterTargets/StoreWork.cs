@@ -244,17 +244,25 @@ internal static class StoreWork
         // Served first, in the same epoch; until then the order is told again.
         if (ReplicaOf(room, order.Work.Machine) is { } replica && room.Upstreams.Of(order.Work.Machine) is { } target)
         {
-            Exception? unasked = null;
-            try
-            {
-                await room.Machines.DrainAsync(order.Work.Machine.Value, order.Work.Drain, stop);
-            }
-            catch (Exception unreachable) when (!order.Work.Drain && unreachable is not OperationCanceledException)
-            {
-                unasked = unreachable; // its disks are replicated on without its hypervisor
-            }
-            await replica.ObeyAsync(order.Work, target, room.Machines.IsAskedToStop(order.Work.Machine.Value));
+            var machine = order.Work.Machine.Value;
+            var unasked = order.Work.Drain && !replica.IsPast(order.Work) ? await AskAsync(drain: true) : null;
+            // An order of before the drain, or of before it was called off, changes nothing.
+            if (await replica.ObeyAsync(order.Work, target, room.Machines.IsAskedToStop(machine))) unasked ??= await AskAsync(drain: false);
             if (unasked is not null) throw new IOException(unasked.Message, unasked);
+
+            // Without its hypervisor the machine's disks are replicated, and drained, all the same.
+            async Task<Exception?> AskAsync(bool drain)
+            {
+                try
+                {
+                    await room.Machines.DrainAsync(machine, drain, stop);
+                    return null;
+                }
+                catch (Exception unreachable) when (unreachable is not OperationCanceledException)
+                {
+                    return unreachable;
+                }
+            }
         }
     }
 

@@ -1,0 +1,211 @@
+using System.Collections.Immutable;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using Akka.Actor;
+using Akka.TestKit;
+using Akka.TestKit.Xunit2;
+using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.Actors.ProtectedMachines;
+using SiteRecovery.Actors.Sites;
+using SiteRecovery.DataPlane.Hypervisors;
+using SiteRecovery.DataPlane.Nbd;
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.DataPlane.Transport;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
+using MachineState = SiteRecovery.DataPlane.Hypervisors.MachineState;
+
+namespace SiteRecovery.Actors.Tests.MasterTargets;
+
+/// <summary>A replica is production, is to be moved back, and stays after all.</summary>
+public sealed class ReplicaMoveTests : TestKit
+{
+    private static readonly MachineId Vm = new("vm1");
+    private static readonly SiteName Site = new("lyon"), Home = new("paris");
+    private static readonly NodeAnnouncement Own = new("n1", "", Site, [NodeRoles.MasterTarget], "", "127.0.0.1", 1, 2, [], StoresHeld.None);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
+    private readonly string _folder = Directory.CreateTempSubdirectory("sr-move").FullName;
+    private readonly Host _host = new();
+    private readonly MasterTargetRoom _room;
+    private readonly TestProbe _machine;
+    private readonly IActorRef _target;
+    private readonly RecoveryPoint _point;
+    private readonly ImmutableArray<DiskSpec> _disks;
+
+    public ReplicaMoveTests()
+    {
+        using var authority = Authority.LoadOrCreate(Path.Combine(_folder, "pki"), "test", TimeProvider.System);
+        _room = new MasterTargetRoom(_folder, new IPEndPoint(IPAddress.Loopback, 0), authority.IssueInto(Path.Combine(_folder, "node"), "n1", PeerRole.Node),
+            RealFileSystem.Instance, TimeProvider.System, new ReplicaHosting(_host, null));
+        _room.Start();
+        _machine = CreateTestProbe();
+        _target = Sys.ActorOf(MasterTargetActor.Props(_room, Own, _machine, CreateTestProbe()));
+        _target.Tell(new Nodes([Own, Own with { Name = "n2", Site = Home }]));
+        var disk = Path.Combine(_folder, "vda.raw");
+        File.WriteAllBytes(disk, new byte[1 << 20]);
+        _disks = [new DiskSpec(0, "vda", disk, 1 << 20, "nbd")];
+
+        _target.Tell(new ContinueStore(Vm, new Epoch(2), new StoreContinuation(Epoch.First, FromDisks: true), new Sequence(5), _disks, Site));
+        _point = Report<StoreContinued>().Kept!;
+        _room.Machines.Keep(Vm, Encoding.UTF8.GetString(new MachineDefinition { Name = "vm1", MachineType = "pc", CpuCount = 1, MemoryBytes = 1 << 20, Disks = [new MachineDisk { Target = "vda", Bus = "virtio", Source = disk }] }.ToJson()));
+        _target.Tell(new OpenEpoch(Vm, new Epoch(3), _point, Site));
+        Report<EpochOpened>();
+        Serve();
+    }
+
+    private ReplicaMachine Replica => (ReplicaMachine)_room.Exports.Find(Vm.Value)!;
+
+    /// <summary>A hypervisor starts no machine on disks that take no writes.</summary>
+    [Fact]
+    public async Task Its_disks_take_writes_again_before_it_is_started()
+    {
+        _target.Tell(Replicate(round: 1));
+        _target.Tell(Replicate(round: 2, drain: true));
+        await AwaitConditionAsync(() => Task.FromResult(_host.IsPressed), Limit);
+        _host.Obey();
+        await AwaitConditionAsync(() => Task.FromResult(Replica.IsFrozen), Limit);
+
+        _target.Tell(Replicate(round: 3));
+        await AwaitConditionAsync(() => Task.FromResult(_host.Runs), Limit);
+        Assert.Equal((false, 0), (Replica.IsFrozen, _host.Refused));
+    }
+
+    [Fact]
+    public async Task A_drain_that_was_called_off_while_it_waited_presses_no_button()
+    {
+        var underWay = new TaskCompletionSource<bool>();
+        var former = _room.Turns.TakeAsync(Vm, () => underWay.Task, default);
+        var (drain, after) = (Replicate(round: 2, drain: true), Replicate(round: 3));
+        _target.Tell(Replicate(round: 1)); // under way: it waits for its turn
+        foreach (var told in (object[])[drain, new WorkEnded(drain), after]) _target.Tell(told);
+        underWay.SetResult(true);
+        await former;
+        await AwaitConditionAsync(() => Task.FromResult(Replica.Work == after), Limit);
+        Serve(); // and what was told before is done before
+        Assert.Equal(0, _host.Presses);
+    }
+
+    /// <summary>As one that was on its way through another node.</summary>
+    [Fact]
+    public async Task Orders_of_before_change_nothing()
+    {
+        var (before, drain, after) = (Replicate(round: 1), Replicate(round: 2, drain: true), Replicate(round: 3));
+        _target.Tell(after);
+        _target.Tell(drain);
+        await AwaitConditionAsync(() => Task.FromResult(Replica.Work == drain), Limit);
+        Serve();
+        Assert.Equal(0, _host.Presses);
+
+        _target.Tell(Replicate(round: 4, drain: true));
+        await AwaitConditionAsync(() => Task.FromResult(_host.IsPressed), Limit);
+        _target.Tell(before);
+        await AwaitConditionAsync(() => Task.FromResult(Replica.Work == before), Limit);
+        Serve();
+        Assert.True(_host.IsPressed);
+    }
+
+    private void Serve()
+    {
+        _target.Tell(new ServeReplica(Vm, new Epoch(3), _point, Site, null, new Epoch(3), ReplicationPolicy.Default));
+        Report<ReplicaServed>();
+    }
+
+    private ReplicateFrom Replicate(int round, bool drain = false) => new(
+        Vm, new Epoch(3), new AgentName("a1"), _disks, Site, Home, ReplicationPolicy.Default, false, false, round, TargetNode: "n2", Drain: drain, Replica: new ReplicaSource(null, new Epoch(3), _point));
+
+    /// <summary>Nobody takes what is sent: that is another report.</summary>
+    private T Report<T>() where T : DataPlaneReport => _machine.FishForMessage<T>(_ => true, Limit);
+
+    protected override void AfterAll()
+    {
+        base.AfterAll();
+        _room.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    /// <summary>One machine that opens its disks as QEMU does: for writing, or not at all.</summary>
+    private sealed class Host : IHypervisor
+    {
+        private readonly Lock _gate = new();
+        private readonly List<NbdClient> _open = [];
+        private MachineDefinition? _machine;
+        private volatile bool _runs, _isPressed;
+        private volatile int _refused, _presses;
+
+        internal bool Runs => _runs;
+        /// <summary>Now.</summary>
+        internal bool IsPressed => _isPressed;
+        internal int Presses => _presses;
+        internal int Refused => _refused;
+
+        internal void Obey()
+        {
+            _runs = false;
+            lock (_gate)
+            {
+                foreach (var disk in _open) disk.DisposeAsync().AsTask().GetAwaiter().GetResult();
+                _open.Clear();
+            }
+        }
+
+        public Task<HypervisorMachine?> FindAsync(string name, CancellationToken stop) =>
+            Task.FromResult(_machine is null ? null : new HypervisorMachine(_machine, _runs ? MachineState.Running : MachineState.Stopped));
+
+        public Task DefineAsync(MachineDefinition machine, CancellationToken stop)
+        {
+            _machine = machine;
+            return Task.CompletedTask;
+        }
+
+        public async Task StartAsync(string name, CancellationToken stop)
+        {
+            foreach (var uri in _machine!.Disks.Select(d => new Uri(d.Source!)))
+            {
+                var disk = await NbdClient.ConnectAsync(new UnixDomainSocketEndPoint(Uri.UnescapeDataString(uri.Query["?socket=".Length..])), Uri.UnescapeDataString(uri.AbsolutePath[1..]), stop);
+                if (disk.ReadOnly)
+                {
+                    Interlocked.Increment(ref _refused);
+                    await disk.DisposeAsync();
+                    throw new HypervisorException(HypervisorProblem.Refused, "a disk is read-only");
+                }
+                lock (_gate) _open.Add(disk);
+            }
+            _runs = true;
+        }
+
+        public async Task<StopOutcome> ShutDownAsync(string name, TimeSpan patience, CancellationToken stop)
+        {
+            Interlocked.Increment(ref _presses);
+            _isPressed = true;
+            try
+            {
+                while (_runs) await Task.Delay(20, stop);
+                return StopOutcome.Stopped;
+            }
+            finally
+            {
+                _isPressed = false;
+            }
+        }
+
+        public Task DestroyAsync(string name, CancellationToken stop)
+        {
+            Obey();
+            return Task.CompletedTask;
+        }
+
+        public Task UndefineAsync(string name, CancellationToken stop)
+        {
+            _machine = null;
+            return Task.CompletedTask;
+        }
+
+        public Task<IReadOnlyList<HypervisorMachine>> ListAsync(CancellationToken stop) => throw new NotSupportedException();
+        public Task<IReadOnlyList<MachineConsole>> ConsolesAsync(string name, CancellationToken stop) => Task.FromResult<IReadOnlyList<MachineConsole>>([]);
+        public ValueTask DisposeAsync() => default;
+    }
+}

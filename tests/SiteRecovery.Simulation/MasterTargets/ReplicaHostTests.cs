@@ -1,0 +1,197 @@
+using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.DataPlane.Hypervisors;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Simulation.World;
+
+namespace SiteRecovery.Simulation.MasterTargets;
+
+/// <summary>A replica's machine around a planned failover that is rolled back: it is production, and nobody else would start it.</summary>
+public sealed class ReplicaHostTests : IAsyncDisposable
+{
+    private const string Name = "db1";
+    private readonly SimClock _clock = new();
+    private readonly Host _host;
+    private readonly ReplicaHost _replicas;
+
+    public ReplicaHostTests()
+    {
+        var disk = new SimDisk();
+        disk.CreateDirectory("/stores/db1");
+        _host = new Host(_clock);
+        _replicas = new ReplicaHost(new ReplicaHosting(_host, null), _ => "/stores/db1", "/seeds", disk, _clock);
+    }
+
+    [Fact]
+    public async Task A_guest_that_obeys_when_its_move_was_called_off_is_started_again()
+    {
+        await RunAsync();
+        await DrainAsync(true);
+        Assert.True(_replicas.IsAskedToStop(Name));
+        await DrainAsync(false);
+        Assert.False(_replicas.IsAskedToStop(Name));
+        Assert.Equal(0, _host.Pressing);
+
+        await PassAsync(TimeSpan.FromSeconds(90));
+        _host.State = MachineState.Stopped;
+        await UntilAsync(() => _host.State == MachineState.Running);
+    }
+
+    [Fact]
+    public async Task One_that_its_owner_shuts_down_later_is_left_alone()
+    {
+        await RunAsync();
+        await DrainAsync(true);
+        await DrainAsync(false);
+        await PassAsync(TimeSpan.FromSeconds(125));
+        var finds = _host.Finds;
+        _host.State = MachineState.Stopped;
+        await PassAsync(TimeSpan.FromSeconds(10));
+        Assert.Equal((MachineState.Stopped, finds), (_host.State, _host.Finds));
+    }
+
+    [Fact]
+    public async Task However_its_start_fails_it_is_said_and_tried_again()
+    {
+        await RunAsync();
+        await DrainAsync(true);
+        _host.State = MachineState.Stopped;
+        foreach (var failure in (Exception[])[new HypervisorException(HypervisorProblem.Refused, "no memory"), new InvalidDataException("a damaged definition"), new TaskCanceledException("it took too long")])
+        {
+            _host.Failure = failure;
+            var said = "";
+            // As the order is repeated.
+            await UntilAsync(async () => (said = await SaidAsync(false)).Contains(failure.Message, StringComparison.Ordinal));
+            Assert.Contains("called off", said, StringComparison.Ordinal);
+        }
+        _host.Failure = null;
+        await UntilAsync(() => _host.State == MachineState.Running);
+        await UntilAsync(async () => await SaidAsync(false) == "");
+    }
+
+    [Fact]
+    public async Task However_its_button_fails_it_is_said_and_pressed_again()
+    {
+        await RunAsync();
+        _host.Failure = new InvalidDataException("a damaged answer");
+        await DrainAsync(true);
+        await UntilAsync(() => !_replicas.IsAskedToStop(Name));
+        _host.Failure = null;
+        Assert.Contains("a damaged answer", await SaidAsync(true), StringComparison.Ordinal);
+        Assert.True(_replicas.IsAskedToStop(Name));
+        Assert.Equal("", await SaidAsync(true));
+        Assert.Equal(1, _host.Pressing);
+    }
+
+    /// <summary>A start that is still tried would bring back a machine that is to be gone, or that is to be moved after all.</summary>
+    [Fact]
+    public async Task One_that_is_removed_or_moved_after_all_is_not_started()
+    {
+        foreach (var remove in (bool[])[false, true])
+        {
+            await RunAsync();
+            await DrainAsync(true);
+            _host.State = MachineState.Stopped;
+            _host.Failure = new HypervisorException(HypervisorProblem.Refused, "no memory");
+            Assert.NotEqual("", await SaidAsync(false));
+            if (remove) await _replicas.RemoveAsync(Name, CancellationToken.None);
+            else await DrainAsync(true);
+            _host.Failure = null;
+            await PassAsync(TimeSpan.FromSeconds(10));
+            Assert.Equal(MachineState.Stopped, _host.State);
+            await RunAsync();
+            Assert.Equal(remove ? MachineState.Running : MachineState.Stopped, _host.State); // for its move it stays down
+            await _replicas.RemoveAsync(Name, CancellationToken.None);
+        }
+    }
+
+    public ValueTask DisposeAsync() => _replicas.DisposeAsync();
+
+    private Task RunAsync()
+    {
+        _replicas.Keep(new MachineId(Name), System.Text.Encoding.UTF8.GetString(Machine.ToJson()));
+        return _replicas.RunAsync(new MachineId(Name), Name, ReplicaPurpose.Failover, new Dictionary<string, string>(), null, CancellationToken.None);
+    }
+
+    private static MachineDefinition Machine => new() { Name = "db", MachineType = "pc", CpuCount = 1, MemoryBytes = 1 << 20 };
+
+    private Task DrainAsync(bool drain) => Task.Run(() => _replicas.DrainAsync(Name, drain, CancellationToken.None));
+
+    private async Task<string> SaidAsync(bool drain) => (await Record.ExceptionAsync(() => DrainAsync(drain)))?.Message ?? "";
+
+    private Task UntilAsync(Func<bool> holds) => UntilAsync(() => Task.FromResult(holds()));
+
+    private async Task UntilAsync(Func<Task<bool>> holds)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        while (!await holds()) await PassAsync(TimeSpan.FromSeconds(1), limit.Token);
+    }
+
+    /// <summary>What a timer wakes does its work within it, since no test's context is in its way.</summary>
+    private Task PassAsync(TimeSpan time, CancellationToken stop = default) => Task.Run(() =>
+    {
+        var until = _clock.Elapsed + time;
+        while (_clock.Next(until)) stop.ThrowIfCancellationRequested();
+    }, stop);
+
+    /// <summary>One machine, as a hypervisor has it.</summary>
+    private sealed class Host(SimClock clock) : IHypervisor
+    {
+        private MachineDefinition? _machine;
+
+        internal MachineState State { get; set; }
+        /// <summary>Of what changes the machine.</summary>
+        internal Exception? Failure { get; set; }
+        internal int Pressing { get; private set; }
+        internal int Finds { get; private set; }
+
+        public Task<HypervisorMachine?> FindAsync(string name, CancellationToken stop)
+        {
+            Finds++;
+            return Task.FromResult(_machine is null ? null : new HypervisorMachine(_machine, State));
+        }
+
+        public Task DefineAsync(MachineDefinition machine, CancellationToken stop)
+        {
+            _machine = machine;
+            return Task.CompletedTask;
+        }
+
+        public Task StartAsync(string name, CancellationToken stop)
+        {
+            if (Failure is not null) throw Failure;
+            State = MachineState.Running;
+            return Task.CompletedTask;
+        }
+
+        public async Task<StopOutcome> ShutDownAsync(string name, TimeSpan patience, CancellationToken stop)
+        {
+            if (Failure is not null) throw Failure;
+            Pressing++;
+            try
+            {
+                await Task.Delay(patience, clock, stop);
+                return StopOutcome.StillRunning;
+            }
+            finally
+            {
+                Pressing--;
+            }
+        }
+
+        public Task DestroyAsync(string name, CancellationToken stop)
+        {
+            State = MachineState.Stopped;
+            return Task.CompletedTask;
+        }
+
+        public Task UndefineAsync(string name, CancellationToken stop)
+        {
+            _machine = null;
+            return Task.CompletedTask;
+        }
+
+        public Task<IReadOnlyList<HypervisorMachine>> ListAsync(CancellationToken stop) => throw new NotSupportedException();
+        public Task<IReadOnlyList<MachineConsole>> ConsolesAsync(string name, CancellationToken stop) => Task.FromResult<IReadOnlyList<MachineConsole>>([]);
+        public ValueTask DisposeAsync() => default;
+    }
+}
