@@ -28,7 +28,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     private readonly IActorRef _machines;
     private readonly List<object> _waiting = [];
     private readonly CancellationTokenSource _stop = new();
-    private object? _underWay;
+    private (object Order, CancellationTokenSource Stop)? _underWay;
     private bool _measuring;
     private MarkTail? _tail;
     private int _tailParts;
@@ -57,6 +57,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         {
             // A drain that was called off must not press the button of a machine that runs again.
             _waiting.RemoveAll(waiting => ended.Work.Equals(WorkOf(waiting)));
+            // Nobody waits for hours until disks are hashed that nobody asks for any more. What its end wakes is not done on this thread.
+            if (_underWay is { } now && ended.Work.Equals(WorkOf(now.Order))) _ = now.Stop.CancelAsync();
             if (ended.Work is ServeReplica) Enqueue(ended);
         });
         Receive<WorkDone>(Done);
@@ -103,7 +105,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     {
         if (work is HoldStore hold) _limits = hold.MayForget ? new RetentionLimits(hold.Policy.RetentionWindow, hold.Policy.RetentionBytesMax, hold.Policy.RetentionTiers) : null;
         // What is under way is told again every few seconds; hashing a large disk takes longer, and must not be done twice.
-        if (!_waiting.Contains(work) && !work.Equals(_underWay)) _waiting.Add(work);
+        if (!_waiting.Contains(work) && !(_underWay is { Stop.IsCancellationRequested: false } now && work.Equals(now.Order))) _waiting.Add(work);
         StartNext();
     }
 
@@ -112,18 +114,22 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         if (_underWay is not null || _waiting.Count == 0) return;
         var next = _waiting[0];
         _waiting.RemoveAt(0);
-        _underWay = next;
-        var (room, machine, stop) = (_room, _machine, _stop.Token);
+        var own = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+        _underWay = (next, own);
+        var (room, machine, stop) = (_room, _machine, own.Token);
         // What the actor before this one had under way ends first.
         Task.Run(() => room.Turns.TakeAsync(machine, () => StoreWork.PerformAsync(room, machine, next, stop), stop), stop).PipeTo(Self, success: report => new WorkDone(report), failure: error => next is ServeAgain ? new NotServedAgain(error.Message) : new WorkDone(Failure(next, error)));
     }
 
     private void Done(WorkDone done)
     {
+        // What was ended tells nothing: whoever wants it after all asks again.
+        var result = _underWay is { Stop.IsCancellationRequested: true } ? null : done.Result;
+        _underWay?.Stop.Dispose();
         _underWay = null;
-        if (done.Result is TailTold told)
+        if (result is TailTold told)
             foreach (var part in told.Parts) Context.ActorSelection(told.To).Tell(part);
-        else if (done.Result is not null) _machines.Tell(done.Result);
+        else if (result is not null) _machines.Tell(result);
         StartNext();
     }
 

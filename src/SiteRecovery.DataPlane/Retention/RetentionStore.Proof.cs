@@ -21,7 +21,7 @@ public sealed partial class RetentionStore
         using var either = CancellationTokenSource.CreateLinkedTokenSource(stop, _ended.Token);
         lock (_proving)
         {
-            if (_proof?.Point.Id != point.Id) Begin(point);
+            if (_proof?.Point.Id != point.Id) Begin(point, either.Token);
             var bytes = long.MaxValue;
             try
             {
@@ -30,7 +30,7 @@ public sealed partial class RetentionStore
             catch (InvalidDataException)
             {
                 // The leaves were damaged, and are forgotten now.
-                Begin(point);
+                Begin(point, either.Token);
                 return GoOn(ref bytes, either.Token) ?? throw new OperationCanceledException(either.Token);
             }
         }
@@ -53,7 +53,7 @@ public sealed partial class RetentionStore
                         lock (_gate) next = _log.FailedReason is null ? _history.NewestPoint : null;
                         if (next is null || next.Id == _unprovable || NoteOf(next).Root is not null) return;
                         _unprovable = next.Id;
-                        Begin(next);
+                        Begin(next, CancellationToken.None); // it is not begun again once it was cut short
                     }
                     GoOn(ref bytes, either.Token);
                 }
@@ -65,7 +65,7 @@ public sealed partial class RetentionStore
         }
     }
 
-    private void Begin(RecoveryPoint point)
+    private void Begin(RecoveryPoint point, CancellationToken stop)
     {
         GiveUp();
         var leaves = _leaves ??= ProofFile.Open(Folder, Disks, BatchCodec.TagOf(Machine), _files, Encrypts ? _keys : null);
@@ -86,7 +86,7 @@ public sealed partial class RetentionStore
         try
         {
             // What was thinned in between is counted otherwise.
-            if (since is null || !TryTouch(proof, since) || !IsAsThinnedAs(thinned))
+            if (since is null || !TryTouch(proof, since, stop) || !IsAsThinnedAs(thinned))
             {
                 leaves.Forget();
                 foreach (var (_, stale) in proof.Disks) stale.SetAll();
@@ -101,7 +101,7 @@ public sealed partial class RetentionStore
     }
 
     /// <summary>False: some of the log in between is gone or damaged.</summary>
-    private bool TryTouch(Proving proof, List<FrameRange> since)
+    private bool TryTouch(Proving proof, List<FrameRange> since, CancellationToken stop)
     {
         try
         {
@@ -113,9 +113,9 @@ public sealed partial class RetentionStore
                     bool isTail;
                     lock (_gate)
                     {
-                        if (isTail = _log.IsTail(segment)) Touch(proof, from, to);
+                        if (isTail = _log.IsTail(segment)) Touch(proof, from, to, stop);
                     }
-                    if (!isTail) Touch(proof, from, to);
+                    if (!isTail) Touch(proof, from, to, stop);
                 }
             return true;
         }
@@ -125,12 +125,15 @@ public sealed partial class RetentionStore
         }
     }
 
-    private void Touch(Proving proof, FramePosition from, FramePosition to)
+    private void Touch(Proving proof, FramePosition from, FramePosition to, CancellationToken stop)
     {
         foreach (var (_, entry, prefix) in _log.PrefixesOf(from, to))
+        {
+            stop.ThrowIfCancellationRequested();
             for (var i = 0; i < entry.Header.ExtentCount; i++)
                 if (prefix.ExtentAt(i) is { Length: > 0 } extent)
                     proof.StaleOf(extent.Disk).Set(extent.Offset / RootHash.BlockBytes, (extent.Offset + extent.Length - 1) / RootHash.BlockBytes);
+        }
     }
 
     /// <returns>The root; null: there is more to be read.</returns>

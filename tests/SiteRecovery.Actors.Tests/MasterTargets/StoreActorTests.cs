@@ -165,15 +165,47 @@ public sealed class StoreActorTests : TestKit
         Report<EpochOpened>();
     }
 
-    private MasterTargetRoom NewRoom() => new(_folder, new IPEndPoint(IPAddress.Loopback, 0), _identity, RealFileSystem.Instance, TimeProvider.System);
+    /// <summary>An unplanned failover would wait until the disks of a planned one, which nobody wants any more, are hashed.</summary>
+    [Fact]
+    public async Task What_is_ended_under_way_keeps_nothing_waiting_and_tells_nothing()
+    {
+        var point = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept!;
+        var verify = new VerifyTarget(Vm, new Epoch(2), new DrainedSource(point.Sequence.Next(), "hash"), Site);
+        await BeginAnewAsync(new StandingClock());
+        _store = Sys.ActorOf(StoreActor.Props(Vm, _room, Site, _machine));
+        _store.Tell(verify); // waits for what never comes
+        _store.Tell(new OpenEpoch(Vm, new Epoch(3), point, Site));
+        _store.Tell(new WorkEnded(verify));
+        Report<EpochOpened>();
+
+        // And what is wanted after all is begun anew.
+        var whole = verify with { Source = new DrainedSource(point.Sequence, "hash") };
+        foreach (var told in (object[])[verify, new WorkEnded(verify), verify, new WorkEnded(verify), whole]) _store.Tell(told);
+        Report<TargetDiffers>();
+    }
+
+    private MasterTargetRoom NewRoom(TimeProvider? time = null) => new(_folder, new IPEndPoint(IPAddress.Loopback, 0), _identity, RealFileSystem.Instance, time ?? TimeProvider.System);
 
     /// <summary>As the next process finds what this one left.</summary>
-    private async Task BeginAnewAsync()
+    private async Task BeginAnewAsync(TimeProvider? time = null)
     {
         await _store.GracefulStop(TimeSpan.FromSeconds(10));
         await _room.DisposeAsync();
-        _room = NewRoom();
+        _room = NewRoom(time);
         _room.Start();
+    }
+
+    /// <summary>No timer ever fires.</summary>
+    private sealed class StandingClock : TimeProvider
+    {
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) => new Timer();
+
+        private sealed class Timer : ITimer
+        {
+            public bool Change(TimeSpan dueTime, TimeSpan period) => true;
+            public void Dispose() { }
+            public ValueTask DisposeAsync() => default;
+        }
     }
 
     /// <summary>What begins with nothing has kept nothing, whatever was asked for.</summary>

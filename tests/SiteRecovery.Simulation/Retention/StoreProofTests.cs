@@ -69,6 +69,26 @@ public sealed class StoreProofTests
         AssertProves(2);
     }
 
+    /// <summary>Of a long history alone what was written where is hours of reading.</summary>
+    [Fact]
+    public void A_proof_that_is_stopped_reads_no_more_of_what_was_written()
+    {
+        AssertProves(0);
+        using var stop = new CancellationTokenSource();
+        var reads = 0;
+        _disk.Faults = io =>
+        {
+            if (io.Kind != IoKind.Read || !io.Path.EndsWith(".seg", StringComparison.Ordinal)) return Fault.None;
+            reads++;
+            stop.Cancel();
+            return Fault.None;
+        };
+        Assert.ThrowsAny<OperationCanceledException>(() => _store.Prove(_points[2].Point, stop.Token));
+        Assert.InRange(reads, 1, 2); // of one frame
+        _disk.Faults = null;
+        AssertProves(2);
+    }
+
     private void AssertProves(int point) => Assert.Equal(_points[point].Root, _store.Prove(_points[point].Point, CancellationToken.None));
 
     private void Point(params int[] blocks)
