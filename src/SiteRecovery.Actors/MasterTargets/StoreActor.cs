@@ -62,7 +62,14 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             if (ended.Work is ServeReplica) Enqueue(ended);
         });
         Receive<WorkDone>(Done);
-        Receive<VerifyPoint>(StartVerifying);
+        Receive<VerifyPoint>(order =>
+        {
+            // A store that cannot be opened must not end the actor, and what waits for it.
+            var (asker, room) = (Sender, _room);
+            Task.Run(() => OpenedStore(room, order.Machine)).PipeTo(Self, asker, store => new ToVerify(store, order.Point), error => new StoreUnavailable(error.Message));
+        });
+        Receive<StoreUnavailable>(unavailable => Sender.Tell(unavailable));
+        Receive<ToVerify>(StartVerifying);
         Receive<Verified>(verified => _verifying = _verifying.Remove(verified.Point));
         Receive<IForStore>(question =>
         {
@@ -173,14 +180,12 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             Permanent: error is InvalidDataException or StaleEpochException && work is not (HoldStore or ContinueStore or TakeBackTail or ReplicateFrom or FlattenReplica or ReleaseReplica));
     }
 
-    private void StartVerifying(VerifyPoint order)
+    private static RetentionStore OpenedStore(MasterTargetRoom room, MachineId machine) =>
+        room.Stores.Has(machine) ? room.Stores.StoreOf(machine) : throw new IOException($"this master target holds no store of {machine}");
+
+    private void StartVerifying(ToVerify order)
     {
-        if (!_room.Stores.Has(_machine))
-        {
-            Sender.Tell(new StoreUnavailable($"this master target holds no store of {_machine}"));
-            return;
-        }
-        var (store, point, turn, stop) = (_room.Stores.StoreOf(_machine), order.Point, _verification, _stop.Token);
+        var (store, point, asker, turn, stop) = (order.Store, order.Point, Sender, _verification, _stop.Token);
         if (!_verifying.Contains(point.Id))
             (_verification = Task.Run(async () =>
             {
@@ -188,7 +193,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
                 return store.Verify(point, stop);
             }, stop)).PipeTo(Self, success: () => new Verified(point.Id), failure: _ => new Verified(point.Id));
         _verifying = _verifying.Add(point.Id);
-        Sender.Tell(Noted(store, point, _verifying));
+        var verifying = _verifying;
+        Task.Run(() => Noted(store, point, verifying)).PipeTo(asker, failure: error => new StoreUnavailable(error.Message));
     }
 
     private static NotedPoint Noted(RetentionStore store, RecoveryPoint point, ImmutableHashSet<string> verifying)
@@ -287,6 +293,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     }
 
     private sealed record Maintained(string? Failure, StoreDamaged? Damaged = null);
+
+    private sealed record ToVerify(RetentionStore Store, RecoveryPoint Point);
 
     private sealed record Verified(string Point);
 

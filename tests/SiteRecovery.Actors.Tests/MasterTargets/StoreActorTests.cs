@@ -282,6 +282,22 @@ public sealed class StoreActorTests : TestKit
         }
     }
 
+    [Fact]
+    public async Task A_store_that_cannot_be_opened_is_said_to_be_unavailable_and_ends_no_work()
+    {
+        var point = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept!;
+        await BeginAnewAsync();
+        foreach (var file in Directory.GetFiles(_room.Stores.FolderOf(Vm))) File.WriteAllBytes(file, [1]);
+        var underWay = new TaskCompletionSource<bool>();
+        var former = _room.Turns.TakeAsync(Vm, () => underWay.Task, default);
+        _store = Sys.ActorOf(StoreActor.Props(Vm, _room, Site, _machine));
+        _store.Tell(Continue(4, new StoreContinuation(new Epoch(2))));
+        Assert.IsType<StoreUnavailable>(await _store.Ask<object>(new VerifyPoint(Vm, point), TimeSpan.FromSeconds(10)));
+        underWay.SetResult(true);
+        await former;
+        Report<WorkFailed>();
+    }
+
     private StoreContinued Continued(int epoch, StoreContinuation from)
     {
         _store.Tell(Continue(epoch, from));
