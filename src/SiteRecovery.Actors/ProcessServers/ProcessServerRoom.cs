@@ -62,7 +62,7 @@ public sealed class ProcessServerRoom : IAsyncDisposable
             Routes.Set(work.Machine, route);
             return null;
         }
-        catch (IOException unsaved)
+        catch (Exception unsaved) when (unsaved is IOException or UnauthorizedAccessException)
         {
             return new WorkFailed(work.Machine, new CommandId($"{work.Kind}:{work.Epoch}"), work.Epoch, work.Kind, unsaved.Message, Permanent: false);
         }
