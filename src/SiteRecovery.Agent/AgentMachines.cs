@@ -255,8 +255,8 @@ public sealed class AgentMachines : IAsyncDisposable
             _released.ServeNoted(IsProtected);
             throw;
         }
-        // Where it fails, the next process sees that they are protected.
         if (released.Length > 0) _machines[wanted.Machine].ExpectGuest();
+        // Where it fails, the next process sees that they are protected.
         if (_released.TryForget(_machines[wanted.Machine].Concerns) is { } unsaved) _host.Log.Say(unsaved);
         if (wanted.Fresh || _askedLongEnough) _machines[wanted.Machine].Answer();
         // Also one whose disks came up later than its host: its patience has an end too.

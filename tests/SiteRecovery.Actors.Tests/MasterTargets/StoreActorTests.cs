@@ -176,7 +176,15 @@ public sealed class StoreActorTests : TestKit
         _store.Tell(verify); // waits for what never comes
         _store.Tell(new OpenEpoch(Vm, new Epoch(3), point, Site));
         _store.Tell(new WorkEnded(verify));
-        Report<EpochOpened>();
+        try
+        {
+            Report<EpochOpened>();
+        }
+        catch
+        {
+            await _store.GracefulStop(TimeSpan.FromSeconds(10)); // the room would wait for what it does
+            throw;
+        }
 
         // And what is wanted after all is begun anew.
         var whole = verify with { Source = new DrainedSource(point.Sequence, "hash") };

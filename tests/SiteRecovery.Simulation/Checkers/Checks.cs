@@ -18,13 +18,13 @@ internal sealed class Checks(SimMachine machine, Random random)
     private readonly ReplicaRuns _runs = new();
     private readonly LosingSides _losing = new();
     private readonly TestFailovers _tests = new();
+    private readonly Retained _retained = new(machine);
     private readonly ConditionalWeakTable<RetentionStore, StrongBox<RecoveryPoint?>> _seen = [];
     private Phase? _phase;
     private readonly HashSet<string> _released = [];
     private readonly SortedSet<long> _begun = []; // the epochs in which a protection began
 
     internal KeptPoints Kept { get; } = new(machine);
-    private readonly Retained _retained = new(machine);
     internal Measured Measured { get; } = new(machine);
 
     /// <summary>Often: what passes.</summary>
