@@ -15,14 +15,13 @@ namespace SiteRecovery.Agent;
 /// </summary>
 public sealed class AgentMachine : IAsyncDisposable
 {
-    private const string AssignmentFile = "assignment.json", ReleasedFile = "released", StoppedFile = "machine-stopped", StopFencedFile = "stop-fenced";
     private static readonly TimeSpan FencedLook = TimeSpan.FromSeconds(1), UnderWayMax = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan ConnectingMax = TimeSpan.FromMinutes(2); // longer than any reconnect-delay that a guest is given
     private readonly MachineCapture _capture;
     private readonly CaptureOrders _orders;
     private readonly AgentHost _host;
     private readonly IReadOnlyList<IDisposable> _locks;
-    private readonly string _folder;
+    private readonly MachineFolder _folder;
     private readonly CancellationTokenSource _stop = new();
     private readonly SourceMachine? _source;
     private readonly Task _running, _keepingDown;
@@ -31,12 +30,12 @@ public sealed class AgentMachine : IAsyncDisposable
     private ProtectMachine _assignment;
     private bool _isKept = true; // the assignment, for the next start
 
-    private AgentMachine(ProtectMachine assignment, MachineCapture capture, IReadOnlyList<IDisposable> locks, string folder, AgentHost host)
+    private AgentMachine(ProtectMachine assignment, MachineCapture capture, IReadOnlyList<IDisposable> locks, MachineFolder folder, AgentHost host)
     {
         (_assignment, _capture, _locks, _folder, _host, _opened) = (assignment, capture, locks, folder, host, host.Time.GetTimestamp());
         AddExports();
         _source = host.Hypervisor is null ? null
-            : new SourceMachine(host.Hypervisor, host.Socket, [.. assignment.Disks.Select(d => ExportName(d.Name))], Path.Combine(folder, StoppedFile), host.Files, host.Time);
+            : new SourceMachine(host.Hypervisor, host.Socket, [.. assignment.Disks.Select(d => ExportName(d.Name))], folder.StoppedPath, host.Files, host.Time);
         _orders = new CaptureOrders(capture, OrderOf(assignment), () => Clients, host.Time, _source);
         _running = capture.RunAsync(host.Target, _stop.Token);
         _keepingDown = KeepDownAsync(_stop.Token);
@@ -49,7 +48,7 @@ public sealed class AgentMachine : IAsyncDisposable
     public bool Owns(string path) => _assignment.Disks.Any(d => Path.GetFullPath(d.Path) == Path.GetFullPath(path));
 
     /// <exception cref="AgentProblem">A disk cannot be opened, is in use, or its size is not what was assigned.</exception>
-    public static async Task<AgentMachine> OpenAsync(ProtectMachine wanted, string folder, AgentHost host)
+    public static async Task<AgentMachine> OpenAsync(ProtectMachine wanted, MachineFolder folder, AgentHost host)
     {
         CheckSizes(wanted, host);
         var locks = new List<IDisposable>();
@@ -58,12 +57,12 @@ public sealed class AgentMachine : IAsyncDisposable
         try
         {
             foreach (var disk in wanted.Disks) locks.Add(host.Take(disk.Path));
-            var kept = TryKeptIn(folder, host.Files);
+            var kept = folder.TryKept();
             // Another protection than the kept one, or an unknown one: its bitmaps say nothing about the new target.
             var isNew = kept is null || ProtectionOf(kept) != ProtectionOf(wanted) || !kept.Disks.SequenceEqual(wanted.Disks);
             capture = await MachineCapture.OpenAsync(new CaptureOptions
             {
-                Machine = new MachineId(wanted.Machine), Epoch = new Epoch(wanted.Epoch), StateFolder = folder,
+                Machine = new MachineId(wanted.Machine), Epoch = new Epoch(wanted.Epoch), StateFolder = folder.Path,
                 Disks = [.. wanted.Disks.Select(d => new CaptureDisk(new DiskGeometry((ushort)d.Index, d.Name, host.SizeOf(d.Path)), d.Path))],
                 PointInterval = TimeSpan.FromSeconds(Math.Max(1, wanted.PointEverySeconds)), ResynchronizeAutomatically = wanted.ResynchronizeAutomatically, AsksAfterBoot = true, BeginsAnew = isNew,
                 BufferBytes = host.BufferBytes, SequencesReserved = host.SequencesReserved,
@@ -71,12 +70,12 @@ public sealed class AgentMachine : IAsyncDisposable
             if (isNew)
             {
                 capture.MarkAllUnsynced();
-                foreach (var stale in (string[])[StoppedFile, StopFencedFile]) host.Files.Delete(Path.Combine(folder, stale));
+                folder.ForgetStops();
             }
             var begin = isNew ? wanted with { Synchronize = 0, Paused = false, Drain = false }
                 // A drain ends with its epoch.
                 : kept! with { Epoch = wanted.Epoch, Drain = kept.Drain && kept.Epoch == wanted.Epoch, PointEverySeconds = wanted.PointEverySeconds, ResynchronizeAutomatically = wanted.ResynchronizeAutomatically };
-            Save(folder, begin, host.Files);
+            folder.Save(begin);
             machine = new AgentMachine(begin, capture, locks, folder, host) { _hadGuest = !isNew };
             await machine.ApplyAsync(wanted);
             return machine;
@@ -91,50 +90,19 @@ public sealed class AgentMachine : IAsyncDisposable
         }
     }
 
-    /// <summary>What the machine of this folder was told last; null where nothing is kept.</summary>
-    /// <exception cref="InvalidDataException">What is kept is damaged; the cluster's next word replaces it.</exception>
-    public static ProtectMachine? KeptIn(string folder, IFileSystem files) =>
-        files.TryReadAll(Path.Combine(folder, AssignmentFile)) is { } bytes && AgentProtocol.Decode(bytes) is ProtectMachine kept ? kept with { Fresh = false } : null;
-
-    /// <summary>Fences a machine that is not open: durable when it returns.</summary>
-    /// <param name="stopMachine">As of one that is open, once it is; null: as it was.</param>
-    /// <param name="problem">Why it is not open.</param>
-    /// <exception cref="AgentProblem">Nothing is kept of it here, or another program holds one of its disks, and no fence stops that.</exception>
-    public static MachineStatus FenceClosed(string machine, string folder, int epoch, bool? stopMachine, string? problem, AgentHost host)
-    {
-        // What is written into an empty folder would be taken for a machine's.
-        if (!IsKeptIn(folder, host.Files))
-            throw new AgentProblem($"this agent keeps nothing of machine {machine}, so it cannot say that it stopped: make sure that the old machine is off");
-        var unnoted = TryNoteStop(folder, stopMachine, host.Files);
-        var fenced = MachineCapture.FenceStored(folder, new Epoch(epoch), host.Files, TryKeptIn(folder, host.Files)?.Disks.Select(d => d.Path) ?? []);
-        if (unnoted is not null) throw new IOException(unnoted.Message, unnoted);
-        // Without it nobody here knows its disks, and so whether anything else still writes to them.
-        var kept = TryKeptIn(folder, host.Files) ?? throw new AgentProblem($"this agent does not know any more which disks machine {machine} has ({AssignmentFile} is missing or damaged in {folder}), so it cannot say that it stopped: make sure that the old machine is off; once it is known to be, delete {folder} on this host and repeat");
-        foreach (var disk in kept.Disks)
-        {
-            if (!host.Files.Exists(disk.Path)) continue;
-            using var free = host.Take(disk.Path);
-        }
-        return CaptureReports.StatusOfStored(machine, fenced, folder, problem, host.Files);
-    }
-
-    /// <summary>Null also where it is damaged.</summary>
-    public static ProtectMachine? TryKeptIn(string folder, IFileSystem files)
-    {
-        try
-        {
-            return KeptIn(folder, files);
-        }
-        catch (InvalidDataException)
-        {
-            return null;
-        }
-    }
-
     /// <summary>Whether only a new opening of the capture can make the assignment so.</summary>
     public bool NeedsReopening(ProtectMachine wanted) =>
         wanted.Epoch != _assignment.Epoch || wanted.PointEverySeconds != _assignment.PointEverySeconds
         || wanted.ResynchronizeAutomatically != _assignment.ResynchronizeAutomatically || !wanted.Disks.SequenceEqual(_assignment.Disks);
+
+    /// <summary>Before its guest is cut off for one.</summary>
+    /// <exception cref="AgentProblem">A disk is not there, or its size is not what was assigned.</exception>
+    /// <exception cref="IOException">The folder takes nothing.</exception>
+    public void CheckReopening(ProtectMachine wanted)
+    {
+        CheckSizes(wanted, _host);
+        _folder.CheckRoom();
+    }
 
     /// <summary>Another order has overtaken it on the way.</summary>
     public bool IsLate(ProtectMachine wanted) => OrderOf(wanted).IsOlderThan(_orders.Current);
@@ -151,7 +119,7 @@ public sealed class AgentMachine : IAsyncDisposable
         await _orders.ApplyAsync(order);
         (_assignment, _isKept) = (wanted, _isKept && !changed);
         if (_isKept) return;
-        Save(_folder, wanted, _host.Files);
+        _folder.Save(wanted);
         _isKept = true;
     }
 
@@ -178,28 +146,10 @@ public sealed class AgentMachine : IAsyncDisposable
     public async Task FenceAsync(int epoch, bool? stopMachine, CancellationToken stop)
     {
         // Before: a process that is killed behind the fence has nobody who tells it again. And a folder that takes no note may take the fence.
-        var unnoted = TryNoteStop(_folder, stopMachine, _host.Files);
+        var unnoted = _folder.TryNoteStop(stopMachine);
         await _capture.FenceAsync(new Epoch(epoch), stop);
         if (unnoted is not null) throw new IOException(unnoted.Message, unnoted);
     }
-
-    private static Exception? TryNoteStop(string folder, bool? stopMachine, IFileSystem files)
-    {
-        if (stopMachine is not { } isStopped) return null;
-        var note = Path.Combine(folder, StopFencedFile);
-        try
-        {
-            if (!isStopped) files.Delete(note);
-            else if (!files.Exists(note)) files.Replace(note, []);
-            return null;
-        }
-        catch (Exception unnoted) when (unnoted is IOException or UnauthorizedAccessException)
-        {
-            return unnoted;
-        }
-    }
-
-    private string StopFencedPath => Path.Combine(_folder, StopFencedFile);
 
     /// <summary>A host that comes back may start its machine at any time after the fence.</summary>
     private async Task KeepDownAsync(CancellationToken stop)
@@ -211,7 +161,7 @@ public sealed class AgentMachine : IAsyncDisposable
         {
             try
             {
-                if (_capture.IsFenced && Clients > 0 && _host.Files.Exists(StopFencedPath)) await _source.DestroyAsync(stop);
+                if (_capture.IsFenced && Clients > 0 && _folder.IsStopFenced) await _source.DestroyAsync(stop);
             }
             // Also what makes no sense of another machine's: it may do so only now.
             catch (Exception refused) when (!stop.IsCancellationRequested)
@@ -274,15 +224,7 @@ public sealed class AgentMachine : IAsyncDisposable
     public void ExpectGuest() => _hadGuest = true;
 
     /// <summary>It is, or stands in the way of, a disk of this machine.</summary>
-    public bool Concerns(ReleasedDisk disk) => Concerns(_assignment, disk);
-
-    private static bool Concerns(ProtectMachine machine, ReleasedDisk disk) => machine.Disks.Any(d => d.Path == disk.Path || disk.ExportName == ExportName(machine.Machine, d.Name));
-
-    /// <summary>As of a machine that is not open.</summary>
-    public static Func<ReleasedDisk, bool> ConcernsKeptIn(string folder, IFileSystem files) =>
-        TryKeptIn(folder, files) is { } kept ? disk => Concerns(kept, disk) : disk => IsNamedAfter(folder, disk);
-
-    private static bool IsNamedAfter(string folder, ReleasedDisk disk) => disk.ExportName.StartsWith(Path.GetFileName(folder) + ".", StringComparison.Ordinal);
+    public bool Concerns(ReleasedDisk disk) => disk.Concerns(_assignment);
 
     /// <summary>From here on no process finds a protected machine in its folder. Durable when it returns, and before anything of the capture goes: what is left of one whose fence is gone would be served as a source.</summary>
     /// <exception cref="IOException">It has not begun, and the machine is served on.</exception>
@@ -292,7 +234,7 @@ public sealed class AgentMachine : IAsyncDisposable
         try
         {
             _isKept = false;
-            BeginRelease(_folder, _host.Files);
+            _folder.BeginRelease();
         }
         catch
         {
@@ -310,42 +252,7 @@ public sealed class AgentMachine : IAsyncDisposable
         }
         finally
         {
-            EndRelease(_folder, _host.Files);
-        }
-    }
-
-    /// <summary>Something is, and no release has begun to take it away.</summary>
-    public static bool IsKeptIn(string folder, IFileSystem files) =>
-        files.Exists(Path.Combine(folder, AssignmentFile)) || (files.List(folder).Count > 0 && !files.Exists(Path.Combine(folder, ReleasedFile)));
-
-    public static void BeginRelease(string folder, IFileSystem files)
-    {
-        var assignment = Path.Combine(folder, AssignmentFile);
-        if (files.Exists(assignment)) files.Rename(assignment, Path.Combine(folder, ReleasedFile));
-        files.FlushFolder(folder);
-    }
-
-    /// <summary>Durable when it returns. The mark goes last: a release that was cut short is known for one as long as anything is left.</summary>
-    public static void EndRelease(string folder, IFileSystem files)
-    {
-        var mark = Path.Combine(folder, ReleasedFile);
-        foreach (var file in files.List(folder).Where(f => f != mark)) files.Delete(file);
-        files.FlushFolder(folder);
-        files.DeleteFolder(folder);
-        files.FlushFolder(Path.GetDirectoryName(folder)!);
-    }
-
-    /// <summary>A disk of the protected, or fenced, machine that is kept in this folder: nobody may write to it without capture.</summary>
-    public static bool Keeps(string folder, ReleasedDisk disk, IFileSystem files)
-    {
-        try
-        {
-            // A release that came to nothing may have left no assignment to a machine that was fenced since.
-            return KeptIn(folder, files) is { } kept ? Concerns(kept, disk) : IsNamedAfter(folder, disk) && MachineCapture.IsFencedStored(folder, files);
-        }
-        catch (Exception unread) when (unread is IOException or UnauthorizedAccessException or InvalidDataException)
-        {
-            return IsNamedAfter(folder, disk);
+            _folder.EndRelease();
         }
     }
 
@@ -391,14 +298,7 @@ public sealed class AgentMachine : IAsyncDisposable
 
     private string ExportName(string disk) => ExportName(Name, disk);
 
-    private static string ExportName(string machine, string disk) => $"{machine}.{disk}";
+    internal static string ExportName(string machine, string disk) => $"{machine}.{disk}";
 
     private string CaptureUri(string disk) => $"nbd+unix:///{ExportName(disk)}?socket={_host.Socket}";
-
-    private static void Save(string folder, ProtectMachine assignment, IFileSystem files)
-    {
-        files.Replace(Path.Combine(folder, AssignmentFile), AgentProtocol.Encode(assignment));
-        // Behind it: what is left without the one and the other is a machine's whose disks nobody knows.
-        files.Delete(Path.Combine(folder, ReleasedFile));
-    }
 }

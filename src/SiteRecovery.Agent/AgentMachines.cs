@@ -67,7 +67,7 @@ public sealed class AgentMachines : IAsyncDisposable
 
     private async Task ServeKeptAsync(string folder)
     {
-        var problem = await TryAsync(() => AgentMachine.KeptIn(folder, _host.Files) is { } kept && !_machines.ContainsKey(kept.Machine) ? ProtectAsync(kept) : Task.CompletedTask);
+        var problem = await TryAsync(() => InFolder(folder).Kept() is { } kept && !_machines.ContainsKey(kept.Machine) ? ProtectAsync(kept) : Task.CompletedTask);
         if (problem is null) _late.TryRemove(folder, out _);
         else if (_late.GetValueOrDefault(folder) != problem)
             _host.Log.Say($"machine {Path.GetFileName(folder)} is not served: {_late[folder] = problem}; looked at again every {LateDelay.TotalSeconds:0} s");
@@ -235,7 +235,7 @@ public sealed class AgentMachines : IAsyncDisposable
                 return;
             }
             // What can be known before cuts nobody off.
-            AgentMachine.CheckSizes(wanted, _host);
+            machine.CheckReopening(wanted);
             await machine.CutGuestsAsync();
             _machines.Remove(wanted.Machine);
         }
@@ -251,7 +251,7 @@ public sealed class AgentMachines : IAsyncDisposable
         }
         catch
         {
-            _late.TryAdd(folder, ""); // its guest waits for its disks, and whoever told us so may not tell us again
+            _late.TryAdd(folder.Path, ""); // its guest waits for its disks, and whoever told us so may not tell us again
             _released.ServeNoted(IsProtected);
             throw;
         }
@@ -274,10 +274,10 @@ public sealed class AgentMachines : IAsyncDisposable
     private MachineStatus FenceClosed(string machine, int epoch, bool? stopMachine)
     {
         var folder = FolderOf(machine);
-        var disks = AgentMachine.ConcernsKeptIn(folder, _host.Files);
+        var disks = folder.Concerns();
         try
         {
-            return AgentMachine.FenceClosed(machine, folder, epoch, stopMachine, WhyUnserved(machine), _host);
+            return folder.Fence(epoch, stopMachine, WhyUnserved(machine), _host);
         }
         finally
         {
@@ -290,9 +290,11 @@ public sealed class AgentMachines : IAsyncDisposable
         _machines.TryGetValue(name, out var machine) ? act(machine)
         : throw new AgentProblem(WhyUnserved(name) is { } why ? $"machine {name} is not served: {why}" : $"this agent does not know the machine {name}");
 
-    private string FolderOf(string machine) => Path.Combine(_host.MachinesFolder, machine);
+    private MachineFolder FolderOf(string machine) => InFolder(Path.Combine(_host.MachinesFolder, machine));
 
-    private string? WhyUnserved(string name) => _late.GetValueOrDefault(FolderOf(name)) is { Length: > 0 } why ? why : null;
+    private MachineFolder InFolder(string path) => new(path, _host.Files);
+
+    private string? WhyUnserved(string name) => _late.GetValueOrDefault(FolderOf(name).Path) is { Length: > 0 } why ? why : null;
 
     private async Task ReleaseAsync(ReleaseMachine release)
     {
@@ -300,13 +302,13 @@ public sealed class AgentMachines : IAsyncDisposable
         {
             // One that could not be opened has its folder all the same.
             var folder = FolderOf(release.Machine);
-            if (AgentMachine.TryKeptIn(folder, _host.Files)?.Epoch > release.Epoch) return;
+            if (folder.TryKept()?.Epoch > release.Epoch) return;
             // Of one that is gone nobody knows any more whether it was ever here: it may have been released, and the answer lost.
-            if (release.Fence && AgentMachine.IsKeptIn(folder, _host.Files)) FenceClosed(release.Machine, release.Epoch, stopMachine: null);
-            var disks = AgentMachine.ConcernsKeptIn(folder, _host.Files);
-            if (release.Fence || MachineCapture.IsFencedStored(folder, _host.Files)) _released.Note(disks, []);
-            AgentMachine.BeginRelease(folder, _host.Files);
-            AgentMachine.EndRelease(folder, _host.Files);
+            if (release.Fence && folder.IsKept) FenceClosed(release.Machine, release.Epoch, stopMachine: null);
+            var disks = folder.Concerns();
+            if (release.Fence || folder.IsFenced) _released.Note(disks, []);
+            folder.BeginRelease();
+            folder.EndRelease();
             _fencedClosed.Remove(release.Machine);
             return;
         }
@@ -329,7 +331,7 @@ public sealed class AgentMachines : IAsyncDisposable
     }
 
     /// <summary>Its release was cut short at its beginning, or it was protected anew.</summary>
-    private bool IsProtected(ReleasedDisk disk) => _machines.Values.Any(m => m.Concerns(disk)) || _host.Files.Folders(_host.MachinesFolder).Any(f => AgentMachine.Keeps(f, disk, _host.Files));
+    private bool IsProtected(ReleasedDisk disk) => _machines.Values.Any(m => m.Concerns(disk)) || _host.Files.Folders(_host.MachinesFolder).Any(f => InFolder(f).Keeps(disk));
 
     /// <summary>Null, or what went wrong.</summary>
     private async Task<string?> TryAsync(Func<Task> change)

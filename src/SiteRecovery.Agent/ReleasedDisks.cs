@@ -2,11 +2,16 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.DataPlane.Transport;
 
 namespace SiteRecovery.Agent;
 
 /// <summary>A disk whose protection has ended while a guest had it open.</summary>
-public sealed record ReleasedDisk(string ExportName, string Path);
+public sealed record ReleasedDisk(string ExportName, string Path)
+{
+    /// <summary>It is, or stands in the way of, a disk of this machine.</summary>
+    public bool Concerns(ProtectMachine machine) => machine.Disks.Any(d => d.Path == Path || ExportName == AgentMachine.ExportName(machine.Machine, d.Name));
+}
 
 /// <summary>
 /// Disks that are served on without capture: a guest must not lose its disk because its protection ends. A disk is let go when

@@ -225,7 +225,7 @@ internal sealed class AgentFilesTarget : ManyReadersTarget
     private void Assigned(byte[] bytes)
     {
         File.WriteAllBytes(Path.Combine(_folder.FullName, "assignment.json"), bytes);
-        if (AgentMachine.TryKeptIn(_folder.FullName, RealFileSystem.Instance) is { } kept) _ = kept.Machine.Length + kept.Disks.Sum(d => d.Path.Length);
+        if (new MachineFolder(_folder.FullName, RealFileSystem.Instance).TryKept() is { } kept) _ = kept.Machine.Length + kept.Disks.Sum(d => d.Path.Length);
     }
 
     public override void Dispose()

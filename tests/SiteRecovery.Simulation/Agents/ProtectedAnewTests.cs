@@ -105,6 +105,23 @@ public sealed class ProtectedAnewTests
         Assert.Equal(1, agent.Machines.Find(AgentOnDisk.Machine)!.Epoch);
     }
 
+    [Fact]
+    public async Task Nor_does_a_full_folder()
+    {
+        await using var agent = new AgentOnDisk(_disk);
+        await agent.Machines.StartAsync();
+        await agent.ObeyedAsync(AgentOnDisk.Protection());
+        await using var guest = await agent.OpenGuestAsync();
+        _disk.CapacityBytes = _disk.UsedBytes;
+        Assert.Contains("no space", (await agent.TellAsync(AgentOnDisk.Protection(2))).Error, StringComparison.OrdinalIgnoreCase);
+        await guest.ReadAsync(0, new byte[512], CancellationToken.None);
+        Assert.Equal(1, agent.Machines.Find(AgentOnDisk.Machine)!.Epoch);
+        _disk.CapacityBytes = long.MaxValue;
+        await agent.ObeyedAsync(AgentOnDisk.Protection(2));
+        Assert.Equal(2, agent.Machines.Find(AgentOnDisk.Machine)!.Epoch);
+        Assert.DoesNotContain(_disk.List(AgentOnDisk.Folder), f => Path.GetFileName(f).StartsWith("room", StringComparison.Ordinal));
+    }
+
     private async Task<AgentOnDisk> ReleasedAsync()
     {
         var agent = new AgentOnDisk(_disk);
