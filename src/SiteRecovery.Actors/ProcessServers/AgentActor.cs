@@ -62,7 +62,7 @@ public sealed class AgentActor : ReceiveActor
         if (work is ReplicateFrom replicate)
         {
             var target = _nodes.MasterTarget(replicate.TargetSite, replicate.TargetNode);
-            if (_room.TryRoute(work, new MachineRoute(_agent.Value, replicate.Policy.Compression, target?.Host, target?.DataPort ?? 0)) is { } failed)
+            if (_room.TryRoute(work, new MachineRoute(_agent.Value, replicate.Policy.Compression, target?.Host, target?.DataPort ?? 0, Epoch: work.Epoch.Value)) is { } failed)
             {
                 _machines.Tell(failed);
                 return;
@@ -167,12 +167,12 @@ public sealed class AgentActor : ReceiveActor
         _reports.Remove(work.Machine);
         // The machine may be protected anew already: then route and spool are the new protection's.
         if ((Wanted<ReplicateFrom>(work.Machine, WorkKind.Replicate) is { } newer && newer.Epoch > work.Epoch)
-            || (_room.Routes.Find(work.Machine) is { } route && route.Agent != _agent.Value)) // or by another host's agent
+            || (_room.Routes.Find(work.Machine) is { } route && (route.FromNode || route.Agent != _agent.Value))) // or by another host's agent, or a replica
         {
             _machines.Tell(new AgentReleased(work.Machine, cause, work.Epoch, _agent));
             return;
         }
-        _room.ForgetAsync(work.Machine).PipeTo(_machines, success: () => new AgentReleased(work.Machine, cause, work.Epoch, _agent),
+        _room.ForgetAsync(work.Machine, work.Epoch).PipeTo(_machines, success: () => new AgentReleased(work.Machine, cause, work.Epoch, _agent),
             failure: failed => new WorkFailed(work.Machine, cause, work.Epoch, work.Kind, failed.Message, Permanent: false));
     }
 

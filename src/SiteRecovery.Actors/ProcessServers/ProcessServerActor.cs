@@ -25,17 +25,23 @@ public sealed class ProcessServerActor : ReceiveActor
             _nodes = nodes;
             foreach (var child in Context.GetChildren()) child.Tell(nodes);
         });
+        var ended = Context.ActorOf(EndedProtectionsActor.Props(room, machines, clock), "ended-protections");
         Receive<ReplicateFrom>(w =>
         {
+            ended.Tell(w);
             if (w.Replica is { } replica) LetIn(w, replica);
             else AgentOf(w.Agent, clock).Forward(w);
         });
         Receive<TakeBackTail>(w => AgentOf(w.Agent, clock).Forward(w));
         Receive<FenceSource>(w => AgentOf(w.Agent, clock).Forward(w));
-        Receive<ReleaseAgent>(w => AgentOf(w.Agent, clock).Forward(w));
-        Receive<WorkEnded>(ended =>
+        Receive<ReleaseAgent>(w =>
         {
-            foreach (var child in Context.GetChildren()) child.Forward(ended);
+            ended.Tell(w);
+            AgentOf(w.Agent, clock).Forward(w);
+        });
+        Receive<WorkEnded>(over =>
+        {
+            foreach (var child in Context.GetChildren()) child.Forward(over);
         });
         Receive<IForAgent>(question => AgentOf(question.Agent, clock).Forward(question));
         Receive<AgentEvent>(happened =>
@@ -61,7 +67,7 @@ public sealed class ProcessServerActor : ReceiveActor
     {
         var target = _nodes.MasterTarget(work.TargetSite, work.TargetNode);
         if (_nodes.MasterTarget(work.SourceSite, replica.Node) is { } source
-            && _room.TryRoute(work, new MachineRoute(source.Name, work.Policy.Compression, target?.Host, target?.DataPort ?? 0, FromNode: true)) is { } failed) _machines.Tell(failed);
+            && _room.TryRoute(work, new MachineRoute(source.Name, work.Policy.Compression, target?.Host, target?.DataPort ?? 0, FromNode: true, Epoch: work.Epoch.Value)) is { } failed) _machines.Tell(failed);
     }
 
     private void TellAgents() => _site.Tell(new AgentsConnected([.. _room.Sessions.Connected.Select(a => new AgentName(a))]));

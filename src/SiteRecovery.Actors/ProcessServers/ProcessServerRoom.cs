@@ -68,11 +68,16 @@ public sealed class ProcessServerRoom : IAsyncDisposable
         }
     }
 
-    /// <summary>Protection has ended: nothing of the machine is kept or sent on.</summary>
-    public async Task ForgetAsync(MachineId machine)
+    /// <summary>Of which something is kept here.</summary>
+    public IEnumerable<MachineId> Machines => Routes.Machines.Union(Spool.Machines);
+
+    public bool Keeps(MachineId machine) => Routes.Find(machine) is not null || Spool.Machines.Contains(machine);
+
+    /// <summary>The protection of these epochs has ended: nothing of the machine is kept or sent on, but what a later one has here.</summary>
+    public async Task ForgetAsync(MachineId machine, Epoch upTo)
     {
-        Routes.Remove(machine);
-        await Spool.RemoveAsync(machine);
+        Routes.Remove(machine, upTo);
+        await Spool.RemoveAsync(machine, upTo);
     }
 
     public async ValueTask DisposeAsync()

@@ -53,5 +53,11 @@ public sealed record GetMeasuredMachine(MachineId Machine) : IForMachine;
 public sealed record MeasuredMachine(
     ProtectedMachine State, StoreReport? Store, DateTimeOffset? StoreMeasuredAt, AgentReport? Agent, DateTimeOffset? AgentHeardAt, FlatteningReport? Flattening = null) : IClusterMessage;
 
+/// <summary>Answered with <see cref="ProtectionsEnded"/>.</summary>
+public sealed record GetEndedProtections(MachineId Machine) : IForMachine;
+
+/// <summary>Nothing is wanted any more of what was written in an epoch up to <paramref name="UpTo"/>; 0: no protection of the machine has ended.</summary>
+public sealed record ProtectionsEnded(MachineId Machine, Epoch UpTo) : IClusterMessage;
+
 /// <summary>Work that should stop, because the machine's state no longer wants it.</summary>
 public sealed record WorkEnded(Work Work) : IClusterMessage;

@@ -12,7 +12,8 @@ namespace SiteRecovery.DataPlane.ProcessServer;
 /// <param name="Agent">Who may bring the stream: an agent, or the node that serves the replica.</param>
 /// <param name="Compression">"zstd", "lz4" or "none".</param>
 /// <param name="TargetHost">Null while the master target's address is not known.</param>
-public sealed record MachineRoute(string Agent, string Compression, string? TargetHost, int TargetPort, bool FromNode = false);
+/// <param name="Epoch">The newest in which the machine was to be replicated by here; 0: an earlier version did not write it down.</param>
+public sealed record MachineRoute(string Agent, string Compression, string? TargetHost, int TargetPort, bool FromNode = false, int Epoch = 0);
 
 /// <summary>
 /// The routes of a process server's machines, in one small file, so that a process server that starts with no cluster in reach
@@ -31,6 +32,8 @@ public sealed class MachineRoutes
         _routes = (Kept() ?? []).ToImmutableDictionary(StringComparer.Ordinal);
     }
 
+    public IReadOnlyCollection<MachineId> Machines => [.. Volatile.Read(ref _routes).Keys.Select(m => new MachineId(m))];
+
     public MachineRoute? Find(MachineId machine) => Volatile.Read(ref _routes).GetValueOrDefault(machine.Value);
 
     /// <summary>Durable when it returns. An unknown address does not replace a known one.</summary>
@@ -41,16 +44,19 @@ public sealed class MachineRoutes
         {
             var former = Find(machine);
             if (route.TargetHost is null && former is not null) route = route with { TargetHost = former.TargetHost, TargetPort = former.TargetPort };
+            // However late an order comes: that a later one was here is not forgotten.
+            if (former?.Epoch > route.Epoch) route = route with { Epoch = former.Epoch };
             if (former == route) return;
             Save(_routes.SetItem(machine.Value, route));
         }
     }
 
+    /// <summary>A route of a later epoch than <paramref name="upTo"/> is another protection's, and stays.</summary>
     /// <exception cref="IOException">It cannot be saved, and is as it was.</exception>
-    public void Remove(MachineId machine)
+    public void Remove(MachineId machine, Epoch upTo)
     {
         lock (_saving)
-            if (Find(machine) is not null) Save(_routes.Remove(machine.Value));
+            if (Find(machine) is { } route && route.Epoch <= upTo.Value) Save(_routes.Remove(machine.Value));
     }
 
     /// <summary>Null lets a stream in; a text is why not.</summary>

@@ -60,6 +60,8 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         await _opening.WaitAsync(stop).ConfigureAwait(false);
         try
         {
+            // Whoever has found it just before it ended must leave nothing in its folder.
+            ObjectDisposedException.ThrowIf(_stop.IsCancellationRequested, this);
             if (opening.Epoch < _state.Epoch) throw new StaleEpochException(_state.Epoch);
             if (opening.Epoch > _state.Epoch) StartEpoch(opening.Epoch);
             var (session, attempt) = (new SpoolSession(this, opening, positions), Volatile.Read(ref _attempt));
@@ -165,11 +167,30 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         Delete(gone);
     }
 
-    /// <summary>For good: what waits is dropped.</summary>
-    public async ValueTask EndAsync(string reason)
+    /// <summary>Null while nobody knows what an earlier process has left.</summary>
+    public Epoch? NewestEpoch => _isLoaded ? _state.Epoch : null;
+
+    public bool IsStopped => _stop.IsCancellationRequested;
+
+    /// <summary>For good: what waits is dropped. False: a stream of a later epoch than <paramref name="upTo"/> was here, and nothing has changed.</summary>
+    /// <exception cref="IOException">Nobody knows yet what is here.</exception>
+    public async ValueTask<bool> TryEndAsync(Epoch upTo, string reason)
     {
-        await DisposeAsync().ConfigureAwait(false);
-        Drop(reason, null);
+        await _tried.Task.ConfigureAwait(false);
+        if (!_isLoaded) throw new IOException(_lastError);
+        // No stream opens between the question and the end.
+        await _opening.WaitAsync().ConfigureAwait(false);
+        try
+        {
+            if (_state.Epoch > upTo) return false;
+            await DisposeAsync().ConfigureAwait(false);
+            Drop(reason, null);
+            return true;
+        }
+        finally
+        {
+            _opening.Release();
+        }
     }
 
     public async ValueTask DisposeAsync()

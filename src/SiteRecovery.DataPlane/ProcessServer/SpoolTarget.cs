@@ -36,6 +36,9 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
     public SpoolStatus StatusOf(MachineId machine) =>
         _machines.TryGetValue(machine, out var spool) ? spool.Status() : new SpoolStatus(0, 0, null, false, null, default, Sequence.None, 0);
 
+    /// <summary>The newest that a stream of the machine was of; null where nothing is kept of it, or nobody knows yet.</summary>
+    public Epoch? EpochOf(MachineId machine) => _machines.TryGetValue(machine, out var spool) ? spool.NewestEpoch : null;
+
     public async ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)
     {
         if (!MachineId.IsValid(opening.Machine.Value)) throw new InvalidDataException("not a machine's name");
@@ -55,13 +58,27 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
         return await spool.OpenAsync(opening, positions, stop).ConfigureAwait(false);
     }
 
-    /// <summary>The machine's protection has ended: nothing of it stays. Where that fails it may be repeated; a next protection goes on meanwhile.</summary>
-    public async ValueTask RemoveAsync(MachineId machine)
+    /// <summary>
+    /// The machine's protection has ended, all of its epochs up to <paramref name="upTo"/>: nothing of it stays. Where that fails it may be repeated; a next protection goes on meanwhile, and
+    /// keeps what a stream of its own has brought.
+    /// </summary>
+    /// <exception cref="IOException">The disk does not let go of it, or does not say yet what it is.</exception>
+    public async ValueTask RemoveAsync(MachineId machine, Epoch upTo)
     {
         await _changing.WaitAsync().ConfigureAwait(false);
         try
         {
-            if (_machines.TryRemove(machine, out var spool)) await spool.EndAsync("protection of the machine has ended").ConfigureAwait(false);
+            if (_machines.TryGetValue(machine, out var spool))
+            {
+                try
+                {
+                    if (!await spool.TryEndAsync(upTo, "protection of the machine has ended").ConfigureAwait(false)) return;
+                }
+                finally
+                {
+                    if (spool.IsStopped) _machines.TryRemove(machine, out _);
+                }
+            }
             foreach (var path in _files.List(_options.Folder))
                 if (Path.GetFileName(path).StartsWith(machine.Value + '~', StringComparison.Ordinal)) _files.Delete(path);
         }

@@ -262,6 +262,9 @@ public sealed partial record ProtectedMachine(MachineId Id)
         _ => null,
     };
 
+    /// <summary>The newest epoch of a protection that has ended, whatever may follow; 0: none is known to have.</summary>
+    public Epoch EndedUpTo => Phase is Phase.Unprotected ? Epoch : new(Math.Max(0, (Protection?.Since.Value ?? 0) - 1));
+
     /// <summary>Of the replica that is the machine; null where none is.</summary>
     private Epoch? Layer => Phase is Phase.FailedOver ? Epoch : Protection?.Replica?.Layer;
 

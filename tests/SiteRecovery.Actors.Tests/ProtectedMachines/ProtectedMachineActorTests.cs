@@ -71,6 +71,18 @@ public sealed class ProtectedMachineActorTests() : TestKit(TestSettings.Config)
         Assert.NotNull(measured.StoreMeasuredAt);
     }
 
+    [Fact]
+    public async Task It_says_which_epochs_have_ended()
+    {
+        var machine = Start();
+        machine.Tell(Examples.Enable);
+        ReceiveWorkAndReply<Accepted>();
+        Assert.Equal(new ProtectionsEnded(Vm, new Epoch(0)), await machine.Ask<ProtectionsEnded>(new GetEndedProtections(Vm), TimeSpan.FromSeconds(5)));
+        machine.Tell(new DisableProtection(Vm, new CommandId("d")));
+        ReceiveWorkAndReply<Accepted>();
+        Assert.Equal(new ProtectionsEnded(Vm, Epoch.First), await machine.Ask<ProtectionsEnded>(new GetEndedProtections(Vm), TimeSpan.FromSeconds(5)));
+    }
+
     /// <summary>The machine stands still meanwhile. Also after a restart, which knows only what it was given at first.</summary>
     [Theory]
     [InlineData(false)]

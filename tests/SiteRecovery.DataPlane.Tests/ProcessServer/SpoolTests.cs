@@ -160,7 +160,7 @@ public sealed class SpoolTests : SpoolFixture
         var (spool, agent) = (Open(), new Agent(this));
         await using var session = await agent.OpenAsync(spool);
         await agent.SendAsync(session, 3);
-        await spool.RemoveAsync(Machine);
+        await spool.RemoveAsync(Machine, new Epoch(1));
         Assert.Empty(Directory.GetFiles(Folder));
         Assert.Empty(spool.Machines);
         Assert.NotNull(await session.Closed);

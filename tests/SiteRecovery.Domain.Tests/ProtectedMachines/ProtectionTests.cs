@@ -119,6 +119,18 @@ public sealed class ProtectionTests
         Assert.Empty(story.Pending);
     }
 
+    /// <summary>A process server that comes to hear of it late must not take a protection's own for that.</summary>
+    [Fact]
+    public void What_has_ended_is_all_before_the_protection_that_lasts()
+    {
+        Assert.Equal(new Epoch(0), new Story().State.EndedUpTo);
+        var story = new Story().Protected();
+        Assert.Equal(new Epoch(0), story.State.EndedUpTo);
+        Assert.Equal(Epoch.First, story.Disabled().State.EndedUpTo);
+        Assert.Equal(Epoch.First, story.StoreGone().AgentGone().State.EndedUpTo);
+        Assert.Equal((new Epoch(2), Epoch.First), (story.Enabled().State.Epoch, story.State.EndedUpTo));
+    }
+
     [Fact]
     public void Disabling_during_the_initial_replication_cancels_its_job() =>
         Assert.Equal(JobStatus.Cancelled, new Story().Enabled().Disabled().JobOf("enable").Status);

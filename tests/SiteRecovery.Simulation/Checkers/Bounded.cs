@@ -21,6 +21,30 @@ internal static class Bounded
                 throw new SimViolation("bounded", $"{waits} bytes wait in the spool");
     }
 
+    /// <summary>Runs on until no process server keeps anything of a protection that has ended.</summary>
+    internal static async Task CheckSpoolsAsync(SimSites sites)
+    {
+        for (var deadline = sites.Clock.Elapsed + 2 * Beyond; WhyKept(sites) is { } why;)
+        {
+            if (sites.Clock.Elapsed > deadline) throw new SimViolation("bounded", why);
+            if (!await sites.GoOnAsync(TimeSpan.FromSeconds(1))) return;
+        }
+    }
+
+    private static string? WhyKept(SimSites sites)
+    {
+        foreach (var relay in sites.Relays.Where(r => r.Room is not null))
+        {
+            foreach (var machine in sites.Machines)
+            {
+                if (machine.State?.Protection?.Since is not { } since) continue;
+                if (relay.Room!.Spool.EpochOf(machine.Id) is { Value: > 0 } kept && kept < since) return $"{relay.Name} keeps a spool of epoch {kept} of {machine.Id}, whose protection began in {since}";
+                if (relay.Room.Routes.Find(machine.Id) is { } route && route.Epoch < since.Value) return $"{relay.Name} keeps a route of epoch {route.Epoch} of {machine.Id}, whose protection began in {since}";
+            }
+        }
+        return null;
+    }
+
     /// <summary>Runs on until each store keeps no more than its policy asks for.</summary>
     internal static async Task CheckStoresAsync(SimSites sites)
     {

@@ -163,6 +163,7 @@ internal sealed class SimSites
         }
         if (_violation is not null) throw _violation;
         foreach (var machine in Machines) Liveness.Check(machine);
+        await Bounded.CheckSpoolsAsync(this);
         Watched(() => Each(m => m.Guest.WriteOnce()));
         await Bounded.CheckStoresAsync(this);
         if (_violation is not null) throw _violation;
