@@ -19,6 +19,9 @@ public sealed class AgentActor : ReceiveActor
     /// <summary>Work is repeated far more often; what is older belongs to a machine that has changed its mind unheard.</summary>
     private static readonly TimeSpan WorkAgeMax = TimeSpan.FromSeconds(30);
 
+    /// <summary>An order that waited for a disk for longer than for a network says nothing any more of what is wanted now; its repeat does.</summary>
+    private static readonly TimeSpan FreshFor = TimeSpan.FromSeconds(1);
+
     private static readonly TimeSpan ConflictShown = TimeSpan.FromSeconds(30);
 
     private readonly AgentName _agent;
@@ -26,6 +29,7 @@ public sealed class AgentActor : ReceiveActor
     private readonly IActorRef _machines;
     private readonly TimeProvider _clock;
     private readonly Dictionary<(MachineId Machine, string Kind), (Work Work, DateTimeOffset At)> _wanted = [];
+    private readonly HashSet<MachineId> _routing = [];
     private readonly Dictionary<string, Work> _told = [];
     private readonly Dictionary<string, IActorRef> _asked = [];
     private readonly Dictionary<MachineId, AgentReport> _reports = [];
@@ -44,6 +48,7 @@ public sealed class AgentActor : ReceiveActor
         {
             if (_wanted.TryGetValue((ended.Work.Machine, ended.Work.Kind), out var now) && now.Work.Equals(ended.Work)) _wanted.Remove((ended.Work.Machine, ended.Work.Kind));
         });
+        Receive<Routed>(Hear);
         Receive<AgentConnected>(_ => TellAll());
         Receive<AgentSaid>(said => Hear(said.Message));
         Receive<AgentGone>(_ => Gone());
@@ -59,17 +64,39 @@ public sealed class AgentActor : ReceiveActor
     private void Want(Work work)
     {
         _wanted[(work.Machine, work.Kind)] = (work, _clock.GetUtcNow());
-        if (work is ReplicateFrom replicate)
-        {
-            var target = _nodes.MasterTarget(replicate.TargetSite, replicate.TargetNode);
-            if (_room.TryRoute(work, new MachineRoute(_agent.Value, replicate.Policy.Compression, target?.Host, target?.DataPort ?? 0, Epoch: work.Epoch.Value)) is { } failed)
-            {
-                _machines.Tell(failed);
-                return;
-            }
-        }
-        TellAgent(work, fresh: true);
+        if (work is not ReplicateFrom replicate || IsRouted(replicate)) TellAgent(work, fresh: true);
+        else Route(replicate);
     }
+
+    private MachineRoute RouteOf(ReplicateFrom work)
+    {
+        var target = _nodes.MasterTarget(work.TargetSite, work.TargetNode);
+        return new MachineRoute(_agent.Value, work.Policy.Compression, target?.Host, target?.DataPort ?? 0, Epoch: work.Epoch.Value);
+    }
+
+    private bool IsRouted(ReplicateFrom work) => _room.Routes.Holds(work.Machine, RouteOf(work));
+
+    /// <summary>The agent is told when its stream is let in, also after a restart. What comes meanwhile is told then.</summary>
+    private void Route(ReplicateFrom work)
+    {
+        if (_routing.Add(work.Machine)) _room.RouteAsync(work, RouteOf(work)).PipeTo(Self, success: failed => new Routed(work, failed));
+    }
+
+    private void Hear(Routed routed)
+    {
+        var machine = routed.Work.Machine;
+        _routing.Remove(machine);
+        if (routed.Failed is not null) _machines.Tell(routed.Failed);
+        // Whatever has been told since then may be about to call it off.
+        else if (Wanted<ReplicateFrom>(machine, WorkKind.Replicate) is { } now && !IsOver(now))
+        {
+            if (IsRouted(now)) TellAgent(now, fresh: _clock.GetUtcNow() - _wanted[(machine, now.Kind)].At < FreshFor);
+            else Route(now);
+        }
+    }
+
+    private bool IsOver(ReplicateFrom work) =>
+        Wanted<ReleaseAgent>(work.Machine, WorkKind.ReleaseAgent)?.Epoch >= work.Epoch || Wanted<FenceSource>(work.Machine, WorkKind.FenceSource)?.Epoch > work.Epoch;
 
     private void TellAll()
     {
@@ -77,7 +104,7 @@ public sealed class AgentActor : ReceiveActor
         foreach (var (key, wanted) in _wanted.ToArray())
         {
             if (now - wanted.At > WorkAgeMax) _wanted.Remove(key);
-            else TellAgent(wanted.Work, fresh: false);
+            else if (wanted.Work is not ReplicateFrom replicate || IsRouted(replicate)) TellAgent(wanted.Work, fresh: false);
         }
     }
 
@@ -197,4 +224,6 @@ public sealed class AgentActor : ReceiveActor
         _asked.Clear();
         foreach (var (machine, last) in _reports) _machines.Tell(AgentReport.Gone(machine, _agent.Value, last));
     }
+
+    private sealed record Routed(ReplicateFrom Work, WorkFailed? Failed) : INoSerializationVerificationNeeded;
 }

@@ -70,8 +70,7 @@ public sealed class EndedProtectionsActor : ReceiveActor, IWithTimers
     private void Forget(MachineId machine, Epoch upTo)
     {
         if (upTo.Value <= 0 || !_forgetting.Add(machine)) return;
-        var room = _room;
-        Task.Run(() => room.ForgetAsync(machine, upTo)).PipeTo(Self, success: () => new Forgotten(machine, null), failure: failed => new Forgotten(machine, failed.Message));
+        _room.ForgetAsync(machine, upTo).PipeTo(Self, success: () => new Forgotten(machine, null), failure: failed => new Forgotten(machine, failed.Message));
     }
 
     /// <summary>What its disk did not let go of is asked for again: nothing else knows of it by then.</summary>

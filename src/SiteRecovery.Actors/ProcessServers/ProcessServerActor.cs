@@ -3,6 +3,7 @@ using Akka.Actor;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.Sites;
 using SiteRecovery.DataPlane.ProcessServer;
+using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
 using SiteRecovery.Domain.Vaults;
@@ -14,6 +15,7 @@ public sealed class ProcessServerActor : ReceiveActor
 {
     private readonly ProcessServerRoom _room;
     private readonly IActorRef _machines, _site;
+    private readonly HashSet<MachineId> _routing = [];
     private Nodes _nodes = Nodes.None;
 
     /// <param name="machines">The machines' shard region or its proxy.</param>
@@ -31,6 +33,11 @@ public sealed class ProcessServerActor : ReceiveActor
             ended.Tell(w);
             if (w.Replica is { } replica) LetIn(w, replica);
             else AgentOf(w.Agent, clock).Forward(w);
+        });
+        Receive<Routed>(routed =>
+        {
+            _routing.Remove(routed.Machine);
+            if (routed.Failed is { } failed) machines.Tell(failed);
         });
         Receive<TakeBackTail>(w => AgentOf(w.Agent, clock).Forward(w));
         Receive<FenceSource>(w => AgentOf(w.Agent, clock).Forward(w));
@@ -66,8 +73,10 @@ public sealed class ProcessServerActor : ReceiveActor
     private void LetIn(ReplicateFrom work, ReplicaSource replica)
     {
         var target = _nodes.MasterTarget(work.TargetSite, work.TargetNode);
-        if (_nodes.MasterTarget(work.SourceSite, replica.Node) is { } source
-            && _room.TryRoute(work, new MachineRoute(source.Name, work.Policy.Compression, target?.Host, target?.DataPort ?? 0, FromNode: true, Epoch: work.Epoch.Value)) is { } failed) _machines.Tell(failed);
+        if (_nodes.MasterTarget(work.SourceSite, replica.Node) is not { } source) return;
+        var route = new MachineRoute(source.Name, work.Policy.Compression, target?.Host, target?.DataPort ?? 0, FromNode: true, Epoch: work.Epoch.Value);
+        // While the disk takes one the next is not asked for: it is told again.
+        if (!_room.Routes.Holds(work.Machine, route) && _routing.Add(work.Machine)) _room.RouteAsync(work, route).PipeTo(Self, success: failed => new Routed(work.Machine, failed));
     }
 
     private void TellAgents() => _site.Tell(new AgentsConnected([.. _room.Sessions.Connected.Select(a => new AgentName(a))]));
@@ -79,4 +88,6 @@ public sealed class ProcessServerActor : ReceiveActor
         made.Tell(_nodes);
         return made;
     }
+
+    private sealed record Routed(MachineId Machine, WorkFailed? Failed) : INoSerializationVerificationNeeded;
 }

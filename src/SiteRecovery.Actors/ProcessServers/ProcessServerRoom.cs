@@ -17,6 +17,7 @@ namespace SiteRecovery.Actors.ProcessServers;
 public sealed class ProcessServerRoom : IAsyncDisposable
 {
     private readonly ChannelListener? _listener;
+    private readonly Turns<string> _changes = new();
 
     /// <param name="spoolBytesMax">What may wait on disk, all machines together.</param>
     public ProcessServerRoom(string folder, IPEndPoint listen, long spoolBytesMax, PeerIdentity identity, IFileSystem files, TimeProvider time)
@@ -54,19 +55,23 @@ public sealed class ProcessServerRoom : IAsyncDisposable
         return new SpoolReport(spool.Bytes, spool.OldestAt, spool.Connected, spool.LastError, Upstreams.ClockOffsetOf(machine));
     }
 
-    /// <summary>Null, or what came of it: it will be asked for again.</summary>
-    public WorkFailed? TryRoute(Work work, MachineRoute route)
+    /// <summary>Never on the thread of whoever asks. The routes are one file: one at a time, so that a disk that hangs holds no more than a thread.</summary>
+    /// <returns>Null: it is durable. Or what came of it: it will be asked for again.</returns>
+    public Task<WorkFailed?> RouteAsync(Work work, MachineRoute route) => ChangeRoutesAsync(() =>
     {
         try
         {
             Routes.Set(work.Machine, route);
             return null;
         }
-        catch (Exception unsaved) when (unsaved is IOException or UnauthorizedAccessException)
+        catch (Exception unsaved)
         {
             return new WorkFailed(work.Machine, new CommandId($"{work.Kind}:{work.Epoch}"), work.Epoch, work.Kind, unsaved.Message, Permanent: false);
         }
-    }
+    });
+
+    private Task<WorkFailed?> ChangeRoutesAsync(Func<WorkFailed?> change) =>
+        Task.Run(() => _changes.TakeAsync(nameof(Routes), () => Task.FromResult(change()), CancellationToken.None));
 
     /// <summary>Of which something is kept here.</summary>
     public IEnumerable<MachineId> Machines => Routes.Machines.Union(Spool.Machines);
@@ -76,13 +81,18 @@ public sealed class ProcessServerRoom : IAsyncDisposable
     /// <summary>The protection of these epochs has ended: nothing of the machine is kept or sent on, but what a later one has here.</summary>
     public async Task ForgetAsync(MachineId machine, Epoch upTo)
     {
-        Routes.Remove(machine, upTo);
+        await ChangeRoutesAsync(() =>
+        {
+            Routes.Remove(machine, upTo);
+            return null;
+        });
         await Spool.RemoveAsync(machine, upTo);
     }
 
     public async ValueTask DisposeAsync()
     {
         if (_listener is not null) await _listener.DisposeAsync();
+        await _changes.WhenIdleAsync();
         await Spool.DisposeAsync();
         await Upstreams.DisposeAsync();
     }

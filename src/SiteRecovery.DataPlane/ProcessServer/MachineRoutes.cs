@@ -36,19 +36,23 @@ public sealed class MachineRoutes
 
     public MachineRoute? Find(MachineId machine) => Volatile.Read(ref _routes).GetValueOrDefault(machine.Value);
 
+    /// <summary>It is so already, durably: <see cref="Set"/> would change nothing. Waits for no disk.</summary>
+    public bool Holds(MachineId machine, MachineRoute route) => Find(machine) is { } kept && kept == After(kept, route);
+
     /// <summary>Durable when it returns. An unknown address does not replace a known one.</summary>
     /// <exception cref="IOException">It cannot be saved, and is as it was.</exception>
     public void Set(MachineId machine, MachineRoute route)
     {
         lock (_saving)
-        {
-            var former = Find(machine);
-            if (route.TargetHost is null && former is not null) route = route with { TargetHost = former.TargetHost, TargetPort = former.TargetPort };
-            // However late an order comes: that a later one was here is not forgotten.
-            if (former?.Epoch > route.Epoch) route = route with { Epoch = former.Epoch };
-            if (former == route) return;
-            Save(_routes.SetItem(machine.Value, route));
-        }
+            if (!Holds(machine, route)) Save(_routes.SetItem(machine.Value, After(Find(machine), route)));
+    }
+
+    private static MachineRoute After(MachineRoute? former, MachineRoute route)
+    {
+        if (former is null) return route;
+        if (route.TargetHost is null) route = route with { TargetHost = former.TargetHost, TargetPort = former.TargetPort };
+        // However late an order comes: that a later one was here is not forgotten.
+        return former.Epoch > route.Epoch ? route with { Epoch = former.Epoch } : route;
     }
 
     /// <summary>A route of a later epoch than <paramref name="upTo"/> is another protection's, and stays.</summary>

@@ -95,10 +95,10 @@ internal sealed partial class MachineSpool
     private bool TryRecover(SpoolSegment segment, bool last, bool givesUp, ref bool intact)
     {
         var before = _queue.Segments.Count > 0 ? _queue.Segments[^1].Last : (StreamPosition?)null;
-        (long Offset, long Ordinal)? oldest = null;
+        (long Offset, BatchHeader Header)? oldest = null;
         segment.Scan(_files, last, givesUp, (offset, header) =>
         {
-            if (oldest is null && new StreamPosition(header.Incarnation, header.Ordinal).CompareTo(_queue.Durable) > 0) oldest = (offset, header.Ordinal);
+            if (oldest is null && new StreamPosition(header.Incarnation, header.Ordinal).CompareTo(_queue.Durable) > 0) oldest = (offset, header);
         });
         var file = segment.File(_files);
         if (file.LengthBytes > segment.End)
@@ -124,7 +124,7 @@ internal sealed partial class MachineSpool
             _space.Force(segment.End);
             if (!_queue.HasCursor && oldest is { } from && from.Offset < segment.End)
             {
-                _queue.PointAt(segment, from.Offset, from.Ordinal);
+                _queue.PointAt(segment, from.Offset, from.Header.Ordinal, from.Header.Time);
                 segment.Begun = from.Offset > segment.HeaderBytes;
             }
             _queue.Add(segment);

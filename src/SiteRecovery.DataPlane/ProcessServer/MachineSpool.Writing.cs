@@ -48,7 +48,7 @@ internal sealed partial class MachineSpool
                         segment.Ragged = true;
                         session.ThrowIfEnded();
                     }
-                    _queue.Appended(segment, batch.Position, bytes);
+                    _queue.Appended(segment, batch.Position, batch.Header.Time, bytes);
                 }
                 return true;
             }

@@ -7,7 +7,7 @@ namespace SiteRecovery.DataPlane.ProcessServer;
 /// <summary>One machine's spool: takes what the agent sends into segment files, and has a sender of its own.</summary>
 internal sealed partial class MachineSpool : IAsyncDisposable
 {
-    private static readonly TimeSpan OpeningPatience = TimeSpan.FromSeconds(1), DiskRetry = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan OpeningPatience = TimeSpan.FromSeconds(1), DiskRetry = TimeSpan.FromSeconds(1), StatusPatience = TimeSpan.FromMilliseconds(20);
     private readonly MachineId _machine;
     private readonly SpoolOptions _options;
     private readonly Func<MachineId, IStreamTarget?> _next;
@@ -29,6 +29,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
     private readonly TaskCompletionSource _tried = new(TaskCreationOptions.RunContinuationsAsynchronously); // to read what is there
     private volatile bool _isLoaded;
     private volatile string? _lastError;
+    private volatile SpoolStatus _lastStatus = SpoolStatus.Nothing;
 
     public MachineSpool(MachineId machine, SpoolOptions options, Func<MachineId, IStreamTarget?> next, IFileSystem files, TimeProvider time, SpoolSpace space,
         IReadOnlyList<string> paths)
@@ -42,13 +43,19 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         _sending = Task.Run(SendAsync);
     }
 
+    /// <summary>Reads nothing from the disk: whoever asks must not wait for one that hangs.</summary>
     public SpoolStatus Status()
     {
-        lock (_gate)
+        // What holds it for so long is a segment that a disk does not rename.
+        if (!_gate.TryEnter(StatusPatience)) return _lastStatus;
+        try
         {
             var (bytes, batches, oldest) = _queue.Pending();
-            return new SpoolStatus(bytes, batches, oldest is { } frame ? TimeOf(frame) : null, _upstream is not null, _lastError,
-                _queue.Durable, _queue.DurableSequence, _coalescedBatches);
+            return _lastStatus = new SpoolStatus(bytes, batches, oldest?.Time, _upstream is not null, _lastError, _queue.Durable, _queue.DurableSequence, _coalescedBatches);
+        }
+        finally
+        {
+            _gate.Exit();
         }
     }
 
@@ -285,19 +292,4 @@ internal sealed partial class MachineSpool : IAsyncDisposable
     }
 
     private static bool IsDiskError(Exception error) => error is IOException or UnauthorizedAccessException;
-
-    private DateTimeOffset? TimeOf(SpoolFrame frame)
-    {
-        if (frame.Time != default) return frame.Time;
-        try
-        {
-            Span<byte> header = stackalloc byte[BatchCodec.HeaderBytes];
-            frame.Segment.File(_files).Read(frame.Offset, header);
-            return BatchCodec.ReadHeader(header).Time;
-        }
-        catch (Exception error) when (error is InvalidDataException or IOException)
-        {
-            return null;
-        }
-    }
 }

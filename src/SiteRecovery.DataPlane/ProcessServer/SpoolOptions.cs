@@ -18,8 +18,11 @@ public sealed record SpoolOptions
 
 /// <summary>What a machine's spool holds that is not known to be durable at the target.</summary>
 /// <param name="Bytes">Pending on disk.</param>
-/// <param name="OldestAt">Source clock of the oldest pending batch.</param>
+/// <param name="OldestAt">Source clock of the oldest pending batch, or of the one before it.</param>
 /// <param name="Connected">To the next room.</param>
 /// <param name="CoalescedBatches">Since the start of this process.</param>
 public sealed record SpoolStatus(long Bytes, long Batches, DateTimeOffset? OldestAt, bool Connected, string? LastError,
-    StreamPosition Durable, Sequence DurableSequence, long CoalescedBatches);
+    StreamPosition Durable, Sequence DurableSequence, long CoalescedBatches)
+{
+    public static SpoolStatus Nothing { get; } = new(0, 0, null, false, null, default, Sequence.None, 0);
+}

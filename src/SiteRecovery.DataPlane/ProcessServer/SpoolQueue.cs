@@ -4,6 +4,7 @@ using SiteRecovery.Domain.History;
 namespace SiteRecovery.DataPlane.ProcessServer;
 
 /// <summary>Where a frame lies.</summary>
+/// <param name="Time">The source's; of one that waits behind others it may be that of the frame before it, which is no later.</param>
 internal readonly record struct SpoolFrame(SpoolSegment Segment, long Offset, StreamPosition Position, DateTimeOffset Time);
 
 /// <summary>Order and positions of what a machine's spool holds: durable ≤ handed on ≤ held. No I/O; the owner's lock guards every call.</summary>
@@ -14,6 +15,7 @@ internal sealed class SpoolQueue
     private readonly Queue<(StreamPosition Position, int Bytes)> _underWay = new();
     private SpoolSegment? _cursorSegment;
     private long _cursorOffset, _cursorOrdinal;
+    private DateTimeOffset _cursorTime;
 
     public IReadOnlyList<SpoolSegment> Segments => _segments;
     public StreamPosition Held { get; private set; }
@@ -37,33 +39,37 @@ internal sealed class SpoolQueue
         if (!segment.IsEmpty && segment.Last.CompareTo(Held) > 0) Held = segment.Last;
     }
 
-    public void Appended(SpoolSegment segment, StreamPosition position, int bytes)
+    public void Appended(SpoolSegment segment, StreamPosition position, DateTimeOffset time, int bytes)
     {
-        if (segment.IsEmpty) segment.FirstOrdinal = position.Ordinal;
+        if (segment.IsEmpty) (segment.FirstOrdinal, segment.FirstTime) = (position.Ordinal, time);
+        // It waits behind nothing: however long ago the one before it was, it is no older than it is.
+        if (_cursorSegment == segment && _cursorOffset == segment.End) _cursorTime = time;
         segment.LastOrdinal = position.Ordinal;
         segment.End += bytes;
         Held = position;
     }
 
     /// <summary>At start: the oldest frame that is not durable.</summary>
-    public void PointAt(SpoolSegment segment, long offset, long ordinal) => (_cursorSegment, _cursorOffset, _cursorOrdinal) = (segment, offset, ordinal);
+    public void PointAt(SpoolSegment segment, long offset, long ordinal, DateTimeOffset time) => (_cursorSegment, _cursorOffset, _cursorOrdinal, _cursorTime) = (segment, offset, ordinal, time);
 
-    /// <summary>The next frame to hand on; its time is not known yet.</summary>
+    private void PointAt(SpoolSegment segment) => PointAt(segment, segment.HeaderBytes, segment.FirstOrdinal, segment.FirstTime);
+
+    /// <summary>The next frame to hand on.</summary>
     public bool TryPeek(out SpoolFrame frame)
     {
         frame = default;
         if (_segments.Count == 0) return false;
-        if (_cursorSegment is null) PointAt(_segments[0], _segments[0].HeaderBytes, _segments[0].FirstOrdinal);
+        if (_cursorSegment is null) PointAt(_segments[0]);
         var index = -1;
         while (_cursorOffset >= _cursorSegment!.End)
         {
             if (index < 0) index = _segments.IndexOf(_cursorSegment);
             if (++index >= _segments.Count) return false;
-            PointAt(_segments[index], _segments[index].HeaderBytes, _segments[index].FirstOrdinal);
+            PointAt(_segments[index]);
         }
         // A segment that was empty when the cursor came to it had no first ordinal yet.
-        if (_cursorOffset == _cursorSegment.HeaderBytes) _cursorOrdinal = _cursorSegment.FirstOrdinal;
-        frame = new SpoolFrame(_cursorSegment, _cursorOffset, new StreamPosition(_cursorSegment.Opening.Incarnation, _cursorOrdinal), default);
+        if (_cursorOffset == _cursorSegment.HeaderBytes) PointAt(_cursorSegment);
+        frame = new SpoolFrame(_cursorSegment, _cursorOffset, new StreamPosition(_cursorSegment.Opening.Incarnation, _cursorOrdinal), _cursorTime);
         return true;
     }
 
@@ -71,7 +77,7 @@ internal sealed class SpoolQueue
     public void Hand(SpoolFrame frame, BatchHeader header, bool underWay)
     {
         _handed.Enqueue(frame with { Time = header.Time });
-        PointAt(frame.Segment, frame.Offset + header.FrameBytes, frame.Position.Ordinal + 1);
+        PointAt(frame.Segment, frame.Offset + header.FrameBytes, frame.Position.Ordinal + 1, header.Time);
         if (!underWay) return;
         _underWay.Enqueue((frame.Position, header.FrameBytes));
         UnderWayBytes += header.FrameBytes;
@@ -85,7 +91,7 @@ internal sealed class SpoolQueue
     /// <summary>The link is gone: what is not known to be durable may have to be handed on again.</summary>
     public void Rewind()
     {
-        if (_handed.TryPeek(out var first)) PointAt(first.Segment, first.Offset, first.Position.Ordinal);
+        if (_handed.TryPeek(out var first)) PointAt(first.Segment, first.Offset, first.Position.Ordinal, first.Time);
         _handed.Clear();
         _underWay.Clear();
         UnderWayBytes = 0;

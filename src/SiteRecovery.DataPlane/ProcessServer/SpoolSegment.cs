@@ -23,6 +23,8 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
     public long End { get; set; } = headerBytes;
     public long FirstOrdinal { get; set; }
     public long LastOrdinal { get; set; }
+    /// <summary>The source's, of its first frame.</summary>
+    public DateTimeOffset FirstTime { get; set; }
     public bool Sealed { get; set; }
     /// <summary>A write that does not count may have left bytes beyond the end.</summary>
     public bool Ragged { get; set; }
@@ -189,7 +191,7 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
                 }
                 if (header.Absorbed) run ??= (at, LastOrdinal);
                 else if (!header.IsTick) run = null;
-                if (IsEmpty) FirstOrdinal = header.Ordinal;
+                if (IsEmpty) (FirstOrdinal, FirstTime) = (header.Ordinal, header.Time);
                 LastOrdinal = header.Ordinal;
                 found(at, header);
                 End = at += header.FrameBytes;

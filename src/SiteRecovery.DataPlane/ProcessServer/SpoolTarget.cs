@@ -34,7 +34,7 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
     public IReadOnlyCollection<MachineId> Machines => (IReadOnlyCollection<MachineId>)_machines.Keys;
 
     public SpoolStatus StatusOf(MachineId machine) =>
-        _machines.TryGetValue(machine, out var spool) ? spool.Status() : new SpoolStatus(0, 0, null, false, null, default, Sequence.None, 0);
+        _machines.TryGetValue(machine, out var spool) ? spool.Status() : SpoolStatus.Nothing;
 
     /// <summary>The newest that a stream of the machine was of; null where nothing is kept of it, or nobody knows yet.</summary>
     public Epoch? EpochOf(MachineId machine) => _machines.TryGetValue(machine, out var spool) ? spool.NewestEpoch : null;

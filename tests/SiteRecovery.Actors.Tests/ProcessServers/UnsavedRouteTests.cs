@@ -22,7 +22,7 @@ public sealed class UnsavedRouteTests : IDisposable
         await using var room = new ProcessServerRoom(_folder, new IPEndPoint(IPAddress.Loopback, 0), 1 << 20, authority.IssueInto(Path.Combine(_folder, "node"), "n1", PeerRole.Node), RealFileSystem.Instance, TimeProvider.System);
         Directory.CreateDirectory(Path.Combine(_folder, "routes.json.tmp"));
         var work = new FenceSource(new MachineId("vm1"), new Epoch(2), new AgentName("a1"), new SiteName("lyon"));
-        Assert.False(room.TryRoute(work, new MachineRoute("a1", ReplicationPolicy.Default.Compression, "127.0.0.1", 1))!.Permanent);
+        Assert.False((await room.RouteAsync(work, new MachineRoute("a1", ReplicationPolicy.Default.Compression, "127.0.0.1", 1)))!.Permanent);
     }
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
