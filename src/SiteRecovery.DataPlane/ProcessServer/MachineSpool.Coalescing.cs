@@ -35,7 +35,7 @@ internal sealed partial class MachineSpool
             if (coalesced == 0 || end >= segment.End || segment.Begun || !_queue.Segments.Contains(segment)) return;
             _files.Rename(temporary, segment.Path);
             segment.Close();
-            _space.Release(segment.End - end);
+            _space.Release(_share, segment.End - end);
             segment.End = end;
             _coalescedBatches += coalesced;
         }

@@ -42,7 +42,7 @@ internal sealed partial class MachineSpool
                 foreach (var segment in _queue.Drop(default, Sequence.None))
                 {
                     segment.Close();
-                    _space.Release(segment.End);
+                    _space.Release(_share, segment.End);
                 }
     }
 
@@ -121,7 +121,7 @@ internal sealed partial class MachineSpool
             intact = false;
         else if (!segment.IsEmpty)
         {
-            _space.Force(segment.End);
+            _space.Force(_share, segment.End);
             if (!_queue.HasCursor && oldest is { } from && from.Offset < segment.End)
             {
                 _queue.PointAt(segment, from.Offset, from.Header.Ordinal, from.Header.Time);

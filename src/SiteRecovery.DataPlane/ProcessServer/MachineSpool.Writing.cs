@@ -8,20 +8,34 @@ internal sealed partial class MachineSpool
     /// <summary>Appends the frame as it is; waits while there is no room for it.</summary>
     public async ValueTask OfferAsync(SpoolSession session, Batch batch, CancellationToken stop)
     {
-        while (!TryAppend(session, batch))
-        {
-            var freed = _space.Freed.Next();
-            _space.LetGo();
-            _space.Pressed.Ring();
-            if (TryAppend(session, batch)) break;
-            // A full disk says nothing when it has room again.
-            await Task.WhenAny(freed, session.Closed, Task.Delay(DiskRetry, _time, stop)).ConfigureAwait(false);
-            stop.ThrowIfCancellationRequested();
-        }
+        if (!TryAppend(session, batch)) await WhenAppendedAsync(session, batch, stop).ConfigureAwait(false);
         if (session.Opened.TargetLost)
             lock (_gate) _lossIsUnsaid = false;
         _bell.Ring();
         session.Positions.Received(batch.Position);
+    }
+
+    private async ValueTask WhenAppendedAsync(SpoolSession session, Batch batch, CancellationToken stop)
+    {
+        try
+        {
+            while (true)
+            {
+                var freed = _share.Freed.Next();
+                _space.LetGo();
+                _space.Pressed.Ring();
+                if (TryAppend(session, batch)) return;
+                // A full disk says nothing when it has room again.
+                await Task.WhenAny(freed, session.Closed, Task.Delay(DiskRetry, _time, stop)).ConfigureAwait(false);
+                stop.ThrowIfCancellationRequested();
+                if (TryAppend(session, batch)) return;
+            }
+        }
+        finally
+        {
+            // Also where the session has ended.
+            _space.GiveUp(_share);
+        }
     }
 
     private bool TryAppend(SpoolSession session, Batch batch)
@@ -34,7 +48,7 @@ internal sealed partial class MachineSpool
                 session.ThrowIfEnded();
                 if (!Continues(session.Opening, batch.Header)) return true;
             }
-            if (!_space.TryTake(bytes)) return false;
+            if (!_space.TryTake(_share, bytes)) return false;
             try
             {
                 var segment = WriterOf(session.Opening, batch.Header.Ordinal, bytes);
@@ -44,7 +58,7 @@ internal sealed partial class MachineSpool
                     // Dropped while it was written: the file is gone, and so is the session.
                     if (session.IsEnded)
                     {
-                        _space.Release(bytes);
+                        _space.Release(_share, bytes);
                         segment.Ragged = true;
                         session.ThrowIfEnded();
                     }
@@ -56,7 +70,7 @@ internal sealed partial class MachineSpool
             {
                 // Whatever the failed write left behind lies beyond the end.
                 _lastError = "the spool's disk takes no writes: " + error.Message;
-                _space.Untake(bytes);
+                _space.Untake(_share, bytes);
                 if (_writer is null) return false;
                 _writer.Ragged = true;
                 _writer.Failures++;
@@ -123,7 +137,7 @@ internal sealed partial class MachineSpool
     {
         var segment = SpoolSegment.Create(_files, _options.Folder, _lastNumber + 1, opening);
         _lastNumber++;
-        _space.Force(segment.HeaderBytes);
+        _space.Force(_share, segment.HeaderBytes);
         lock (_gate)
         {
             _queue.Add(segment);

@@ -14,6 +14,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
     private readonly IFileSystem _files;
     private readonly TimeProvider _time;
     private readonly SpoolSpace _space;
+    private readonly SpoolShare _share;
     private readonly SpoolState _state;
     private readonly SpoolQueue _queue = new();
     private readonly Lock _gate = new(), _writing = new(), _saving = new(); // taken in the order _writing, _saving, _gate
@@ -35,6 +36,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         IReadOnlyList<string> paths)
     {
         (_machine, _options, _next, _files, _time, _space) = (machine, options, next, files, time, space);
+        _share = space.Join();
         _state = new SpoolState(files, options.Folder, machine, options.BootId ?? Guid.Empty);
         // Space comes back by whole segments, so that several must fit.
         _segmentBytes = (int)Math.Min(options.SegmentBytes, Math.Max(options.BytesMax / 16, 4096));
@@ -51,13 +53,19 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         try
         {
             var (bytes, batches, oldest) = _queue.Pending();
-            return _lastStatus = new SpoolStatus(bytes, batches, oldest?.Time, _upstream is not null, _lastError, _queue.Durable, _queue.DurableSequence, _coalescedBatches);
+            return _lastStatus = new SpoolStatus(bytes, batches, oldest?.Time, _upstream is not null, Error(), _queue.Durable, _queue.DurableSequence, _coalescedBatches);
         }
         finally
         {
             _gate.Exit();
         }
     }
+
+    /// <summary>That it waits for room, and why the room does not come.</summary>
+    private string? Error() => _share.Wanted == 0 ? _lastError : _lastError is { } why ? $"{Full}; {why}" : Full;
+
+    private string Full =>
+        $"the spool is full ({_options.BytesMax} bytes for all machines together, and this one has its share): what waits must reach the next room first, or raise siterecovery.process-server.spool-bytes-max";
 
     /// <summary>Needs no link. Where nothing is kept here it waits a moment for it, because then only the target knows where it stands.</summary>
     public async ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)
@@ -192,6 +200,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
             if (_state.Epoch > upTo) return false;
             await DisposeAsync().ConfigureAwait(false);
             Drop(reason, null);
+            _space.Leave(_share);
             return true;
         }
         finally
@@ -269,7 +278,7 @@ internal sealed partial class MachineSpool : IAsyncDisposable
                 // It stays on the disk until the next start finds it; what is durable or obsolete is dropped again then.
                 _lastError = error.Message;
             }
-            _space.Release(segment.End);
+            _space.Release(_share, segment.End);
         }
     }
 

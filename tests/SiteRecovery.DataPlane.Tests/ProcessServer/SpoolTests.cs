@@ -123,22 +123,6 @@ public sealed class SpoolTests : SpoolFixture
     }
 
     [Fact]
-    public async Task A_machine_that_waits_gets_the_room_that_another_no_longer_needs()
-    {
-        var (spool, agent) = (Open(bytesMax: 1 << 20), new Agent(this));
-        await using (var session = await agent.OpenAsync(spool)) await agent.SendAsync(session, 7);
-        await UntilAsync(() => spool.StatusOf(Machine).Batches == 0);
-        Assert.Single(Segments());
-        Link.Up = false;
-        var other = new Agent(this);
-        await using var filling = await spool.OpenAsync(other.Opening with { Machine = new MachineId("db2") }, other, default);
-        var tag = BatchCodec.TagOf(new MachineId("db2"));
-        for (var ordinal = 1; ordinal <= 10; ordinal++)
-            await filling.OfferAsync(BatchCodec.Encode(agent[1].Header with { MachineTag = tag, Ordinal = ordinal }, [], new byte[100 << 10]), default).AsTask().WaitAsync(TimeSpan.FromSeconds(10));
-        Assert.DoesNotContain(Segments(), p => Path.GetFileName(p).StartsWith("db1~", StringComparison.Ordinal));
-    }
-
-    [Fact]
     public async Task An_unknown_route_is_asked_for_again()
     {
         var routed = false;
