@@ -64,7 +64,7 @@ internal sealed partial class MachineSpool
         {
             _lastNumber = SpoolSegment.NumberOf(paths[i]);
             var segment = intact ? SpoolSegment.TryOpen(_files, paths[i], _machine, _lastNumber, givesUp) : null;
-            intact &= segment is not null;
+            intact = segment is not null || (intact && SpoolSegment.IsNothing(_files, paths[i], givesUp));
             try
             {
                 if (segment is null || segment.Opening.Epoch < _state.Epoch || !TryRecover(segment, i == paths.Count - 1, givesUp, ref intact)) _files.Delete(paths[i]);

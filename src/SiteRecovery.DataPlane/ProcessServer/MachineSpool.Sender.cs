@@ -10,6 +10,7 @@ internal sealed partial class MachineSpool
     private const int HandedFramesMax = 16384;
     private static readonly TimeSpan PatienceWithDisk = TimeSpan.FromSeconds(15);
     private (StreamPosition At, long Since)? _unreadable; // the sender's own
+    private Epoch _sent; // the sender's own: what it finds says nothing about one that begins meanwhile
     private IStreamSession? _upstream; // under _gate, like all below
     private Upstream? _listener;
     private CancellationTokenSource? _link;
@@ -35,25 +36,27 @@ internal sealed partial class MachineSpool
                     continue;
                 }
                 _attempt++;
+                _sent = opening.Epoch;
                 var target = _next(_machine) ?? throw new IOException("the machine's next room is not known yet");
                 await RunLinkAsync(target, opening, () => connected = true, stop).ConfigureAwait(false);
                 continue;
             }
-            catch (StaleEpochException stale)
+            // What was sent of an epoch that is over here as well says nothing about the one that counts.
+            catch (StaleEpochException stale) when (stale.Current > _state.Epoch)
             {
                 Fence(stale);
             }
             catch (StreamGapException gap)
             {
-                Drop("the next room stands elsewhere: " + gap.Message, null);
+                Drop("the next room stands elsewhere: " + gap.Message, null, of: _sent);
             }
             catch (SpoolDamagedException damage)
             {
-                Drop(damage.Message, null);
+                Drop(damage.Message, null, of: _sent);
             }
             catch (SpoolUnreadableException unreadable) when (IsGivenUp(unreadable.At))
             {
-                Drop(unreadable.Message, null);
+                Drop(unreadable.Message, null, of: _sent);
             }
             catch (Exception error)
             {
@@ -99,7 +102,12 @@ internal sealed partial class MachineSpool
     {
         using var link = CancellationTokenSource.CreateLinkedTokenSource(stop);
         var listener = new Upstream(this);
-        lock (_gate) (_link, _listener) = (link, listener);
+        lock (_gate)
+        {
+            // Begun since the opening was made, and before there was a link that it could end.
+            if (opening.Epoch < _state.Epoch) throw new IOException($"epoch {_state.Epoch} has begun");
+            (_link, _listener) = (link, listener);
+        }
         try
         {
             await using var session = await target.OpenAsync(opening, listener, link.Token).ConfigureAwait(false);
@@ -110,11 +118,7 @@ internal sealed partial class MachineSpool
                 connected();
                 await HandOnAsync(session, opening, link.Token).ConfigureAwait(false);
             }
-            catch (OperationCanceledException) when (WasEnded(listener))
-            {
-                // By an epoch that has begun: go on with what that needs.
-            }
-            catch (Exception) when (!stop.IsCancellationRequested && session.Closed.IsCompleted)
+            catch (Exception) when (!listener.IsOver && !stop.IsCancellationRequested && session.Closed.IsCompleted)
             {
                 throw await session.Closed.ConfigureAwait(false) ?? new IOException("the next room closed the stream");
             }
@@ -128,17 +132,16 @@ internal sealed partial class MachineSpool
                 }
             }
         }
+        catch (Exception) when (listener.IsOver)
+        {
+            // By an epoch that has begun: go on with what that needs. Its files are gone, and the next room refuses it: neither says anything about what waits now.
+        }
         finally
         {
             lock (_gate)
                 if (_link == link) (_link, _listener) = (null, null);
             _bell.Ring();
         }
-    }
-
-    private bool WasEnded(Upstream listener)
-    {
-        lock (_gate) return _listener != listener;
     }
 
     /// <summary>Compares where the next room stands with what is known of it. False: what waits here does not fit, and is gone now.</summary>
@@ -167,7 +170,7 @@ internal sealed partial class MachineSpool
         }
         if (lost is not null)
         {
-            Drop(lost, opened);
+            Drop(lost, opened, of: _sent);
             return false;
         }
         Settled(opened.Durable, opened.DurableSequence);
@@ -289,7 +292,11 @@ internal sealed partial class MachineSpool
     private void EndLink()
     {
         CancellationTokenSource? link;
-        lock (_gate) (link, _listener) = (_link, null);
+        lock (_gate)
+        {
+            if (_listener is { } listener) listener.IsOver = true;
+            (link, _listener) = (_link, null);
+        }
         End(link);
     }
 
@@ -308,6 +315,10 @@ internal sealed partial class MachineSpool
     private sealed class Upstream(MachineSpool spool) : IPositionListener
     {
         private readonly Queue<Batch> _lent = new();
+        private volatile bool _isOver;
+
+        /// <summary>Ended from here, and not by what came of it.</summary>
+        public bool IsOver { get => _isOver; set => _isOver = value; }
 
         /// <summary>The frame's memory comes back once it is received.</summary>
         public void Lend(Batch batch)

@@ -245,13 +245,15 @@ internal sealed partial class MachineSpool : IAsyncDisposable
     }
 
     /// <summary>Forgets what waits and ends the agent's session, so that it opens anew and sees the truth.</summary>
-    private void Drop(string reason, StreamOpened? truth, Exception? error = null)
+    /// <param name="of">Only while this epoch counts.</param>
+    private void Drop(string reason, StreamOpened? truth, Exception? error = null, Epoch? of = null)
     {
         List<SpoolSegment> gone;
         lock (_writing)
         {
             lock (_gate)
             {
+                if (of < _state.Epoch) return;
                 gone = _queue.Drop(truth?.Durable ?? _queue.Durable, truth?.DurableSequence ?? _queue.DurableSequence);
                 _session?.End(error ?? new IOException($"the spool of {_machine} was dropped: {reason}"));
                 (_session, _writer, _toldLost) = (null, null, false);
@@ -268,7 +270,6 @@ internal sealed partial class MachineSpool : IAsyncDisposable
         if (segments is null) return;
         foreach (var segment in segments)
         {
-            segment.Close();
             try
             {
                 _files.Delete(segment.Path);
@@ -278,6 +279,8 @@ internal sealed partial class MachineSpool : IAsyncDisposable
                 // It stays on the disk until the next start finds it; what is durable or obsolete is dropped again then.
                 _lastError = error.Message;
             }
+            // Afterwards, so that nobody who still reads it opens it again for good.
+            segment.Close();
             _space.Release(_share, segment.End);
         }
     }

@@ -63,7 +63,7 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
     /// <summary>It has no frame, and is written from its beginning: in other sectors, where those it had are bad.</summary>
     public void Renew(IFileSystem files)
     {
-        var file = File(files);
+        var file = File(files, FileOpening.Create);
         file.SetLength(0);
         file.Write(0, Header(number, opening));
     }
@@ -82,6 +82,21 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
         }
     }
 
+    /// <summary>Nothing was ever written to it, or nothing of it has survived: as if it had never been made. What follows must continue what is in front of it all the same.</summary>
+    /// <param name="givesUp">False also where it cannot be asked.</param>
+    public static bool IsNothing(IFileSystem files, string path, bool givesUp)
+    {
+        try
+        {
+            using var file = files.Open(path, FileOpening.Read);
+            return file.LengthBytes == 0;
+        }
+        catch (IOException) when (givesUp)
+        {
+            return false;
+        }
+    }
+
     private static SpoolSegment? TryOpen(IFileSystem files, string path, MachineId machine, long number)
     {
         using var file = files.Open(path, FileOpening.Read);
@@ -95,9 +110,10 @@ internal sealed class SpoolSegment(string path, long number, StreamOpening openi
         return new SpoolSegment(path, number, opening, length);
     }
 
-    public IBlockFile File(IFileSystem files)
+    /// <summary>One that is gone is not made anew: an empty file would stand in front of what follows.</summary>
+    public IBlockFile File(IFileSystem files, FileOpening how = FileOpening.ReadWrite)
     {
-        lock (_opening) return _file ??= files.Open(path, FileOpening.Create);
+        lock (_opening) return _file ??= files.Open(path, how);
     }
 
     public void Close()
