@@ -38,14 +38,20 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
     private readonly Outbox _outbox = new(connection, stream);
     private readonly Channel<ReadOnlyMemory<byte>> _inbox = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
     private readonly CancellationTokenSource _stop = CancellationTokenSource.CreateLinkedTokenSource(connection.Stopping);
+    private CancellationToken _stopping; // outlives its source, which would keep a place at the connection's for as long as that lives
     private readonly Queue<Batch> _held = new();
     private long _granted;
     private int _queries;
     private IStreamSession? _session;
 
     internal Task Finished { get; private set; } = Task.CompletedTask;
+    internal CancellationToken Stopping => _stopping;
 
-    internal void Start(IStreamTarget next, StreamOpening opening, Func<StreamOpening, string?> authorise) => Finished = Task.Run(() => RunAsync(next, opening, authorise));
+    internal void Start(IStreamTarget next, StreamOpening opening, Func<StreamOpening, string?> authorise)
+    {
+        _stopping = _stop.Token;
+        Finished = Task.Run(() => RunAsync(next, opening, authorise));
+    }
 
     public void Received(StreamPosition position)
     {
@@ -77,17 +83,17 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
         try
         {
             if (authorise(opening) is { } refusal) throw new ChannelException(refusal);
-            await using var session = await next.OpenAsync(opening, this, _stop.Token);
+            await using var session = await next.OpenAsync(opening, this, _stopping);
             Volatile.Write(ref _session, session);
             connection.SendControl(Payload.Frame(FrameType.StreamOpened, stream, to => Payload.Write(to, session.Opened)));
             Grant(options.WindowBytes);
             _ = session.Closed.ContinueWith(closed => _inbox.Writer.TryComplete(closed.Result ?? new ChannelException("the next room closed the stream")), TaskScheduler.Default);
-            await foreach (var frame in _inbox.Reader.ReadAllAsync(_stop.Token))
+            await foreach (var frame in _inbox.Reader.ReadAllAsync(_stopping))
             {
                 var batch = BatchCodec.Verify(frame);
                 if (session.LetsGoOfReceived)
                     lock (_held) _held.Enqueue(batch);
-                await session.OfferAsync(batch, _stop.Token);
+                await session.OfferAsync(batch, _stopping);
                 Grant(frame.Length);
             }
             connection.SendControl(Payload.Frame(FrameType.CloseStream, stream));
@@ -99,6 +105,7 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
         finally
         {
             await _stop.CancelAsync();
+            _stop.Dispose();
             _outbox.End(new ChannelException("the stream is over"));
             forget();
         }
@@ -125,7 +132,7 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
             var (disk, offset, blockBytes, blocks) = (from.ReadUInt16(), from.ReadInt64(), from.ReadInt32(), from.ReadInt32());
             // The far end's word decides how much is read, and into how large an array.
             if (blocks is < 0 or > HashesMax || blockBytes is < 1 or > HashedBlockBytesMax || offset < 0 || offset > long.MaxValue - (long)blocks * blockBytes) throw new InvalidDataException("impossible hash query");
-            var hashes = await session.HashesAsync(disk, offset, blockBytes, blocks, _stop.Token);
+            var hashes = await session.HashesAsync(disk, offset, blockBytes, blocks, _stopping);
             connection.SendControl(Payload.Frame(FrameType.HashReply, stream, to =>
             {
                 to.Write(query);
