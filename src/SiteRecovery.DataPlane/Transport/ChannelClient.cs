@@ -107,10 +107,11 @@ internal sealed class ClientSession(Connection connection, uint stream, IPositio
         ArgumentOutOfRangeException.ThrowIfGreaterThan(blocks, ServerStream.HashesMax);
         await _querying.WaitAsync(stop);
         var query = Interlocked.Increment(ref _lastQuery);
-        try
+        var reply = _queries[query] = new TaskCompletionSource<ulong[]>(TaskCreationOptions.RunContinuationsAsynchronously);
+        _ = FreeAsync(query, reply.Task);
+        if (_closed.Task.IsCompleted) reply.TrySetException(_closed.Task.Result ?? new ChannelException("the stream is closed"));
+        else
         {
-            var reply = _queries[query] = new TaskCompletionSource<ulong[]>(TaskCreationOptions.RunContinuationsAsynchronously);
-            if (_closed.Task.IsCompleted) throw _closed.Task.Result ?? new ChannelException("the stream is closed");
             connection.SendControl(Payload.Frame(FrameType.HashQuery, stream, to =>
             {
                 to.Write(query);
@@ -119,13 +120,16 @@ internal sealed class ClientSession(Connection connection, uint stream, IPositio
                 to.Write(blockBytes);
                 to.Write(blocks);
             }));
-            return await reply.Task.WaitAsync(stop);
         }
-        finally
-        {
-            _queries.TryRemove(query, out _);
-            _querying.Release();
-        }
+        return await reply.Task.WaitAsync(stop);
+    }
+
+    /// <summary>Whoever no longer waits for an answer leaves it under way all the same: the other end still works on it, and on no more than so many.</summary>
+    private async Task FreeAsync(int query, Task reply)
+    {
+        await reply.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _queries.TryRemove(query, out _);
+        _querying.Release();
     }
 
     internal void OnFrame(FrameType type, ReadOnlyMemory<byte> payload)

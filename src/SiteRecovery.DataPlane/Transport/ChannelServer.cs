@@ -34,7 +34,7 @@ public sealed class ChannelServer(IStreamTarget next, ChannelOptions options, Fu
 /// <summary>One stream at the receiver: its own queue, limited by the credit it granted, and its own task.</summary>
 internal sealed class ServerStream(Connection connection, uint stream, ChannelOptions options, Action forget) : IPositionListener
 {
-    internal const int HashesMax = 65536, HashedBlockBytesMax = 1 << 20;
+    internal const int HashesMax = 65536, HashedBlockBytesMax = 1 << 20, QueriesMax = 8;
     private readonly Outbox _outbox = new(connection, stream);
     private readonly Channel<ReadOnlyMemory<byte>> _inbox = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
     private readonly CancellationTokenSource _stop = CancellationTokenSource.CreateLinkedTokenSource(connection.Stopping);
@@ -70,8 +70,9 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
                 _inbox.Writer.TryWrite(payload);
                 break;
             case FrameType.HashQuery:
-                if (_session is null || Interlocked.Increment(ref _queries) > 8) throw new InvalidDataException("too many hash queries, or too early");
-                _ = Task.Run(() => ReplyAsync(_session, payload));
+                if (_session is { } session && Interlocked.Increment(ref _queries) <= QueriesMax) _ = Task.Run(() => ReplyAsync(session, payload));
+                // This stream's affair, and no other one's.
+                else _inbox.Writer.TryComplete(new InvalidDataException("too many hash queries, or too early"));
                 break;
             case FrameType.CloseStream: _inbox.Writer.TryComplete(); break;
             default: throw new InvalidDataException($"{type} is not for this end");

@@ -29,6 +29,63 @@ public sealed class ServerStreamTests : IAsyncDisposable
         Assert.Null(connection.Ended);
     }
 
+    [Fact]
+    public async Task Too_many_queries_end_their_stream_and_no_other_one()
+    {
+        var frames = System.Threading.Channels.Channel.CreateUnbounded<(FrameType Type, uint Stream)>();
+        var (peer, other) = Connect((header, _) => frames.Writer.TryWrite((header.Type, header.Stream)));
+        var served = new ChannelServer(new SlowTarget(), new ChannelOptions(), (_, _) => null).RunAsync(other, null, Stop);
+        peer.SendControl(Payload.Frame(FrameType.OpenStream, 1, to => Payload.Write(to, Opening("m1"))));
+        Assert.Equal((FrameType.StreamOpened, 1u), await frames.Reader.ReadAsync(Stop));
+        for (var query = 1; query <= ServerStream.QueriesMax + 1; query++) peer.SendControl(Query(query));
+        while (await frames.Reader.ReadAsync(Stop) is var frame && frame != (FrameType.Refused, 1u)) Assert.Equal((FrameType.Credit, 1u), frame);
+        peer.SendControl(Payload.Frame(FrameType.OpenStream, 2, to => Payload.Write(to, Opening("m2"))));
+        Assert.Equal((FrameType.StreamOpened, 2u), await frames.Reader.ReadAsync(Stop));
+        Assert.False(served.IsCompleted);
+
+        static byte[] Query(int query) => Payload.Frame(FrameType.HashQuery, 1, to =>
+        {
+            to.Write(query);
+            to.Write((ushort)0);
+            to.Write(0L);
+            to.Write(4096);
+            to.Write(1);
+        });
+    }
+
+    [Fact]
+    public async Task A_query_that_nobody_waits_for_any_more_keeps_its_place_until_it_is_answered()
+    {
+        var target = new SlowTarget();
+        await using var client = ClientOf(new ChannelServer(target, new ChannelOptions(), (_, _) => null));
+        await using var session = await client.OpenAsync(Opening("m1"), new NoPositions(), Stop);
+        for (var i = 0; i < 3 * ServerStream.QueriesMax; i++)
+        {
+            using var abandoned = CancellationTokenSource.CreateLinkedTokenSource(Stop);
+            var query = session.HashesAsync(0, 0, 4096, 1, abandoned.Token);
+            await abandoned.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(async () => await query);
+        }
+        target.Go();
+        Assert.Single(await session.HashesAsync(0, 0, 4096, 1, Stop));
+        Assert.InRange(Volatile.Read(ref target.Queries), 1, ServerStream.QueriesMax);
+        Assert.False(session.Closed.IsCompleted);
+    }
+
+    private ChannelClient ClientOf(ChannelServer server)
+    {
+        var (there, back) = (new Pipe(), new Pipe());
+        _ = ServeAsync();
+        return new ChannelClient(_ => new(new TwoWay(back.Reader.AsStream(), there.Writer.AsStream())), new ChannelOptions());
+
+        async Task ServeAsync()
+        {
+            var stream = new TwoWay(there.Reader.AsStream(), back.Writer.AsStream());
+            await stream.ReadExactlyAsync(new byte[Preamble.Of(ChannelKind.Data).Length], Stop);
+            await server.RunAsync(stream, null, Stop);
+        }
+    }
+
     private static StreamOpening Opening(string machine) => new(new MachineId(machine), Epoch.First, [new DiskGeometry(0, "vda", 1 << 30)], 1);
 
     /// <summary>The one end of a connection that serves itself, and the other as it stands.</summary>
@@ -46,6 +103,12 @@ public sealed class ServerStreamTests : IAsyncDisposable
         foreach (var connection in _connections) connection.Shutdown("the test is over");
         _patience.Dispose();
         return ValueTask.CompletedTask;
+    }
+
+    private sealed class NoPositions : IPositionListener
+    {
+        public void Received(StreamPosition position) { }
+        public void Durable(StreamPosition position, Sequence sequence) { }
     }
 
     /// <summary>Takes nothing, and answers nothing, until it is told to.</summary>
