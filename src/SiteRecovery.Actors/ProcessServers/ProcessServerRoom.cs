@@ -1,6 +1,7 @@
 using System.Net;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Capture;
 using SiteRecovery.DataPlane.ProcessServer;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
@@ -24,7 +25,7 @@ public sealed class ProcessServerRoom : IAsyncDisposable
         : this(folder, spoolBytesMax, routes => new Upstreams(routes, identity, new ChannelOptions { Time = time }), files, time)
     {
         var options = new ChannelOptions { Time = time };
-        var server = new ChannelServer(Door, options, Routes.Authorise);
+        var server = new ChannelServer(Door, options with { LeastWindowBytes = MachineCapture.FrameBytesMax }, Routes.Authorise);
         _listener = new ChannelListener(listen, identity.ForServer(), options, (stream, peer, stop) => server.RunAsync(stream, peer, stop), Sessions.RunAsync);
     }
 

@@ -8,6 +8,8 @@ namespace SiteRecovery.DataPlane.Capture;
 public sealed partial class MachineCapture
 {
     private const int BatchBytesMax = 1 << 20, BatchExtentsMax = 512;
+    /// <summary>No frame is longer. A process server counts on it where many send to it at once.</summary>
+    public const int FrameBytesMax = BatchCodec.HeaderBytes + BatchExtentsMax * BatchCodec.ExtentBytes + BatchBytesMax;
     private readonly Extent[] _extents = new Extent[BatchExtentsMax];
     private readonly CaptureRing.Entry[] _entries = new CaptureRing.Entry[BatchExtentsMax];
     private readonly Queue<(PointKind Kind, string Label, TaskCompletionSource<Sequence> Done)> _points = new(); // under _log

@@ -9,6 +9,8 @@ namespace SiteRecovery.DataPlane.Transport;
 /// <param name="authorise">Null lets the stream in; a text is why not.</param>
 public sealed class ChannelServer(IStreamTarget next, ChannelOptions options, Func<Peer?, StreamOpening, string?> authorise)
 {
+    private readonly CreditBudget _budget = new(options);
+
     /// <summary>Serves one connection behind its preamble until it ends; the result is why.</summary>
     public async Task<Exception> RunAsync(Stream stream, Peer? peer, CancellationToken stop)
     {
@@ -20,7 +22,7 @@ public sealed class ChannelServer(IStreamTarget next, ChannelOptions options, Fu
             if (header.Type == FrameType.OpenStream)
             {
                 if (streams.Count >= options.StreamsMax) throw new InvalidDataException("too many streams");
-                var opened = new ServerStream(connection, header.Stream, options, () => streams.TryRemove(header.Stream, out _));
+                var opened = new ServerStream(connection, header.Stream, _budget, () => streams.TryRemove(header.Stream, out _));
                 if (!streams.TryAdd(header.Stream, opened)) throw new InvalidDataException("the stream is open already");
                 opened.Start(next, Payload.ReadOpening(payload), opening => authorise(peer, opening));
             }
@@ -32,7 +34,7 @@ public sealed class ChannelServer(IStreamTarget next, ChannelOptions options, Fu
 }
 
 /// <summary>One stream at the receiver: its own queue, limited by the credit it granted, and its own task.</summary>
-internal sealed class ServerStream(Connection connection, uint stream, ChannelOptions options, Action forget) : IPositionListener
+internal sealed class ServerStream(Connection connection, uint stream, CreditBudget budget, Action forget) : IPositionListener
 {
     internal const int HashesMax = 65536, HashedBlockBytesMax = 1 << 20, QueriesMax = 8;
     private readonly Outbox _outbox = new(connection, stream);
@@ -40,6 +42,7 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
     private readonly CancellationTokenSource _stop = CancellationTokenSource.CreateLinkedTokenSource(connection.Stopping);
     private CancellationToken _stopping; // outlives its source, which would keep a place at the connection's for as long as that lives
     private readonly Queue<Batch> _held = new();
+    private readonly CreditWindow _window = new();
     private long _granted;
     private int _queries;
     private IStreamSession? _session;
@@ -81,13 +84,15 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
 
     private async Task RunAsync(IStreamTarget next, StreamOpening opening, Func<StreamOpening, string?> authorise)
     {
+        var opened = false;
         try
         {
             if (authorise(opening) is { } refusal) throw new ChannelException(refusal);
             await using var session = await next.OpenAsync(opening, this, _stopping);
             Volatile.Write(ref _session, session);
             connection.SendControl(Payload.Frame(FrameType.StreamOpened, stream, to => Payload.Write(to, session.Opened)));
-            Grant(options.WindowBytes);
+            Grant(budget.Open(_window));
+            opened = true;
             _ = session.Closed.ContinueWith(closed => _inbox.Writer.TryComplete(closed.Result ?? new ChannelException("the next room closed the stream")), TaskScheduler.Default);
             await foreach (var frame in _inbox.Reader.ReadAllAsync(_stopping))
             {
@@ -95,7 +100,7 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
                 if (session.LetsGoOfReceived)
                     lock (_held) _held.Enqueue(batch);
                 await session.OfferAsync(batch, _stopping);
-                Grant(frame.Length);
+                Grant(budget.Processed(_window, frame.Length));
             }
             connection.SendControl(Payload.Frame(FrameType.CloseStream, stream));
         }
@@ -107,6 +112,7 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
         {
             await _stop.CancelAsync();
             _stop.Dispose();
+            if (opened) budget.Close(_window);
             _outbox.End(new ChannelException("the stream is over"));
             forget();
         }
@@ -120,6 +126,7 @@ internal sealed class ServerStream(Connection connection, uint stream, ChannelOp
 
     private void Grant(int bytes)
     {
+        if (bytes == 0) return;
         Interlocked.Add(ref _granted, bytes);
         _outbox.Grant(bytes);
     }

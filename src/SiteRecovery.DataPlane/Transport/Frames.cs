@@ -140,6 +140,10 @@ public sealed record ChannelOptions
 {
     /// <summary>Bytes of one stream that may be under way and unprocessed at the receiver.</summary>
     public int WindowBytes { get; init; } = 16 << 20;
+    /// <summary>What each stream has of it, however many there are: no less than the largest frame that its source makes, or it waits for ever.</summary>
+    public int LeastWindowBytes { get; init; } = BatchCodec.FrameBytesMax;
+    /// <summary>What all streams of a receiver together have beyond that.</summary>
+    public long GrowthBytesMax { get; init; } = 128 << 20;
     public int StreamsMax { get; init; } = 4096;
     public TimeSpan PingEvery { get; init; } = TimeSpan.FromSeconds(5);
     public TimeSpan IdleTimeout { get; init; } = TimeSpan.FromSeconds(20);

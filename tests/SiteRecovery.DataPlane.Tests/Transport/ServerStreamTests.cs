@@ -19,7 +19,7 @@ public sealed class ServerStreamTests : IAsyncDisposable
     {
         var (connection, _) = Connect((_, _) => { });
         var forgotten = new TaskCompletionSource();
-        var stream = new ServerStream(connection, 1, new ChannelOptions(), forgotten.SetResult);
+        var stream = new ServerStream(connection, 1, new CreditBudget(new ChannelOptions()), forgotten.SetResult);
         stream.Start(new SlowTarget(), Opening("m1"), _ => null);
         stream.OnFrame(FrameType.CloseStream, default);
         await stream.Finished.WaitAsync(Stop);
@@ -70,6 +70,35 @@ public sealed class ServerStreamTests : IAsyncDisposable
         Assert.Single(await session.HashesAsync(0, 0, 4096, 1, Stop));
         Assert.InRange(Volatile.Read(ref target.Queries), 1, ServerStream.QueriesMax);
         Assert.False(session.Closed.IsCompleted);
+    }
+
+    /// <summary>A sixteenth of what is in use.</summary>
+    [Fact]
+    public async Task Many_streams_into_a_target_that_takes_nothing_cost_little_more_than_a_frame_each()
+    {
+        const int streams = 200, window = 1 << 20, budget = 16 << 20;
+        var batch = BatchCodec.Encode(new BatchHeader
+        {
+            Kind = BatchKind.Delta, MachineTag = 1, Epoch = Epoch.First, Incarnation = 1, Ordinal = 1, First = new Sequence(1), Last = new Sequence(1), Time = DateTimeOffset.UnixEpoch,
+        }, [new Extent(0, 64 << 10, 0, ExtentKind.Data)], new byte[64 << 10]);
+        var options = new ChannelOptions { WindowBytes = window, LeastWindowBytes = batch.Frame.Length, GrowthBytesMax = 8 << 20 };
+        await using var client = ClientOf(new ChannelServer(new SlowTarget(), options, (_, _) => null));
+        long accepted = 0;
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(Stop);
+        List<Task> waiting = [];
+        for (var i = 0; i < streams; i++)
+        {
+            var session = await client.OpenAsync(Opening($"m{i}"), new NoPositions(), Stop);
+            // The first one waits for the credit, which comes as a whole.
+            await session.OfferAsync(batch, Stop);
+            accepted += batch.Frame.Length;
+            Task next;
+            while ((next = session.OfferAsync(batch, over.Token).AsTask()).IsCompletedSuccessfully) accepted += batch.Frame.Length;
+            waiting.Add(next);
+        }
+        Assert.InRange(accepted, (long)streams * batch.Frame.Length, budget);
+        await over.CancelAsync();
+        foreach (var offered in waiting) await Assert.ThrowsAnyAsync<OperationCanceledException>(() => offered);
     }
 
     private ChannelClient ClientOf(ChannelServer server)
