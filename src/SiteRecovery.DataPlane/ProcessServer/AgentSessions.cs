@@ -50,7 +50,9 @@ public sealed class AgentSessions(TimeProvider time)
     {
         if (!_sessions.TryGetValue(agent, out var session)) return false;
         if (session.Outgoing.Writer.TryWrite(message)) return true;
-        session.Over.Cancel();
+        // While it has its name it is not disposed of: it may have ended meanwhile.
+        lock (_admitting)
+            if (_sessions.GetValueOrDefault(agent) == session) _ = session.Over.CancelAsync();
         return false;
     }
 

@@ -69,6 +69,25 @@ public sealed class AgentSessionsTests : IDisposable
         Assert.Contains("nothing was heard", problem.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>Many tell it something at once; only one of them finds that it no longer reads, the others that it is gone.</summary>
+    [Fact]
+    public async Task An_agent_that_does_not_read_what_it_is_told_loses_its_session_and_nobody_who_tells_it_fails()
+    {
+        for (var round = 0; round < 40; round++)
+        {
+            var (agent, served) = Connect("10.0.0.1:5");
+            await HelloAsync(agent, "a");
+            var telling = Enumerable.Range(0, 6).Select(_ => Task.Factory.StartNew(() =>
+            {
+                while (_sessions.TrySend("agent-1", new ListDisks("1"))) { }
+                // As long as it is not gone.
+                while (_sessions.Connected.Count > 0) _sessions.TrySend("agent-1", new ListDisks("1"));
+            }, Stop, TaskCreationOptions.LongRunning, TaskScheduler.Default)).ToArray();
+            await Task.WhenAll(telling).WaitAsync(Stop);
+            await served.WaitAsync(Stop);
+        }
+    }
+
     private (ControlChannel Agent, Task Served) Connect(string origin)
     {
         var (up, down) = (new Pipe(), new Pipe());
