@@ -1,5 +1,7 @@
+using System.Buffers.Binary;
 using System.Net.Http.Json;
 using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using SiteRecovery.DataPlane.Storage;
@@ -16,6 +18,13 @@ public sealed record AgentHome(string Name, string Site, IReadOnlyList<ProcessSe
 {
     /// <exception cref="JsonException">It is no home.</exception>
     public static AgentHome Read(ReadOnlySpan<byte> json) => Whole(JsonSerializer.Deserialize(json, AgentIdentityJson.Default.AgentHome));
+
+    /// <summary>In which order the process servers are asked: after <paramref name="first"/>, where it is one of them, each agent begins with another one, and with the same one each time.</summary>
+    public IEnumerable<ProcessServerEndpoint> InTurn(ProcessServerEndpoint? first)
+    {
+        var begin = (int)(BinaryPrimitives.ReadUInt32LittleEndian(SHA256.HashData(Encoding.UTF8.GetBytes(Name))) % (uint)Math.Max(1, ProcessServers.Count));
+        return ProcessServers.Where(s => s == first).Concat(ProcessServers.Skip(begin)).Concat(ProcessServers.Take(begin)).Distinct();
+    }
 
     /// <summary>Lists that are left out are empty.</summary>
     internal static AgentHome Whole(AgentHome? home)

@@ -14,6 +14,7 @@ public sealed class Membership(AgentOptions options) : IAgentHome, IDisposable
     private PeerIdentity? _identity;
     private volatile AgentHome? _home;
     private volatile Stream? _data;
+    private volatile ProcessServerEndpoint? _speaker; // whose control channel is open, or was last
     private volatile TaskCompletionSource _admitted = New();
 
     public string Instance { get; } = Guid.NewGuid().ToString("N");
@@ -34,17 +35,22 @@ public sealed class Membership(AgentOptions options) : IAgentHome, IDisposable
         if (_home is { } known) _home = await AgentIdentity.RefreshAsync(options.DataFolder, _identity!, known, stop);
     }
 
-    public async ValueTask<ControlChannel> OpenControlAsync(CancellationToken stop) => await ControlChannel.OpenAsync(await ConnectAsync(stop), null, stop);
+    public async ValueTask<ControlChannel> OpenControlAsync(CancellationToken stop)
+    {
+        var (stream, server) = await ConnectAsync(null, stop);
+        _speaker = server;
+        return await ControlChannel.OpenAsync(stream, null, stop);
+    }
 
-    private async ValueTask<Stream> ConnectAsync(CancellationToken stop)
+    private async ValueTask<(Stream Stream, ProcessServerEndpoint Server)> ConnectAsync(ProcessServerEndpoint? first, CancellationToken stop)
     {
         var home = _home ?? throw new IOException("the agent has no identity");
         Exception? last = null;
-        foreach (var server in home.ProcessServers)
+        foreach (var server in home.InTurn(first))
         {
             try
             {
-                return await ChannelConnector.ConnectAsync(server.Host, server.Port, _identity!.ForClient(server.Host), stop);
+                return (await ChannelConnector.ConnectAsync(server.Host, server.Port, _identity!.ForClient(server.Host), stop), server);
             }
             // Another program may answer at a former address, or nobody at all: the next one is asked.
             catch (Exception error) when (error is SocketException or IOException or AuthenticationException)
@@ -56,15 +62,15 @@ public sealed class Membership(AgentOptions options) : IAgentHome, IDisposable
     }
 
     /// <summary>
-    /// For the machines' writes: waits until a process server has let this agent in. Of two agents with one identity, only one may write
-    /// to the machines' histories.
+    /// For the machines' writes: waits until a process server has let this agent in, and goes to that one if it can: what it says of its spool is of what the agent sends. Of two agents with one
+    /// identity, only one may write to the machines' histories.
     /// </summary>
     public async ValueTask<Stream> ConnectDataAsync(CancellationToken stop)
     {
         while (true)
         {
             await _admitted.Task.WaitAsync(stop);
-            var stream = await ConnectAsync(stop);
+            var (stream, _) = await ConnectAsync(_speaker, stop);
             _data = stream;
             if (_admitted.Task.IsCompleted) return stream;
             await stream.DisposeAsync();
