@@ -38,7 +38,7 @@ public static class SiteRecoveryActors
     /// <summary>The machines' shards and the configuration singleton.</summary>
     private static AkkaConfigurationBuilder AddConfigurationServer(this AkkaConfigurationBuilder builder, TimeProvider clock) => builder
         .WithSingleton<ConfigurationActor>(
-            ConfigurationName, (_, _, _) => ConfigurationActor.Props(clock), new ClusterSingletonOptions { Role = NodeRoles.ConfigurationServer })
+            ConfigurationName, (_, _, _) => ConfigurationActor.Kept(clock), new ClusterSingletonOptions { Role = NodeRoles.ConfigurationServer })
         .WithActors((system, registry) => registry.Register<WorkRouterActor>(system.ActorOf(WorkRouterActor.Props(registry.Get<SiteActor>(), registry.Get<ConfigurationActor>()), "work-router")))
         .WithShardRegion<ProtectedMachineActor>(
             MachinesName,

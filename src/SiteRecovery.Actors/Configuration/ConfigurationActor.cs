@@ -1,9 +1,11 @@
 using Akka.Actor;
+using Akka.Pattern;
 using Akka.Persistence;
 
 namespace SiteRecovery.Actors.Configuration;
 
 /// <summary>The cluster's one keeper of vaults, policies, clouds, network mappings, tokens and peers: a singleton on the configuration servers.</summary>
+/// <remarks>A failed journal stops it; see <see cref="Kept"/>.</remarks>
 public sealed class ConfigurationActor : ReceivePersistentActor
 {
     private ClusterConfiguration _configuration = ClusterConfiguration.Empty;
@@ -22,6 +24,20 @@ public sealed class ConfigurationActor : ReceivePersistentActor
     public override string PersistenceId => "configuration";
 
     public static Props Props(TimeProvider clock) => Akka.Actor.Props.Create(() => new ConfigurationActor(clock));
+
+    /// <summary>
+    /// What makes it anew, and lets it recover, as a shard does with a machine: a singleton that has stopped would be nobody's for good. What is asked meanwhile is
+    /// not answered, and asked again: by people, and by machines that repeat their work.
+    /// </summary>
+    public static Props Kept(TimeProvider clock) =>
+        BackoffSupervisor.Props(Backoff.OnStop(Props(clock), "keeper", TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(30), randomFactor: 0.2, maxNrOfRetries: -1));
+
+    /// <summary>Nothing is answered for an event that the journal does not take.</summary>
+    protected override void OnPersistRejected(Exception cause, object @event, long sequenceNr)
+    {
+        base.OnPersistRejected(cause, @event, sequenceNr);
+        throw new InvalidOperationException($"the journal does not take {@event.GetType().Name}", cause);
+    }
 
     private void Carry(ConfigurationDecision decision)
     {
