@@ -64,7 +64,7 @@ public sealed class AgentMachine : IAsyncDisposable
             {
                 Machine = new MachineId(wanted.Machine), Epoch = new Epoch(wanted.Epoch), StateFolder = folder.Path,
                 Disks = [.. wanted.Disks.Select(d => new CaptureDisk(new DiskGeometry((ushort)d.Index, d.Name, host.SizeOf(d.Path)), d.Path))],
-                PointInterval = TimeSpan.FromSeconds(Math.Max(1, wanted.PointEverySeconds)), ResynchronizeAutomatically = wanted.ResynchronizeAutomatically, AsksAfterBoot = true, BeginsAnew = isNew,
+                PointInterval = PointIntervalOf(wanted), ResynchronizeAutomatically = wanted.ResynchronizeAutomatically, AsksAfterBoot = true, BeginsAnew = isNew,
                 BufferBytes = host.BufferBytes, SequencesReserved = host.SequencesReserved,
             }, host.Files, host.Time);
             if (isNew)
@@ -92,8 +92,7 @@ public sealed class AgentMachine : IAsyncDisposable
 
     /// <summary>Whether only a new opening of the capture can make the assignment so.</summary>
     public bool NeedsReopening(ProtectMachine wanted) =>
-        wanted.Epoch != _assignment.Epoch || wanted.PointEverySeconds != _assignment.PointEverySeconds
-        || wanted.ResynchronizeAutomatically != _assignment.ResynchronizeAutomatically || !wanted.Disks.SequenceEqual(_assignment.Disks);
+        wanted.Epoch != _assignment.Epoch || !wanted.Disks.SequenceEqual(_assignment.Disks);
 
     /// <summary>Before its guest is cut off for one.</summary>
     /// <exception cref="AgentProblem">A disk is not there, or its size is not what was assigned.</exception>
@@ -115,7 +114,9 @@ public sealed class AgentMachine : IAsyncDisposable
         if (!wanted.Fresh && order.Synchronize == _orders.Current.Synchronize) order = order with { Synchronize = 0 };
         // What is told again bears other ids, and a synchronization that was begun stays begun.
         wanted = wanted with { Id = _assignment.Id, Synchronize = Math.Max(wanted.Synchronize, _assignment.Synchronize) };
-        var changed = wanted.Paused != _assignment.Paused || wanted.Synchronize != _assignment.Synchronize || wanted.Drain != _assignment.Drain || wanted.Hold != _assignment.Hold || wanted.Round != _assignment.Round;
+        var changed = wanted.Paused != _assignment.Paused || wanted.Synchronize != _assignment.Synchronize || wanted.Drain != _assignment.Drain || wanted.Hold != _assignment.Hold || wanted.Round != _assignment.Round
+            || wanted.PointEverySeconds != _assignment.PointEverySeconds || wanted.ResynchronizeAutomatically != _assignment.ResynchronizeAutomatically;
+        _capture.Follow(PointIntervalOf(wanted), wanted.ResynchronizeAutomatically);
         await _orders.ApplyAsync(order);
         (_assignment, _isKept) = (wanted, _isKept && !changed);
         if (_isKept) return;
@@ -129,6 +130,8 @@ public sealed class AgentMachine : IAsyncDisposable
     public void Answer() => _capture.Answer();
 
     private static CaptureOrder OrderOf(ProtectMachine wanted) => new(new Epoch(wanted.Epoch), wanted.Round, wanted.Paused, wanted.Synchronize, wanted.Full, wanted.Drain, wanted.Hold) { Stale = [.. wanted.Stale.Chunk(3).Select(r => new DiskRange((ushort)r[0], r[1], r[2]))] };
+
+    private static TimeSpan PointIntervalOf(ProtectMachine wanted) => TimeSpan.FromSeconds(Math.Max(1, wanted.PointEverySeconds));
 
     private static int ProtectionOf(ProtectMachine wanted) => wanted.Protection == 0 ? wanted.Epoch : wanted.Protection;
 

@@ -1,6 +1,8 @@
 using Akka.Actor;
 using Akka.Pattern;
 using Akka.Persistence;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
 
 namespace SiteRecovery.Actors.Configuration;
 
@@ -17,6 +19,10 @@ public sealed class ConfigurationActor : ReceivePersistentActor
         Command<ConfigurationCommand>(c => Carry(_configuration.Decide(c, clock.GetUtcNow())));
         Command<GetConfiguration>(_ => Sender.Tell(_configuration.View()));
         Command<PlanNetworks>(q => Sender.Tell(new NetworksPlanned(_configuration.Plan(q.Work), q.Ended)));
+        Command<GetPolicy>(q =>
+        {
+            if (_configuration.Policies.TryGetValue(q.Name, out var policy) && policy != q.Known) Sender.Tell(new ChangePolicy(q.Machine, new CommandId("policy"), q.Name, policy), ActorRefs.NoSender);
+        });
         Command<CheckToken>(q => Sender.Tell(_configuration.Check(q.Hash)));
         Command<GetAudit>(q => Sender.Tell(new AuditEntries([.. _configuration.Audit.Reverse().Take(q.Limit)])));
     }

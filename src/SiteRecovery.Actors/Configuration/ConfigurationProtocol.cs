@@ -68,6 +68,9 @@ public sealed record NamedToken(string Name, TokenRole Role);
 public sealed record PlanNetworks(Work Work, bool Ended) : IClusterMessage;
 public sealed record NetworksPlanned(Work Work, bool Ended) : IClusterMessage;
 
+/// <summary>A machine's own question, answered with <see cref="Domain.ProtectedMachines.ChangePolicy"/> where it has another by now, and with nothing where it has not.</summary>
+public sealed record GetPolicy(MachineId Machine, string Name, ReplicationPolicy Known) : IClusterMessage;
+
 /// <summary>Answered with <see cref="TokenChecked"/>.</summary>
 public sealed record CheckToken(string Hash) : IClusterMessage;
 

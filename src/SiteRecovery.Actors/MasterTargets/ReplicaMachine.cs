@@ -123,6 +123,7 @@ public sealed class ReplicaMachine : IReplicaDisks
     public async Task<bool> ObeyAsync(ReplicateFrom work, IStreamTarget target, bool isAskedToStop)
     {
         (_work, _isAskedToStop) = (work, isAskedToStop);
+        _capture.Follow(work.Policy.CrashConsistentEvery, work.Policy.ResynchronizationWindow == ResynchronizationWindow.Automatic);
         await _orders.ApplyAsync(AgentReports.OrderOf(work));
         var mayRun = !_orders.Current.Drain && !IsFrozen && !_capture.IsFenced;
         if (_stop.IsCancellationRequested || (_target == target && !_running.IsCompleted)) return mayRun;

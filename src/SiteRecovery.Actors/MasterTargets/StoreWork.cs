@@ -205,7 +205,7 @@ internal static class StoreWork
         // The machine that runs on another one must not find other disks under the same names.
         if (OrderToServe(room, serve.Machine) is { } before && (before.Layer != serve.Layer || before.Point.Id != serve.Point.Id)) await StopAsync(room, serve.Machine, stop);
         // A store that failed was opened anew: what still reads from the old one reads nothing.
-        var key = (store, serve.Point.Id, serve.Layer, serve.Epoch, serve.Policy);
+        var key = (store, serve.Point.Id, serve.Layer, serve.Epoch);
         try
         {
             return await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(

@@ -1,5 +1,6 @@
 using Akka.Actor;
 using Akka.Persistence;
+using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Jobs;
 using SiteRecovery.Domain.ProtectedMachines;
@@ -16,6 +17,9 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
     /// <summary>Work is told again this often, so that a lost message or a new receiver repairs itself.</summary>
     public static TimeSpan RepeatEvery { get; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>Of so many repeats: a change of the policy that was not heard of, for a crash or a lost message, is asked for this often. The first time soon after a start.</summary>
+    private const int RepeatsPerPolicy = 12;
+
     private readonly IActorRef _work;
     private readonly TimeProvider _clock;
     private (DateTimeOffset At, TimeSpan Given, long? SeenAt, TimeSpan Left)? _deadline;
@@ -24,6 +28,7 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
     private (StoreReport Report, DateTimeOffset At)? _store;
     private (AgentReport Report, DateTimeOffset At)? _agent;
     private FlatteningReport? _flattening;
+    private int _repeats;
 
     public ProtectedMachineActor(MachineId id, IActorRef work, TimeProvider clock)
     {
@@ -118,6 +123,7 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
     private void Repeat()
     {
         foreach (var work in _underWay) _work.Tell(work, Self);
+        if (_repeats++ % RepeatsPerPolicy == 0 && _machine.Protection is { } protection) _work.Tell(new GetPolicy(_machine.Id, protection.PolicyName, protection.Policy), Self);
     }
 
     private sealed class RepeatWork

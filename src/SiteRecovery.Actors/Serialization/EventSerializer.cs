@@ -19,6 +19,7 @@ public sealed class EventSerializer(ExtendedActorSystem system) : SerializerWith
     public static FrozenDictionary<string, Type> Types { get; } = new Dictionary<string, Type>
     {
         ["machine.protection-enabled.v1"] = typeof(ProtectionEnabled),
+        ["machine.policy-changed.v1"] = typeof(PolicyChanged),
         ["machine.synchronization-finished.v1"] = typeof(SynchronizationFinished),
         ["machine.protection-paused.v1"] = typeof(ProtectionPaused),
         ["machine.protection-resumed.v1"] = typeof(ProtectionResumed),

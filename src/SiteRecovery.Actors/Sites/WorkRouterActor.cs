@@ -20,6 +20,7 @@ public sealed class WorkRouterActor : ReceiveActor
         Receive<Nodes>(nodes => _nodes = nodes);
         Receive<Work>(IsOfReplicaMachine, w => configuration.Tell(new PlanNetworks(w, Ended: false)));
         Receive<WorkEnded>(ended => IsOfReplicaMachine(ended.Work), ended => configuration.Tell(new PlanNetworks(ended.Work, Ended: true)));
+        Receive<GetPolicy>(configuration.Forward);
         Receive<NetworksPlanned>(planned => Route(planned.Work, planned.Ended ? new WorkEnded(planned.Work) : planned.Work));
         Receive<Work>(w => Route(w, w));
         Receive<WorkEnded>(ended => Route(ended.Work, ended));

@@ -25,11 +25,14 @@ public sealed partial class MachineCapture : IAsyncDisposable
     private bool _accepting;
     private volatile bool _fenced, _paused;
     private volatile string? _reason;
+    private long _pointIntervalTicks;
+    private volatile bool _resynchronizesAutomatically;
 
     private MachineCapture(CaptureOptions options, Guid bootId, IFileSystem files, TimeProvider time)
     {
         _bootId = bootId.ToString();
         (_options, _files, _time, _lostTicks) = (options, files, time, time.GetUtcNow().UtcTicks);
+        Follow(options.PointInterval, options.ResynchronizeAutomatically);
         _signal = new CaptureSignal(time);
         _ring = new CaptureRing(options.BufferBytes, options.BufferWrites);
         _statePath = Path.Combine(options.StateFolder, "capture.json");
@@ -51,6 +54,14 @@ public sealed partial class MachineCapture : IAsyncDisposable
     public IReadOnlyList<SplitDisk> Disks => _disks;
     public bool IsFenced => _fenced;
     public bool IsPaused => _paused;
+
+    /// <summary>What a policy says of the stream, from here on; its guest notices nothing. See <see cref="CaptureOptions"/>.</summary>
+    public void Follow(TimeSpan pointInterval, bool resynchronizeAutomatically)
+    {
+        Volatile.Write(ref _pointIntervalTicks, pointInterval.Ticks);
+        _resynchronizesAutomatically = resynchronizeAutomatically;
+    }
+
     public Epoch Epoch => new(_state.Epoch);
 
     /// <exception cref="System.Text.Json.JsonException">capture.json is damaged: whether the machine is fenced is unknown, so it does not open.</exception>
@@ -194,7 +205,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     {
         get
         {
-            lock (_log) return !_accepting && !_paused && !_fenced && !_options.ResynchronizeAutomatically && !SynchronizationRequested;
+            lock (_log) return !_accepting && !_paused && !_fenced && !_resynchronizesAutomatically && !SynchronizationRequested;
         }
     }
 

@@ -17,6 +17,7 @@ public sealed partial record ProtectedMachine
         {
             OperatorCommand c => machine.DecideAction(c, now),
             DataPlaneReport r => machine.DecideReport(r, now),
+            ChangePolicy c => machine.DecidePolicy(c, now),
             _ => throw new UnreachableException($"{nameof(Decide)} has no case for {command.GetType().Name}"),
         };
     }
@@ -71,6 +72,15 @@ public sealed partial record ProtectedMachine
             TestFailoverCleanup c => new TestCleanupStarted(now, c.Id, [.. Tests.Where(t => c.Test is null || t.Id == c.Test).Select(t => t.Id)], c.Notes ?? ""),
             _ => throw new UnreachableException($"the table allows {action}, which {nameof(Decide)} cannot carry out"),
         });
+    }
+
+    private Decision DecidePolicy(ChangePolicy c, DateTimeOffset now)
+    {
+        var accepted = new Accepted(Id, c.Id, null);
+        var isNews = Protection is { } protection && protection.PolicyName == c.PolicyName && protection.Policy != c.Policy;
+        // A drain that is under way would be told anew, and what is released serves by what it was served by.
+        var canWait = Phase is Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress or Phase.Unprotected;
+        return isNews && !canWait ? Decision.Accept(accepted, new PolicyChanged(now, c.Id, c.Policy)) : Decision.Accept(accepted);
     }
 
     private Decision Repeated(OperatorCommand command, string action, CarriedCommand before) => before.Action == action

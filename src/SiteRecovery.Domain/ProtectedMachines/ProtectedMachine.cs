@@ -77,6 +77,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
         SynchronizationFinished e => Synchronized(e),
         ProtectionPaused e => Carry(e, MachineActions.Pause) with
         {
+        PolicyChanged e => this with { Protection = (Protection ?? throw Broken(e)) with { Policy = e.Policy } },
             Phase = new Phase.Paused(Interrupted()),
             Jobs = Jobs.Done(JobId.Of(Id, e.Cause), MachineActions.Pause, e.At),
         },

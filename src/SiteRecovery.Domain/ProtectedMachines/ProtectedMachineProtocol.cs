@@ -67,6 +67,12 @@ public sealed record CancelFailover(MachineId Machine, CommandId Id) : OperatorC
 public sealed record ReverseReplicate(MachineId Machine, CommandId Id, string? TargetNode = null, bool Full = false) : OperatorCommand(Machine, Id);
 
 /// <summary>
+/// The policy of this name is so now. Always accepted, and no job: what is no news to the machine, or not its policy, changes nothing. While it is being moved to the other
+/// site nothing changes either; it is told again.
+/// </summary>
+public sealed record ChangePolicy(MachineId Machine, CommandId Id, string PolicyName, ReplicationPolicy Policy) : MachineCommand(Machine, Id);
+
+/// <summary>
 /// The data plane says that an effect is there, or why not. Always accepted; one that no longer matters changes nothing,
 /// so it may be repeated freely. Its id is only the cause written into the events.
 /// </summary>
@@ -159,6 +165,7 @@ public sealed record MachineJobs(MachineId Machine, ImmutableArray<Job> Jobs);
 /// <param name="Cause">The command that led to it.</param>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "$type")]
 [JsonDerivedType(typeof(ProtectionEnabled), "protection-enabled")]
+[JsonDerivedType(typeof(PolicyChanged), "policy-changed")]
 [JsonDerivedType(typeof(SynchronizationFinished), "synchronization-finished")]
 [JsonDerivedType(typeof(ProtectionPaused), "protection-paused")]
 [JsonDerivedType(typeof(ProtectionResumed), "protection-resumed")]
@@ -197,6 +204,9 @@ public abstract record MachineEvent(DateTimeOffset At, CommandId Cause);
 public sealed record ProtectionEnabled(
     DateTimeOffset At, CommandId Cause, Epoch Epoch, int Round, AgentName Agent, SiteName SourceSite, SiteName TargetSite,
     ImmutableArray<DiskSpec> Disks, string PolicyName, ReplicationPolicy Policy, string? TargetNode = null, string? Definition = null) : MachineEvent(At, Cause);
+
+/// <summary>The policy that it is protected by was changed, under its name.</summary>
+public sealed record PolicyChanged(DateTimeOffset At, CommandId Cause, ReplicationPolicy Policy) : MachineEvent(At, Cause);
 
 public sealed record SynchronizationFinished(DateTimeOffset At, CommandId Cause, Sequence Sequence, long BytesCompared = 0, long BytesSent = 0) : MachineEvent(At, Cause);
 public sealed record ProtectionPaused(DateTimeOffset At, CommandId Cause) : MachineEvent(At, Cause);

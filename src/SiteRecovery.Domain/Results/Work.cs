@@ -117,12 +117,20 @@ public sealed record OpenEpoch(MachineId Machine, Epoch Epoch, RecoveryPoint Poi
 
 /// <summary>Serve the machine's disks as of <paramref name="Point"/>, writable into <paramref name="Epoch"/>. Reports <see cref="ReplicaServed"/>, also when addresses change.</summary>
 /// <param name="Layer">Names the layer that its writes are in: the epoch in which it was first served.</param>
+/// <param name="Policy">As it is when the replica is opened.</param>
 /// <param name="Networks">A <see cref="Domain.Networks.NetworkPlan"/> as JSON, given to the order on its way; null: the vault has no mapping.</param>
 public sealed record ServeReplica(
     MachineId Machine, Epoch Epoch, RecoveryPoint Point, SiteName TargetSite, string? TargetNode, Epoch Layer, ReplicationPolicy Policy, string? Networks = null)
     : Work(Machine, Epoch), IAtMasterTarget
 {
     public override string Kind => WorkKind.ServeReplica;
+
+    /// <summary>A changed policy is no other order: it would end what is served, and with it the machine that runs on it. What follows of it, its <see cref="ReplicateFrom"/> says.</summary>
+    public bool Equals(ServeReplica? other) =>
+        other is not null && Machine == other.Machine && Epoch == other.Epoch && Point == other.Point && TargetSite == other.TargetSite && TargetNode == other.TargetNode
+        && Layer == other.Layer && Networks == other.Networks;
+
+    public override int GetHashCode() => HashCode.Combine(Machine, Epoch, Point, TargetSite, TargetNode, Layer, Networks);
 }
 
 /// <summary>Tell the source that its epoch ended with the start of <paramref name="Epoch"/>. Reports <see cref="SourceFenced"/>.</summary>

@@ -1,5 +1,6 @@
 using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Domain.Policies;
+using SiteRecovery.Domain.Results;
 using SiteRecovery.Domain.Vaults;
 
 namespace SiteRecovery.Node.Http;
@@ -62,8 +63,22 @@ public static class PolicyRoutes
     public static void Map(RouteGroupBuilder api) => NamedResources.Map(api, new NamedKind<PolicyBody>(
         "policy", "policies",
         view => view.Policies.Select(p => KeyValuePair.Create(p.Name, PolicyBody.Of(p))),
-        (by, name, body) => new SavePolicy(by, name, body.ToPolicy()),
-        (by, name) => new RemovePolicy(by, name)));
+        (by, name, body) => new SavePolicy(by, name, Supported(body.ToPolicy())),
+        (by, name) => new RemovePolicy(by, name))
+    {
+        Saved = (control, configuration, name) => control.TellPolicy(configuration, name),
+    });
+
+    /// <summary>What would be promised and not done. A value that is none is refused as such.</summary>
+    private static ReplicationPolicy Supported(ReplicationPolicy policy)
+    {
+        if (policy.Problems().Any()) return policy;
+        if (policy.ApplicationConsistentEvery is not null)
+            throw new ProblemException(501, RefusalCode.NotYetSupported, "This version cannot make a guest's applications consistent yet: recoveryPoints.applicationConsistentEvery.", "Leave it out; points are crash-consistent.");
+        if (policy.CopyFrequency is not null)
+            throw new ProblemException(501, RefusalCode.NotYetSupported, "This version has no source that is copied now and then yet: copyFrequency.", "Give continuous, or leave it out.");
+        return policy;
+    }
 }
 
 public static class CloudRoutes

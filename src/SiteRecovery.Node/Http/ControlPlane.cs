@@ -31,6 +31,14 @@ public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings)
 
     public Task<ConfigurationView> GetConfigurationAsync(CancellationToken cancel) => Ask<ConfigurationActor, ConfigurationView>(new GetConfiguration(), cancel);
 
+    /// <summary>Told without an answer: a machine that does not hear it asks by itself within a minute.</summary>
+    public void TellPolicy(ConfigurationView configuration, string name)
+    {
+        var machines = ActorRegistry.For(cluster.System).Get<ProtectedMachineActor>();
+        if (configuration.Policies.FirstOrDefault(p => p.Name == name) is not { } saved) return;
+        foreach (var listed in configuration.Machines) machines.Tell(new ChangePolicy(listed.Machine, new CommandId("policy"), name, saved.Policy), ActorRefs.NoSender);
+    }
+
     public async Task<AccessToken?> CheckTokenAsync(string hash, CancellationToken cancel) =>
         (await Ask<ConfigurationActor, TokenChecked>(new CheckToken(hash), cancel)).Token;
 

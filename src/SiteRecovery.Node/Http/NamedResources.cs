@@ -13,6 +13,12 @@ public sealed record NamedKind<TBody>(
     string Noun, string Plural, Func<ConfigurationView, IEnumerable<KeyValuePair<string, TBody>>> All,
     Func<string, string, TBody, ConfigurationCommand> Save, Func<string, string, ConfigurationCommand> Remove) where TBody : class
 {
+    /// <summary>What must be done before a change of what exists: caller, name, and the body that it is to have; null: it is to be removed.</summary>
+    public Func<ControlPlane, ConfigurationView, string, string, TBody?, CancellationToken, Task>? Before { get; init; }
+
+    /// <summary>Who has to hear of what was saved.</summary>
+    public Action<ControlPlane, ConfigurationView, string>? Saved { get; init; }
+
     /// <summary>In the names of operations.</summary>
     public string Id => Noun.Replace(' ', '-');
 }
@@ -25,24 +31,31 @@ public static class NamedResources
         api.MapGet($"/{kind.Plural}", async (HttpContext context, ControlPlane control, CancellationToken cancel) =>
             Page<TBody>.Of([.. kind.All(await control.GetConfigurationAsync(cancel)).Select(b => b.Value)], context)).Needs(AccessRole.Viewer).WithName($"list-{kind.Plural}");
         api.MapGet($"/{kind.Plural}/{{name}}", async (string name, HttpContext context, ControlPlane control, CancellationToken cancel) =>
-            Show(context, await FindAsync(kind, name, control, cancel) ?? throw ProblemException.NotFound(kind.Noun, name))).Needs(AccessRole.Viewer).WithName($"get-{kind.Id}");
+            Show(context, Find(kind, name, await control.GetConfigurationAsync(cancel)) ?? throw ProblemException.NotFound(kind.Noun, name))).Needs(AccessRole.Viewer).WithName($"get-{kind.Id}");
         api.MapPut($"/{kind.Plural}/{{name}}", async (string name, TBody body, HttpContext context, ControlPlane control, CancellationToken cancel) =>
         {
             if (!MachineId.IsValid(name)) throw ProblemException.Invalid($"'{name}' is no name.", "Use 1 to 63 of a-z, 0-9, '-' and '.', starting with a letter or digit.");
-            RequireMatch(context, await FindAsync(kind, name, control, cancel));
-            await control.ConfigureAsync(kind.Save(context.CallerOf().Name, name, body), cancel);
-            return Show(context, (await FindAsync(kind, name, control, cancel))!);
+            var before = await control.GetConfigurationAsync(cancel);
+            RequireMatch(context, Find(kind, name, before));
+            var command = kind.Save(context.CallerOf().Name, name, body);
+            if (kind.Before is { } prepare && Find(kind, name, before) is not null) await prepare(control, before, context.CallerOf().Name, name, body, cancel);
+            await control.ConfigureAsync(command, cancel);
+            var after = await control.GetConfigurationAsync(cancel);
+            kind.Saved?.Invoke(control, after, name);
+            return Show(context, Find(kind, name, after)!);
         }).Needs(AccessRole.Administrator).WithName($"put-{kind.Id}");
         api.MapDelete($"/{kind.Plural}/{{name}}", async (string name, HttpContext context, ControlPlane control, CancellationToken cancel) =>
         {
-            RequireMatch(context, await FindAsync(kind, name, control, cancel) ?? throw ProblemException.NotFound(kind.Noun, name));
+            var before = await control.GetConfigurationAsync(cancel);
+            RequireMatch(context, Find(kind, name, before) ?? throw ProblemException.NotFound(kind.Noun, name));
+            if (kind.Before is { } prepare) await prepare(control, before, context.CallerOf().Name, name, null, cancel);
             await control.ConfigureAsync(kind.Remove(context.CallerOf().Name, name), cancel);
             return Results.NoContent();
         }).Needs(AccessRole.Administrator).WithName($"delete-{kind.Id}");
     }
 
-    private static async Task<TBody?> FindAsync<TBody>(NamedKind<TBody> kind, string name, ControlPlane control, CancellationToken cancel) where TBody : class =>
-        kind.All(await control.GetConfigurationAsync(cancel)).FirstOrDefault(b => b.Key == name).Value;
+    private static TBody? Find<TBody>(NamedKind<TBody> kind, string name, ConfigurationView configuration) where TBody : class =>
+        kind.All(configuration).FirstOrDefault(b => b.Key == name).Value;
 
     private static TBody Show<TBody>(HttpContext context, TBody body)
     {

@@ -2,8 +2,10 @@ using Akka.Actor;
 using Akka.Persistence;
 using Akka.Persistence.TestKit;
 using Akka.TestKit.Xunit2;
+using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Policies;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
 using SiteRecovery.Domain.Vaults;
@@ -107,6 +109,23 @@ public sealed class ProtectedMachineActorTests() : TestKit(TestSettings.Config)
         Assert.IsType<Phase.PlannedFailoverInProgress>(state.State.Phase);
         clock.Pass(TimeSpan.FromSeconds(31));
         await AwaitConditionAsync(async () => (await machine.Ask<MachineState>(new GetMachine(Vm), TimeSpan.FromSeconds(5))).State.Phase is not Phase.PlannedFailoverInProgress, TimeSpan.FromSeconds(20));
+    }
+
+    /// <summary>Whoever should have told it may have died between saving the policy and telling it.</summary>
+    [Fact]
+    public async Task A_policy_that_was_changed_unheard_is_asked_for_and_followed()
+    {
+        var configuration = Sys.ActorOf(ConfigurationActor.Props(TimeProvider.System));
+        var longer = ReplicationPolicy.Default with { RetentionWindow = TimeSpan.FromDays(9) };
+        Assert.IsType<ConfigurationAccepted>(await configuration.Ask<ConfigurationReply>(new SavePolicy("admin", "default", longer), TimeSpan.FromSeconds(5)));
+        var machine = Start();
+        machine.Tell(Examples.Enable);
+        ReceiveWorkAndReply<Accepted>();
+        var question = FishForMessage(m => m is GetPolicy, ProtectedMachineActor.RepeatEvery * 2);
+        configuration.Tell(question, machine);
+        Assert.Equal(longer, ((HoldStore)FishForMessage(m => m is HoldStore { Policy: var now } && now == longer, TimeSpan.FromSeconds(5))).Policy);
+        await machine.GracefulStop(TimeSpan.FromSeconds(5));
+        Assert.Equal(longer, (await Start().Ask<MachineState>(new GetMachine(Vm), TimeSpan.FromSeconds(5))).State.Protection?.Policy);
     }
 
     private IActorRef Start(TimeProvider? clock = null) => Sys.ActorOf(ProtectedMachineActor.Props(Vm, TestActor, clock ?? TimeProvider.System));

@@ -129,6 +129,7 @@ public sealed class IdempotenceTests
     }
 
     [Fact]
+            .Concat(new Story().Protected().PolicyChanged(Story.ManualPolicy).Events)
     public void A_job_id_leads_back_to_its_machine()
     {
         Assert.True(JobId.TryParse(JobId.Of(new("db.example.org"), new("a-1")).Value, out var machine, out var command));

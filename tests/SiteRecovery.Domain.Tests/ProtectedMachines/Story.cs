@@ -46,6 +46,7 @@ internal sealed class Story
     public Story Enabled(ReplicationPolicy? policy = null) => When(EnableWith(NextId(), policy));
     public Story Synchronized() => When(new SynchronizationCompleted(Vm1, NextId(), State.Epoch, State.Round, new Sequence(40)));
     public Story Protected(ReplicationPolicy? policy = null) => Enabled(policy).Synchronized();
+    public Story PolicyChanged(ReplicationPolicy policy) => When(new ChangePolicy(Vm1, NextId(), "gold", policy));
     public Story Diverged() => When(new DivergenceReported(Vm1, NextId(), State.Epoch, State.Round, "the bitmap was lost"));
     public Story Paused() => When(new PauseReplication(Vm1, NextId()));
     public Story Resumed() => When(new ResumeReplication(Vm1, NextId()));
