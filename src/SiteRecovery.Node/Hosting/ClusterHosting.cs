@@ -91,7 +91,7 @@ public static class ClusterHosting
 
     private static (Config Hocon, Setup? Setup) Persistence(NodeSettings settings, string sqliteFile, ILoggerFactory loggers)
     {
-        if (settings.PersistenceProvider != "sqlite")
+        if (settings.PersistenceProvider != NodeSettings.Sqlite)
             return (Connection(File.ReadAllText(settings.ConnectionStringFile).Trim()), null);
         var connection = new SqliteConnectionStringBuilder { DataSource = sqliteFile, DefaultTimeout = 30 }.ToString();
         var log = loggers.CreateLogger("persistence");

@@ -115,9 +115,11 @@ public sealed class RunningNode : IAsyncDisposable
     private static async Task<NodeIdentity> IdentifyAsync(
         DataFolder folder, NodeSettings settings, NodePorts ports, JoinOrder? join, TimeProvider time, CancellationToken cancel)
     {
-        if (NodeIdentity.Joined(folder) is { } joined) return joined;
-        if (join is null) return NodeIdentity.First(folder, settings, time);
-        if (join.TokenFile is null || folder.Files.TryReadAll(Path.GetFullPath(join.TokenFile)) is not { } token)
+        var joined = NodeIdentity.Joined(folder);
+        if (joined is null && join is null) return NodeIdentity.First(folder, settings, time);
+        if (settings.Is(NodeRoles.ConfigurationServer) && settings.PersistenceProvider == NodeSettings.Sqlite) throw new SettingsException($"{NodeSettings.JournalNotShared} {NodeSettings.ShareTheJournal}");
+        if (joined is not null) return joined;
+        if (join!.TokenFile is null || folder.Files.TryReadAll(Path.GetFullPath(join.TokenFile)) is not { } token)
             throw new SettingsException("--join needs --token-file FILE with a token of 'srctl node join-token'.");
         return await NodeIdentity.JoinAsync(folder, settings, ports, join.Url, System.Text.Encoding.UTF8.GetString(token), cancel);
     }

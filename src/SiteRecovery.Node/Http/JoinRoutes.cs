@@ -53,6 +53,9 @@ public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSe
 
     public async Task<NodeJoined> JoinNodeAsync(NodeJoinRequest body, CancellationToken cancel)
     {
+        // Before the token is used up.
+        if (body.Roles?.Contains(NodeRoles.ConfigurationServer) == true && settings.PersistenceProvider == NodeSettings.Sqlite)
+            throw new ProblemException(422, "journalNotShared", NodeSettings.JournalNotShared, NodeSettings.ShareTheJournal);
         var (certificate, peer) = await RedeemAsync(body.Token, PeerKind.Node, body.Csr, body.Name, body.Address, cancel);
         if (peer.Site.Value.Length > 0 && peer.Site.Value != body.Site)
             throw ProblemException.Invalid($"The join token is for a node of site '{peer.Site}', not '{body.Site}'.", "Start the node with that --site, or make another token.");

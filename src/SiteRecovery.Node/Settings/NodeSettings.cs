@@ -49,6 +49,12 @@ public sealed record NodeSettings(
     TimeSpan StableAfter, TimeSpan HeartbeatPause, string PersistenceProvider, string ConnectionStringFile,
     TimeSpan JoinTokenValidity, string LogLevel, long SpoolBytesMax, HypervisorSettings Hypervisor, StoreKeySettings StoreKeys, TimeSpan ScrubPause)
 {
+    public const string Sqlite = "sqlite";
+
+    /// <summary>Two configuration servers, each with a journal of its own, would know two truths of the same machines.</summary>
+    public const string JournalNotShared = "A second configuration server needs the first one's journal, and siterecovery.persistence.provider is sqlite: a file that only its own node has.";
+    public const string ShareTheJournal = "Start the node without the role configuration-server; or let both use one database, with siterecovery.persistence.provider = postgresql or sqlserver.";
+
     public bool Is(string role) => Roles.Contains(role);
 
     public static NodeSettings Of(Config config, string dataFolder)
@@ -63,7 +69,7 @@ public sealed record NodeSettings(
         var name = root.GetString("node.name");
         var provider = root.GetString("persistence.provider");
         var connection = root.GetString("persistence.connection-string-file") ?? "";
-        if (provider != "sqlite" && connection.Length == 0)
+        if (provider != Sqlite && connection.Length == 0)
             throw new SettingsException($"siterecovery.persistence.provider is {provider}: name the file with its connection string in siterecovery.persistence.connection-string-file.");
         return new NodeSettings(
             string.IsNullOrEmpty(name) ? $"{Environment.MachineName.ToLowerInvariant()}-{site}" : name,
