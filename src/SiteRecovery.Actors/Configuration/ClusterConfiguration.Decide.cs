@@ -50,6 +50,8 @@ public sealed partial record ClusterConfiguration
         RevokeToken c when !Tokens.ContainsKey(c.Name) => Unknown("token", c.Name),
         RevokeToken c => Accept(new TokenRevoked(now, c.By, c.Name)),
         AddJoinToken c when c.Token.ExpiresAt <= now => Refuse("invalid", "The join token would have expired already.", "Choose a later time."),
+        RevokeToken c when Tokens[c.Name].Role == TokenRole.Administrator && Tokens.Values.Count(t => t.Role == TokenRole.Administrator) == 1 =>
+            Refuse("inUse", $"'{c.Name}' is the last administrator's token: without it nobody could ever make another one.", "Make a token with the role administrator first, and keep it; then revoke this one."),
         AddJoinToken c => Accept(new JoinTokenAdded(now, c.By, c.Token)),
         RedeemJoinToken c => Redeem(c, now),
         RecordAudit c => Accept(new Audited(now, c.By, c.Action, c.Subject, c.Outcome)),

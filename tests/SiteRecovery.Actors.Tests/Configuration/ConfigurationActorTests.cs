@@ -63,6 +63,18 @@ public sealed class ConfigurationActorTests() : TestKit(TestSettings.Config)
     public async Task A_site_cannot_protect_itself() =>
         Assert.IsType<ConfigurationRefused>(await Ask(Start(), new SaveVault("admin", new Vault("v", Primary, Primary))));
 
+    [Fact]
+    public async Task The_last_administrator_stays()
+    {
+        var actor = Start();
+        await Ask(actor, new SeedToken("first-node", new AccessToken("admin", "h1", TokenRole.Administrator)));
+        await Ask(actor, new AddToken("admin", new AccessToken("ops", "h2", TokenRole.Operator)));
+        Assert.Equal("inUse", Assert.IsType<ConfigurationRefused>(await Ask(actor, new RevokeToken("admin", "admin"))).Code);
+        await Ask(actor, new AddToken("admin", new AccessToken("chief", "h3", TokenRole.Administrator)));
+        Assert.IsType<ConfigurationAccepted>(await Ask(actor, new RevokeToken("admin", "admin")));
+        Assert.Equal("inUse", Assert.IsType<ConfigurationRefused>(await Ask(actor, new RevokeToken("chief", "chief"))).Code);
+    }
+
     private IActorRef Start() => Sys.ActorOf(ConfigurationActor.Props(TimeProvider.System));
 
     private static Task<ConfigurationReply> Ask(IActorRef actor, ConfigurationCommand command) => actor.Ask<ConfigurationReply>(command, Patience);

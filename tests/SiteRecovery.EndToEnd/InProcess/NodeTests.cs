@@ -62,6 +62,36 @@ public sealed class NodeTests : IDisposable
             "the HTTP API is not what src/SiteRecovery.Node/openapi/v1.json says: run this test with SITERECOVERY_APPROVE=1 and read the diff");
     }
 
+    [Fact]
+    public async Task A_first_token_that_was_taken_away_is_not_replaced_by_one_that_opens_nothing()
+    {
+        var (kept, taken) = (Path.Combine(_folder.FullName, "admin.token"), Path.Combine(_folder.FullName, "safe.token"));
+        await using (var first = await StartAsync())
+        {
+            using var http = Client(first);
+            await ReadyAsync(http);
+            await ProblemAsync(await http.DeleteAsync("/api/v1/tokens/admin", _stop.Token), 409, "inUse");
+        }
+        File.Move(kept, taken);
+        await using (var again = await StartAsync())
+        {
+            using var http = Client(again, taken);
+            await ReadyAsync(http);
+            Assert.Equal([taken], Directory.GetFiles(_folder.FullName, "*.token*"));
+            using var nodes = await http.GetAsync("/api/v1/tokens", _stop.Token);
+            Assert.Equal(HttpStatusCode.OK, nodes.StatusCode);
+        }
+        // A cluster that knows nobody is another matter.
+        Microsoft.Data.Sqlite.SqliteConnection.ClearAllPools();
+        foreach (var journal in _folder.GetFiles("journal.db*")) journal.Delete();
+        await using var anew = await StartAsync();
+        using var client = Client(anew, taken);
+        await ReadyAsync(client);
+        using var other = Client(anew);
+        using var opened = await other.GetAsync("/api/v1/tokens", _stop.Token);
+        Assert.Equal(HttpStatusCode.OK, opened.StatusCode);
+    }
+
     private static string RootOfRepository()
     {
         var folder = new DirectoryInfo(AppContext.BaseDirectory);
@@ -109,11 +139,11 @@ public sealed class NodeTests : IDisposable
         return await RunningNode.StartAsync(NodeSettings.Of(config, _folder.FullName), config, null, TimeProvider.System, _stop.Token);
     }
 
-    private HttpClient Client(RunningNode node)
+    private HttpClient Client(RunningNode node, string? token = null)
     {
         var pki = PeerIdentity.Load(Path.Combine(_folder.FullName, "pki"));
         var http = new HttpClient(PeerTrust.HttpHandler(pki.AuthorityCertificate)) { BaseAddress = new Uri(node.Endpoints.HttpUrl) };
-        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", File.ReadAllText(Path.Combine(_folder.FullName, "admin.token")).Trim());
+        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", File.ReadAllText(token ?? Path.Combine(_folder.FullName, "admin.token")).Trim());
         return http;
     }
 
