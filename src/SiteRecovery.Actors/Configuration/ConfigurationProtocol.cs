@@ -71,6 +71,12 @@ public sealed record NetworksPlanned(Work Work, bool Ended) : IClusterMessage;
 /// <summary>A machine's own question, answered with <see cref="Domain.ProtectedMachines.ChangePolicy"/> where it has another by now, and with nothing where it has not.</summary>
 public sealed record GetPolicy(MachineId Machine, string Name, ReplicationPolicy Known) : IClusterMessage;
 
+/// <summary>Answered with <see cref="Listing"/>.</summary>
+public sealed record GetListing(MachineId Machine) : IClusterMessage;
+
+/// <param name="Vault">Null: the machine is not listed.</param>
+public sealed record Listing(string? Vault) : IClusterMessage;
+
 /// <summary>Answered with <see cref="TokenChecked"/>.</summary>
 public sealed record CheckToken(string Hash) : IClusterMessage;
 

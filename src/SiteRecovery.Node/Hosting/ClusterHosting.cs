@@ -20,6 +20,9 @@ public static class ClusterHosting
 {
     public const string SystemName = "siterecovery";
 
+    /// <summary>16 MiB: several times the largest answer at the largest size that is planned for.</summary>
+    public const int FrameBytesMax = 16 << 20;
+
     public static string AddressOf(string host, int port) => $"akka.ssl.tcp://{SystemName}@{host}:{port}";
 
     public static void AddCluster(
@@ -50,6 +53,8 @@ public static class ClusterHosting
           # A first node that comes back begins a cluster of its own when it hears from nobody for 5 s: those that just found it gone must not be silent for as long.
           remote.retry-gate-closed-for = 1s
           remote.dot-netty.tcp {
+            # What is larger is dropped, and whoever asked waits in vain: see FrameSizeTests for how large answers are. Blocks of disks never come this way.
+            maximum-frame-size = {{FrameBytesMax}}b
             enable-ssl = true
             hostname = {{SettingsLoader.Quoted(settings.Address)}}
             public-hostname = {{SettingsLoader.Quoted(settings.Advertised.Address)}}

@@ -31,6 +31,9 @@ public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings)
 
     public Task<ConfigurationView> GetConfigurationAsync(CancellationToken cancel) => Ask<ConfigurationActor, ConfigurationView>(new GetConfiguration(), cancel);
 
+    /// <summary>The vault of a machine; null: it is not listed.</summary>
+    public async Task<string?> GetVaultOfAsync(MachineId machine, CancellationToken cancel) => (await Ask<ConfigurationActor, Listing>(new GetListing(machine), cancel)).Vault;
+
     /// <summary>Told without an answer: a machine that does not hear it asks by itself within a minute.</summary>
     public void TellPolicy(ConfigurationView configuration, string name)
     {

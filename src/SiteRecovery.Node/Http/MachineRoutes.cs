@@ -47,7 +47,7 @@ public static class MachineRoutes
 
     public static async Task<MeasuredMachine> KnownAsync(string name, ControlPlane control, CancellationToken cancel)
     {
-        if (!MachineId.IsValid(name) || (await control.GetConfigurationAsync(cancel)).Machines.All(m => m.Machine.Value != name)) throw ProblemException.NotFound("machine", name);
+        if (!MachineId.IsValid(name) || await control.GetVaultOfAsync(new MachineId(name), cancel) is null) throw ProblemException.NotFound("machine", name);
         return await control.GetMachineAsync(new MachineId(name), cancel);
     }
 

@@ -70,6 +70,7 @@ public sealed class NodeTests : IDisposable
         {
             using var http = Client(first);
             await ReadyAsync(http);
+            Assert.Equal(ClusterHosting.FrameBytesMax, first.Actors.Settings.Config.GetByteSize("akka.remote.dot-netty.tcp.maximum-frame-size"));
             await ProblemAsync(await http.DeleteAsync("/api/v1/tokens/admin", _stop.Token), 409, "inUse");
         }
         File.Move(kept, taken);
