@@ -45,7 +45,8 @@ public static class JobRoutes
 
     private static async Task<JobView> ShowAsync(string job, string? wait, ControlPlane control, NodeSettings settings, TimeProvider time, CancellationToken cancel)
     {
-        if (!JobId.TryParse(job, out var machine, out _)) throw ProblemException.NotFound("job", job);
+        // Asked for a machine that nobody knows, its actor would come into being, and stay.
+        if (!JobId.TryParse(job, out var machine, out _) || await control.GetVaultOfAsync(machine, cancel) is null) throw ProblemException.NotFound("job", job);
         var patience = wait is null ? TimeSpan.Zero : JsonForms.Duration(wait) ?? throw ProblemException.Invalid($"wait is '{wait}'.", "Give a duration such as 30s.");
         var end = time.GetUtcNow() + (patience < settings.WaitMax ? patience : settings.WaitMax);
         while (true)

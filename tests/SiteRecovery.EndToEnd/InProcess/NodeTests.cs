@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Akka.Actor;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Node.Hosting;
 using SiteRecovery.Node.Settings;
@@ -72,6 +73,9 @@ public sealed class NodeTests : IDisposable
             await ReadyAsync(http);
             Assert.Equal(ClusterHosting.FrameBytesMax, first.Actors.Settings.Config.GetByteSize("akka.remote.dot-netty.tcp.maximum-frame-size"));
             await ProblemAsync(await http.DeleteAsync("/api/v1/tokens/admin", _stop.Token), 409, "inUse");
+            // A question does not make a machine.
+            await ProblemAsync(await http.GetAsync("/api/v1/jobs/ghost.x", _stop.Token), 404, "notFound");
+            await Assert.ThrowsAsync<ActorNotFoundException>(() => first.Actors.ActorSelection("/system/sharding/protected-machines/*/ghost").ResolveOne(TimeSpan.FromSeconds(1), _stop.Token));
         }
         File.Move(kept, taken);
         await using (var again = await StartAsync())
