@@ -14,9 +14,11 @@ public sealed partial record ClusterConfiguration
     public ConfigurationDecision Decide(ConfigurationCommand command, DateTimeOffset now) => command switch
     {
         SaveVault c when c.Vault.Problems().FirstOrDefault() is { } problem => Refuse("invalid", problem, "Correct the vault."),
+        SaveVault c when Vaults.TryGetValue(c.Vault.Name, out var before) && (before.SourceSite, before.TargetSite) != (c.Vault.SourceSite, c.Vault.TargetSite) && Machines.ContainsValue(c.Vault.Name) =>
+            Refuse("inUse", $"Vault '{c.Vault.Name}' has machines, which are protected from '{before.SourceSite}' to '{before.TargetSite}': {MachinesOf(c.Vault.Name)}.", "Make another vault for the other sites."),
         SaveVault c => Accept(new VaultSaved(now, c.By, c.Vault)),
         RemoveVault c when !Vaults.ContainsKey(c.Name) => Unknown("vault", c.Name),
-        RemoveVault c when Machines.ContainsValue(c.Name) => Refuse("inUse", $"Vault '{c.Name}' has machines.", "Disable their protection first."),
+        RemoveVault c when Machines.ContainsValue(c.Name) => Refuse("inUse", $"Vault '{c.Name}' has machines: {MachinesOf(c.Name)}.", "Disable their protection first, and wait until their stores are removed and their agents have confirmed it."),
         RemoveVault c when MappingOf(c.Name) is { } mapping => Refuse("inUse", $"Vault '{c.Name}' has the network mapping '{mapping.Name}'.", "Remove that first."),
         RemoveVault c => Accept(new VaultRemoved(now, c.By, c.Name)),
         SavePolicy { Name: "" } => Refuse("invalid", "A policy needs a name.", "Name it."),
@@ -48,10 +50,10 @@ public sealed partial record ClusterConfiguration
         AddToken c when Tokens.ContainsKey(c.Token.Name) => Refuse("inUse", $"There is a token '{c.Token.Name}'.", "Revoke it first, or choose another name."),
         AddToken c => Accept(new TokenAdded(now, c.By, c.Token)),
         RevokeToken c when !Tokens.ContainsKey(c.Name) => Unknown("token", c.Name),
-        RevokeToken c => Accept(new TokenRevoked(now, c.By, c.Name)),
-        AddJoinToken c when c.Token.ExpiresAt <= now => Refuse("invalid", "The join token would have expired already.", "Choose a later time."),
         RevokeToken c when Tokens[c.Name].Role == TokenRole.Administrator && Tokens.Values.Count(t => t.Role == TokenRole.Administrator) == 1 =>
             Refuse("inUse", $"'{c.Name}' is the last administrator's token: without it nobody could ever make another one.", "Make a token with the role administrator first, and keep it; then revoke this one."),
+        RevokeToken c => Accept(new TokenRevoked(now, c.By, c.Name)),
+        AddJoinToken c when c.Token.ExpiresAt <= now => Refuse("invalid", "The join token would have expired already.", "Choose a later time."),
         AddJoinToken c => Accept(new JoinTokenAdded(now, c.By, c.Token)),
         RedeemJoinToken c => Redeem(c, now),
         RecordAudit c => Accept(new Audited(now, c.By, c.Action, c.Subject, c.Outcome)),
@@ -69,6 +71,13 @@ public sealed partial record ClusterConfiguration
     private string? PlanOf(MachineId machine, SiteName at, bool test) =>
         Machines.TryGetValue(machine.Value, out var vault) && MappingOf(vault) is { } mapping && Vaults.GetValueOrDefault(vault) is { } pair
             ? NetworkPlan.Of(mapping, machine, home: at == pair.SourceSite, test).ToJson() : null;
+
+    /// <summary>Some of them.</summary>
+    private string MachinesOf(string vault)
+    {
+        var all = Machines.Where(m => m.Value == vault).Select(m => m.Key).ToArray();
+        return string.Join(", ", all.Take(5)) + (all.Length > 5 ? $" and {all.Length - 5} more" : "");
+    }
 
     private NetworkMapping? MappingOf(string vault) => NetworkMappings.Values.FirstOrDefault(m => m.Vault == vault);
 

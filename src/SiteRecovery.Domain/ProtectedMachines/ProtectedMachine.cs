@@ -69,15 +69,18 @@ public sealed partial record ProtectedMachine(MachineId Id)
     public JobLog Jobs { get; init; } = JobLog.Empty;
     public ImmutableArray<CarriedCommand> Carried { get; init; } = [];
 
+    /// <summary>Nothing of a protection is left, nor anything to be done for one.</summary>
+    [System.Text.Json.Serialization.JsonIgnore] public bool IsAtRest => Phase is Phase.Unprotected { StoreRemovalPending: false } && Fence is null && FormerFences.IsEmpty && AgentsToRelease.IsEmpty && Releasing is null && Tests.IsEmpty;
+
     public static ProtectedMachine New(MachineId id) => new(id);
 
     public ProtectedMachine Apply(MachineEvent happened) => happened switch
     {
         ProtectionEnabled e => Enabled(e),
+        PolicyChanged e => this with { Protection = (Protection ?? throw Broken(e)) with { Policy = e.Policy } },
         SynchronizationFinished e => Synchronized(e),
         ProtectionPaused e => Carry(e, MachineActions.Pause) with
         {
-        PolicyChanged e => this with { Protection = (Protection ?? throw Broken(e)) with { Policy = e.Policy } },
             Phase = new Phase.Paused(Interrupted()),
             Jobs = Jobs.Done(JobId.Of(Id, e.Cause), MachineActions.Pause, e.At),
         },

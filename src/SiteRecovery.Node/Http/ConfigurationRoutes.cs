@@ -55,7 +55,14 @@ public static class VaultRoutes
         "vault", "vaults",
         view => view.Vaults.Select(v => KeyValuePair.Create(v.Name, new VaultBody(v.Name, v.SourceSite.Value, v.TargetSite.Value))),
         (by, name, body) => new SaveVault(by, new Vault(name, new SiteName(body.SourceSite ?? ""), new SiteName(body.TargetSite ?? ""))),
-        (by, name) => new RemoveVault(by, name)));
+        (by, name) => new RemoveVault(by, name))
+    {
+        Before = FreeNamesAsync,
+    });
+
+    private static Task FreeNamesAsync(ControlPlane control, ConfigurationView configuration, string by, string name, VaultBody? body, CancellationToken cancel) =>
+        body is not null && configuration.Vaults.Any(v => v.Name == name && v.SourceSite.Value == body.SourceSite && v.TargetSite.Value == body.TargetSite) ? Task.CompletedTask
+            : control.FreeNamesAsync(by, configuration.Machines.Where(m => m.Vault == name), cancel);
 }
 
 public static class PolicyRoutes

@@ -42,6 +42,18 @@ public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings)
         foreach (var listed in configuration.Machines) machines.Tell(new ChangePolicy(listed.Machine, new CommandId("policy"), name, saved.Policy), ActorRefs.NoSender);
     }
 
+    /// <summary>Machines that are protected no more leave their vault, and their names are free; up to the first of which something is left.</summary>
+    public async Task FreeNamesAsync(string by, IEnumerable<ListedMachine> listed, CancellationToken cancel)
+    {
+        foreach (var (machine, vault) in listed)
+        {
+            if (!(await GetMachineAsync(machine, cancel)).State.IsAtRest) return;
+            await ConfigureAsync(new UnlistMachine(by, machine), cancel);
+            // Somebody may have protected it meanwhile.
+            if (!(await GetMachineAsync(machine, cancel)).State.IsAtRest) await ConfigureAsync(new ListMachine(by, machine, vault), cancel);
+        }
+    }
+
     public async Task<AccessToken?> CheckTokenAsync(string hash, CancellationToken cancel) =>
         (await Ask<ConfigurationActor, TokenChecked>(new CheckToken(hash), cancel)).Token;
 

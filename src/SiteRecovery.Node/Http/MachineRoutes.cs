@@ -80,8 +80,16 @@ public static class MachineRoutes
         var disks = isNew ? await InspectAsync(new AgentName(agent.Name), chosen, control, cancel) : before.Protection!.Disks;
         var target = body.Target ?? (await control.PlaceStoreAsync(vault.TargetSite, cancel)).Name;
         var order = new EnableProtection(machine, command, new AgentName(agent.Name), vault.SourceSite, vault.TargetSite, disks, policyName, policy, target, definition);
-        if (!MachineActionRoutes.IsDryRun(context)) await control.ConfigureAsync(new ListMachine(context.CallerOf().Name, machine, vault.Name), cancel);
-        return await MachineActionRoutes.CarryOutAsync(context, control, order, [], cancel);
+        if (MachineActionRoutes.IsDryRun(context)) return await MachineActionRoutes.CarryOutAsync(context, control, order, [], cancel);
+        // What is refused must not bind the name to a vault.
+        if (ProtectedMachine.Decide(before, order, context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow()).Reply is Refused refused) throw ProblemException.Of(refused);
+        var by = context.CallerOf().Name;
+        await control.FreeNamesAsync(by, configuration.Machines.Where(m => m.Machine == machine && m.Vault != vault.Name), cancel);
+        await control.ConfigureAsync(new ListMachine(by, machine, vault.Name), cancel);
+        var accepted = await MachineActionRoutes.CarryOutAsync(context, control, order, [], cancel);
+        // Its name may have been freed between the two.
+        if (await control.GetVaultOfAsync(machine, cancel) is null) await control.ConfigureAsync(new ListMachine(by, machine, vault.Name), cancel);
+        return accepted;
     }
 
     private static void Check(DiskBody disk, DiskBody[] all)

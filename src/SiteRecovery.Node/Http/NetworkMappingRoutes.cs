@@ -23,5 +23,9 @@ public static class NetworkMappingRoutes
         "network mapping", "network-mappings",
         view => view.NetworkMappings.Select(m => KeyValuePair.Create(m.Name, NetworkMappingBody.Of(m))),
         (by, name, body) => new SaveNetworkMapping(by, body.ToMapping(name)),
-        (by, name) => new RemoveNetworkMapping(by, name)));
+        (by, name) => new RemoveNetworkMapping(by, name))
+    {
+        Before = (control, configuration, by, name, body, cancel) => body is not null ? Task.CompletedTask
+            : control.FreeNamesAsync(by, configuration.Machines.Where(m => configuration.NetworkMappings.Any(n => n.Name == name && n.Vault == m.Vault)), cancel),
+    });
 }

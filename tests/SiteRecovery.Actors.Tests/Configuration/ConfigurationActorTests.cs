@@ -1,6 +1,7 @@
 using Akka.Actor;
 using Akka.TestKit.Xunit2;
 using SiteRecovery.Actors.Configuration;
+using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Vaults;
 using Xunit;
 
@@ -64,7 +65,7 @@ public sealed class ConfigurationActorTests() : TestKit(TestSettings.Config)
         Assert.IsType<ConfigurationRefused>(await Ask(Start(), new SaveVault("admin", new Vault("v", Primary, Primary))));
 
     [Fact]
-    public async Task The_last_administrator_stays()
+    public async Task The_last_administrator_stays_and_a_vault_with_machines_keeps_its_sites()
     {
         var actor = Start();
         await Ask(actor, new SeedToken("first-node", new AccessToken("admin", "h1", TokenRole.Administrator)));
@@ -73,6 +74,17 @@ public sealed class ConfigurationActorTests() : TestKit(TestSettings.Config)
         await Ask(actor, new AddToken("admin", new AccessToken("chief", "h3", TokenRole.Administrator)));
         Assert.IsType<ConfigurationAccepted>(await Ask(actor, new RevokeToken("admin", "admin")));
         Assert.Equal("inUse", Assert.IsType<ConfigurationRefused>(await Ask(actor, new RevokeToken("chief", "chief"))).Code);
+
+        var vault = new Vault("v1", Primary, new SiteName("secondary"));
+        await Ask(actor, new SaveVault("admin", vault));
+        await Ask(actor, new ListMachine("admin", Examples.Vm, "v1"));
+        Assert.Equal("v1", (await actor.Ask<Listing>(new GetListing(Examples.Vm), Patience)).Vault);
+        Assert.Null((await actor.Ask<Listing>(new GetListing(new MachineId("vm2")), Patience)).Vault);
+        Assert.IsType<ConfigurationAccepted>(await Ask(actor, new SaveVault("admin", vault)));
+        var refused = Assert.IsType<ConfigurationRefused>(await Ask(actor, new SaveVault("admin", vault with { TargetSite = new SiteName("third") })));
+        Assert.Contains(Examples.Vm.Value, refused.Reason, StringComparison.Ordinal);
+        await Ask(actor, new UnlistMachine("admin", Examples.Vm));
+        Assert.IsType<ConfigurationAccepted>(await Ask(actor, new SaveVault("admin", vault with { TargetSite = new SiteName("third") })));
     }
 
     private IActorRef Start() => Sys.ActorOf(ConfigurationActor.Props(TimeProvider.System));
