@@ -4,7 +4,7 @@ using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.Domain.Jobs;
 
-/// <summary>A machine's jobs, oldest first; the newest <see cref="JobsMax"/> are kept. A job's status follows from its steps.</summary>
+/// <summary>A machine's jobs, oldest first; the newest <see cref="JobsMax"/> are kept, and any that still runs. A job's status follows from its steps.</summary>
 public sealed record JobLog(ImmutableArray<Job> Jobs)
 {
     public const int JobsMax = 50;
@@ -22,7 +22,8 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
         foreach (var (name, required) in steps) made.Add(new JobStep(name, JobStatus.Running, at, null, required));
         var job = new Job(id, action, JobStatus.Running, at, null, made.ToImmutable());
         var excess = Math.Max(0, Jobs.Length + 1 - JobsMax);
-        return new JobLog([.. Jobs.Skip(excess), job]);
+        // Somebody may wait for one that runs, and its steps are still to be told of.
+        return new JobLog([.. Jobs.Where(kept => !kept.IsFinished || --excess < 0), job]);
     }
 
     /// <summary>A job whose only effect is the durable event itself.</summary>
