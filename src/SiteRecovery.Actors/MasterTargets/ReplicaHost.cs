@@ -34,18 +34,23 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
     /// <summary>As it was kept; null where only disks are known.</summary>
     public byte[]? DefinitionOf(MachineId machine) => files.TryReadAll(Path.Combine(folderOf(machine), DefinitionFile));
 
-    /// <summary>The machine runs on the disks that are served; repeated, it leaves one alone that was shut down from inside.</summary>
+    /// <summary>The machine runs on the disks that are served; repeated, it continues one that its disks had stopped, and leaves one alone that was shut down from inside.</summary>
     /// <param name="disks">Place of the disk in the machine → NBD URI.</param>
     /// <param name="networks">A <see cref="NetworkPlan"/> as JSON. Null: a failed-over machine goes into the network of the settings, a test into none, and addresses stay.</param>
+    /// <param name="mustRun">False: whether it runs is its tester's, or it is about to be moved.</param>
     /// <returns>Where it is reached; null where no machine is known, or none is to run here.</returns>
-    /// <exception cref="HypervisorException">The host refuses.</exception>
-    public async Task<string?> RunAsync(MachineId machine, string name, ReplicaPurpose purpose, IReadOnlyDictionary<string, string> disks, string? networks, CancellationToken stop)
+    /// <exception cref="HypervisorException">The host refuses, or a machine that was started and must run does not any more.</exception>
+    public async Task<string?> RunAsync(MachineId machine, string name, ReplicaPurpose purpose, IReadOnlyDictionary<string, string> disks, string? networks, bool mustRun, CancellationToken stop)
     {
         if (hosting is null || files.TryReadAll(Path.Combine(folderOf(machine), DefinitionFile)) is not { } kept) return null;
         var source = MachineDefinition.FromJson(kept);
         var found = await hosting.Hypervisor.FindAsync(name, stop);
         // One that was shut down for its move stays down, and is started by whoever calls that off.
-        if (found is { State: not MachineState.Stopped } || (found is not null && (_started.ContainsKey(name) || _shutDown.ContainsKey(name)))) return await ConsoleAsync(name, stop);
+        if (found is { State: not MachineState.Stopped } || (found is not null && (_started.ContainsKey(name) || _shutDown.ContainsKey(name))))
+        {
+            await LookAfterAsync(found, mustRun && !_shutDown.ContainsKey(name), stop);
+            return await ConsoleAsync(name, stop);
+        }
         var plan = networks is null ? null : NetworkPlan.FromJson(networks);
         var replica = new ReplicaPlan
         {
@@ -58,6 +63,17 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
         await hosting.Hypervisor.StartAsync(name, stop);
         _started[name] = time.GetTimestamp();
         return await ConsoleAsync(name, stop);
+    }
+
+    /// <summary>One that its guest or a person has stopped stays so; but where it is production, somebody must hear of it.</summary>
+    private async Task LookAfterAsync(HypervisorMachine found, bool mustRun, CancellationToken stop)
+    {
+        var name = found.Name;
+        if (found.State == MachineState.Paused && !await hosting!.Hypervisor.ContinueAsync(name, stop) && mustRun)
+            throw new HypervisorException(HypervisorProblem.Refused, $"the machine {name} is paused, and not by an error of its disks", $"Continue it with its hypervisor's tools (virsh resume {name})");
+        if (found.State == MachineState.Stopped && mustRun)
+            throw new HypervisorException(HypervisorProblem.Refused, $"the machine {name} does not run any more: its guest shut it down, or its hypervisor ended",
+                $"Start it with its hypervisor's tools (virsh start {name}), or restart this node's service, which starts it");
     }
 
     /// <summary>How long the machine has run since it was started by this process; null: it was not.</summary>

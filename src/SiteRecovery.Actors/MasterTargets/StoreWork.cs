@@ -158,8 +158,9 @@ internal static class StoreWork
         // What was written to a replica at another point went with that point.
         for (var epoch = 2; epoch < serve.Layer.Value; epoch++) room.DeleteLayer(serve.Machine, LayerOf(new Epoch(epoch)));
         // A machine that was shut down for its move stays down, also when this node has started anew meanwhile.
-        var console = ReplicaOf(room, serve.Machine) is { IsFrozen: true } ? null
-            : await room.Machines.RunAsync(serve.Machine, name, ReplicaPurpose.Failover, PlacesOf(store, served), serve.Networks, stop);
+        var replica = ReplicaOf(room, serve.Machine);
+        var console = replica is { IsFrozen: true } ? null
+            : await room.Machines.RunAsync(serve.Machine, name, ReplicaPurpose.Failover, PlacesOf(store, served), serve.Networks, mustRun: replica is not { Work.Drain: true }, stop);
         return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console, FirstsOf(room, name, name));
     }
 
@@ -226,7 +227,7 @@ internal static class StoreWork
         var (name, machine) = (NameOf(test.Machine, test.Test), MachineOf(test.Machine, test.Test));
         var served = await room.Exports.ServeAsync(name, (store, test.Point.Id),
             () => Task.FromResult<IReplicaDisks>(new TestDisks(new ReplicaLayers(store, test.Point, folder, room.Files, stop))), stop);
-        var console = await room.Machines.RunAsync(test.Machine, machine, ReplicaPurpose.Test, PlacesOf(store, served), test.Networks, stop);
+        var console = await room.Machines.RunAsync(test.Machine, machine, ReplicaPurpose.Test, PlacesOf(store, served), test.Networks, mustRun: false, stop);
         return new TestServed(test.Machine, IdOf(test), test.Test, Exported(served), console, FirstsOf(room, name, machine));
     }
 

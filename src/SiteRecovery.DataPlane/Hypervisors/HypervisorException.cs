@@ -23,5 +23,8 @@ public sealed class HypervisorException(HypervisorProblem problem, string messag
     internal static HypervisorException NotOurs(string name) => new(HypervisorProblem.Conflict,
         $"the machine {name} was not made by SiteRecovery and is left alone", "Give the replica another name, or rename that machine");
 
+    internal static HypervisorException StopsAgain(string name) => new(HypervisorProblem.Refused,
+        $"the machine {name} was stopped by an error of one of its disks, and stops again as soon as it is continued", "Make room for its disks or mend what is under them; it is continued by itself then");
+
     internal static HypervisorException StillRuns(string name, string what) => new(HypervisorProblem.Refused, $"the machine {name} runs and cannot be {what}", "Stop it first");
 }

@@ -19,6 +19,10 @@ public interface IHypervisor : IAsyncDisposable
     /// <summary>Returns when the machine's processors run.</summary>
     Task StartAsync(string name, CancellationToken stop);
 
+    /// <summary>Lets a machine run on that the hypervisor stopped because a disk failed it: full, or its export gone. One that somebody paused stays so, and a stopped one stopped.</summary>
+    /// <returns>Whether its processors run.</returns>
+    Task<bool> ContinueAsync(string name, CancellationToken stop);
+
     /// <summary>Presses the machine's power button and waits for the guest to shut down. Nothing is taken from a guest that does not.</summary>
     Task<StopOutcome> ShutDownAsync(string name, TimeSpan patience, CancellationToken stop);
 

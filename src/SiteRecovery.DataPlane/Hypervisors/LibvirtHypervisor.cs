@@ -5,8 +5,10 @@ namespace SiteRecovery.DataPlane.Hypervisors;
 /// <summary>The machines of a libvirt host, through libvirt's C library.</summary>
 public sealed class LibvirtHypervisor : IHypervisor
 {
-    private const int StateRunning = 1, StateBlocked = 2, StatePaused = 3, StateShuttingDown = 4, StateShutOff = 5, StateCrashed = 6, StateSuspended = 7;
+    private const int StateRunning = 1, StateBlocked = 2, StatePaused = 3, StateShuttingDown = 4, StateShutOff = 5, StateCrashed = 6, StateSuspended = 7, PausedByDisk = 5;
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(200);
+    /// <summary>A machine that goes on does first what had failed.</summary>
+    private static readonly TimeSpan FailsAgainWithin = TimeSpan.FromMilliseconds(500);
     /// <summary>A guest that is still booting does not hear the button.</summary>
     private static readonly TimeSpan PressAgain = TimeSpan.FromSeconds(10);
     private readonly LibvirtConnection _connection;
@@ -75,6 +77,26 @@ public sealed class LibvirtHypervisor : IHypervisor
                 throw new HypervisorException(HypervisorProblem.Refused, $"the machine {name} is paused", "Resume it with its own tools, or destroy it before it is started anew");
         }
     }, stop);
+
+    public async Task<bool> ContinueAsync(string name, CancellationToken stop)
+    {
+        var (failed, runs) = (false, false);
+        await OnAsync(name, domain =>
+        {
+            Look(domain);
+            if (failed) LibvirtConnection.Check(LibvirtLibrary.Resume(domain), $"continue {name}");
+        }, stop).ConfigureAwait(false);
+        if (!failed) return runs;
+        await Task.Delay(FailsAgainWithin, _time, stop).ConfigureAwait(false);
+        await OnAsync(name, Look, stop).ConfigureAwait(false);
+        return failed ? throw HypervisorException.StopsAgain(name) : runs;
+
+        void Look(LibvirtHandle domain)
+        {
+            LibvirtConnection.Check(LibvirtLibrary.State(domain, out var state, out var reason, 0), "tell a machine's state");
+            (failed, runs) = (state == StatePaused && reason == PausedByDisk, state is StateRunning or StateBlocked);
+        }
+    }
 
     public async Task<StopOutcome> ShutDownAsync(string name, TimeSpan patience, CancellationToken stop)
     {

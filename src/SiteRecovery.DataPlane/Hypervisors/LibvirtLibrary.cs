@@ -48,6 +48,9 @@ internal static partial class LibvirtLibrary
     [LibraryImport(Name, EntryPoint = "virDomainCreate")]
     internal static partial int Start(LibvirtHandle domain);
 
+    [LibraryImport(Name, EntryPoint = "virDomainResume")]
+    internal static partial int Resume(LibvirtHandle domain);
+
     [LibraryImport(Name, EntryPoint = "virDomainShutdown")]
     internal static partial int ShutDown(LibvirtHandle domain);
 

@@ -71,6 +71,8 @@ public sealed class QemuHypervisor : IHypervisor
         await process.StartAsync(QemuArguments.Of(machine, _options, files, type, loader), stop).ConfigureAwait(false);
     }, stop);
 
+    public Task<bool> ContinueAsync(string name, CancellationToken stop) => ProcessOf(Existing(name)).ContinueAsync(stop);
+
     public Task<StopOutcome> ShutDownAsync(string name, TimeSpan patience, CancellationToken stop) => ProcessOf(Existing(name)).ShutDownAsync(patience, stop);
 
     public Task DestroyAsync(string name, CancellationToken stop) => ChangeAsync(name, files => ProcessOf(Existing(files.Name)).DestroyAsync(stop), stop);

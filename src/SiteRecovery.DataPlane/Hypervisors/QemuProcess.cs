@@ -13,6 +13,8 @@ internal sealed class QemuProcess(QemuFiles files, QemuOptions options, IFileSys
     private static readonly TimeSpan StartPatience = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan QuitPatience = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan DeathPatience = TimeSpan.FromSeconds(30);
+    /// <summary>A machine that goes on does first what had failed.</summary>
+    private static readonly TimeSpan FailsAgainWithin = TimeSpan.FromMilliseconds(500);
     /// <summary>A guest that is still booting does not hear the button.</summary>
     private static readonly TimeSpan PressAgain = TimeSpan.FromSeconds(10);
 
@@ -30,6 +32,17 @@ internal sealed class QemuProcess(QemuFiles files, QemuOptions options, IFileSys
             _ => MachineState.Paused,
         };
     }
+
+    internal async Task<bool> ContinueAsync(CancellationToken stop)
+    {
+        if (!await IsFailedByDiskAsync(stop).ConfigureAwait(false)) return await StateAsync(stop).ConfigureAwait(false) == MachineState.Running;
+        await QemuMonitor.TryAskAsync(files.Monitor, "cont", time, stop).ConfigureAwait(false);
+        await Task.Delay(FailsAgainWithin, time, stop).ConfigureAwait(false);
+        return await IsFailedByDiskAsync(stop).ConfigureAwait(false) ? throw HypervisorException.StopsAgain(files.Name) : await StateAsync(stop).ConfigureAwait(false) == MachineState.Running;
+    }
+
+    private async Task<bool> IsFailedByDiskAsync(CancellationToken stop) =>
+        IsAlive && QemuMonitor.TextOf(await QemuMonitor.TryAskAsync(files.Monitor, "query-status", time, stop).ConfigureAwait(false), "status") == "io-error";
 
     /// <summary>QEMU returns once the machine runs and its disks are open, and leaves a process of its own session behind.</summary>
     internal async Task StartAsync(IReadOnlyList<string> arguments, CancellationToken stop)

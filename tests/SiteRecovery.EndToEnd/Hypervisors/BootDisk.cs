@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.DataPlane.Storage;
 
@@ -26,13 +27,14 @@ internal sealed class BootDisk : IAsyncDisposable
     private readonly string _path;
     private readonly IBlockFile _file;
     private readonly NbdServer _server;
+    private readonly Filling _device;
 
     private BootDisk(string folder, string name)
     {
         _path = Path.Combine(folder, name + ".raw");
         _file = RealFileSystem.Instance.Open(_path, FileOpening.ReadWrite);
         var exports = new NbdExports();
-        exports.Add(new NbdExport(name, new FileDevice(_file, readOnly: false), name));
+        exports.Add(new NbdExport(name, _device = new Filling(new FileDevice(_file, readOnly: false)), name));
         _server = new NbdServer(exports, new NbdServerOptions(), TimeProvider.System);
         var socket = Path.Combine(folder, name + ".sock");
         _server.Listen(new UnixDomainSocketEndPoint(socket));
@@ -40,6 +42,9 @@ internal sealed class BootDisk : IAsyncDisposable
     }
 
     internal string Uri { get; }
+
+    /// <summary>It takes no writes for want of room.</summary>
+    internal bool IsFull { set => _device.IsFull = value; }
 
     internal bool IsOpen => _server.Connections > 0;
 
@@ -71,6 +76,22 @@ internal sealed class BootDisk : IAsyncDisposable
             await Task.Delay(20, stop);
         }
         _file.Write(SectorBytes, new byte[SectorBytes]);
+    }
+
+    private sealed class Filling(IBlockDevice disk) : IBlockDevice
+    {
+        private const int NoSpace = 28; // ENOSPC
+
+        internal volatile bool IsFull;
+        public long SizeBytes => disk.SizeBytes;
+        public bool ReadOnly => disk.ReadOnly;
+        public ValueTask ReadAsync(long offset, Memory<byte> into, CancellationToken stop) => disk.ReadAsync(offset, into, stop);
+        public ValueTask WriteAsync(long offset, ReadOnlyMemory<byte> from, bool forceUnitAccess, CancellationToken stop) =>
+            IsFull ? throw new IOException("no space left on device", NoSpace) : disk.WriteAsync(offset, from, forceUnitAccess, stop);
+        public ValueTask WriteZeroesAsync(long offset, long length, bool mayTrim, bool forceUnitAccess, CancellationToken stop) => disk.WriteZeroesAsync(offset, length, mayTrim, forceUnitAccess, stop);
+        public ValueTask FlushAsync(CancellationToken stop) => disk.FlushAsync(stop);
+        public ValueTask<IReadOnlyList<BlockStatusExtent>> StatusAsync(long offset, long length, CancellationToken stop) => disk.StatusAsync(offset, length, stop);
+        public ValueTask DisposeAsync() => disk.DisposeAsync();
     }
 
     public async ValueTask DisposeAsync()

@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Net.Sockets;
+using System.Text;
 using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.EndToEnd.Guests;
@@ -76,6 +78,40 @@ public sealed class QemuHypervisorTests : RunningGuestContract
         await Hypervisor.DestroyAsync(ReplicaName, Stop);
     }
 
+    /// <summary>Where /dev/kvm is, root can open it: a first choice that no host has falls back in the same way.</summary>
+    [Fact]
+    public async Task What_QEMU_says_of_a_machine_that_it_starts_all_the_same_is_told()
+    {
+        var said = new List<string>();
+        await using var host = new QemuHypervisor(Machines, new QemuOptions { Accelerators = "xen:tcg", Says = said.Add }, RealFileSystem.Instance, TimeProvider.System);
+        await using var disk = BootDisk.Serve(Folder, "replica", hearsButton: true);
+        await host.DefineAsync(PlanOn(disk).Make(Source), Stop);
+        await host.StartAsync(ReplicaName, Stop);
+        Assert.Contains("falling back to tcg", Assert.Single(said), StringComparison.Ordinal);
+        Assert.Contains(ReplicaName, said[0], StringComparison.Ordinal);
+        await host.DestroyAsync(ReplicaName, Stop);
+    }
+
+    [Fact]
+    public async Task A_machine_that_a_full_disk_stopped_runs_on_once_there_is_room_and_one_that_somebody_paused_does_not()
+    {
+        await using var disk = await RunningAsync();
+        await PauseAsync();
+        Assert.False(await Hypervisor.ContinueAsync(ReplicaName, Stop));
+        Assert.Equal(MachineState.Paused, (await FoundAsync(ReplicaName)).State);
+        await Hypervisor.DestroyAsync(ReplicaName, Stop);
+
+        disk.IsFull = true;
+        await Hypervisor.StartAsync(ReplicaName, Stop);
+        while ((await FoundAsync(ReplicaName)).State != MachineState.Paused) await Task.Delay(20, Stop);
+        var refusal = await RefusedAsync(HypervisorProblem.Refused, () => Hypervisor.ContinueAsync(ReplicaName, Stop));
+        Assert.Contains("stops again", refusal.Message, StringComparison.Ordinal);
+        disk.IsFull = false;
+        Assert.True(await Hypervisor.ContinueAsync(ReplicaName, Stop));
+        await disk.BootedAsync(Stop);
+        await Hypervisor.DestroyAsync(ReplicaName, Stop);
+    }
+
     [Fact]
     public async Task A_host_without_QEMU_says_what_to_install()
     {
@@ -85,6 +121,21 @@ public sealed class QemuHypervisorTests : RunningGuestContract
         await using var noFirmware = Open(new QemuOptions { UefiLoader = "/nowhere/code.fd" });
         refusal = await RefusedAsync(HypervisorProblem.Unavailable, () => noFirmware.DefineAsync(Source with { Name = "sr-other", Firmware = new MachineFirmware(FirmwareKind.Uefi) }, Stop));
         Assert.Contains("ovmf", refusal.Remedy, StringComparison.Ordinal);
+    }
+
+    /// <summary>As a person does at the machine's monitor.</summary>
+    private async Task PauseAsync()
+    {
+        using var monitor = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        await monitor.ConnectAsync(new UnixDomainSocketEndPoint(Path.Combine(Machines, ReplicaName, "qmp.sock")), Stop);
+        await using var stream = new NetworkStream(monitor);
+        using var answers = new StreamReader(stream);
+        await answers.ReadLineAsync(Stop);
+        foreach (var command in (string[])["qmp_capabilities", "stop"])
+        {
+            await stream.WriteAsync(Encoding.UTF8.GetBytes($"{{\"execute\":\"{command}\"}}\n"), Stop);
+            while (await answers.ReadLineAsync(Stop) is { } line && !line.Contains("\"return\"", StringComparison.Ordinal)) { }
+        }
     }
 
     private async Task<BootDisk> RunningAsync()

@@ -107,6 +107,7 @@ public sealed class StopFencedTests
         public Task DestroyAsync(string name, CancellationToken stop) => throw new NotSupportedException();
         public Task UndefineAsync(string name, CancellationToken stop) => throw new NotSupportedException();
         public Task<IReadOnlyList<MachineConsole>> ConsolesAsync(string name, CancellationToken stop) => throw new NotSupportedException();
+        public Task<bool> ContinueAsync(string name, CancellationToken stop) => throw new NotSupportedException();
         public ValueTask DisposeAsync() => default;
     }
 }

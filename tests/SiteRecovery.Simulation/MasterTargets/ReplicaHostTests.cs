@@ -104,12 +104,38 @@ public sealed class ReplicaHostTests : IAsyncDisposable
         }
     }
 
+    [Fact]
+    public async Task One_that_its_disks_had_stopped_runs_on_once_they_take_writes_again()
+    {
+        await RunAsync();
+        (_host.State, _host.IsFailedByDisk, _host.Failure) = (MachineState.Paused, true, new HypervisorException(HypervisorProblem.Refused, "it stops again"));
+        Assert.Equal("it stops again", (await Record.ExceptionAsync(() => RunAsync()))?.Message);
+        _host.Failure = null;
+        await RunAsync(); // as the order is repeated
+        Assert.Equal(MachineState.Running, _host.State);
+    }
+
+    /// <summary>Whoever paused it, or shut it down, wanted that; but it is production.</summary>
+    [Theory]
+    [InlineData(MachineState.Paused, "virsh resume db1")]
+    [InlineData(MachineState.Stopped, "virsh start db1")]
+    public async Task One_that_does_not_run_is_told_as_such_and_left_alone(MachineState state, string remedy)
+    {
+        await RunAsync();
+        _host.State = state;
+        Assert.Contains(remedy, (await Record.ExceptionAsync(() => RunAsync()))?.Message, StringComparison.Ordinal);
+        await RunAsync(mustRun: false);
+        Assert.Equal(state, _host.State);
+        _host.State = MachineState.Running;
+        await RunAsync();
+    }
+
     public ValueTask DisposeAsync() => _replicas.DisposeAsync();
 
-    private Task RunAsync()
+    private Task RunAsync(bool mustRun = true)
     {
         _replicas.Keep(new MachineId(Name), System.Text.Encoding.UTF8.GetString(Machine.ToJson()));
-        return _replicas.RunAsync(new MachineId(Name), Name, ReplicaPurpose.Failover, new Dictionary<string, string>(), null, CancellationToken.None);
+        return _replicas.RunAsync(new MachineId(Name), Name, ReplicaPurpose.Failover, new Dictionary<string, string>(), null, mustRun, CancellationToken.None);
     }
 
     private static MachineDefinition Machine => new() { Name = "db", MachineType = "pc", CpuCount = 1, MemoryBytes = 1 << 20 };
@@ -141,6 +167,9 @@ public sealed class ReplicaHostTests : IAsyncDisposable
         internal MachineState State { get; set; }
         /// <summary>Of what changes the machine.</summary>
         internal Exception? Failure { get; set; }
+        /// <summary>Why it is paused.</summary>
+        internal bool IsFailedByDisk { get; set; }
+        internal int Continues { get; private set; }
         internal int Pressing { get; private set; }
         internal int Finds { get; private set; }
 
@@ -161,6 +190,14 @@ public sealed class ReplicaHostTests : IAsyncDisposable
             if (Failure is not null) throw Failure;
             State = MachineState.Running;
             return Task.CompletedTask;
+        }
+
+        public Task<bool> ContinueAsync(string name, CancellationToken stop)
+        {
+            if (Failure is not null) throw Failure;
+            Continues++;
+            if (IsFailedByDisk) (IsFailedByDisk, State) = (false, MachineState.Running);
+            return Task.FromResult(State == MachineState.Running);
         }
 
         public async Task<StopOutcome> ShutDownAsync(string name, TimeSpan patience, CancellationToken stop)
