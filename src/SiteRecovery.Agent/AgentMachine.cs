@@ -15,7 +15,7 @@ namespace SiteRecovery.Agent;
 /// </summary>
 public sealed class AgentMachine : IAsyncDisposable
 {
-    private static readonly TimeSpan FencedLook = TimeSpan.FromSeconds(1), UnderWayMax = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan FencedLook = TimeSpan.FromSeconds(1), PausedLook = TimeSpan.FromSeconds(2), UnderWayMax = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan ConnectingMax = TimeSpan.FromMinutes(2); // longer than any reconnect-delay that a guest is given
     private readonly MachineCapture _capture;
     private readonly CaptureOrders _orders;
@@ -24,7 +24,7 @@ public sealed class AgentMachine : IAsyncDisposable
     private readonly MachineFolder _folder;
     private readonly CancellationTokenSource _stop = new();
     private readonly SourceMachine? _source;
-    private readonly Task _running, _keepingDown;
+    private readonly Task _running, _keepingDown, _continuing;
     private readonly long _opened;
     private bool _hadGuest; // before it was opened
     private ProtectMachine _assignment;
@@ -39,6 +39,7 @@ public sealed class AgentMachine : IAsyncDisposable
         _orders = new CaptureOrders(capture, OrderOf(assignment), () => Clients, host.Time, _source);
         _running = capture.RunAsync(host.Target, _stop.Token);
         _keepingDown = KeepDownAsync(_stop.Token);
+        _continuing = ContinueGuestAsync(_stop.Token);
     }
 
     internal MachineCapture Capture => _capture;
@@ -174,6 +175,26 @@ public sealed class AgentMachine : IAsyncDisposable
         }
     }
 
+    /// <summary>A hypervisor may have stopped the machine for want of its disks, where it knows no waiting; for as long as one that waits would have waited.</summary>
+    private async Task ContinueGuestAsync(CancellationToken stop)
+    {
+        if (_source is null) return;
+        using var timer = new PeriodicTimer(PausedLook, _host.Time);
+        string? said = null;
+        while (await timer.WaitForNextTickAsync(stop) && _hadGuest && _host.Time.GetElapsedTime(_opened) < ConnectingMax)
+        {
+            try
+            {
+                if (!_capture.IsFenced)
+                    foreach (var continued in await _source.ContinueAsync(stop)) _host.Log.Say($"the machine {continued} had been stopped for want of its disks, and runs again");
+            }
+            catch (Exception refused) when (!stop.IsCancellationRequested)
+            {
+                if (said != refused.Message) _host.Log.Say($"whether the machine of {Name} waits for its disks is not known, or it cannot be continued: {said = refused.Message}");
+            }
+        }
+    }
+
     /// <summary>The point, marked at the newest write; durable at the target a moment later.</summary>
     public async Task<RecoveryPoint> TakePointAsync(string? label, string kind)
     {
@@ -287,6 +308,7 @@ public sealed class AgentMachine : IAsyncDisposable
         await _stop.CancelAsync();
         await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _keepingDown.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _continuing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         try
         {
             await _capture.DisposeAsync();

@@ -81,7 +81,9 @@ internal static partial class DomainXml
             var other => throw new HypervisorException(HypervisorProblem.Refused, $"the disk {disk.Target} lies at {other}, and libvirt is only given files, block devices and NBD exports"),
         };
         return new XElement("disk", new XAttribute("type", type), new XAttribute("device", disk.Device.ToString().ToLowerInvariant()),
-            new XElement("driver", new XAttribute("name", "qemu"), new XAttribute("type", disk.Format), new XAttribute("discard", "unmap")),
+            new XElement("driver", new XAttribute("name", "qemu"), new XAttribute("type", disk.Format), new XAttribute("discard", "unmap"),
+                // Libvirt 9.0 knows no <reconnect> and drops it: a machine that is stopped is continued, and an error that its guest was given is not taken back.
+                type == "network" ? new XAttribute("error_policy", "stop") : null),
             source,
             new XElement("target", new XAttribute("dev", disk.Target), new XAttribute("bus", disk.Bus)),
             disk.IsReadOnly ? new XElement("readonly") : null,

@@ -56,6 +56,17 @@ public sealed class SourceMachine(IHypervisor hypervisor, string socket, IReadOn
         }
     }
 
+    /// <summary>Lets run on what its hypervisor stopped while nobody served its disks.</summary>
+    /// <returns>Names of the machines that run again.</returns>
+    /// <exception cref="HypervisorException">The hypervisor refuses, or cannot be reached; one whose disks fail still is among what it refuses.</exception>
+    public async Task<IReadOnlyList<string>> ContinueAsync(CancellationToken stop)
+    {
+        var continued = new List<string>();
+        foreach (var machine in await OfOursAsync(stop).ConfigureAwait(false))
+            if (machine.State == MachineState.Paused && await hypervisor.ContinueAsync(machine.Name, stop).ConfigureAwait(false)) continued.Add(machine.Name);
+        return continued;
+    }
+
     /// <summary>Pulls the plug of every machine that has our exports for disks.</summary>
     /// <exception cref="HypervisorException">The hypervisor refuses, or cannot be reached.</exception>
     public async Task DestroyAsync(CancellationToken stop)

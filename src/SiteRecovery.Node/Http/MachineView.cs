@@ -112,7 +112,9 @@ public sealed record MachineView(
         if (agent is not { Connected: true, Clients: 0, Fenced: false, Disks.IsDefaultOrEmpty: false } || machine.Protection is not { Replica: null } protection || active != protection.SourceSite) return null;
         var served = protection.Disks.Select(d => (Disk: d, Uri: agent.Disks.FirstOrDefault(c => c.Index == d.Index)?.CaptureUri)).ToArray();
         if (served.Any(s => s.Uri is null)) return null;
-        return $"Nobody has the disks open where they are captured. Before the machine is started its hypervisor must have these for its disks, as raw: {string.Join("; ", served.Select(s => $"{s.Disk.Name} is {s.Uri}, not {s.Disk.Path}"))}";
+        return $"Nobody has the disks open where they are captured. Before the machine is started its hypervisor must have these for its disks, as raw: {string.Join("; ", served.Select(s => $"{s.Disk.Name} is {s.Uri}, not {s.Disk.Path}"))}; "
+            // By itself QEMU waits for nothing.
+            + "and must wait for an agent that is started anew, or each of its restarts is an I/O error in the guest: <reconnect delay='60'/> in libvirt's <source>, reconnect-delay=60 in QEMU's -blockdev";
     }
 
     private static LagView? LagOf(AgentReport? agent, DateTimeOffset now) => agent is null ? null

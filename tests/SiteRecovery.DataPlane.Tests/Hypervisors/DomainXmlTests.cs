@@ -129,7 +129,7 @@ public sealed class DomainXmlTests
           <devices>
             <controller type="scsi" index="0" model="virtio-scsi" />
             <disk type="network" device="disk">
-              <driver name="qemu" type="raw" discard="unmap" />
+              <driver name="qemu" type="raw" discard="unmap" error_policy="stop" />
               <source protocol="nbd" name="db1.vda">
                 <host transport="unix" socket="/run/sr/exports.sock" />
                 <reconnect delay="60" />
@@ -139,7 +139,7 @@ public sealed class DomainXmlTests
               <boot order="1" />
             </disk>
             <disk type="network" device="disk">
-              <driver name="qemu" type="raw" discard="unmap" />
+              <driver name="qemu" type="raw" discard="unmap" error_policy="stop" />
               <source protocol="nbd" name="db1.sda">
                 <host name="replica.example" port="10810" />
                 <reconnect delay="60" />

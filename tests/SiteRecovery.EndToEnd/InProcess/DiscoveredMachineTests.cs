@@ -39,6 +39,7 @@ public sealed class DiscoveredMachineTests : IAsyncLifetime
         var disk = Assert.Single(machine["disks"]!.AsArray())!;
         Assert.Equal(("vda", _sites.At("found-erp.raw"), 2L << 20), ((string)disk["id"]!, (string)disk["path"]!, (long)disk["sizeBytes"]!));
         Assert.Contains($"vda is {disk["captureUri"]}, not {disk["path"]}", (string)machine["sourceChange"]!, StringComparison.Ordinal);
+        Assert.Contains("<reconnect delay='60'/>", (string)machine["sourceChange"]!, StringComparison.Ordinal);
         Assert.Equal([$"vda {_sites.At("found-erp.raw")} {2 << 20} false"], Disks(await ListedAsync("found-erp")).Take(1));
 
         // What the hypervisor said of the machine went with it: the replica has its processors and its disk, and goes without the other one and the medium.
