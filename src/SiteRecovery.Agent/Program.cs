@@ -28,7 +28,11 @@ hypervisor.Validators.Add(given =>
         given.AddError($"--hypervisor is '{token.Value}': give a URI of libvirt's such as qemu:///system, the full path of a folder, or none");
 });
 var accelerators = new Option<string?>("--qemu-accelerators") { Description = "For machines that QEMU runs directly; default: kvm:tcg" };
-var run = new Command("run", "Capture and replicate the disks that the configuration server assigns") { data, join, tokenFile, name, nbdListen, hypervisor, accelerators, askAfterBoot };
+var socketGroup = new Option<string?>("--socket-group")
+{
+    Description = "Group that may open disks on the unix socket beside the agent's own user, for a hypervisor that runs its machines as another one (libvirt on Debian: libvirt-qemu); default: none",
+};
+var run = new Command("run", "Capture and replicate the disks that the configuration server assigns") { data, join, tokenFile, name, nbdListen, hypervisor, accelerators, askAfterBoot, socketGroup };
 run.SetAction(async (arguments, stop) =>
 {
     using var terminated = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -41,7 +45,7 @@ run.SetAction(async (arguments, stop) =>
     {
         var options = new AgentOptions(arguments.GetRequiredValue(data), arguments.GetValue(join), arguments.GetValue(tokenFile),
             arguments.GetValue(name) ?? Environment.MachineName.ToLowerInvariant(), arguments.GetValue(nbdListen), arguments.GetValue(hypervisor), arguments.GetValue(accelerators),
-            arguments.GetValue(askAfterBoot));
+            arguments.GetValue(askAfterBoot), arguments.GetValue(socketGroup), Environment.GetEnvironmentVariable("NOTIFY_SOCKET"));
         await using var agent = await AgentService.StartAsync(options, TimeProvider.System, terminated.Token);
         await agent.RunAsync(terminated.Token);
         return 0;

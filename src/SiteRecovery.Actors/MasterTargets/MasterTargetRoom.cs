@@ -17,14 +17,18 @@ namespace SiteRecovery.Actors.MasterTargets;
 /// </summary>
 public sealed class MasterTargetRoom : IAsyncDisposable
 {
+    /// <summary>What hypervisors that run their machines as another user reach in its folder.</summary>
+    public const string SocketName = "exports.sock", SeedsName = "seeds";
     private readonly ChannelListener? _listener;
     private readonly string _root;
     private readonly ReplicaHosting? _hosting;
 
     /// <param name="hosting">Null: replicas are disks alone.</param>
     /// <param name="keys">Null: no store can be encrypted.</param>
-    public MasterTargetRoom(string folder, IPEndPoint listen, PeerIdentity identity, IFileSystem files, TimeProvider time, ReplicaHosting? hosting = null, KeyWrappings? keys = null)
-        : this(folder, routes => new Upstreams(routes, identity, new ChannelOptions { Time = time }), files, time, hosting, new StoreOptions { Keys = keys })
+    /// <param name="socketGroup">Who may open replicas' disks beside this process's user; null: whom its umask lets.</param>
+    public MasterTargetRoom(
+        string folder, IPEndPoint listen, PeerIdentity identity, IFileSystem files, TimeProvider time, ReplicaHosting? hosting = null, KeyWrappings? keys = null, string? socketGroup = null)
+        : this(folder, routes => new Upstreams(routes, identity, new ChannelOptions { Time = time }), files, time, hosting, new StoreOptions { Keys = keys }, socketGroup)
     {
         var options = new ChannelOptions { Time = time };
         // Agents speak to process servers; only nodes bring batches here.
@@ -33,14 +37,14 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     }
 
     /// <summary>Without a listener: whoever makes it brings streams to its stores.</summary>
-    internal MasterTargetRoom(string folder, Func<MachineRoutes, Upstreams> upstreams, IFileSystem files, TimeProvider time, ReplicaHosting? hosting = null, StoreOptions? options = null)
+    internal MasterTargetRoom(string folder, Func<MachineRoutes, Upstreams> upstreams, IFileSystem files, TimeProvider time, ReplicaHosting? hosting = null, StoreOptions? options = null, string? socketGroup = null)
     {
         (_root, Files, Time, _hosting) = (Path.Combine(folder, "stores"), files, time, hosting);
         files.CreateDirectory(_root);
         Stores = new StoreReceiver(_root, files, time, streamsCreateStores: false, options);
-        Machines = new ReplicaHost(hosting, Stores.FolderOf, Path.Combine(folder, "seeds"), files, time);
+        Machines = new ReplicaHost(hosting, Stores.FolderOf, Path.Combine(folder, SeedsName), files, time);
         Served = new ServedReplicas(Path.Combine(folder, "served"), files);
-        Exports = new ReplicaExports(Path.Combine(folder, "exports.sock"), time);
+        Exports = new ReplicaExports(Path.Combine(folder, SocketName), time, socketGroup);
         Routes = new MachineRoutes(Path.Combine(folder, "routes.json"), files);
         Upstreams = upstreams(Routes);
     }

@@ -22,10 +22,11 @@ public sealed class ReplicaExports : IAsyncDisposable
     private readonly TimeProvider _time;
 
     /// <param name="socket">Path of the unix socket; at most <see cref="UnixSocketPath.BytesMax"/> bytes.</param>
-    public ReplicaExports(string socket, TimeProvider time)
+    /// <param name="group">Who may connect to it beside its owner; null: whom the process's umask lets.</param>
+    public ReplicaExports(string socket, TimeProvider time, string? group = null)
     {
         (_socket, _time) = (UnixSocketPath.Checked(socket), time);
-        _nbd = new NbdServer(_exports, new NbdServerOptions(), time);
+        _nbd = new NbdServer(_exports, new NbdServerOptions { SocketGroup = group }, time);
     }
 
     public void Start() => _nbd.Listen(new UnixDomainSocketEndPoint(_socket));

@@ -23,6 +23,7 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
 
     /// <summary>Starts to listen, on as many endpoints as wanted; returns the endpoint bound (port 0 becomes the real port).</summary>
     /// <param name="tls">For this endpoint; null: what the server's options say.</param>
+    /// <exception cref="IOException">The socket cannot be given to the group of the options.</exception>
     public EndPoint Listen(EndPoint endpoint, SslServerAuthenticationOptions? tls = null)
     {
         ObjectDisposedException.ThrowIf(_stop.IsCancellationRequested, this);
@@ -31,6 +32,8 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
         {
             if (endpoint is UnixDomainSocketEndPoint) RemoveStale(endpoint);
             listener.Bind(endpoint);
+            // Before it listens: from then on nobody of the group is turned away.
+            if (endpoint is UnixDomainSocketEndPoint && _options.SocketGroup is { } group) UnixSocketPath.Give(endpoint.ToString()!, group);
             listener.Listen(512);
         }
         catch

@@ -20,6 +20,8 @@ public sealed record NbdServerOptions
     public SslServerAuthenticationOptions? Tls { get; init; }
     /// <summary>With <see cref="Tls"/>: nothing but STARTTLS is answered in the clear.</summary>
     public bool TlsRequired { get; init; } = true;
+    /// <summary>Name or number of the group that may connect to unix sockets beside their owner; null: whom the process's umask lets.</summary>
+    public string? SocketGroup { get; init; }
     /// <summary>Told about every request that failed in a device: the export's name and why.</summary>
     public Action<string, Exception>? DeviceFailed { get; init; }
 

@@ -19,6 +19,33 @@ public static partial class Posix
     [LibraryImport("libc", EntryPoint = "access", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int Access(string path, int mode);
 
+    [LibraryImport("libc", EntryPoint = "chown", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int ChangeOwner(string path, int user, int group);
+
+    [LibraryImport("libc", EntryPoint = "getgrnam", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static unsafe partial Group* GroupOf(string name);
+
+    private static readonly Lock Groups = new(); // getgrnam answers in memory of its own
+
+    /// <summary>The number of a group, which may be given for its name; null: there is none of the name.</summary>
+    internal static unsafe int? GroupNumber(string group)
+    {
+        if (int.TryParse(group, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var number)) return number;
+        lock (Groups)
+        {
+            var found = GroupOf(group);
+            return found == null ? null : (int)found->Number;
+        }
+    }
+
+    /// <summary>The beginning of struct group.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct Group
+    {
+        internal nint Name, Password;
+        internal uint Number;
+    }
+
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     internal static partial int Close(int descriptor);
 

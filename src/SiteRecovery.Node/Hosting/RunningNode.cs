@@ -5,6 +5,7 @@ using OpenTelemetry.Metrics;
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.Actors.Sites;
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.Vaults;
 using SiteRecovery.Node.Http;
 using SiteRecovery.Node.Identity;
@@ -92,13 +93,23 @@ public sealed class RunningNode : IAsyncDisposable
     private static DataPlaneRooms OpenRooms(NodeSettings settings, NodePorts ports, NodeIdentity identity, DataFolder folder, TimeProvider time)
     {
         var bind = IPAddress.TryParse(settings.Address, out var ip) ? ip : IPAddress.Any;
+        var group = settings.SocketGroup.Length > 0 ? settings.SocketGroup : null;
+        if (settings.Is(NodeRoles.MasterTarget) && group is not null) OpenWay(folder);
         var rooms = new DataPlaneRooms(
             settings.Is(NodeRoles.ProcessServer) ? new ProcessServerRoom(folder.In("process-server"), new IPEndPoint(bind, ports.Agent), settings.SpoolBytesMax, identity.Peer, folder.Files, time) : null,
             settings.Is(NodeRoles.MasterTarget) ? new MasterTargetRoom(folder.In("master-target"), new IPEndPoint(bind, ports.Data), identity.Peer, folder.Files, time,
-                settings.Hypervisor.Open(folder.In("machines"), folder.Files, time), settings.StoreKeys.Open(folder.Files)) { ScrubPause = settings.ScrubPause } : null);
+                settings.Hypervisor.Open(folder.In("machines"), folder.Files, time), settings.StoreKeys.Open(folder.Files), group) { ScrubPause = settings.ScrubPause } : null);
         rooms.ProcessServer?.Start();
         rooms.MasterTarget?.Start();
         return rooms;
+    }
+
+    /// <summary>To the replicas' disks, and to the images that tell their guests' addresses.</summary>
+    private static void OpenWay(DataFolder folder)
+    {
+        folder.Files.CreateDirectory(folder.In("master-target", MasterTargetRoom.SeedsName));
+        PassableFolder.Open(folder.In("master-target"), MasterTargetRoom.SocketName, MasterTargetRoom.SeedsName);
+        PassableFolder.Open(folder.Path, "master-target");
     }
 
     private static void Configure(ILoggingBuilder logging, NodeSettings settings) => logging

@@ -43,11 +43,12 @@ public sealed record StoreKeySettings(string File, string Command, IReadOnlyList
 
 /// <summary>The settings of one node, typed and validated once at start.</summary>
 /// <param name="DataFolder">Everything the node keeps lies below it.</param>
+/// <param name="SocketGroup">Who may open replicas' disks beside the node's user; empty: nobody but whom its umask lets.</param>
 public sealed record NodeSettings(
     string Name, string Site, IReadOnlyList<string> Roles, string Address, string DataFolder, NodePorts Ports, AdvertisedAddress Advertised,
     long BodyBytesMax, TimeSpan WaitMax, int ListItemsMax, TimeSpan AskTimeout,
     TimeSpan StableAfter, TimeSpan HeartbeatPause, string PersistenceProvider, string ConnectionStringFile,
-    TimeSpan JoinTokenValidity, string LogLevel, long SpoolBytesMax, HypervisorSettings Hypervisor, StoreKeySettings StoreKeys, TimeSpan ScrubPause)
+    TimeSpan JoinTokenValidity, string LogLevel, long SpoolBytesMax, HypervisorSettings Hypervisor, StoreKeySettings StoreKeys, TimeSpan ScrubPause, string SocketGroup)
 {
     public const string Sqlite = "sqlite";
 
@@ -82,7 +83,7 @@ public sealed record NodeSettings(
             Seconds(root, "pki.join-token-validity"), root.GetString("log.level"), (long)SettingValues.Size(root.GetString("process-server.spool-bytes-max"))!,
             new HypervisorSettings(root.GetString("hypervisor.uri"), root.GetString("hypervisor.failover-network"), root.GetString("hypervisor.qemu-accelerators")),
             new StoreKeySettings(root.GetString("master-target.store-key-file") ?? "", root.GetString("master-target.store-key-command") ?? "", [.. root.GetStringList("master-target.former-store-key-files")], Seconds(root, "master-target.store-key-renew-after")),
-            Seconds(root, "master-target.scrub-pause"));
+            Seconds(root, "master-target.scrub-pause"), root.GetString("master-target.socket-group") ?? "");
     }
 
     private static AdvertisedAddress AdvertisedOf(Config root) => new(

@@ -40,6 +40,7 @@ public static class SettingCatalogue
         new("siterecovery.master-target.store-key-command", SettingKind.Text),
         new("siterecovery.master-target.former-store-key-files", SettingKind.TextList),
         new("siterecovery.master-target.store-key-renew-after", SettingKind.Duration, 3600, 3660 * 86400.0),
+        new("siterecovery.master-target.socket-group", SettingKind.Text),
         new("siterecovery.master-target.scrub-pause", SettingKind.Duration, 1, 3660 * 86400.0),
         new("siterecovery.hypervisor.uri", SettingKind.Text),
         new("siterecovery.hypervisor.failover-network", SettingKind.Text),
