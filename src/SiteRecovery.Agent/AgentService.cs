@@ -42,6 +42,8 @@ public sealed class AgentService : IAsyncDisposable
             await agent._machines.StartAsync();
             if (options.SocketGroup is not null) PassableFolder.Open(agent._host.Folder, Path.GetFileName(agent._host.Socket));
             agent._nbd.Listen(new UnixDomainSocketEndPoint(agent._host.Socket));
+            // Before the network is asked for anything: machines of this host may wait for no more than their disks.
+            ServiceNotice.SayReady(options.NotifySocket, agent._host.Log);
             await agent.LoadIdentityAsync(stop);
             agent.ListenOverTls();
             Console.Out.Say($"agent {agent._membership.Name} of site {agent._membership.Site} serves disks at {agent._host.Socket}");
