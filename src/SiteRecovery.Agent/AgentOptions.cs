@@ -22,9 +22,11 @@ public sealed record AgentOptions(
     internal IHypervisor? OpenHypervisor(TimeProvider time) => Hypervisor switch
     {
         null or "none" => null,
-        ['/', ..] folder => new QemuHypervisor(folder, QemuAccelerators is null ? new QemuOptions() : new QemuOptions { Accelerators = QemuAccelerators }, RealFileSystem.Instance, time),
+        ['/', ..] folder => new QemuHypervisor(folder, Says(QemuAccelerators is null ? new QemuOptions() : new QemuOptions { Accelerators = QemuAccelerators }), RealFileSystem.Instance, time),
         var uri => new LibvirtHypervisor(uri, time),
     };
+
+    private static QemuOptions Says(QemuOptions options) => options with { Says = Console.Error.Say };
 }
 
 /// <summary>What stops the agent and what the operator can do about it, in one sentence each.</summary>

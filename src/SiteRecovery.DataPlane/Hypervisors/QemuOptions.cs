@@ -7,6 +7,8 @@ public sealed record QemuOptions
     public string Program { get; init; } = "qemu-system-x86_64";
     /// <summary>In QEMU's order of preference. A host whose /dev/kvm opens and then does not run a guest needs "tcg".</summary>
     public string Accelerators { get; init; } = "kvm:tcg";
+    /// <summary>Told what QEMU said of a machine that it started all the same: that it has fallen back to emulation, for one.</summary>
+    public Action<string>? Says { get; init; }
     /// <summary>For how long a guest's requests wait for an export that went away, before they fail.</summary>
     public TimeSpan ReconnectDelay { get; init; } = TimeSpan.FromMinutes(1);
     /// <summary>Firmware of UEFI machines whose own is not on this host.</summary>

@@ -51,6 +51,7 @@ internal sealed class QemuProcess(QemuFiles files, QemuOptions options, IFileSys
         foreach (var left in (string[])[files.Monitor, files.Serial, files.Display]) disk.Delete(left);
         var (code, said) = await RunAsync(options.Program, arguments, stop).ConfigureAwait(false);
         if (code != 0) throw new HypervisorException(HypervisorProblem.Refused, $"QEMU did not start {files.Name}: {said.Trim()}");
+        if (said.Trim() is { Length: > 0 } warning) options.Says?.Invoke($"QEMU started {files.Name}, and said: {warning.ReplaceLineEndings("; ")}");
     }
 
     internal async Task<StopOutcome> ShutDownAsync(TimeSpan patience, CancellationToken stop)

@@ -25,7 +25,7 @@ public sealed record HypervisorSettings(string Uri, string FailoverNetwork, stri
     public ReplicaHosting? Open(string folder, IFileSystem files, TimeProvider time) => Uri switch
     {
         "" or "none" => null,
-        "qemu" => new(new QemuHypervisor(folder, new QemuOptions { Accelerators = QemuAccelerators }, files, time), Network),
+        "qemu" => new(new QemuHypervisor(folder, new QemuOptions { Accelerators = QemuAccelerators, Says = Console.Error.WriteLine }, files, time), Network),
         _ => new(new LibvirtHypervisor(Uri, time), Network),
     };
 
