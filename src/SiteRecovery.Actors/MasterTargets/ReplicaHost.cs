@@ -79,6 +79,12 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
     /// <summary>How long the machine has run since it was started by this process; null: it was not.</summary>
     public TimeSpan? StartedAgo(string name) => _started.TryGetValue(name, out var at) ? time.GetElapsedTime(at) : null;
 
+    /// <summary>A replica of this name is there, and has disks of this export's.</summary>
+    /// <param name="exported">What its disks are served as, before the disk's own name.</param>
+    public async Task<bool> IsOnAsync(string name, string exported, CancellationToken stop) =>
+        hosting is not null && await hosting.Hypervisor.FindAsync(name, stop) is { Definition: { ReplicaOf: not null } replica }
+        && replica.Disks.Any(d => d.ExportName()?.StartsWith(exported + ".", StringComparison.Ordinal) == true);
+
     /// <summary>The machine is gone from the host, whatever it was doing.</summary>
     public async Task RemoveAsync(string name, CancellationToken stop)
     {

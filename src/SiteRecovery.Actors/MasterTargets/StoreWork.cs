@@ -1,4 +1,6 @@
 using System.Collections.Immutable;
+using System.Security.Cryptography;
+using System.Text;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Capture;
@@ -16,6 +18,7 @@ namespace SiteRecovery.Actors.MasterTargets;
 /// <summary>What a store actor does of its machine's work, piece by piece. Every piece may be repeated.</summary>
 internal static class StoreWork
 {
+    private const int TestNameDigits = 8; // hexadecimal: 32 bits tell the few tests of a machine apart that run at a time, and its sockets' paths stay short
     /// <summary>A verification that waits longer is told again.</summary>
     private static readonly TimeSpan VerifyPatience = TimeSpan.FromSeconds(4), LookEvery = TimeSpan.FromMilliseconds(20);
 
@@ -56,7 +59,7 @@ internal static class StoreWork
             case ServeTest test:
                 return await ServeAsync(room, test, stop);
             case RemoveTest test:
-                await room.Machines.RemoveAsync(MachineOf(test.Machine, test.Test), stop);
+                await room.Machines.RemoveAsync(await MachineOfAsync(room, test.Machine, test.Test, stop), stop);
                 await room.Exports.StopAsync(NameOf(test.Machine, test.Test), stop);
                 room.DeleteLayer(test.Machine, $"test-{test.Test}");
                 return new TestRemoved(test.Machine, IdOf(test), test.Test);
@@ -132,8 +135,14 @@ internal static class StoreWork
     // A machine's name has no '~'.
     private static string NameOf(MachineId machine, string test) => $"{machine}~{test}";
 
-    /// <summary>As the hypervisor knows it: the end of a test's id is enough beside the machine's name.</summary>
-    private static string MachineOf(MachineId machine, string test) => $"{machine}-test-{string.Concat(test[^Math.Min(8, test.Length)..].Select(c => char.IsAsciiLetterOrDigit(c) ? c : '-'))}";
+    /// <summary>As the hypervisor knows it. A test's id may be as long as whoever began it likes, and have any characters.</summary>
+    private static async Task<string> MachineOfAsync(MasterTargetRoom room, MachineId machine, string test, CancellationToken stop)
+    {
+        var former = $"{machine}-test-{string.Concat(test[^Math.Min(8, test.Length)..].Select(c => char.IsAsciiLetterOrDigit(c) ? c : '-'))}";
+        // A test that an earlier version began goes on; of two whose ids end alike only the one on whose disks the machine runs has it.
+        if (await room.Machines.IsOnAsync(former, NameOf(machine, test), stop)) return former;
+        return $"{machine}-test-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(test)))[..TestNameDigits]}";
+    }
 
     private static async Task StopAsync(MasterTargetRoom room, MachineId machine, CancellationToken stop)
     {
@@ -224,7 +233,7 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeTest test, CancellationToken stop)
     {
         var (store, folder) = (room.Stores.StoreOf(test.Machine), room.LayerFolderOf(test.Machine, $"test-{test.Test}"));
-        var (name, machine) = (NameOf(test.Machine, test.Test), MachineOf(test.Machine, test.Test));
+        var (name, machine) = (NameOf(test.Machine, test.Test), await MachineOfAsync(room, test.Machine, test.Test, stop));
         var served = await room.Exports.ServeAsync(name, (store, test.Point.Id),
             () => Task.FromResult<IReplicaDisks>(new TestDisks(new ReplicaLayers(store, test.Point, folder, room.Files, stop))), stop);
         var console = await room.Machines.RunAsync(test.Machine, machine, ReplicaPurpose.Test, PlacesOf(store, served), test.Networks, mustRun: false, stop);

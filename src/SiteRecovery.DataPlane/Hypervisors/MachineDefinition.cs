@@ -118,6 +118,9 @@ public sealed record MachineDisk
     /// <summary>1 is tried first; null is not tried where another disk has a number.</summary>
     public int? BootOrder { get; init; }
     public string? Serial { get; init; }
+
+    /// <summary>The NBD export that it is; null: it is none, or in a spelling that we do not know.</summary>
+    public string? ExportName() => Source is null ? null : NbdAddress.ExportOf(Source);
 }
 
 public sealed record MachineNic

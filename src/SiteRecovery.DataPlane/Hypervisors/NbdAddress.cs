@@ -10,6 +10,19 @@ internal sealed record NbdAddress(string Export, string? Socket, string? Host, i
 
     internal static bool IsNbd(string source) => source.StartsWith("nbd:", StringComparison.Ordinal) || source.StartsWith("nbd+unix:", StringComparison.Ordinal);
 
+    /// <summary>The export that a machine's disk is; null: it is none, or in a spelling that we do not know.</summary>
+    internal static string? ExportOf(string source)
+    {
+        try
+        {
+            return IsNbd(source) ? Parse(source).Export : null;
+        }
+        catch (HypervisorException)
+        {
+            return null;
+        }
+    }
+
     /// <exception cref="HypervisorException">It is no NBD URI.</exception>
     internal static NbdAddress Parse(string text)
     {

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
@@ -108,6 +109,49 @@ public sealed class ReplicaMoveTests : TestKit
         Assert.True(_host.IsPressed);
     }
 
+    /// <summary>Ids are as whoever began the tests gave them, by date for one.</summary>
+    [Fact]
+    public void Tests_whose_ids_end_alike_have_machines_of_their_own()
+    {
+        Test("app-20261130");
+        Test("db-20261130");
+        Assert.Equal(3, _host.Names.Count);
+        Remove("app-20261130");
+        Assert.Equal(2, _host.Names.Count);
+        Test("db-20261130");
+        Remove("db-20261130");
+        Assert.Equal(["vm1"], _host.Names);
+    }
+
+    [Fact]
+    public async Task A_test_that_an_earlier_version_began_keeps_its_machine_and_is_cleaned_up()
+    {
+        const string former = "vm1-test-20261130";
+        Test("app-20261130");
+        var machine = (await _host.FindAsync(_host.Names.Single(n => n != "vm1"), default))!.Definition;
+        await _host.UndefineAsync(machine.Name, default);
+        await _host.DefineAsync(machine with { Name = former }, default);
+        Test("app-20261130");
+        Assert.Equal(["vm1", former], _host.Names);
+        Test("db-20261130");
+        Remove("db-20261130");
+        Assert.Equal(["vm1", former], _host.Names);
+        Remove("app-20261130");
+        Assert.Equal(["vm1"], _host.Names);
+    }
+
+    private void Test(string id)
+    {
+        _target.Tell(new ServeTest(Vm, id, _point, Site));
+        Report<TestServed>();
+    }
+
+    private void Remove(string id)
+    {
+        _target.Tell(new RemoveTest(Vm, id, _point, Site));
+        Report<TestRemoved>();
+    }
+
     private void Serve()
     {
         _target.Tell(new ServeReplica(Vm, new Epoch(3), _point, Site, null, new Epoch(3), ReplicationPolicy.Default));
@@ -127,15 +171,16 @@ public sealed class ReplicaMoveTests : TestKit
         Directory.Delete(_folder, recursive: true);
     }
 
-    /// <summary>One machine that opens its disks as QEMU does: for writing, or not at all.</summary>
+    /// <summary>Machines that open their disks as QEMU does: for writing, or not at all. They run, and are pressed, as one.</summary>
     private sealed class Host : IHypervisor
     {
         private readonly Lock _gate = new();
         private readonly List<NbdClient> _open = [];
-        private MachineDefinition? _machine;
+        private readonly ConcurrentDictionary<string, MachineDefinition> _machines = new();
         private volatile bool _runs, _isPressed;
         private volatile int _refused, _presses;
 
+        internal IReadOnlyList<string> Names => [.. _machines.Keys.Order(StringComparer.Ordinal)];
         internal bool Runs => _runs;
         /// <summary>Now.</summary>
         internal bool IsPressed => _isPressed;
@@ -153,17 +198,17 @@ public sealed class ReplicaMoveTests : TestKit
         }
 
         public Task<HypervisorMachine?> FindAsync(string name, CancellationToken stop) =>
-            Task.FromResult(_machine is null ? null : new HypervisorMachine(_machine, _runs ? MachineState.Running : MachineState.Stopped));
+            Task.FromResult(_machines.GetValueOrDefault(name) is not { } machine ? null : new HypervisorMachine(machine, _runs ? MachineState.Running : MachineState.Stopped));
 
         public Task DefineAsync(MachineDefinition machine, CancellationToken stop)
         {
-            _machine = machine;
+            _machines[machine.Name] = machine;
             return Task.CompletedTask;
         }
 
         public async Task StartAsync(string name, CancellationToken stop)
         {
-            foreach (var uri in _machine!.Disks.Select(d => new Uri(d.Source!)))
+            foreach (var uri in _machines[name].Disks.Select(d => new Uri(d.Source!)))
             {
                 var disk = await NbdClient.ConnectAsync(new UnixDomainSocketEndPoint(Uri.UnescapeDataString(uri.Query["?socket=".Length..])), Uri.UnescapeDataString(uri.AbsolutePath[1..]), stop);
                 if (disk.ReadOnly)
@@ -192,6 +237,8 @@ public sealed class ReplicaMoveTests : TestKit
             }
         }
 
+        public Task<bool> ContinueAsync(string name, CancellationToken stop) => Task.FromResult(_runs);
+
         public Task DestroyAsync(string name, CancellationToken stop)
         {
             Obey();
@@ -200,7 +247,7 @@ public sealed class ReplicaMoveTests : TestKit
 
         public Task UndefineAsync(string name, CancellationToken stop)
         {
-            _machine = null;
+            _machines.TryRemove(name, out _);
             return Task.CompletedTask;
         }
 
@@ -209,5 +256,3 @@ public sealed class ReplicaMoveTests : TestKit
         public ValueTask DisposeAsync() => default;
     }
 }
-        public Task<bool> ContinueAsync(string name, CancellationToken stop) => Task.FromResult(_runs);
-
