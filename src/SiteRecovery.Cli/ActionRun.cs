@@ -21,9 +21,11 @@ internal static class ActionRun
         new("predicted RPO", p => Forms.Duration(p.At("predictedRpo"))), new("predicted RTO", p => Forms.Duration(p.At("predictedRto"))),
     ];
 
-    public static void AddTo(Command command)
+    /// <param name="dryRun">False: the API cannot try it out.</param>
+    public static void AddTo(Command command, bool dryRun = true)
     {
-        foreach (var option in new Option[] { DryRun, NoWait, Timeout, IdempotencyKey }) command.Add(option);
+        if (dryRun) command.Add(DryRun);
+        foreach (var option in new Option[] { NoWait, Timeout, IdempotencyKey }) command.Add(option);
     }
 
     public static void AddRiskyTo(Command command)

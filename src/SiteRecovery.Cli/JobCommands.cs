@@ -44,7 +44,7 @@ internal static class JobCommands
     {
         var id = Id();
         var command = new Command(verb, description) { id };
-        ActionRun.AddTo(command);
+        ActionRun.AddTo(command, dryRun: false);
         command.SetAction(Session.With((session, cancel) =>
             ActionRun.CarryOutAsync(session, HttpMethod.Post, $"{Jobs.PathOf(session.Arguments.GetRequiredValue(id))}/{verb}", null, cancel)));
         return command;

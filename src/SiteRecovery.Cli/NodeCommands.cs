@@ -38,7 +38,7 @@ internal static class NodeCommands
     {
         var node = Node();
         var command = new Command("drain", "Move all work away from a node") { node };
-        ActionRun.AddTo(command);
+        ActionRun.AddTo(command, dryRun: false);
         command.SetAction(Session.With((session, cancel) =>
             ActionRun.CarryOutAsync(session, HttpMethod.Post, $"{Nodes.PathOf(session.Arguments.GetRequiredValue(node))}/drain", null, cancel)));
         return command;

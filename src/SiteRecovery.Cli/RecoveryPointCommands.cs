@@ -68,7 +68,7 @@ internal static class RecoveryPointCommands
         var point = new Argument<string>("point") { Description = "The point's id" };
         var command = new Command(verb, description) { machine, point };
         if (option is not null) command.Add(option);
-        ActionRun.AddTo(command);
+        ActionRun.AddTo(command, dryRun: false);
         command.SetAction(Session.With((session, cancel) => ActionRun.CarryOutAsync(session, HttpMethod.Post,
             $"{PathOf(session.Arguments.GetRequiredValue(machine))}/{Uri.EscapeDataString(session.Arguments.GetRequiredValue(point))}/{verb}", body?.Invoke(session.Arguments), cancel)));
         return command;

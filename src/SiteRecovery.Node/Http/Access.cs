@@ -36,6 +36,7 @@ public static class Access
         var needed = context.GetEndpoint()?.Metadata.GetMetadata<AccessNeeded>();
         if (needed is { Role: null } || (needed is null && !context.Request.Path.StartsWithSegments("/api")))
         {
+            if (Mutates(context)) _ = context.IsDryRun();
             await next(context);
             return;
         }
@@ -45,20 +46,21 @@ public static class Access
         if (caller.Role < role)
             throw new ProblemException(403, "forbidden", $"'{caller.Name}' is {NameOf(caller.Role)}; this needs {NameOf(role)}.", $"Use a token of the role {NameOf(role)}.");
         context.Items[typeof(Caller)] = caller;
+        var audited = Mutates(context);
         try
         {
+            if (audited && context.IsDryRun()) audited = false;
             await next(context);
         }
-        catch (ProblemException refused) when (Mutates(context))
+        catch (ProblemException refused) when (audited)
         {
             await AuditAsync(context, caller, refused.Status);
             throw;
         }
-        if (Mutates(context)) await AuditAsync(context, caller, context.Response.StatusCode);
+        if (audited) await AuditAsync(context, caller, context.Response.StatusCode);
     });
 
-    private static bool Mutates(HttpContext context) =>
-        !HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method) && context.Request.Query["dryRun"] != "true";
+    private static bool Mutates(HttpContext context) => !HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method);
 
     private static async Task AuditAsync(HttpContext context, Caller caller, int status)
     {

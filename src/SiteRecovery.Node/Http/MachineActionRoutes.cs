@@ -50,7 +50,7 @@ public static class MachineActionRoutes
     {
         foreach (var route in Actions)
             api.MapPost($"/machines/{{machine}}/{route.Action}", (string machine, ActionBody? body, HttpContext context, ControlPlane control, CancellationToken cancel) =>
-                ActAsync(route, machine, body ?? new ActionBody(), context, control, cancel)).Needs(route.Role).WithName($"machine-{route.Action}");
+                ActAsync(route, machine, body ?? new ActionBody(), context, control, cancel)).Needs(route.Role).WithName($"machine-{route.Action}").WithDryRun();
         api.MapDelete("/machines/{machine}", async (string machine, string[]? acknowledge, HttpContext context, ControlPlane control, CancellationToken cancel) =>
         {
             var known = await MachineRoutes.KnownAsync(machine, control, cancel);
@@ -61,7 +61,7 @@ public static class MachineActionRoutes
                 warnings.Add(new("sourceNotFenced", "The old source has not confirmed that its epoch is over; released, it is held back by nothing. Make sure that the old machine is off."));
             RequireAcknowledged(context, warnings, acknowledge ?? []);
             return await CarryOutAsync(context, control, new DisableProtection(known.State.Id, CommandOf(context)), warnings, cancel);
-        }).Needs(AccessRole.Administrator).WithName("disable-machine");
+        }).Needs(AccessRole.Administrator).WithName("disable-machine").WithDryRun();
     }
 
     private static async Task<IResult> ActAsync(ActionRoute route, string machine, ActionBody body, HttpContext context, ControlPlane control, CancellationToken cancel)
@@ -104,7 +104,7 @@ public static class MachineActionRoutes
     private static void RequireAcknowledged(HttpContext context, IReadOnlyList<ActionWarning> warnings, IReadOnlyList<string> acknowledged)
     {
         var open = warnings.Where(w => !acknowledged.Contains(w.Code)).ToArray();
-        if (open.Length == 0 || IsDryRun(context)) return;
+        if (open.Length == 0 || context.IsDryRun()) return;
         throw new ProblemException(422, "acknowledgeNeeded", string.Join(' ', open.Select(w => w.Detail)), $"If that is meant, repeat it with acknowledge: {string.Join(", ", warnings.Select(w => w.Code))}.")
         {
             More = { ["warnings"] = warnings },
@@ -114,7 +114,7 @@ public static class MachineActionRoutes
     public static async Task<IResult> CarryOutAsync(
         HttpContext context, ControlPlane control, OperatorCommand command, IReadOnlyList<ActionWarning> warnings, CancellationToken cancel, RecoveryPoint? point = null)
     {
-        if (IsDryRun(context)) return await TryOutAsync(context, control, command, warnings, point, cancel);
+        if (context.IsDryRun()) return await TryOutAsync(context, control, command, warnings, point, cancel);
         var reply = await control.SendAsync(command, cancel);
         if (reply is Refused refused) throw ProblemException.Of(refused);
         var id = ((Accepted)reply).Job ?? JobId.Of(command.Machine, command.Id);
@@ -137,8 +137,6 @@ public static class MachineActionRoutes
     }
 
     private static TimeSpan? RtoOf(ProtectedMachine machine) => machine.Jobs.NewestFirst.Select(j => j.Times?.Recovered).FirstOrDefault(r => r is not null);
-
-    public static bool IsDryRun(HttpContext context) => context.Request.Query["dryRun"] == "true";
 
     public static CommandId CommandOf(HttpContext context)
     {

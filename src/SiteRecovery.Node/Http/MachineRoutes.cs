@@ -32,7 +32,7 @@ public static class MachineRoutes
             .Needs(AccessRole.Viewer).WithName("list-machines");
         api.MapGet("/machines/{machine}", async (string machine, ControlPlane control, TimeProvider time, CancellationToken cancel) =>
             MachineView.Of(await KnownAsync(machine, control, cancel), time.GetUtcNow())).Needs(AccessRole.Viewer).WithName("get-machine");
-        api.MapPost("/machines", ProtectAsync).Needs(AccessRole.Administrator).WithName("protect-machine");
+        api.MapPost("/machines", ProtectAsync).Needs(AccessRole.Administrator).WithName("protect-machine").WithDryRun();
         api.MapGet("/machines/{machine}/exports", async (string machine, HttpContext context, ControlPlane control, CancellationToken cancel) =>
             Page<ExportView>.Of(ExportView.Of((await KnownAsync(machine, control, cancel)).State), context)).Needs(AccessRole.Viewer).WithName("list-machine-exports");
         MachineActionRoutes.Map(api);
@@ -80,7 +80,7 @@ public static class MachineRoutes
         var disks = isNew ? await InspectAsync(new AgentName(agent.Name), chosen, control, cancel) : before.Protection!.Disks;
         var target = body.Target ?? (await control.PlaceStoreAsync(vault.TargetSite, cancel)).Name;
         var order = new EnableProtection(machine, command, new AgentName(agent.Name), vault.SourceSite, vault.TargetSite, disks, policyName, policy, target, definition);
-        if (MachineActionRoutes.IsDryRun(context)) return await MachineActionRoutes.CarryOutAsync(context, control, order, [], cancel);
+        if (context.IsDryRun()) return await MachineActionRoutes.CarryOutAsync(context, control, order, [], cancel);
         // What is refused must not bind the name to a vault.
         if (ProtectedMachine.Decide(before, order, context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow()).Reply is Refused refused) throw ProblemException.Of(refused);
         var by = context.CallerOf().Name;

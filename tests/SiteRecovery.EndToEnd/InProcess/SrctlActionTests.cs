@@ -114,6 +114,18 @@ public sealed class SrctlActionTests : IDisposable
     }
 
     [Theory]
+    [InlineData("recovery-point", "protect", "db1", "e1-s4")]
+    [InlineData("recovery-point", "verify", "db1", "e1-s4")]
+    [InlineData("node", "drain", "n1")]
+    [InlineData("job", "cancel", "db1.k1")]
+    public async Task A_dry_run_is_offered_only_where_the_node_has_one(params string[] command)
+    {
+        await using var api = await ScriptedApi.StartAsync((_, _) => (200, new JsonObject()), _stop.Token);
+        Assert.Equal(2, (await _srctl.RunAsync([.. command, "--server", api.Url, "--dry-run"])).ExitCode);
+        Assert.Empty(api.Requests);
+    }
+
+    [Theory]
     [InlineData(409)]
     [InlineData(501)]
     public async Task A_refusal_says_what_why_what_to_do_and_what_is_allowed(int status)
