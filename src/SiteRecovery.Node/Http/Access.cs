@@ -22,6 +22,9 @@ public sealed record AccessNeeded(AccessRole? Role);
 
 public static class Access
 {
+    /// <summary>In the audit log: the request ended before anybody knew what came of it.</summary>
+    public const string OutcomeUnknown = "unknown";
+
     public static TBuilder Needs<TBuilder>(this TBuilder endpoint, AccessRole role) where TBuilder : IEndpointConventionBuilder =>
         endpoint.WithMetadata(new AccessNeeded(role));
 
@@ -42,37 +45,68 @@ public static class Access
         }
         var caller = await FindAsync(context) ?? throw new ProblemException(
             401, "notAuthenticated", "The request bears no valid token.", "Send 'Authorization: Bearer TOKEN'; the first administrator's token lies in admin.token in the first node's data directory.");
-        var role = needed?.Role ?? AccessRole.Viewer;
+        context.Items[typeof(Caller)] = caller;
+        if (!Mutates(context))
+        {
+            Require(needed?.Role ?? AccessRole.Viewer, caller);
+            await next(context);
+            return;
+        }
+        await AuditedAsync(context, caller, () =>
+        {
+            Require(needed?.Role ?? AccessRole.Viewer, caller);
+            return context.IsDryRun();
+        }, next);
+    });
+
+    private static void Require(AccessRole role, Caller caller)
+    {
         if (caller.Role < role)
             throw new ProblemException(403, "forbidden", $"'{caller.Name}' is {NameOf(caller.Role)}; this needs {NameOf(role)}.", $"Use a token of the role {NameOf(role)}.");
-        context.Items[typeof(Caller)] = caller;
-        var audited = Mutates(context);
+    }
+
+    /// <summary>What was asked for is noted, however it ends: a caller that is gone, or an answer that is late, does not undo it.</summary>
+    /// <param name="triesOut">Whether nothing is to be changed; throws where the request is refused.</param>
+    private static async Task AuditedAsync(HttpContext context, Caller caller, Func<bool> triesOut, RequestDelegate next)
+    {
+        var (outcome, changesNothing) = (OutcomeUnknown, false);
         try
         {
-            if (audited && context.IsDryRun()) audited = false;
+            changesNothing = triesOut();
             await next(context);
+            outcome = context.Response.StatusCode.ToString(CultureInfo.InvariantCulture);
         }
-        catch (ProblemException refused) when (audited)
+        catch (Exception refused) when (StatusOf(refused) is { } status)
         {
-            await AuditAsync(context, caller, refused.Status);
+            outcome = status.ToString(CultureInfo.InvariantCulture);
             throw;
         }
-        if (audited) await AuditAsync(context, caller, context.Response.StatusCode);
-    });
+        finally
+        {
+            if (!changesNothing) await AuditAsync(context, caller, outcome);
+        }
+    }
+
+    private static int? StatusOf(Exception error) => error switch
+    {
+        ProblemException problem => problem.Status,
+        BadHttpRequestException bad => bad.StatusCode,
+        _ => null,
+    };
 
     private static bool Mutates(HttpContext context) => !HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method);
 
-    private static async Task AuditAsync(HttpContext context, Caller caller, int status)
+    private static async Task AuditAsync(HttpContext context, Caller caller, string outcome)
     {
-        var note = new RecordAudit(caller.Name, $"{context.Request.Method} {context.Request.Path}", context.Connection.RemoteIpAddress?.ToString() ?? "", status.ToString(CultureInfo.InvariantCulture));
-        // The action is done or refused already, and says so; that the note is late is the log's affair.
+        var note = new RecordAudit(caller.Name, $"{context.Request.Method} {context.Request.Path}", context.Connection.RemoteIpAddress?.ToString() ?? "", outcome);
+        // The action is done or refused already, and says so; that the note is late is the log's affair. It does not end with the request.
         try
         {
             await context.RequestServices.GetRequiredService<ControlPlane>().ConfigureAsync(note, CancellationToken.None);
         }
-        catch (Exception unreachable) when (unreachable is Akka.Actor.AskTimeoutException or TaskCanceledException)
+        catch (Exception unreachable)
         {
-            context.RequestServices.GetRequiredService<ILogger<ControlPlane>>().LogWarning("not in the audit log: {Action} by {Caller}: {Status}", note.Action, note.By, status);
+            context.RequestServices.GetRequiredService<ILogger<ControlPlane>>().LogWarning("not in the audit log: {Action} by {Caller}: {Outcome}: {Reason}", note.Action, note.By, outcome, unreachable.Message);
         }
     }
 
