@@ -45,6 +45,9 @@ internal sealed class ApiClient : IDisposable
             var more = string.Join('&', new[] { limit is { } max ? $"limit={max - items.Count}" : null, cursor is null ? null : $"cursor={Uri.EscapeDataString(cursor)}" }.OfType<string>());
             var page = (await GetAsync(more.Length == 0 ? path : $"{path}{(path.Contains('?', StringComparison.Ordinal) ? '&' : '?')}{more}", cancel)).Body;
             items.AddRange(page.Items());
+            // The same on every page.
+            if (cursor is null && page.At("notAnswering").Items() is { Count: > 0 } silent)
+                Session.Say($"left out, for they do not answer: {string.Join(", ", silent.Select(s => s.Text()))}");
             var former = cursor;
             cursor = page.At("nextCursor") is { } next ? next.Text() : null;
             if (cursor is not null && cursor == former) throw new CommandProblem(ExitCode.Failed, $"the list of {path} does not end", "Two of its pages have the same next one.", "Check that --server names a node's HTTP address, and any proxy between.");

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Hosting;
@@ -17,14 +18,44 @@ using SiteRecovery.Node.Settings;
 
 namespace SiteRecovery.Node.Http;
 
+/// <param name="Measured">Null: the machine did not answer in time.</param>
+/// <param name="SilentSince">When this node first found that it does not answer.</param>
+public sealed record MachineAnswer(MachineId Machine, MeasuredMachine? Measured, DateTimeOffset? SilentSince);
+
 /// <summary>All that the routes need of the cluster, from whichever node they are asked.</summary>
-public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings)
+public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings, TimeProvider time)
 {
+    private readonly ConcurrentDictionary<MachineId, DateTimeOffset> _silentSince = new();
+
     public Task<MachineReply> SendAsync(OperatorCommand command, CancellationToken cancel) => Ask<ProtectedMachineActor, MachineReply>(command, cancel);
 
     /// <summary>State and measurements; a machine that was never protected answers as unprotected.</summary>
     public Task<MeasuredMachine> GetMachineAsync(MachineId machine, CancellationToken cancel) =>
         Ask<ProtectedMachineActor, MeasuredMachine>(new GetMeasuredMachine(machine), cancel);
+
+    /// <summary>Of each machine what <see cref="GetMachineAsync"/> says; one that does not answer holds up none of the others.</summary>
+    public Task<MachineAnswer[]> GetMachinesAsync(IEnumerable<ListedMachine> machines, CancellationToken cancel) => Task.WhenAll(machines.Select(async m =>
+    {
+        if (await OrSilentAsync(GetMachineAsync(m.Machine, cancel)) is not { } measured) return new MachineAnswer(m.Machine, null, _silentSince.GetOrAdd(m.Machine, _ => time.GetUtcNow()));
+        _silentSince.TryRemove(m.Machine, out _);
+        return new MachineAnswer(m.Machine, measured, null);
+    }));
+
+    /// <summary>All jobs of each machine; null of one that does not answer.</summary>
+    public Task<(MachineId Machine, MachineJobs? Jobs)[]> GetJobsAsync(IEnumerable<ListedMachine> machines, CancellationToken cancel) => Task.WhenAll(machines.Select(async m =>
+        (m.Machine, await OrSilentAsync(Ask<ProtectedMachineActor, MachineJobs>(new GetJobs(m.Machine, null), cancel)))));
+
+    private static async Task<T?> OrSilentAsync<T>(Task<T> asked) where T : class
+    {
+        try
+        {
+            return await asked;
+        }
+        catch (AskTimeoutException)
+        {
+            return null;
+        }
+    }
 
     public async Task<ImmutableArray<Job>> GetJobsAsync(MachineId machine, JobId? only, CancellationToken cancel) =>
         (await Ask<ProtectedMachineActor, MachineJobs>(new GetJobs(machine, only), cancel)).Jobs;

@@ -27,6 +27,10 @@ public sealed record JobView(
         job.Steps, job.Error, RecoveryTimesView.Of(job.Times));
 }
 
+/// <param name="NextCursor">Null on the last page.</param>
+/// <param name="NotAnswering">Machines that do not answer: their jobs are left out.</param>
+public sealed record JobsPage(IReadOnlyList<JobView> Items, string? NextCursor, IReadOnlyList<string> NotAnswering);
+
 public static class JobRoutes
 {
     private static readonly TimeSpan PollEvery = TimeSpan.FromMilliseconds(250);
@@ -36,9 +40,10 @@ public static class JobRoutes
         api.MapGet("/jobs", async (string? machine, string? status, HttpContext context, ControlPlane control, CancellationToken cancel) =>
         {
             var machines = (await control.GetConfigurationAsync(cancel)).Machines.Where(m => machine is null || m.Machine.Value == machine);
-            var all = await Task.WhenAll(machines.Select(m => control.GetJobsAsync(m.Machine, null, cancel)));
-            var views = all.SelectMany(j => j).Where(j => status is null || string.Equals(j.Status.ToString(), status, StringComparison.OrdinalIgnoreCase));
-            return Page<JobView>.Of([.. views.OrderByDescending(j => j.StartedAt).Select(JobView.Of)], context);
+            var all = await control.GetJobsAsync(machines, cancel);
+            var jobs = all.SelectMany(m => m.Jobs?.Jobs ?? []).Where(j => status is null || string.Equals(j.Status.ToString(), status, StringComparison.OrdinalIgnoreCase));
+            var page = Page<JobView>.Of([.. jobs.OrderByDescending(j => j.StartedAt).Select(JobView.Of)], context);
+            return new JobsPage(page.Items, page.NextCursor, [.. all.Where(m => m.Jobs is null).Select(m => m.Machine.Value)]);
         }).Needs(AccessRole.Viewer).WithName("list-jobs");
         api.MapGet("/jobs/{job}", ShowAsync).Needs(AccessRole.Viewer).WithName("get-job");
     }

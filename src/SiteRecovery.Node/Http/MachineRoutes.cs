@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Globalization;
 using System.Text;
 using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Actors.ProcessServers;
@@ -28,8 +29,7 @@ public static class MachineRoutes
     public static void Map(RouteGroupBuilder api)
     {
         api.MapGet("/machines", async (HttpContext context, ControlPlane control, TimeProvider time, CancellationToken cancel) =>
-            Page<MachineView>.Of([.. (await ViewsAsync(control, time, cancel)).Where(m => m.State != nameof(Phase.Unprotected) || m.TargetSite is not null)], context))
-            .Needs(AccessRole.Viewer).WithName("list-machines");
+            await PageAsync(context, control, time, cancel)).Needs(AccessRole.Viewer).WithName("list-machines");
         api.MapGet("/machines/{machine}", async (string machine, ControlPlane control, TimeProvider time, CancellationToken cancel) =>
             MachineView.Of(await KnownAsync(machine, control, cancel), time.GetUtcNow())).Needs(AccessRole.Viewer).WithName("get-machine");
         api.MapPost("/machines", ProtectAsync).Needs(AccessRole.Administrator).WithName("protect-machine").WithDryRun();
@@ -42,7 +42,30 @@ public static class MachineRoutes
     public static async Task<MachineView[]> ViewsAsync(ControlPlane control, TimeProvider time, CancellationToken cancel)
     {
         var listed = (await control.GetConfigurationAsync(cancel)).Machines;
-        return await Task.WhenAll(listed.Select(async m => MachineView.Of(await control.GetMachineAsync(m.Machine, cancel), time.GetUtcNow())));
+        return await ViewsAsync(listed, control, time, cancel);
+    }
+
+    private static async Task<MachineView[]> ViewsAsync(IEnumerable<ListedMachine> listed, ControlPlane control, TimeProvider time, CancellationToken cancel)
+    {
+        var answers = await control.GetMachinesAsync(listed, cancel);
+        var now = time.GetUtcNow();
+        return [.. answers.Select(a => a.Measured is { } measured ? MachineView.Of(measured, now) : MachineView.NotAnswering(a.Machine, a.SilentSince))];
+    }
+
+    /// <summary>Only machines that may be on the page are asked; the cursor counts all that were ever protected.</summary>
+    private static async Task<Page<MachineView>> PageAsync(HttpContext context, ControlPlane control, TimeProvider time, CancellationToken cancel)
+    {
+        var listed = (await control.GetConfigurationAsync(cancel)).Machines;
+        var (limit, at) = Page.Of(context);
+        List<MachineView> items = [];
+        while (items.Count < limit && at < listed.Length)
+            foreach (var view in await ViewsAsync(listed.Skip(at).Take(limit), control, time, cancel))
+            {
+                if (items.Count == limit) break;
+                at++;
+                if (view.State != nameof(Phase.Unprotected) || view.TargetSite is not null) items.Add(view);
+            }
+        return new(items, at < listed.Length ? at.ToString(CultureInfo.InvariantCulture) : null);
     }
 
     public static async Task<MeasuredMachine> KnownAsync(string name, ControlPlane control, CancellationToken cancel)

@@ -78,6 +78,9 @@ public sealed record MachineView(
     PointView? NewestPoint, PointView? OldestPoint, ReplicationView? Replication, StoreView? Store, ImmutableArray<ExportView> Exports, string? FailoverPoint,
     bool? SourceFenced, ImmutableArray<TestView> Tests, ImmutableArray<Drill> Drills, ImmutableArray<ActionAvailability> AllowedActions, string? Console, string? SourceChange, ProgressView? Flattening)
 {
+    /// <summary>The state of a machine whose actor does not answer.</summary>
+    public const string Unknown = "Unknown";
+
     public static TimeSpan AgentSilenceMax { get; } = TimeSpan.FromSeconds(5);
 
     public static MachineView Of(MeasuredMachine measured, DateTimeOffset now)
@@ -95,6 +98,18 @@ public sealed record MachineView(
             ExportView.Of(measured.State), view.FailoverPoint, view.SourceFenced,
             [.. measured.State.RunningTests.Select(t => new TestView(t.Id, t.Point.Id, t.StartedAt, t.ServedAt is not null, t.Console))], measured.State.Drills, view.AllowedActions, measured.State.Console,
             SourceChangeOf(measured.State, view.ActiveSite, agent), FlatteningOf(measured.Flattening));
+    }
+
+    /// <summary>All that can be said of a machine that does not answer.</summary>
+    /// <param name="since">When it was first found so.</param>
+    public static MachineView NotAnswering(MachineId machine, DateTimeOffset? since)
+    {
+        const string code = "notAnswering", reason = "The machine's actor does not answer: nothing is known of its state.",
+            remedy = "Look at GET /api/v1/nodes for unreachable nodes, and into the logs of the configuration servers. Its replication goes on without it.";
+        return new(
+            machine.Value, Unknown, new HealthView(HealthStatus.Critical, [new HealthReason(code, HealthSeverity.Critical, reason, remedy)]), null, since, null, null, 0,
+            null, null, null, null, null, null, null, [], null, null, null, null, [], null, null, [], [],
+            [.. MachineActions.All.Select(a => new ActionAvailability(a, false, code, reason, remedy))], null, null, null);
     }
 
     private static DiskView DiskOf(DiskSpec disk, AgentReport? agent, ProtectedMachine machine)
