@@ -64,7 +64,7 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
         }
         var replicates = machine.Phase is Phase.InitialReplication or Phase.Protected or Phase.Paused
             or Phase.ResynchronizationRequired or Phase.Resynchronizing or Phase.ReverseReplicating or Phase.PlannedFailoverInProgress { Point: null };
-        var fresh = measured.MeasuredAt is { } at && now - at <= MeasurementAgeMax;
+        var fresh = IsFresh(measured, now);
         var rpo = replicates && fresh ? now - measured.NewestConsistentAt : null;
         var clocksDisagree = rpo < -ClockSkewMax || measured.ClockOffset?.Duration() > ClockSkewMax;
         if (clocksDisagree) rpo = null;
@@ -93,6 +93,8 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
             : reasons.Any(r => r.Severity == HealthSeverity.Critical) ? HealthStatus.Critical : HealthStatus.Degraded;
         return new(status, rpo, unknownSince, [.. reasons]);
     }
+
+    public static bool IsFresh(ReplicationMeasurement measured, DateTimeOffset now) => measured.MeasuredAt is { } at && now - at <= MeasurementAgeMax;
 
     private static DateTimeOffset? UnknownSince(ProtectedMachine machine, ReplicationMeasurement measured) =>
         measured.MeasuredAt ?? machine.Jobs.NewestFirst.FirstOrDefault(j => j.Action == MachineActions.Enable)?.StartedAt;

@@ -71,12 +71,13 @@ public sealed record StoreView(long Bytes, long FreeBytes, int Points, bool Cons
 
 /// <summary>A machine as the API shows it: its state, and what was last measured of it.</summary>
 /// <param name="Flattening">Of the replica's disks into raw files, after the commit; null while that is not under way.</param>
+/// <param name="CanFailOver">It could run at the target now, as far as was heard from there lately; of one that was failed over, its replica is served.</param>
 /// <param name="SourceChange">What the operator has to change in the machine, so that its writes are captured; null while somebody has its disks open there.</param>
 public sealed record MachineView(
     string Name, string State, HealthView Health, TimeSpan? Rpo, DateTimeOffset? UnknownSince, string? ActiveSite, string? Direction, int Epoch,
     string? SourceSite, string? TargetSite, string? TargetNode, string? Agent, string? Policy, LagView? Lag, ProgressView? Progress, ImmutableArray<DiskView> Disks,
     PointView? NewestPoint, PointView? OldestPoint, ReplicationView? Replication, StoreView? Store, ImmutableArray<ExportView> Exports, string? FailoverPoint,
-    bool? SourceFenced, ImmutableArray<TestView> Tests, ImmutableArray<Drill> Drills, ImmutableArray<ActionAvailability> AllowedActions, string? Console, string? SourceChange, ProgressView? Flattening)
+    bool? SourceFenced, ImmutableArray<TestView> Tests, ImmutableArray<Drill> Drills, ImmutableArray<ActionAvailability> AllowedActions, string? Console, string? SourceChange, ProgressView? Flattening, bool CanFailOver)
 {
     /// <summary>The state of a machine whose actor does not answer.</summary>
     public const string Unknown = "Unknown";
@@ -97,7 +98,7 @@ public sealed record MachineView(
             ReplicationOf(agent), store is null ? null : new StoreView(store.Bytes, store.FreeBytes, store.Points, store.Consistent, store.FailedReason, store.BytesPerSecond, store.LimitAt, store.DiskFullAt),
             ExportView.Of(measured.State), view.FailoverPoint, view.SourceFenced,
             [.. measured.State.RunningTests.Select(t => new TestView(t.Id, t.Point.Id, t.StartedAt, t.ServedAt is not null, t.Console))], measured.State.Drills, view.AllowedActions, measured.State.Console,
-            SourceChangeOf(measured.State, view.ActiveSite, agent), FlatteningOf(measured.Flattening));
+            SourceChangeOf(measured.State, view.ActiveSite, agent), FlatteningOf(measured.Flattening), view.CanFailOver);
     }
 
     /// <summary>All that can be said of a machine that does not answer.</summary>
@@ -109,7 +110,7 @@ public sealed record MachineView(
         return new(
             machine.Value, Unknown, new HealthView(HealthStatus.Critical, [new HealthReason(code, HealthSeverity.Critical, reason, remedy)]), null, since, null, null, 0,
             null, null, null, null, null, null, null, [], null, null, null, null, [], null, null, [], [],
-            [.. MachineActions.All.Select(a => new ActionAvailability(a, false, code, reason, remedy))], null, null, null);
+            [.. MachineActions.All.Select(a => new ActionAvailability(a, false, code, reason, remedy))], null, null, null, false);
     }
 
     private static DiskView DiskOf(DiskSpec disk, AgentReport? agent, ProtectedMachine machine)

@@ -6,7 +6,7 @@ using SiteRecovery.Node.Hosting;
 namespace SiteRecovery.Node.Http;
 
 /// <summary>Can I fail over right now?</summary>
-/// <param name="CanFailOver">Every protected machine allows a failover; null while nothing is protected.</param>
+/// <param name="CanFailOver">Every protected machine could run at its target now, or does; null while nothing is protected.</param>
 /// <param name="WorstRpo">Null where one is unknown.</param>
 public sealed record Overview(
     bool? CanFailOver, int Machines, int MachinesThatCanFailOver, int Healthy, int Degraded, int Critical, TimeSpan? WorstRpo,
@@ -36,7 +36,7 @@ public static class StatusRoutes
         var nodes = await NodeRoutes.MembersAsync(cluster, control, cancel);
         var agents = await NodeRoutes.AgentsAsync(control, cancel);
         var machines = (await MachineRoutes.ViewsAsync(control, time, cancel)).Where(m => m.State != nameof(Phase.Unprotected)).ToArray();
-        var able = machines.Count(m => m.AllowedActions.Any(a => a is { Action: MachineActions.UnplannedFailover, Allowed: true }) || m.FailoverPoint is not null);
+        var able = machines.Count(m => m.CanFailOver);
         return new Overview(
             machines.Length == 0 ? null : able == machines.Length, machines.Length, able,
             machines.Count(m => m.Health.Status == HealthStatus.Healthy), machines.Count(m => m.Health.Status == HealthStatus.Degraded),

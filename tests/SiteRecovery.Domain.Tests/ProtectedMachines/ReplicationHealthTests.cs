@@ -106,6 +106,25 @@ public sealed class ReplicationHealthTests
     }
 
     [Fact]
+    public void A_machine_can_fail_over_where_its_target_was_heard_lately_works_and_has_a_point()
+    {
+        var good = new ReplicationMeasurement(Now.AddMinutes(-10), Now.AddSeconds(-30), true);
+        ReplicationMeasurement[] bad = [ReplicationMeasurement.None, good with { MeasuredAt = Now.AddSeconds(-31) }, good with { NewestConsistentAt = null }, good with { StoreFailure = "no space left" }];
+        bool Can(Story story, ReplicationMeasurement measured) => ProtectedMachineView.Of(story.State, measured, Now).CanFailOver;
+
+        Assert.True(Can(new Story().Protected(), good));
+        Assert.All(bad, b => Assert.False(Can(new Story().Protected(), b)));
+        Assert.False(Can(new Story().Enabled(), good));
+        Assert.False(Can(new Story(), good));
+
+        var over = new Story().Protected().FailedOverTo(Story.Point).EpochOpened();
+        Assert.False(Can(over, good)); // begun, and nothing is served yet
+        Assert.True(Can(over.Served(), good));
+        Assert.True(Can(over.Committed(), good));
+        Assert.False(Can(over, ReplicationMeasurement.None));
+    }
+
+    [Fact]
     public void An_unreleased_agent_stays_visible_after_protection_ended()
     {
         var story = new Story().Protected().Disabled().Failed(WorkKind.ReleaseAgent, permanent: false).StoreGone();
