@@ -43,10 +43,8 @@ public sealed record Nodes(ImmutableArray<NodeAnnouncement> All) : IClusterMessa
 
     public IEnumerable<NodeAnnouncement> Of(string role, SiteName? site) => All.Where(n => n.Has(role) && (site is null || n.Site == site));
 
-    /// <summary>The master target that holds a store: the named one, or the site's first where none was named.</summary>
-    public NodeAnnouncement? MasterTarget(SiteName site, string? name) => name is null
-        ? Of(NodeRoles.MasterTarget, site).FirstOrDefault()
-        : All.FirstOrDefault(n => n.Name == name && n.Has(NodeRoles.MasterTarget));
+    /// <summary>The master target that holds a store: the named one of the site, or the site's first where none was named.</summary>
+    public NodeAnnouncement? MasterTarget(SiteName site, string? name) => Of(NodeRoles.MasterTarget, site).FirstOrDefault(n => name is null || n.Name == name);
 
     public NodeAnnouncement? ProcessServerOf(AgentName agent) => All.FirstOrDefault(n => n.Agents.Contains(agent));
 }

@@ -65,7 +65,7 @@ public sealed partial record ProtectedMachine
             PlannedFailover c => new PlannedFailoverStarted(now, c.Id, Round + 1, now + (c.Patience ?? PlannedFailover.PatienceDefault)),
             CancelFailover c when Phase is Phase.PlannedFailoverInProgress { Point: null } => new PlannedFailoverRolledBack(now, c.Id, Round + 1, null),
             CancelFailover c => new FailoverCancelled(now, c.Id, Epoch.Next(), Round + 1, null),
-            ReverseReplicate c => new ReverseReplicationStarted(now, c.Id, Round + 1, c.TargetNode, c.Full),
+            ReverseReplicate c => new ReverseReplicationStarted(now, c.Id, Round + 1, c.TargetNode, c.Full, Retargeted: IsElsewhere(c)),
             CommitFailover c => new FailoverCommitted(now, c.Id),
             ChangeRecoveryPoint c => new RecoveryPointChanged(now, c.Id, c.Point, Epoch.Next()),
             TestFailover c => new TestFailoverStarted(now, c.Id, c.Point),
@@ -100,8 +100,13 @@ public sealed partial record ProtectedMachine
             ($"A patience of {patience} is out of range.", "Choose 5s to 24h."),
         ReverseReplicate { Full: false } when Phase is Phase.ReverseReplicating =>
             ("The reverse replication is under way.", "Wait until it completes; if the old source cannot be asked what it wrote, or its disks are gone, repeat it with full."),
+        ReverseReplicate c when IsElsewhere(c) && Continuation is null =>
+            ($"The store goes on at {Required.TargetNode ?? "the site's first master target"} already.", "Leave the target out; where that node is gone for good, join a new one under the same name."),
         _ => ProblemOfTest(command),
     };
+
+    /// <summary>On the same way, another master target than before is named.</summary>
+    private bool IsElsewhere(ReverseReplicate c) => Phase is Phase.ReverseReplicating && c.TargetNode is { } node && node != Required.TargetNode;
 
     private static (string, string)? ProblemOf(EnableProtection c)
     {

@@ -139,7 +139,7 @@ public sealed partial record ProtectedMachine
         };
     }
 
-    /// <summary>The same way on, for an old source that turns out not to answer.</summary>
+    /// <summary>The same way on, for an old source that turns out not to answer, or a master target that does not have what is needed.</summary>
     private ProtectedMachine ReversingInFull(ReverseReplicationStarted e)
     {
         (string, bool)[] store = Continuation is null ? [] : [(WorkKind.ContinueStore, true)];
@@ -148,6 +148,7 @@ public sealed partial record ProtectedMachine
             Phase = new Phase.ReverseReplicating(Full: true, TailIsKnown: true),
             ComparesAll = true,
             Round = e.Round,
+            Protection = e.Retargeted ? Required with { TargetNode = e.TargetNode } : Protection,
             Continuation = Continuation is { } next ? next with { MayStartEmpty = true } : null,
             Problems = Problems.RemoveAll(p => p.Work != WorkKind.FenceSource),
             Jobs = Jobs.CancelRunning(e.At, "a reverse replication that compares everything").Start(

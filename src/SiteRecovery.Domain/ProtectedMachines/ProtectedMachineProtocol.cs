@@ -261,7 +261,8 @@ public sealed record PlannedFailoverRolledBack(DateTimeOffset At, CommandId Caus
 public sealed record FailoverCancelled(DateTimeOffset At, CommandId Cause, Epoch Epoch, int Round, string? Reason) : MachineEvent(At, Cause);
 
 public sealed record StoreContinuationConfirmed(DateTimeOffset At, CommandId Cause, Epoch Epoch, RecoveryPoint? Kept) : MachineEvent(At, Cause);
-public sealed record ReverseReplicationStarted(DateTimeOffset At, CommandId Cause, int Round, string? TargetNode, bool Full) : MachineEvent(At, Cause);
+/// <param name="Retargeted">On the same way: the store goes to <paramref name="TargetNode"/> in place of the master target named before. Events of before never did that.</param>
+public sealed record ReverseReplicationStarted(DateTimeOffset At, CommandId Cause, int Round, string? TargetNode, bool Full, bool Retargeted = false) : MachineEvent(At, Cause);
 
 /// <param name="Newest">The last write of the old source.</param>
 /// <param name="Bytes">Of the ranges that it may have written beyond the fork.</param>

@@ -143,6 +143,18 @@ public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings, Tim
             422, "noMasterTarget", $"No master target of site '{site}' is a member of the cluster.", "Start a node with the role master-target there, or name another vault.");
     }
 
+    /// <summary>A master target of a site by its name, or the site's first: what goes to nobody would never begin.</summary>
+    /// <exception cref="ProblemException">It is not a member of the cluster.</exception>
+    public async Task<NodeAnnouncement> FindMasterTargetAsync(SiteName site, string? name, CancellationToken cancel)
+    {
+        var open = (await GetNodesAsync(cancel)).Of(NodeRoles.MasterTarget, site).ToArray();
+        if (name is null)
+            return open.FirstOrDefault() ?? throw new ProblemException(503, "noMasterTarget", $"No master target of site '{site}' is a member of the cluster.", "Look at GET /api/v1/nodes; start one there, and try again.");
+        return open.FirstOrDefault(n => n.Name == name) ?? throw new ProblemException(
+            422, "unknownTarget", $"No master target '{name}' of site '{site}' is a member of the cluster.",
+            open.Length == 0 ? "Start a node with the role master-target there." : $"Leave target out, or name one of: {string.Join(", ", open.Select(n => n.Name))}.");
+    }
+
     /// <summary>Of a machine whose source is a replica.</summary>
     public async Task<string> TakeReplicaPointAsync(SiteName site, ReplicaSource replica, TakeReplicaPoint question, CancellationToken cancel) =>
         (await AskStoreAsync<ReplicaPointTaken>(site, replica.Node, question, cancel)).PointId;

@@ -74,10 +74,22 @@ public static class MachineActionRoutes
             throw ProblemException.Of(new Refused(known.State.Id, command, refusal.Code!, known.State.Phase.Name, refusal.Reason!, refusal.Remedy!, Transitions.AllowedNames(known.State.Phase, known.State.Circumstances)));
         var point = route.TakesPoint ? repeated ? AnyPoint : await control.ResolvePointAsync(known.State, body.Point ?? "latest", cancel) : null;
         if (repeated) return await CarryOutAsync(context, control, route.Make(known.State.Id, command, point, body), [], cancel);
+        if (route.Action == MachineActions.ReverseReplicate) body = body with { Target = await TargetOfReverseAsync(known.State, body.Target, control, cancel) };
         var now = context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
         var warnings = WarningsOf(route, known, point, now);
         RequireAcknowledged(context, warnings, body.Acknowledge ?? []);
         return await CarryOutAsync(context, control, route.Make(known.State.Id, command, point, body), warnings, cancel, point);
+    }
+
+    /// <summary>By name, so that it does not change when nodes come and go.</summary>
+    private static async Task<string?> TargetOfReverseAsync(ProtectedMachine machine, string? named, ControlPlane control, CancellationToken cancel)
+    {
+        var protection = machine.Protection!;
+        if (machine.Phase is Phase.ReverseReplicating) return named is null ? null : (await control.FindMasterTargetAsync(protection.TargetSite, named, cancel)).Name;
+        // What was the source before last goes on in its own store.
+        if (protection.Replica?.Node is not { } holder) return (await control.FindMasterTargetAsync(protection.SourceSite, named, cancel)).Name;
+        return named is null || named == holder ? holder : throw new ProblemException(422, "unknownTarget", $"'{machine.Id}' goes back to '{holder}', which has its former store.",
+            $"Leave target out; where '{holder}' is gone for good, begin without target, then repeat it with full and another target.");
     }
 
     private static RecoveryPoint AnyPoint { get; } = new(Epoch.First, new Sequence(1), DateTimeOffset.UnixEpoch, PointKind.CrashConsistent);

@@ -101,7 +101,8 @@ public static class MachineRoutes
             definition = Encoding.UTF8.GetString(found.ToJson());
         }
         var disks = isNew ? await InspectAsync(new AgentName(agent.Name), chosen, control, cancel) : before.Protection!.Disks;
-        var target = body.Target ?? (await control.PlaceStoreAsync(vault.TargetSite, cancel)).Name;
+        var target = !isNew ? before.Protection!.TargetNode
+            : (body.Target is null ? await control.PlaceStoreAsync(vault.TargetSite, cancel) : await control.FindMasterTargetAsync(vault.TargetSite, body.Target, cancel)).Name;
         var order = new EnableProtection(machine, command, new AgentName(agent.Name), vault.SourceSite, vault.TargetSite, disks, policyName, policy, target, definition);
         if (context.IsDryRun()) return await MachineActionRoutes.CarryOutAsync(context, control, order, [], cancel);
         // What is refused must not bind the name to a vault.

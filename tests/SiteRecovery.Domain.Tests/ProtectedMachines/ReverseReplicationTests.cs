@@ -35,6 +35,29 @@ public sealed class ReverseReplicationTests
     }
 
     [Fact]
+    public void A_reverse_replication_that_is_repeated_in_full_goes_to_the_master_target_that_is_named_then()
+    {
+        var story = FailedOver().Fenced().When(new ReverseReplicate(Story.Vm1, new("first"), "mt-a")).TailMarked();
+        story.When(new ReverseReplicate(Story.Vm1, new("second"), "mt-b", Full: true));
+        Assert.Equal(("mt-b", Story.Source), (story.Pending.OfType<ContinueStore>().Single().TargetNode, story.Pending.OfType<ContinueStore>().Single().TargetSite));
+        Assert.Equal("mt-b", story.StoreContinued().Pending.OfType<ReplicateFrom>().Single().TargetNode);
+
+        // Where none is named, and in journals of before, it stays.
+        var before = FailedOver().Fenced().When(new ReverseReplicate(Story.Vm1, new("first"), "mt-a")).TailMarked();
+        Assert.Equal("mt-a", before.State.Apply(new ReverseReplicationStarted(Story.T0, new("old"), before.State.Round + 1, "mt-b", Full: true)).Protection!.TargetNode);
+        Assert.Equal("mt-a", before.Reversed(full: true).State.Protection!.TargetNode);
+    }
+
+    [Fact]
+    public void A_reverse_replication_whose_store_goes_on_already_goes_nowhere_else()
+    {
+        var story = FailedOver().Fenced().When(new ReverseReplicate(Story.Vm1, new("first"), "mt-a")).TailMarked().StoreContinued();
+        story.When(new ReverseReplicate(Story.Vm1, new("second"), "mt-b", Full: true));
+        Assert.Contains("mt-a", story.Refusal.Reason, StringComparison.Ordinal);
+        Assert.Equal("mt-a", story.When(new ReverseReplicate(Story.Vm1, new("third"), "mt-a", Full: true)).State.Protection!.TargetNode);
+    }
+
+    [Fact]
     public void Reverse_replication_waits_for_the_fence_then_for_the_tail_then_for_the_store()
     {
         var story = FailedOver().Reversed();
