@@ -69,8 +69,14 @@ internal static class RecoveryPointCommands
         var command = new Command(verb, description) { machine, point };
         if (option is not null) command.Add(option);
         ActionRun.AddTo(command, dryRun: false);
-        command.SetAction(Session.With((session, cancel) => ActionRun.CarryOutAsync(session, HttpMethod.Post,
-            $"{PathOf(session.Arguments.GetRequiredValue(machine))}/{Uri.EscapeDataString(session.Arguments.GetRequiredValue(point))}/{verb}", body?.Invoke(session.Arguments), cancel)));
+        command.SetAction(Session.With(async (session, cancel) =>
+        {
+            var name = session.Arguments.GetRequiredValue(machine);
+            var exit = await ActionRun.CarryOutAsync(session, HttpMethod.Post,
+                $"{PathOf(name)}/{Uri.EscapeDataString(session.Arguments.GetRequiredValue(point))}/{verb}", body?.Invoke(session.Arguments), cancel);
+            if (exit == ExitCode.Done) Session.Say($"look at it: srctl recovery-point list {name}");
+            return exit;
+        }));
         return command;
     }
 

@@ -87,7 +87,7 @@ internal sealed class ApiClient : IDisposable
             using var response = await _http.SendAsync(request, patience.Token);
             var json = Parse(await response.Content.ReadAsStringAsync(patience.Token));
             if (!response.IsSuccessStatusCode) throw CommandProblem.OfAnswer($"{method} /api/v1/{path}", (int)response.StatusCode, json);
-            var job = response.StatusCode == HttpStatusCode.Accepted ? response.Headers.Location?.ToString().Split('/')[^1] ?? json.At("id")?.Text() : null;
+            var job = response.StatusCode == HttpStatusCode.Accepted ? JobOf(response.Headers.Location, json) : null;
             return new Answer(json, response.Headers.ETag?.ToString(), job);
         }
         catch (HttpRequestException e)
@@ -99,6 +99,9 @@ internal sealed class ApiClient : IDisposable
             throw new CommandProblem(ExitCode.Unreachable, $"{server} does not answer", $"No answer came within {Forms.Span(AnswerWithin)}.", "Look at the node's log, or use another node of the cluster.", e);
         }
     }
+
+    /// <summary>Not all that is accepted is a job: the verification of a point is looked up among the points.</summary>
+    private static string? JobOf(Uri? location, JsonNode? body) => location is null ? body.At("id")?.Text() : location.ToString().Split('/') is [.., "jobs", var id] ? id : null;
 
     private CommandProblem Unreachable(Uri server, HttpRequestException e) => e.HttpRequestError == HttpRequestError.SecureConnectionError
         ? new(ExitCode.Unreachable, $"{server} is not trusted", e.InnerException?.Message ?? e.Message, _target.CaFile is null

@@ -23,7 +23,7 @@ internal sealed class ScriptedApi : IAsyncDisposable
     public ConcurrentQueue<ScriptedRequest> Requests { get; } = new();
     public string Url => _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
 
-    public static async Task<ScriptedApi> StartAsync(Func<ScriptedRequest, int, (int Status, JsonNode? Body)> answer, CancellationToken stop)
+    public static async Task<ScriptedApi> StartAsync(Func<ScriptedRequest, int, (int Status, JsonNode? Body)> answer, CancellationToken stop, string? location = null)
     {
         var builder = WebApplication.CreateSlimBuilder(["--urls", "http://127.0.0.1:0"]);
         builder.Logging.ClearProviders();
@@ -37,6 +37,7 @@ internal sealed class ScriptedApi : IAsyncDisposable
             api.Requests.Enqueue(request);
             var (status, reply) = answer(request, api.Requests.Count);
             context.Response.StatusCode = status;
+            if (location is { } at) context.Response.Headers.Location = at;
             context.Response.ContentType = status < 400 ? "application/json" : "application/problem+json";
             await context.Response.WriteAsync(reply?.ToJsonString() ?? "", stop);
         });

@@ -173,6 +173,25 @@ public sealed class SrctlActionTests : IDisposable
     }
 
     [Fact]
+    public async Task A_point_is_verified_without_a_job_and_its_state_is_shown_with_where_to_look()
+    {
+        await using var api = await ScriptedApi.StartAsync((r, _) => r.Method == "POST" ? (202, new JsonObject { ["id"] = "e1-s2", ["verification"] = "running" }) : (404, Problem("notFound")),
+            _stop.Token, location: "/api/v1/machines/db1/recovery-points");
+        var run = await _srctl.DoneAsync("recovery-point", "verify", "db1", "e1-s2", "--server", api.Url, "-o", "json");
+        Assert.Equal("running", (string)run.Json["verification"]!);
+        Assert.Contains("srctl recovery-point list db1", run.People, StringComparison.Ordinal);
+        Assert.Single(api.Requests);
+    }
+
+    [Fact]
+    public async Task The_id_of_a_job_is_taken_from_where_it_lies()
+    {
+        await using var api = await ScriptedApi.StartAsync((r, _) => (r.Method == "POST" ? 202 : 200, r.Method == "POST" ? null : Job("succeeded")), _stop.Token, location: "/api/v1/jobs/db1.k7");
+        await _srctl.DoneAsync("machine", "pause", "db1", "--server", api.Url);
+        Assert.StartsWith("/api/v1/jobs/db1.k7?", api.Requests.Last().Path, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Protect_sends_the_disks_in_their_order_and_an_unknown_rpo_is_never_zero()
     {
         await using var api = await ScriptedApi.StartAsync((r, _) => r.Method == "POST" ? (202, Job("succeeded")) : (200, r.Path.Contains("/jobs/", StringComparison.Ordinal) ? Job("succeeded") : new JsonObject
