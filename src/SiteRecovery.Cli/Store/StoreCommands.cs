@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json.Nodes;
 using SiteRecovery.Cli.Output;
 using SiteRecovery.DataPlane.Retention;
@@ -12,7 +13,7 @@ internal static class StoreCommands
     private static readonly Column[] InfoColumns =
     [
         Column.Of("MACHINE", "machine"), new("NEWEST", s => s.At("newest.id").Text()), new("OF", s => Forms.Time(s.At("newest.at"))), Column.Of("POINTS", "points"),
-        new("LOG", s => Forms.Bytes(s.At("logBytes"))), new("DISKS", s => string.Join(",", s.At("disks").Items().Select(d => d.At("name").Text()))), Column.Of("DAMAGED", "damaged"), Column.Of("FOLDER", "folder"),
+        new("LOG", s => Forms.Bytes(s.At("logBytes"))), new("DISKS", s => string.Join(",", s.At("disks").Items().Select(d => d.At("name").Text()))), new("DAMAGED", s => (s.At("error") ?? s.At("damaged")).Text()), Column.Of("FOLDER", "folder"),
     ];
 
     public static Command Create() => new("store", "Break glass: read a retention store from its directory alone, with no cluster")
@@ -27,10 +28,10 @@ internal static class StoreCommands
         command.SetAction(arguments =>
         {
             var (wanted, data) = (arguments.GetRequiredValue(folder), Session.DataOf(arguments));
-            var found = StoreFolder.Find(wanted);
-            if (found is [var only] && only == wanted) data.Document(Describe(only));
-            else data.List([.. found.Select(Describe)], InfoColumns);
-            return ExitCode.Done;
+            var found = StoreFolder.Each(wanted, Describe);
+            if (found is [var only] && only.At("folder").Text() == wanted) data.Document(only);
+            else data.List(found, InfoColumns);
+            return found.Any(s => s.At("error") is not null) ? ExitCode.Failed : ExitCode.Done;
         });
         return command;
     }
@@ -38,8 +39,8 @@ internal static class StoreCommands
     private static Command Points()
     {
         var folder = StoreFolder.Argument();
-        var from = new Option<DateTimeOffset?>("--from") { Description = "Not before this time" };
-        var to = new Option<DateTimeOffset?>("--to") { Description = "Not after this time" };
+        var from = Time("--from", "Not before this time; UTC where it names no zone");
+        var to = Time("--to", "Not after this time; UTC where it names no zone");
         var limit = new Option<int?>("--limit") { Description = "The newest so many" };
         var command = new Command("points", "Recovery points of a store, newest first, and its newest position") { folder, from, to, limit };
         command.SetAction(arguments =>
@@ -57,6 +58,18 @@ internal static class StoreCommands
         });
         return command;
     }
+
+    /// <summary>Read as a point's time in at:TIME is.</summary>
+    private static Option<DateTimeOffset?> Time(string name, string description) => new(name)
+    {
+        Description = description,
+        CustomParser = given =>
+        {
+            if (DateTimeOffset.TryParse(given.Tokens.Single().Value, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)) return time;
+            given.AddError($"{name} is '{given.Tokens.Single().Value}': give a time such as 2026-01-31T03:00:00Z");
+            return null;
+        },
+    };
 
     public static JsonNode Describe(RecoveryPoint point) => new JsonObject
     {

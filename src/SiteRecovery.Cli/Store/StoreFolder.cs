@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text.Json.Nodes;
 using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.DataPlane.Storage;
@@ -38,6 +39,31 @@ internal static class StoreFolder
         catch (UnauthorizedAccessException e)
         {
             throw NotReadable(folder, e);
+        }
+    }
+
+    /// <summary>What is told of each store in a directory; one that cannot be read is listed with <c>error</c> and hides none of the others.</summary>
+    public static IReadOnlyList<JsonNode> Each(string folder, Func<string, JsonNode> tell)
+    {
+        var found = Find(folder);
+        return found is [var only] && only == folder ? [tell(only)] : [.. found.Select(OrError)];
+
+        JsonNode OrError(string store)
+        {
+            try
+            {
+                return tell(store);
+            }
+            catch (CommandProblem problem)
+            {
+                problem.WriteTo(Console.Error);
+                return new JsonObject { ["folder"] = store, ["error"] = problem.Why ?? problem.Message };
+            }
+            catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException)
+            {
+                Session.Say($"{store}: {e.Message}");
+                return new JsonObject { ["folder"] = store, ["error"] = e.Message };
+            }
         }
     }
 

@@ -15,12 +15,12 @@ internal static class StoreVerify
         var command = new Command("verify", "Read and check every byte of a store, or of every store in a directory; exit code 1 on damage") { folder, StoreFolder.KeyFile, StoreFolder.KeyCommand };
         command.SetAction(arguments =>
         {
-            var all = StoreFolder.Find(arguments.GetRequiredValue(folder)).Select(f => Verify(f, arguments)).ToList();
+            var all = StoreFolder.Each(arguments.GetRequiredValue(folder), f => Verify(f, arguments));
             var data = Session.DataOf(arguments);
             var damage = all.SelectMany(s => s.At("damage").Items()).ToList();
             if (!data.IsForPeople) data.List(all, []);
             else if (damage.Count > 0) data.Table(damage, DamageColumns);
-            if (damage.Count == 0) return ExitCode.Done;
+            if (damage.Count == 0) return all.Any(s => s.At("error") is not null) ? ExitCode.Failed : ExitCode.Done;
             Session.Say("What precedes the damage stays viewable and can be exported; 'srctl store points' lists it. Keep a copy of the store before anything else.");
             return ExitCode.Failed;
         });

@@ -103,6 +103,39 @@ public sealed class SrctlStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task A_store_that_cannot_be_read_hides_no_other()
+    {
+        using (RetentionStore.Create(In("stores/a-bad"), new MachineId("bad"), [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, RealFileSystem.Instance, TimeProvider.System))
+        {
+        }
+        await File.WriteAllTextAsync(In("stores/a-bad/MANIFEST.json"), "{", _stop.Token);
+        foreach (var verb in new[] { "info", "verify" })
+        {
+            var run = await _srctl.RunAsync("store", verb, In("stores"), "-o", "json");
+            Assert.Equal(1, run.ExitCode);
+            var (bad, good) = (run.Json["items"]![0]!, run.Json["items"]![1]!);
+            Assert.Equal((In("stores/a-bad"), "db1", "e1-s21"), ((string)bad["folder"]!, (string)good["machine"]!, (string)good["newest"]!["id"]!));
+            Assert.NotEmpty((string)bad["error"]!);
+            Assert.Contains("  do:", run.People, StringComparison.Ordinal);
+        }
+        var table = await _srctl.RunAsync("store", "info", In("stores"));
+        Assert.Contains(In("stores/a-bad"), table.Out, StringComparison.Ordinal);
+        Assert.Contains("e1-s21", table.Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_time_without_a_zone_is_UTC_wherever_srctl_runs()
+    {
+        // A zone nine hours ahead, as a file, so that no time zones need to be installed.
+        byte[] zone = [.. "TZif"u8, .. new byte[16], .. new byte[16], 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0x7E, 0x90, 0, 0, .. "JST\0"u8];
+        await File.WriteAllBytesAsync(In("zone"), zone, _stop.Token);
+        _srctl.Environment["TZ"] = In("zone");
+        var points = (await _srctl.DoneAsync("store", "points", Db1, "-o", "json", "--to", "2026-01-31T03:00:22")).Json["items"]!.AsArray();
+        Assert.Equal("e1-s20", (string)Assert.Single(points)!["id"]!);
+        Assert.Equal(2, (await _srctl.RunAsync("store", "points", Db1, "--from", "yesterday")).ExitCode);
+    }
+
+    [Fact]
     public async Task What_lies_below_a_log_is_exported_mapped_and_missed_by_verify()
     {
         var (folder, below, state) = (In("based/db2"), In("below.raw"), new byte[DiskBytes]);
