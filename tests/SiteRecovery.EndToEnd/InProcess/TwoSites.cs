@@ -24,6 +24,8 @@ public sealed class TwoSites : IAsyncLifetime
 
     /// <summary>The host that the agent runs on may have another time.</summary>
     internal TimeProvider AgentClock { get; init; } = TimeProvider.System;
+    /// <summary>Of nodes that are started from now on.</summary>
+    internal string AskTimeout { get; set; } = "10s";
     internal CancellationToken Stop => _stop.Token;
     internal HttpClient Http { get; private set; } = null!;
     /// <summary>Where the agent serves its disks over TLS.</summary>
@@ -47,9 +49,10 @@ public sealed class TwoSites : IAsyncLifetime
 
     /// <summary>The configuration server and master target, stopped and started again on what they left.</summary>
     /// <param name="forgetsOthers">It hears from nobody when it comes back, and begins a cluster of its own.</param>
-    internal async Task RestartSecondaryAsync(bool forgetsOthers = false)
+    internal async Task RestartSecondaryAsync(bool forgetsOthers = false, Action? meanwhile = null)
     {
         await _secondary!.DisposeAsync();
+        meanwhile?.Invoke();
         if (forgetsOthers) File.Delete(At("secondary/members.json"));
         await StartSecondaryAsync();
     }
@@ -164,6 +167,7 @@ public sealed class TwoSites : IAsyncLifetime
         {
             ["siterecovery.node.site"] = site, ["siterecovery.node.roles"] = roles, ["siterecovery.log.level"] = "warning",
             ["siterecovery.master-target.store-key-file"] = At("store.key"), ["siterecovery.master-target.scrub-pause"] = "1s",
+            ["siterecovery.http.ask-timeout"] = AskTimeout,
             ["siterecovery.hypervisor.uri"] = "qemu", ["siterecovery.hypervisor.qemu-accelerators"] = "tcg",
             ["siterecovery.ports.http"] = "0", ["siterecovery.ports.cluster"] = "0", ["siterecovery.ports.data"] = "0", ["siterecovery.ports.agent"] = "0",
         });
