@@ -77,7 +77,7 @@ public sealed class SpoolShareTests : SpoolFixture
         var filling = FillAsync(spool, "db2", () => Interlocked.Increment(ref taken) + 1);
         await UntilAsync(() => spool.StatusOf(new MachineId("db2")).LastError?.StartsWith("the spool is full", StringComparison.Ordinal) == true);
         var (alone, other) = (Volatile.Read(ref taken), FillAsync(spool, "db3", Ordinal(2)));
-        await spool.RemoveAsync(new MachineId("db2"));
+        await spool.RemoveAsync(new MachineId("db2"), new Epoch(1));
         await Assert.ThrowsAnyAsync<IOException>(() => filling);
         await UntilAsync(() => spool.StatusOf(new MachineId("db3")).Batches >= alone);
         await spool.DisposeAsync();

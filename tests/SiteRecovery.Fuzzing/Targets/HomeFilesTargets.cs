@@ -115,7 +115,7 @@ internal sealed class NodeFilesTarget : ManyReadersTarget
         routes.CompressionOf(opening);
         if (routes.Find(Machine) is { TargetHost: { } host } route) _ = new System.Net.DnsEndPoint(host, route.TargetPort);
         routes.Set(Machine, new MachineRoute("a2", "none", null, 0));
-        routes.Remove(Machine);
+        routes.Remove(Machine, Epoch.First);
     }
 
     private static MemoryFiles Host() => new() { ["/proc/sys/kernel/random/boot_id"] = Encoding.ASCII.GetBytes(Boot) };
