@@ -1,6 +1,7 @@
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.DataPlane.Transport;
 
@@ -66,6 +67,16 @@ public sealed class Authority : IDisposable
         using var signed = request.Create(_certificate, now - Backdate < _certificate.NotBefore ? new DateTimeOffset(_certificate.NotBefore) : now - Backdate,
             end, RandomNumberGenerator.GetBytes(16));
         return signed.ExportCertificatePem();
+    }
+
+    /// <summary>Signs for a peer that has shown its certificate: name, role and addresses are those of that one.</summary>
+    /// <exception cref="CryptographicException">The request is malformed or not signed by its own key.</exception>
+    /// <exception cref="ArgumentException">The certificate names no peer.</exception>
+    public string Renew(string requestPem, X509Certificate2 shown)
+    {
+        var peer = Peer.Of(shown) ?? throw new ArgumentException("it names no peer", nameof(shown));
+        var names = shown.Extensions.OfType<X509SubjectAlternativeNameExtension>().SelectMany(n => n.EnumerateDnsNames().Concat(n.EnumerateIPAddresses().Select(a => a.ToString())));
+        return Sign(requestPem, peer.Name, peer.Role, [.. names]);
     }
 
     private static CertificateRequest Read(string requestPem)
@@ -145,6 +156,13 @@ internal static class SecretFile
             file.Write(System.Text.Encoding.UTF8.GetBytes(text));
             file.Flush(flushToDisk: true);
         }
-        File.Move(temporary, path, overwrite: true);
+        Move(temporary, path);
+    }
+
+    /// <summary>Durable when it returns.</summary>
+    internal static void Move(string from, string to)
+    {
+        RealFileSystem.Instance.Rename(from, to);
+        RealFileSystem.Instance.FlushFolder(Path.GetDirectoryName(Path.GetFullPath(to))!);
     }
 }

@@ -53,17 +53,20 @@ public sealed record JoinRequest(string KeyPem, string RequestPem)
 /// <summary>A certificate with its key and the authority that it trusts: one end of every mutual TLS connection of the cluster.</summary>
 public sealed class PeerIdentity : IDisposable
 {
-    private const string CertificateFile = "node.crt", KeyFile = "node.key", AuthorityFile = "ca.crt";
+    private const string CertificateFile = "node.crt", KeyFile = "node.key", NextKeyFile = "node.key.next", AuthorityFile = "ca.crt";
+    private volatile X509Certificate2 _certificate;
 
     private PeerIdentity(X509Certificate2 certificate, X509Certificate2 authority)
     {
-        (Certificate, AuthorityCertificate) = (certificate, authority);
+        (_certificate, AuthorityCertificate) = (certificate, authority);
         Self = Peer.Of(certificate) ?? throw new InvalidDataException("the certificate names no peer (CN and OU node or agent)");
     }
 
-    public X509Certificate2 Certificate { get; }
+    /// <summary>The one of now: connections that begin show it, those that stand keep the one that they began with.</summary>
+    public X509Certificate2 Certificate => _certificate;
     public X509Certificate2 AuthorityCertificate { get; }
     public Peer Self { get; }
+    public DateTimeOffset EndsAt => new(_certificate.NotAfter);
 
     /// <summary>SHA-256 of the authority's certificate, lower-case hex.</summary>
     public string Fingerprint => Authority.FingerprintOf(AuthorityCertificate);
@@ -73,24 +76,94 @@ public sealed class PeerIdentity : IDisposable
 
     public static bool ExistsIn(string folder) => File.Exists(Path.Combine(folder, CertificateFile));
 
-    public static PeerIdentity Load(string folder) => FromPem(
-        File.ReadAllText(Path.Combine(folder, CertificateFile)), File.ReadAllText(Path.Combine(folder, KeyFile)), File.ReadAllText(Path.Combine(folder, AuthorityFile)));
+    public static PeerIdentity Load(string folder)
+    {
+        var (certificate, authority) = (File.ReadAllText(Path.Combine(folder, CertificateFile)), File.ReadAllText(Path.Combine(folder, AuthorityFile)));
+        return FromPem(certificate, KeyIn(folder, certificate), authority);
+    }
 
-    /// <summary>Writes the key first, readable by its owner only, and the certificate last: a certificate in the folder means a whole identity.</summary>
+    /// <summary>
+    /// Replaces what the folder holds. The new key lies beside the old one until its certificate is there, so that there is a key for the certificate at
+    /// every moment; a certificate in the folder means a whole identity. Keys are readable by their owner only.
+    /// </summary>
     public static PeerIdentity Save(string folder, string certificatePem, string keyPem, string authorityPem)
     {
         var identity = FromPem(certificatePem, keyPem, authorityPem);
-        Directory.CreateDirectory(folder);
-        SecretFile.Write(Path.Combine(folder, KeyFile), keyPem);
-        SecretFile.Write(Path.Combine(folder, AuthorityFile), authorityPem);
-        SecretFile.Write(Path.Combine(folder, CertificateFile), certificatePem);
+        foreach (var _ in Saving(folder, certificatePem, keyPem, authorityPem))
+        {
+            // Each step is durable by itself.
+        }
         return identity;
+    }
+
+    /// <summary>Names what each step has written.</summary>
+    internal static IEnumerable<string> Saving(string folder, string certificatePem, string keyPem, string authorityPem)
+    {
+        var (key, next) = (Path.Combine(folder, KeyFile), Path.Combine(folder, NextKeyFile));
+        Directory.CreateDirectory(folder);
+        // A save that was cut short may have left there the key of the certificate that is in use.
+        if (ExistsIn(folder) && File.Exists(next) && Fits(File.ReadAllText(Path.Combine(folder, CertificateFile)), File.ReadAllText(next)))
+        {
+            SecretFile.Move(next, key);
+            yield return KeyFile;
+        }
+        SecretFile.Write(next, keyPem);
+        yield return NextKeyFile;
+        SecretFile.Write(Path.Combine(folder, AuthorityFile), authorityPem);
+        yield return AuthorityFile;
+        SecretFile.Write(Path.Combine(folder, CertificateFile), certificatePem);
+        yield return CertificateFile;
+        SecretFile.Move(next, key);
+        yield return KeyFile;
+    }
+
+    private static string KeyIn(string folder, string certificatePem)
+    {
+        var next = Path.Combine(folder, NextKeyFile);
+        return File.Exists(next) && File.ReadAllText(next) is var key && Fits(certificatePem, key) ? key : File.ReadAllText(Path.Combine(folder, KeyFile));
+    }
+
+    private static bool Fits(string certificatePem, string keyPem)
+    {
+        try
+        {
+            X509Certificate2.CreateFromPem(certificatePem, keyPem).Dispose();
+            return true;
+        }
+        catch (Exception other) when (other is CryptographicException or ArgumentException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Whether less than a third of the certificate's life is left.</summary>
+    public bool IsDueAt(DateTimeOffset now)
+    {
+        var (certificate, ends) = (_certificate, EndsAt);
+        return ends - now < (ends - new DateTimeOffset(certificate.NotBefore)) / 3;
+    }
+
+    public bool HasEndedAt(DateTimeOffset now) => now >= EndsAt;
+
+    /// <summary>Takes another certificate of the same peer and authority, for the connections that begin from now on.</summary>
+    /// <exception cref="InvalidDataException">It is of another peer or authority.</exception>
+    /// <exception cref="CryptographicException">It cannot be read, or the key is not its own.</exception>
+    public void Take(string certificatePem, string keyPem)
+    {
+        var renewed = X509Certificate2.CreateFromPem(certificatePem, keyPem);
+        if (Peer.Of(renewed) == Self && PeerTrust.EndsIn(renewed, AuthorityCertificate, atAnyTime: true))
+        {
+            // The former one is left to the collector: a handshake may be using it.
+            _certificate = renewed;
+            return;
+        }
+        using (renewed) throw new InvalidDataException($"the certificate is of {renewed.Subject}, issued by {renewed.Issuer}, and not of {Self.Name} and this cluster");
     }
 
     /// <summary>For a listener: demands a client certificate that ends in this authority.</summary>
     public SslServerAuthenticationOptions ForServer() => new()
     {
-        ServerCertificate = Certificate,
+        ServerCertificateSelectionCallback = (_, _) => _certificate,
         ClientCertificateRequired = true,
         EnabledSslProtocols = SslProtocols.Tls13,
         CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
@@ -98,84 +171,24 @@ public sealed class PeerIdentity : IDisposable
     };
 
     /// <summary>For a connection to a peer: the chain decides, not the host name, as peers are found by addresses that change.</summary>
-    public SslClientAuthenticationOptions ForClient(string host = "siterecovery") => new()
+    /// <remarks>Of a certificate that has run out the handshake says so: <see cref="CertificateOutOfTimeException"/>.</remarks>
+    public SslClientAuthenticationOptions ForClient(string host = "siterecovery")
     {
-        TargetHost = host,
-        ClientCertificates = [Certificate],
-        LocalCertificateSelectionCallback = (_, _, _, _, _) => Certificate,
-        EnabledSslProtocols = SslProtocols.Tls13,
-        CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
-        RemoteCertificateValidationCallback = PeerTrust.InAuthority(AuthorityCertificate, PeerRole.Node),
-    };
+        var own = _certificate;
+        return new()
+        {
+            TargetHost = host,
+            ClientCertificates = [own],
+            LocalCertificateSelectionCallback = (_, _, _, _, _) => own,
+            EnabledSslProtocols = SslProtocols.Tls13,
+            CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+            RemoteCertificateValidationCallback = PeerTrust.OfNode(AuthorityCertificate),
+        };
+    }
 
     public void Dispose()
     {
-        Certificate.Dispose();
+        _certificate.Dispose();
         AuthorityCertificate.Dispose();
-    }
-}
-
-/// <summary>Which certificates of the other end are accepted.</summary>
-public static class PeerTrust
-{
-    /// <summary>Accepts a certificate whose chain ends in exactly this authority and whose subject names a peer.</summary>
-    public static RemoteCertificateValidationCallback InAuthority(X509Certificate2 authority, PeerRole? role = null) => (_, certificate, _, _) =>
-        certificate is not null && Peer.Of(certificate) is { } peer && (role is null || peer.Role == role) && IsSound(() => EndsIn(certificate, authority));
-
-    /// <summary>First join: accepts a node whose certificate carries an authority of the given fingerprint and whose chain ends in it.</summary>
-    public static RemoteCertificateValidationCallback WithFingerprint(string fingerprint) => (_, certificate, _, _) =>
-    {
-        if (certificate is null || Peer.Of(certificate) is not { Role: PeerRole.Node }) return false;
-        return IsSound(() => CarriesAuthority(certificate, fingerprint));
-    };
-
-    private static bool CarriesAuthority(X509Certificate certificate, string fingerprint)
-    {
-        using var leaf = X509CertificateLoader.LoadCertificate(certificate.GetRawCertData());
-        if (leaf.Extensions[Authority.EmbeddedAuthority] is not { } embedded) return false;
-        if (!string.Equals(Convert.ToHexString(SHA256.HashData(embedded.RawData)), fingerprint, StringComparison.OrdinalIgnoreCase)) return false;
-        using var authority = X509CertificateLoader.LoadCertificate(embedded.RawData);
-        return EndsIn(certificate, authority);
-    }
-
-    /// <summary>HTTPS to a server of a known authority; with an identity as this side's certificate.</summary>
-    public static SocketsHttpHandler HttpHandler(X509Certificate2 authority, X509Certificate2? own = null)
-    {
-        var handler = new SocketsHttpHandler();
-        handler.SslOptions.RemoteCertificateValidationCallback = InAuthority(authority, PeerRole.Node);
-        if (own is not null) handler.SslOptions.LocalCertificateSelectionCallback = (_, _, _, _, _) => own;
-        return handler;
-    }
-
-    /// <summary>HTTPS for the first join, when only the authority's fingerprint is known.</summary>
-    public static SocketsHttpHandler JoinHandler(string fingerprint)
-    {
-        var handler = new SocketsHttpHandler();
-        handler.SslOptions.RemoteCertificateValidationCallback = WithFingerprint(fingerprint);
-        return handler;
-    }
-
-    /// <summary>What cannot be read of a certificate makes it one that is not trusted.</summary>
-    private static bool IsSound(Func<bool> look)
-    {
-        try
-        {
-            return look();
-        }
-        catch (CryptographicException)
-        {
-            return false;
-        }
-    }
-
-    private static bool EndsIn(X509Certificate certificate, X509Certificate2 authority)
-    {
-        using var leaf = X509CertificateLoader.LoadCertificate(certificate.GetRawCertData());
-        using var chain = new X509Chain();
-        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
-        chain.ChainPolicy.CustomTrustStore.Add(authority);
-        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
-        chain.ChainPolicy.DisableCertificateDownloads = true;
-        return chain.Build(leaf) && chain.ChainElements[^1].Certificate.RawDataMemory.Span.SequenceEqual(authority.RawDataMemory.Span);
     }
 }
