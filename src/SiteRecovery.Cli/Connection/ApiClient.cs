@@ -103,7 +103,9 @@ internal sealed class ApiClient : IDisposable
     /// <summary>Not all that is accepted is a job: the verification of a point is looked up among the points.</summary>
     private static string? JobOf(Uri? location, JsonNode? body) => location is null ? body.At("id")?.Text() : location.ToString().Split('/') is [.., "jobs", var id] ? id : null;
 
-    private CommandProblem Unreachable(Uri server, HttpRequestException e) => e.HttpRequestError == HttpRequestError.SecureConnectionError
+    private CommandProblem Unreachable(Uri server, HttpRequestException e) => e.InnerException is CertificateOutOfTimeException told
+        ? new(ExitCode.Unreachable, $"{server}: {told.What}", null, $"{char.ToUpperInvariant(told.Remedy[0])}{told.Remedy[1..]}.", e)
+        : e.HttpRequestError == HttpRequestError.SecureConnectionError
         ? new(ExitCode.Unreachable, $"{server} is not trusted", e.InnerException?.Message ?? e.Message, _target.CaFile is null
             ? "Name the cluster's authority with --ca-file F: it is DIR/pki/ca.crt of any node."
             : $"Check that {_target.CaFile} is the authority of this cluster: pki/ca.crt of one of its nodes.", e)

@@ -19,12 +19,17 @@ public static class DoctorCommand
 
     public static Command Create()
     {
-        var data = new Option<string?>("--data") { Description = "Also check that this folder can hold a node's data" };
+        var data = new Option<string?>("--data") { Description = "Also check that this folder can hold a node's data, and how long its certificates last (a node's or an agent's)" };
         var command = new Command("doctor", "Say what is missing on this host and how to get it") { data };
         command.SetAction(arguments =>
         {
             var folder = arguments.GetValue(data);
             var healthy = folder is null || FolderIsUsable(folder);
+            foreach (var (good, line) in folder is null ? [] : CertificateCheck.Of(folder, TimeProvider.System))
+            {
+                Console.WriteLine(line);
+                healthy &= good;
+            }
             foreach (var tool in Tools)
             {
                 var found = Find(tool.Name);
