@@ -10,6 +10,8 @@ public interface IAgentHome
     /// <summary>Another one for each process: a process server tells two agents of one identity apart by it.</summary>
     string Instance { get; }
     bool IsKnown { get; }
+    /// <summary>What keeps this agent from being believed; null: nothing that it knows of.</summary>
+    string? Problem => null;
 
     /// <summary>Nothing happens where it is known already.</summary>
     /// <exception cref="AgentProblem">There is none, or what is kept of it is damaged; the message says what to do.</exception>
@@ -56,7 +58,8 @@ internal sealed class AgentConversation(IAgentHome home, AgentMachines machines,
             // Whatever a process server does to this conversation, the disks are served on.
             catch (Exception error) when (!stop.IsCancellationRequested)
             {
-                if (said != error.Message) host.Log.Say($"no process server: {said = error.Message}; trying again");
+                var why = home.Problem is { } problem ? $"{error.Message}; {problem}" : error.Message;
+                if (said != why) host.Log.Say($"no process server: {said = why}; trying again");
                 await TryRefreshAsync(stop);
             }
             await Task.Delay(home.IsKnown ? ReconnectDelay : IdentityDelay, host.Time, stop);

@@ -59,10 +59,12 @@ public static class AgentIdentity
 {
     private const int AnswerBytesMax = 1 << 20;
 
-    public static async Task<(PeerIdentity Identity, AgentHome Home)> LoadOrJoinAsync(AgentOptions options, CancellationToken stop)
+    public static async Task<(PeerIdentity Identity, AgentHome Home)> LoadOrJoinAsync(AgentOptions options, TimeProvider time, CancellationToken stop)
     {
-        var pki = Path.Combine(options.DataFolder, "pki");
+        var pki = FolderIn(options.DataFolder);
         var (identity, damage) = Kept(pki);
+        // With one that has expired nobody lets it in any more; what it is given to join with is meant for that.
+        if (identity is not null && identity.HasEndedAt(time.GetUtcNow()) && options is { JoinUrl: not null, TokenFile: not null }) return await JoinAnewAsync(options, pki, identity, stop);
         if (identity is not null)
         {
             if (KeptHome(options.DataFolder) is { } home) return (identity, home);
@@ -75,6 +77,23 @@ public static class AgentIdentity
             damage = $"{HomeFile(options.DataFolder)} is damaged or missing: give --join URL, the agent's certificate is kept";
         }
         return await JoinAsync(options, pki, damage ?? $"{options.DataFolder} holds no identity yet: give --join URL and --token-file FILE (srctl agent join-token makes a token)", stop);
+    }
+
+    internal static string FolderIn(string dataFolder) => Path.Combine(dataFolder, "pki");
+
+    /// <summary>As who it was.</summary>
+    private static async Task<(PeerIdentity Identity, AgentHome Home)> JoinAnewAsync(AgentOptions options, string pki, PeerIdentity former, CancellationToken stop)
+    {
+        var (name, day) = (former.Self.Name, CertificateOutOfTimeException.Day(former.EndsAt));
+        former.Dispose();
+        try
+        {
+            return await JoinAsync(options with { Name = name }, pki, "", stop);
+        }
+        catch (AgentProblem problem)
+        {
+            throw new AgentProblem($"the certificate of agent '{name}' expired on {day}, and joining anew failed: {problem.Message}", problem.IsUsage, problem);
+        }
     }
 
     private static string HomeFile(string dataFolder) => Path.Combine(dataFolder, "agent.json");
@@ -184,6 +203,10 @@ public static class AgentIdentity
         catch (JsonException other)
         {
             throw new AgentProblem($"{url} answered something else ({other.Message}); check that it is a configuration server's", cause: other);
+        }
+        catch (HttpRequestException error) when (error.InnerException is CertificateOutOfTimeException told)
+        {
+            throw new AgentProblem($"cannot join at {url}: {told.Message}", cause: error);
         }
         catch (HttpRequestException error)
         {

@@ -23,7 +23,7 @@ public sealed class AgentService : IAsyncDisposable
 
     private AgentService(AgentOptions options, FileStream held, TimeProvider time)
     {
-        (_options, _held, _membership) = (options, held, new Membership(options));
+        (_options, _held, _membership) = (options, held, new Membership(options, time));
         var (folder, exports) = (Path.GetFullPath(options.DataFolder), new NbdExports());
         _nbd = new NbdServer(exports, new NbdServerOptions { SocketGroup = options.SocketGroup }, time);
         _hypervisor = options.OpenHypervisor(time);
@@ -57,7 +57,20 @@ public sealed class AgentService : IAsyncDisposable
     }
 
     /// <summary>Obeys one process server after another until told to stop.</summary>
-    public Task RunAsync(CancellationToken stop) => _conversation.RunAsync(stop);
+    public async Task RunAsync(CancellationToken stop)
+    {
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        var renewing = _membership.RenewAsync(_host.Log.Say, over.Token);
+        try
+        {
+            await _conversation.RunAsync(stop);
+        }
+        finally
+        {
+            await over.CancelAsync();
+            await renewing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
 
     /// <summary>What is wrong with the identity keeps no guest from its disk.</summary>
     private async Task LoadIdentityAsync(CancellationToken stop)

@@ -9,13 +9,14 @@ namespace SiteRecovery.Agent;
 /// Whom this agent belongs to, and its way to the process servers. The disks need none of it: an agent whose identity cannot be read
 /// serves them all the same, and asks for the identity again.
 /// </summary>
-public sealed class Membership(AgentOptions options) : IAgentHome, IDisposable
+public sealed class Membership(AgentOptions options, TimeProvider time) : IAgentHome, IDisposable
 {
     private PeerIdentity? _identity;
     private volatile AgentHome? _home;
     private volatile Stream? _data;
     private volatile ProcessServerEndpoint? _speaker; // whose control channel is open, or was last
     private volatile TaskCompletionSource _admitted = New();
+    private readonly TaskCompletionSource<PeerIdentity> _loaded = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public string Instance { get; } = Guid.NewGuid().ToString("N");
     public bool IsKnown => _home is not null;
@@ -24,8 +25,22 @@ public sealed class Membership(AgentOptions options) : IAgentHome, IDisposable
 
     public async Task LoadAsync(CancellationToken stop)
     {
-        if (!IsKnown) (_identity, _home) = await AgentIdentity.LoadOrJoinAsync(options, stop);
+        if (IsKnown) return;
+        (_identity, _home) = await AgentIdentity.LoadOrJoinAsync(options, time, stop);
+        _loaded.TrySetResult(_identity);
     }
+
+    public string? Problem => _identity is { } own && own.HasEndedAt(time.GetUtcNow())
+        ? $"this agent's certificate expired on {CertificateOutOfTimeException.Day(own.EndsAt)}: start the agent with --join URL and --token-file FILE (srctl agent join-token makes a token); it keeps its name" : null;
+
+    /// <summary>Keeps its certificate from running out, from when it has one until told to stop.</summary>
+    public async Task RenewAsync(Action<string> say, CancellationToken stop)
+    {
+        var identity = await _loaded.Task.WaitAsync(stop);
+        await new CertificateRenewal(AgentIdentity.FolderIn(options.DataFolder), identity, (request, cancel) => CertificateRenewal.AskAsync(identity, Servers(), request, cancel), time, say).RunAsync(() => { }, stop);
+    }
+
+    private IEnumerable<string> Servers() => (_home?.ConfigurationServers ?? []).Union(options.JoinUrl is { } joined ? [joined] : []);
 
     /// <summary>For hypervisors that open the disks from other hosts; null while the agent belongs nowhere.</summary>
     public SslServerAuthenticationOptions? ForServer() => _identity?.ForServer();
@@ -55,10 +70,10 @@ public sealed class Membership(AgentOptions options) : IAgentHome, IDisposable
             // Another program may answer at a former address, or nobody at all: the next one is asked.
             catch (Exception error) when (error is SocketException or IOException or AuthenticationException)
             {
-                last = error;
+                last = last as CertificateOutOfTimeException ?? error;
             }
         }
-        throw new IOException($"none of the process servers of site {home.Site} answers", last);
+        throw new IOException($"none of the process servers of site {home.Site} answers{(last is CertificateOutOfTimeException told ? $": {told.Message}" : "")}", last);
     }
 
     /// <summary>

@@ -4,8 +4,8 @@ using System.Runtime.InteropServices;
 using SiteRecovery.Agent;
 
 var data = new Option<string>("--data") { Description = "Folder for the agent's identity, bitmaps and sockets", Required = true };
-var join = new Option<string?>("--join") { Description = "URL of a configuration server, needed the first time" };
-var tokenFile = new Option<string?>("--token-file") { Description = "File with an agent join token, needed the first time" };
+var join = new Option<string?>("--join") { Description = "URL of a configuration server, needed the first time and once its certificate has expired" };
+var tokenFile = new Option<string?>("--token-file") { Description = "File with an agent join token, needed the first time and once its certificate has expired" };
 var name = new Option<string?>("--name") { Description = "Name of this agent; default: the host's name" };
 var nbdListen = new Option<IPEndPoint?>("--nbd-listen")
 {

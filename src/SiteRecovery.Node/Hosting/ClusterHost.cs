@@ -1,9 +1,11 @@
+using System.Security.Cryptography.X509Certificates;
 using Akka.Actor;
 using Akka.Configuration;
 using SiteRecovery.Actors;
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.Actors.Sites;
+using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Node.Http;
 using SiteRecovery.Node.Identity;
 using SiteRecovery.Node.Settings;
@@ -22,12 +24,16 @@ public sealed class ClusterHost(
     ILoggerFactory loggers, TimeProvider time) : IAsyncDisposable
 {
     private static readonly TimeSpan RestartPause = TimeSpan.FromSeconds(1);
+    /// <summary>A node that is never restarted does what a restart would have done.</summary>
+    private static readonly TimeSpan ShownLeft = TimeSpan.FromDays(30);
     private readonly CancellationTokenSource _stop = new();
     private readonly ILogger _log = loggers.CreateLogger<ClusterHost>();
     private volatile Running? _running;
     private Task _keeping = Task.CompletedTask;
+    private Running? _told;
 
-    private sealed record Running(IHost Host, ActorSystem System, HeldShutdown Shutdown);
+    /// <param name="Shown">Its certificate, for as long as it lives: Akka.Remote takes no other.</param>
+    private sealed record Running(IHost Host, ActorSystem System, HeldShutdown Shutdown, X509Certificate2 Shown);
 
     /// <exception cref="ProblemException">There is none at the moment: it ended, and is being started anew.</exception>
     public ActorSystem System => _running is { System: { WhenTerminated.IsCompleted: false } system } ? system
@@ -41,7 +47,7 @@ public sealed class ClusterHost(
 
     private async Task<Running> StartHostAsync(CancellationToken cancel)
     {
-        var shutdown = new HeldShutdown();
+        var (shutdown, shown) = (new HeldShutdown(), identity.Peer.Certificate);
         var builder = Host.CreateEmptyApplicationBuilder(null);
         builder.Services.AddSingleton(loggers).AddSingleton<IHostLifetime, NoLifetime>();
         builder.Services.AddCluster(settings, ports, identity, Seeds(), hocon, folder.In("journal.db"), akka =>
@@ -56,7 +62,7 @@ public sealed class ClusterHost(
         try
         {
             await host.StartAsync(cancel);
-            return new Running(host, host.Services.GetRequiredService<ActorSystem>(), shutdown);
+            return new Running(host, host.Services.GetRequiredService<ActorSystem>(), shutdown, shown);
         }
         catch
         {
@@ -64,6 +70,24 @@ public sealed class ClusterHost(
             shutdown.Release();
             host.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>The node has looked at its certificate: where it has another one than its actor system, that is started anew before the old one ends.</summary>
+    public void ShowCertificate()
+    {
+        if (_running is not { } running || running.Shown.Equals(identity.Peer.Certificate)) return;
+        var ends = new DateTimeOffset(running.Shown.NotAfter);
+        if (ends - time.GetUtcNow() < ShownLeft)
+        {
+            _log.LogWarning("the actor system starts anew with the renewed certificate, as the one that it shows the cluster ends on {Day}", CertificateOutOfTimeException.Day(ends));
+            running.Shutdown.Begin(running.System, new CertificateRenewed());
+        }
+        else if (_told != running)
+        {
+            _told = running;
+            _log.LogWarning("the actor system shows the cluster the certificate that ends on {Day} until it starts anew: with the next restart of this node, or by itself on {Then}",
+                CertificateOutOfTimeException.Day(ends), CertificateOutOfTimeException.Day(ends - ShownLeft));
         }
     }
 
@@ -130,6 +154,12 @@ public sealed class ClusterHost(
         if (_running is { System.WhenTerminated.IsCompleted: false } running) await StopHostAsync(running);
         await _keeping.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _stop.Dispose();
+    }
+
+    private sealed class CertificateRenewed : CoordinatedShutdown.Reason
+    {
+        public override int ExitCode => 0; // Nothing exits.
+        public override string ToString() => "the node's certificate was renewed";
     }
 
     /// <summary>Signals are for the node's own host.</summary>

@@ -89,7 +89,7 @@ public static class ClusterHosting
             customValidator: (certificate, _, _, _, log) =>
             {
                 var good = certificate is not null && trusted(peer, certificate, null, System.Net.Security.SslPolicyErrors.None);
-                if (!good) log.Warning("refused a cluster connection of {0}: its certificate is none of this cluster's nodes", certificate?.Subject ?? "a peer without certificate");
+                if (!good) log.Warning("refused a cluster connection of {0}: its certificate{1} is none of this cluster's nodes, or not good today", certificate?.Subject ?? "a peer without certificate", certificate is null ? "" : $", which ends on {CertificateOutOfTimeException.Day(certificate.NotAfter)},");
                 return good;
             });
     }

@@ -12,7 +12,7 @@ public static class NodeCommand
 
     private static readonly Option<string> Data = new("--data") { Description = "The node's data directory", Required = true };
     private static readonly Option<string?> ConfigFile = new("--config") { Description = "HOCON file over the defaults" };
-    private static readonly Option<string?> Join = new("--join") { Description = "URL of the cluster's first node" };
+    private static readonly Option<string?> Join = new("--join") { Description = "URL of the cluster's first node, needed the first time and once the certificate has expired" };
     private static readonly Option<string?> TokenFile = new("--token-file") { Description = "File with the join token" };
     private static readonly Option<string?> Site = new("--site") { Description = "The site this node stands in" };
     private static readonly Option<string?> Roles = new("--roles") { Description = "Roles, separated by commas" };

@@ -6,6 +6,7 @@ using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.Actors.Sites;
 using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Domain.Vaults;
 using SiteRecovery.Node.Http;
 using SiteRecovery.Node.Identity;
@@ -25,9 +26,10 @@ public sealed class RunningNode : IAsyncDisposable
     private readonly DataPlaneRooms _rooms;
     private readonly DataFolder _folder;
     private readonly HeldPorts _ports;
+    private readonly NodeCertificate _certificate;
 
-    private RunningNode(WebApplication app, ClusterHost cluster, DataPlaneRooms rooms, DataFolder folder, HeldPorts ports, NodeEndpoints endpoints) =>
-        (_app, _cluster, _rooms, _folder, _ports, Endpoints) = (app, cluster, rooms, folder, ports, endpoints);
+    private RunningNode(WebApplication app, ClusterHost cluster, DataPlaneRooms rooms, DataFolder folder, HeldPorts ports, NodeCertificate certificate, NodeEndpoints endpoints) =>
+        (_app, _cluster, _rooms, _folder, _ports, _certificate, Endpoints) = (app, cluster, rooms, folder, ports, certificate, endpoints);
 
     public NodeEndpoints Endpoints { get; }
     /// <summary>The actor system of now.</summary>
@@ -49,12 +51,15 @@ public sealed class RunningNode : IAsyncDisposable
             var own = new NodeAnnouncement(settings.Name, ClusterHosting.AddressOf(host, told.Cluster), new SiteName(settings.Site), [.. settings.Roles],
                 host, endpoints.HttpUrl, told.Data, told.Agent, [], StoresHeld.None);
             var cluster = new ClusterHost(settings, ports, identity, own, hocon, folder, rooms, loggers, time);
+            var certificate = new NodeCertificate(folder, identity, settings, cluster, loggers.CreateLogger<NodeCertificate>(), time);
+            await certificate.StartAsync(cancel);
             var app = Build(settings, folder, ports, identity, endpoints, cluster, time);
             await cluster.StartAsync(cancel);
             await app.StartAsync(cancel);
             Keep(endpoints, folder);
             Console.Error.WriteLine($"node {settings.Name} of site {settings.Site} serves {endpoints.HttpUrl}");
-            return new RunningNode(app, cluster, rooms, folder, held, endpoints);
+            certificate.Keep();
+            return new RunningNode(app, cluster, rooms, folder, held, certificate, endpoints);
         }
         catch
         {
@@ -81,6 +86,7 @@ public sealed class RunningNode : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        await _certificate.DisposeAsync();
         await _app.StopAsync();
         await _app.DisposeAsync();
         await _cluster.DisposeAsync();
@@ -129,8 +135,24 @@ public sealed class RunningNode : IAsyncDisposable
         var joined = NodeIdentity.Joined(folder);
         if (joined is null && join is null) return NodeIdentity.First(folder, settings, time);
         if (settings.Is(NodeRoles.ConfigurationServer) && settings.PersistenceProvider == NodeSettings.Sqlite) throw new SettingsException($"{NodeSettings.JournalNotShared} {NodeSettings.ShareTheJournal}");
-        if (joined is not null) return joined;
-        if (join!.TokenFile is null || folder.Files.TryReadAll(Path.GetFullPath(join.TokenFile)) is not { } token)
+        if (joined is not null && !joined.Peer.HasEndedAt(time.GetUtcNow())) return joined;
+        try
+        {
+            return await JoinAsync(folder, settings, ports, join, cancel) ?? joined!;
+        }
+        // Replicas are served, and what is spooled is kept, without a cluster too.
+        catch (Exception unjoined) when (joined is not null && unjoined is SettingsException or IOException or UnauthorizedAccessException or TaskCanceledException && !cancel.IsCancellationRequested)
+        {
+            Console.Error.WriteLine($"the certificate of '{joined.Peer.Self.Name}' expired on {CertificateOutOfTimeException.Day(joined.Peer.EndsAt)}, and joining anew failed: {unjoined.Message}");
+            return joined;
+        }
+    }
+
+    /// <summary>Null: it was not told to.</summary>
+    private static async Task<NodeIdentity?> JoinAsync(DataFolder folder, NodeSettings settings, NodePorts ports, JoinOrder? join, CancellationToken cancel)
+    {
+        if (join is null) return null;
+        if (join.TokenFile is null || folder.Files.TryReadAll(Path.GetFullPath(join.TokenFile)) is not { } token)
             throw new SettingsException("--join needs --token-file FILE with a token of 'srctl node join-token'.");
         return await NodeIdentity.JoinAsync(folder, settings, ports, join.Url, System.Text.Encoding.UTF8.GetString(token), cancel);
     }
@@ -148,9 +170,9 @@ public sealed class RunningNode : IAsyncDisposable
             var bind = IPAddress.TryParse(settings.Address, out var ip) ? ip : IPAddress.Any;
             kestrel.Listen(bind, ports.Http, listen => listen.UseHttps(https =>
             {
-                https.ServerCertificate = identity.Peer.Certificate;
+                https.ServerCertificateSelector = (_, _) => identity.Peer.Certificate;
                 https.SslProtocols = SslProtocols.Tls13;
-                // An agent shows its certificate to learn its home; the route judges it.
+                // An agent shows its certificate to learn its home, and whoever has one to get the next; the route judges it.
                 https.ClientCertificateMode = Microsoft.AspNetCore.Server.Kestrel.Https.ClientCertificateMode.AllowCertificate;
                 https.ClientCertificateValidation = (_, _, _) => true;
             }));

@@ -1,3 +1,4 @@
+using System.Security.Cryptography.X509Certificates;
 using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Actors.Sites;
 using SiteRecovery.DataPlane.Transport;
@@ -35,6 +36,8 @@ public static class JoinRoutes
         api.MapPost("/agents/join", (AgentJoinRequest body, JoinDesk desk, CancellationToken cancel) => desk.JoinAgentAsync(body, cancel)).NeedsNoToken().WithName("join-agent");
         // No token: the agent's certificate says who asks.
         api.MapGet("/agents/home", (HttpContext context, JoinDesk desk, CancellationToken cancel) => desk.HomeAsync(context.Connection.ClientCertificate, cancel)).NeedsNoToken().WithName("get-agent-home");
+        // As above, for nodes too.
+        api.MapPost("/certificates", (RenewalAsk body, HttpContext context, JoinDesk desk, CancellationToken cancel) => desk.RenewAsync(context.Connection.ClientCertificate, body, cancel)).NeedsNoToken().WithName("renew-certificate");
     }
 }
 
@@ -69,7 +72,7 @@ public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSe
         return new AgentJoined(certificate, AuthorityHere().CertificatePem, await HomeOfAsync(peer, cancel));
     }
 
-    public async Task<AgentHomeView> HomeAsync(System.Security.Cryptography.X509Certificates.X509Certificate2? certificate, CancellationToken cancel)
+    public async Task<AgentHomeView> HomeAsync(X509Certificate2? certificate, CancellationToken cancel)
     {
         var trusted = PeerTrust.InAuthority(identity.Peer.AuthorityCertificate, PeerRole.Agent);
         if (certificate is null || !trusted(this, certificate, null, System.Net.Security.SslPolicyErrors.None) || DataPlane.Transport.Peer.Of(certificate) is not { } agent)
@@ -77,6 +80,34 @@ public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSe
         var peers = (await control.GetConfigurationAsync(cancel)).Peers;
         var known = peers.FirstOrDefault(p => p.Kind == PeerKind.Agent && p.Name == agent.Name) ?? throw ProblemException.NotFound("agent", agent.Name);
         return await HomeOfAsync(known, cancel);
+    }
+
+    /// <summary>Another certificate for who shows one that is still good.</summary>
+    public async Task<RenewalAnswer> RenewAsync(X509Certificate2? certificate, RenewalAsk body, CancellationToken cancel)
+    {
+        var authority = AuthorityHere();
+        var trusted = PeerTrust.InAuthority(identity.Peer.AuthorityCertificate);
+        if (certificate is null || !trusted(this, certificate, null, System.Net.Security.SslPolicyErrors.None) || DataPlane.Transport.Peer.Of(certificate) is not { } peer)
+            throw new ProblemException(401, "notAuthenticated", "The request shows no certificate of this cluster that is still good.",
+                "If it has expired, start the node or agent with --join URL and --token-file FILE, with a new token: it keeps its name.");
+        var kind = peer.Role == PeerRole.Node ? PeerKind.Node : PeerKind.Agent;
+        if (!(await control.GetConfigurationAsync(cancel)).Peers.Any(p => p.Kind == kind && p.Name == peer.Name)) throw ProblemException.NotFound(kind == PeerKind.Node ? "node" : "agent", peer.Name);
+        var renewed = Signed(() => authority.Renew(body.Csr, certificate));
+        using var signed = X509Certificate2.CreateFromPem(renewed);
+        await control.ConfigureAsync(new RecordAudit(peer.Name, "renew-certificate", signed.SerialNumber, "accepted"), cancel);
+        return new RenewalAnswer(renewed);
+    }
+
+    private static string Signed(Func<string> sign)
+    {
+        try
+        {
+            return sign();
+        }
+        catch (Exception e) when (e is System.Security.Cryptography.CryptographicException or ArgumentException)
+        {
+            throw ProblemException.Invalid($"The certificate signing request is not usable: {e.Message}", "Send a PKCS#10 request in PEM.");
+        }
     }
 
     private async Task<AgentHomeView> HomeOfAsync(Actors.Configuration.Peer agent, CancellationToken cancel)
@@ -93,16 +124,8 @@ public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSe
         if (!MachineId.IsValid(name)) throw ProblemException.Invalid($"'{name}' is no name.", "Use 1 to 63 of a-z, 0-9, '-' and '.', starting with a letter or digit.");
         var noun = kind == PeerKind.Node ? "node" : "agent";
         var token = JoinToken.Parse(text?.Trim()) ?? throw ProblemException.Invalid("This is no join token.", $"Print one with 'srctl {noun} join-token'.");
-        string certificate;
-        try
-        {
-            certificate = authority.Sign(csr, name, kind == PeerKind.Node ? PeerRole.Node : PeerRole.Agent, address is null ? [] : [address]);
-        }
-        catch (Exception e) when (e is System.Security.Cryptography.CryptographicException or ArgumentException)
-        {
-            throw ProblemException.Invalid($"The certificate signing request is not usable: {e.Message}", "Send a PKCS#10 request in PEM.");
-        }
-        using var signed = System.Security.Cryptography.X509Certificates.X509Certificate2.CreateFromPem(certificate);
+        var certificate = Signed(() => authority.Sign(csr, name, kind == PeerKind.Node ? PeerRole.Node : PeerRole.Agent, address is null ? [] : [address]));
+        using var signed = X509Certificate2.CreateFromPem(certificate);
         // Nobody sees the certificate unless the token is used up for it.
         var accepted = await control.ConfigureAsync(new RedeemJoinToken(name, HashOf(token), kind, signed.SerialNumber), cancel);
         return (certificate, accepted.Peer!);

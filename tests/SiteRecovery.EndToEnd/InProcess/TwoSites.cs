@@ -26,6 +26,8 @@ public sealed class TwoSites : IAsyncLifetime
     internal TimeProvider AgentClock { get; init; } = TimeProvider.System;
     /// <summary>Of nodes that are started from now on.</summary>
     internal string AskTimeout { get; set; } = "10s";
+    internal TimeProvider NodeClock { get; init; } = TimeProvider.System;
+    internal RunningNode[] Nodes => [_secondary!, _primary!];
     internal CancellationToken Stop => _stop.Token;
     internal HttpClient Http { get; private set; } = null!;
     /// <summary>Where the agent serves its disks over TLS.</summary>
@@ -171,7 +173,7 @@ public sealed class TwoSites : IAsyncLifetime
             ["siterecovery.hypervisor.uri"] = "qemu", ["siterecovery.hypervisor.qemu-accelerators"] = "tcg",
             ["siterecovery.ports.http"] = "0", ["siterecovery.ports.cluster"] = "0", ["siterecovery.ports.data"] = "0", ["siterecovery.ports.agent"] = "0",
         });
-        return await RunningNode.StartAsync(NodeSettings.Of(config, At(site)), config, join, TimeProvider.System, Stop);
+        return await RunningNode.StartAsync(NodeSettings.Of(config, At(site)), config, join, NodeClock, Stop);
     }
 
     private async Task<string> TokenAsync(string kind)
