@@ -13,12 +13,13 @@ public sealed class NodeCertificate : IAsyncDisposable
     private readonly NodeIdentity _identity;
     private readonly NodeSettings _settings;
     private readonly ClusterHost _cluster;
+    private readonly TimeProvider _time;
     private readonly CertificateRenewal _renewal;
     private Task _keeping = Task.CompletedTask;
 
     public NodeCertificate(DataFolder folder, NodeIdentity identity, NodeSettings settings, ClusterHost cluster, ILogger log, TimeProvider time)
     {
-        (_identity, _settings, _cluster) = (identity, settings, cluster);
+        (_identity, _settings, _cluster, _time) = (identity, settings, cluster, time);
         _renewal = new CertificateRenewal(folder.In("pki"), identity.Peer, SignAsync, time, line => log.LogWarning("{What}", line));
     }
 
@@ -40,7 +41,7 @@ public sealed class NodeCertificate : IAsyncDisposable
         IEnumerable<string> joined = _identity.ConfigurationServer is { } url ? [url] : [];
         try
         {
-            return joined.Union((await new ControlPlane(_cluster, _settings).GetNodesAsync(stop)).Of(NodeRoles.ConfigurationServer, null).Select(n => n.HttpUrl));
+            return joined.Union((await new ControlPlane(_cluster, _settings, _time).GetNodesAsync(stop)).Of(NodeRoles.ConfigurationServer, null).Select(n => n.HttpUrl));
         }
         catch (Exception unknown) when (unknown is ProblemException or Akka.Actor.AskTimeoutException)
         {

@@ -26,7 +26,7 @@ public sealed class MembershipTests : IAsyncDisposable
         if (home.InTurn(null).First() == At(second)) (first, second) = (second, first);
         File.WriteAllBytes(Path.Combine(_folder.FullName, "agent.json"), JsonSerializer.SerializeToUtf8Bytes(home, JsonSerializerOptions.Web));
         _authority.IssueInto(Path.Combine(_folder.FullName, "pki"), "agent-1", PeerRole.Agent).Dispose();
-        using var membership = new Membership(new AgentOptions(_folder.FullName, null, null, "agent-1"));
+        using var membership = new Membership(new AgentOptions(_folder.FullName, null, null, "agent-1"), TimeProvider.System);
         await membership.LoadAsync(_stop.Token);
         Serve(second);
         await using (await membership.OpenControlAsync(_stop.Token)) // the first one is away
