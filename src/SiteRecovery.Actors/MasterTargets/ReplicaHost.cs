@@ -18,6 +18,7 @@ public sealed record ReplicaHosting(IHypervisor Hypervisor, string? FailoverNetw
 /// <param name="seeds">Folder of the images that tell guests their addresses.</param>
 public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string> folderOf, string seeds, IFileSystem files, TimeProvider time) : IAsyncDisposable
 {
+    private static readonly TimeSpan StartTold = TimeSpan.FromMinutes(1);
     private const string DefinitionFile = "machine.json";
     private readonly ConcurrentDictionary<string, ReplicaShutDown> _shutDown = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, long> _started = new(StringComparer.Ordinal);
@@ -71,7 +72,8 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
         var name = found.Name;
         if (found.State == MachineState.Paused && !await hosting!.Hypervisor.ContinueAsync(name, stop) && mustRun)
             throw new HypervisorException(HypervisorProblem.Refused, $"the machine {name} is paused, and not by an error of its disks", $"Continue it with its hypervisor's tools (virsh resume {name})");
-        if (found.State == MachineState.Stopped && mustRun)
+        // What was told of its start may have been lost; until it is told again nobody could choose another point for a guest that ends at once.
+        if (found.State == MachineState.Stopped && mustRun && StartedAgo(name) >= StartTold)
             throw new HypervisorException(HypervisorProblem.Refused, $"the machine {name} does not run any more: its guest shut it down, or its hypervisor ended",
                 $"Start it with its hypervisor's tools (virsh start {name}), or restart this node's service, which starts it");
     }

@@ -64,8 +64,9 @@ public sealed class AgentActor : ReceiveActor
     private void Want(Work work)
     {
         _wanted[(work.Machine, work.Kind)] = (work, _clock.GetUtcNow());
-        if (work is not ReplicateFrom replicate || IsRouted(replicate)) TellAgent(work, fresh: true);
-        else Route(replicate);
+        var replicate = work as ReplicateFrom;
+        if (replicate is null || IsLetIn(replicate)) TellAgent(work, fresh: true);
+        if (replicate is not null && !IsRouted(replicate)) Route(replicate);
     }
 
     private MachineRoute RouteOf(ReplicateFrom work)
@@ -75,6 +76,10 @@ public sealed class AgentActor : ReceiveActor
     }
 
     private bool IsRouted(ReplicateFrom work) => _room.Routes.Holds(work.Machine, RouteOf(work));
+
+    /// <summary>Its stream is, also after a restart: of the same protection only the epoch is not kept yet, and a fenced source must not wait for that.</summary>
+    private bool IsLetIn(ReplicateFrom work) =>
+        _room.Routes.Find(work.Machine) is { } kept && kept.Epoch >= work.Protection.Value && _room.Routes.Holds(work.Machine, RouteOf(work) with { Epoch = kept.Epoch });
 
     /// <summary>The agent is told when its stream is let in, also after a restart. What comes meanwhile is told then.</summary>
     private void Route(ReplicateFrom work)
@@ -90,8 +95,8 @@ public sealed class AgentActor : ReceiveActor
         // Whatever has been told since then may be about to call it off.
         else if (Wanted<ReplicateFrom>(machine, WorkKind.Replicate) is { } now && !IsOver(now))
         {
-            if (IsRouted(now)) TellAgent(now, fresh: _clock.GetUtcNow() - _wanted[(machine, now.Kind)].At < FreshFor);
-            else Route(now);
+            if (IsLetIn(now)) TellAgent(now, fresh: _clock.GetUtcNow() - _wanted[(machine, now.Kind)].At < FreshFor);
+            if (!IsRouted(now)) Route(now);
         }
     }
 
@@ -104,7 +109,7 @@ public sealed class AgentActor : ReceiveActor
         foreach (var (key, wanted) in _wanted.ToArray())
         {
             if (now - wanted.At > WorkAgeMax) _wanted.Remove(key);
-            else if (wanted.Work is not ReplicateFrom replicate || IsRouted(replicate)) TellAgent(wanted.Work, fresh: false);
+            else if (wanted.Work is not ReplicateFrom replicate || IsLetIn(replicate)) TellAgent(wanted.Work, fresh: false);
         }
     }
 

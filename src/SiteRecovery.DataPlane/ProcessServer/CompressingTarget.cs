@@ -9,10 +9,10 @@ public sealed class CompressingTarget(IStreamTarget next, Func<StreamOpening, Pa
     public async ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)
     {
         var packed = new PackedFrames(positions);
-        return new Session(await next.OpenAsync(opening, packed, stop), policy(opening), packed);
+        return new Session(await next.OpenAsync(opening, packed, stop), () => policy(opening), packed);
     }
 
-    private sealed class Session(IStreamSession next, PayloadCompression how, PackedFrames packed) : IStreamSession
+    private sealed class Session(IStreamSession next, Func<PayloadCompression> policy, PackedFrames packed) : IStreamSession
     {
         public StreamOpened Opened => next.Opened;
         public bool LetsGoOfReceived => next.LetsGoOfReceived;
@@ -20,7 +20,7 @@ public sealed class CompressingTarget(IStreamTarget next, Func<StreamOpening, Pa
 
         public ValueTask OfferAsync(Batch batch, CancellationToken stop)
         {
-            var smaller = BatchCodec.Compress(batch, how);
+            var smaller = BatchCodec.Compress(batch, policy());
             if (next.LetsGoOfReceived && smaller != batch) packed.Add(smaller);
             return next.OfferAsync(smaller, stop);
         }

@@ -49,6 +49,7 @@ internal sealed partial class MachineSpool
                 if (!Continues(session.Opening, batch.Header)) return true;
             }
             if (!_space.TryTake(_share, bytes)) return false;
+            var isCounted = true;
             try
             {
                 var segment = WriterOf(session.Opening, batch.Header.Ordinal, bytes);
@@ -58,23 +59,26 @@ internal sealed partial class MachineSpool
                     // Dropped while it was written: the file is gone, and so is the session.
                     if (session.IsEnded)
                     {
+                        (isCounted, segment.Ragged) = (false, true);
                         _space.Release(_share, bytes);
-                        segment.Ragged = true;
                         session.ThrowIfEnded();
                     }
                     _queue.Appended(segment, batch.Position, batch.Header.Time, bytes);
                 }
                 return true;
             }
-            catch (Exception error) when (IsDiskError(error) && !session.IsEnded)
+            catch (Exception error) when (isCounted && IsDiskError(error))
             {
-                // Whatever the failed write left behind lies beyond the end.
-                _lastError = "the spool's disk takes no writes: " + error.Message;
                 _space.Untake(_share, bytes);
-                if (_writer is null) return false;
-                _writer.Ragged = true;
-                _writer.Failures++;
-                _writer.Close();
+                if (_writer is not null)
+                {
+                    // Whatever the failed write left behind lies beyond the end.
+                    _writer.Ragged = true;
+                    _writer.Failures++;
+                    _writer.Close();
+                }
+                lock (_gate) session.ThrowIfEnded();
+                _lastError = "the spool's disk takes no writes: " + error.Message;
                 return false;
             }
         }

@@ -1,6 +1,7 @@
-using SiteRecovery.Domain.History;
 using System.Diagnostics;
+using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Jobs;
+using SiteRecovery.Domain.Policies;
 using SiteRecovery.Domain.Results;
 
 namespace SiteRecovery.Domain.ProtectedMachines;
@@ -80,7 +81,10 @@ public sealed partial record ProtectedMachine
         var isNews = Protection is { } protection && protection.PolicyName == c.PolicyName && protection.Policy != c.Policy;
         // A drain that is under way would be told anew, and what is released serves by what it was served by.
         var canWait = Phase is Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress or Phase.Unprotected;
-        return isNews && !canWait ? Decision.Accept(accepted, new PolicyChanged(now, c.Id, c.Policy)) : Decision.Accept(accepted);
+        if (!isNews || canWait) return Decision.Accept(accepted);
+        // Nobody tells again that it has diverged.
+        var isWaiting = Phase is Phase.ResynchronizationRequired && c.Policy.ResynchronizationWindow == ResynchronizationWindow.Automatic;
+        return Decision.Accept(accepted, [new PolicyChanged(now, c.Id, c.Policy), .. isWaiting ? [ResynchronizationByPolicy(now)] : NoEvents]);
     }
 
     private Decision Repeated(OperatorCommand command, string action, CarriedCommand before) => before.Action == action

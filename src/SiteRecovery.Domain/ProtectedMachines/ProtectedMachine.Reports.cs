@@ -124,10 +124,12 @@ public sealed partial record ProtectedMachine
         var detected = new DivergenceDetected(now, r.Id, Bounded(r.Reason), Round + 1);
         var automatic = Protection?.Policy.ResynchronizationWindow == ResynchronizationWindow.Automatic;
         if (!automatic || Phase is not (Phase.Protected or Phase.Resynchronizing)) return [detected];
-        // Its job needs an id of its own: reports may share theirs.
-        var cause = new CommandId(string.Create(CultureInfo.InvariantCulture, $"auto-resynchronize:{Epoch.Value}:{Round + 1}"));
-        return [detected, new ResynchronizationStarted(now, cause, Round + 1)];
+        return [detected, ResynchronizationByPolicy(now)];
     }
+
+    /// <summary>Its job has an id of its own: reports may share theirs.</summary>
+    private ResynchronizationStarted ResynchronizationByPolicy(DateTimeOffset now) =>
+        new(now, new CommandId(string.Create(CultureInfo.InvariantCulture, $"auto-resynchronize:{Epoch.Value}:{Round + 1}")), Round + 1);
 
     private MachineEvent[] Served(ReplicaServed r, DateTimeOffset now)
     {

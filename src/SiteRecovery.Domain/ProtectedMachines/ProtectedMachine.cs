@@ -77,7 +77,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
     public ProtectedMachine Apply(MachineEvent happened) => happened switch
     {
         ProtectionEnabled e => Enabled(e),
-        PolicyChanged e => this with { Protection = (Protection ?? throw Broken(e)) with { Policy = e.Policy } },
+        PolicyChanged e => Following(e),
         SynchronizationFinished e => Synchronized(e),
         ProtectionPaused e => Carry(e, MachineActions.Pause) with
         {
@@ -159,7 +159,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
             Exports = [],
             Console = null,
             Jobs = Jobs.Complete(WorkKind.ReleaseReplica, e.At, detail: $"the machine's disks are the raw files in {e.Folder}"),
-        }).Without(WorkKind.ReleaseReplica),
+        }).Without(WorkKind.ReleaseReplica).Without(WorkKind.ServeReplica), // it was to be shut down
         DisksFlattened e => (this with
         {
             Flattened = e.Layer,
@@ -265,6 +265,15 @@ public sealed partial record ProtectedMachine(MachineId Id)
         Phase.PlannedFailoverInProgress { EpochIsOpen: true } p => p.Point,
         _ => null,
     };
+
+    private ProtectedMachine Following(PolicyChanged e)
+    {
+        var protection = Protection ?? throw Broken(e);
+        var (before, after) = (protection.Policy.CommitAfter, e.Policy.CommitAfter);
+        // What waits for its commit waits for as long as the policy says now.
+        var phase = Phase is Phase.FailoverCommitPending pending && before != after ? pending with { CommitAt = (pending.CommitAt - before ?? e.At) + after } : Phase;
+        return this with { Phase = phase, Protection = protection with { Policy = e.Policy } };
+    }
 
     /// <summary>The newest epoch of a protection that has ended, whatever may follow; 0: none is known to have.</summary>
     public Epoch EndedUpTo => Phase is Phase.Unprotected ? Epoch : new(Math.Max(0, (Protection?.Since.Value ?? 0) - 1));

@@ -34,7 +34,7 @@ public sealed class SpoolShareTests : SpoolFixture
         var agent = new Agent(this);
         await using (var session = await agent.OpenAsync(spool))
         {
-            await UntilAsync(() => Enumerable.Range(2, 3).All(i => spool.StatusOf(new MachineId($"db{i}")).LastError?.StartsWith("the spool is full", StringComparison.Ordinal) == true));
+            await UntilAsync(() => filling.FirstOrDefault(f => f.IsFaulted) is { } failed ? throw failed.Exception! : Enumerable.Range(2, 3).All(i => spool.StatusOf(new MachineId($"db{i}")).LastError?.StartsWith("the spool is full", StringComparison.Ordinal) == true));
             await agent.SendAsync(session, 100).WaitAsync(Patience);
             await UntilAsync(() => agent.DurableUpTo.Ordinal == 101);
         }

@@ -57,7 +57,8 @@ public sealed class FlatteningTests
         Assert.Equal(["serve-replica", "release-replica", "release-agent"], story.PendingKinds);
         Assert.NotEmpty(story.State.Exports);
 
-        story.Released();
+        story.Failed(WorkKind.ServeReplica, permanent: false, "the machine does not run any more").Released();
+        Assert.Empty(story.State.Problems);
         Assert.Equal(["remove-store", "release-agent"], story.PendingKinds);
         Assert.Equal(Story.Source, story.Pending.OfType<RemoveStore>().Single().TargetSite);
         Assert.Empty(story.State.Exports);

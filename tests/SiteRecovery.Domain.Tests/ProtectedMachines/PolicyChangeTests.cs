@@ -44,5 +44,28 @@ public sealed class PolicyChangeTests
         Assert.All(stories, story => Assert.Empty(Change(story).Last.Events));
     }
 
+    [Theory]
+    [InlineData(null, 2, 120)] // counted from the change
+    [InlineData(1, 2, 61)]
+    [InlineData(2, 1, 1)]
+    [InlineData(1, null, null)]
+    public void A_failover_that_waits_for_its_commit_waits_for_as_long_as_the_policy_says_now(int? before, int? after, int? minutesLeft)
+    {
+        var story = new Story().Protected(CommitAfter(before)).FailedOverTo(Story.Point).EpochOpened().Served().After(TimeSpan.FromMinutes(59)).PolicyChanged(CommitAfter(after));
+        story.After(TimeSpan.FromMinutes(minutesLeft - 1 ?? 100_000));
+        Assert.Equal("FailoverCommitPending", story.Phase);
+        if (minutesLeft is not null) Assert.Equal("FailedOver", story.After(TimeSpan.FromMinutes(2)).Phase);
+
+        static ReplicationPolicy CommitAfter(int? hours) => ReplicationPolicy.Default with { CommitAfter = hours is { } h ? TimeSpan.FromHours(h) : null };
+    }
+
+    [Fact]
+    public void A_machine_that_waits_for_its_resynchronization_has_it_once_the_policy_lets_it()
+    {
+        var story = new Story().Protected(ReplicationPolicy.Default with { ResynchronizationWindow = ResynchronizationWindow.Manual }).Diverged();
+        Assert.Equal("ResynchronizationRequired", story.Phase);
+        Assert.Equal("Resynchronizing", story.PolicyChanged(ReplicationPolicy.Default with { ResynchronizationWindow = ResynchronizationWindow.Automatic }).Phase);
+    }
+
     private static Story Change(Story story) => story.PolicyChanged(Longer);
 }

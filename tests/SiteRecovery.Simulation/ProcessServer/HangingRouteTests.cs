@@ -73,6 +73,23 @@ public sealed class HangingRouteTests : IAsyncLifetime
         Assert.Equal(2, Assert.IsType<ProtectMachine>(await told.WaitAsync(Limit)).Round);
     }
 
+    /// <summary>After a failover that was called off its guest waits for nothing but this.</summary>
+    [Fact]
+    public async Task An_agent_that_is_let_in_already_is_told_of_the_next_epoch_at_once()
+    {
+        await using var agent = await ConnectAsync();
+        var hanging = _disk.After;
+        _disk.After = null;
+        _room.Routes.Set(Machine, new MachineRoute(Agent.Value, ReplicationPolicy.Default.Compression, null, 0, Epoch: 1));
+        _disk.After = hanging;
+        _server.Tell(Replicate() with { Epoch = new Epoch(3) });
+        Assert.Equal(3, Assert.IsType<ProtectMachine>(await agent.ReceiveMessageAsync(_over.Token).AsTask().WaitAsync(Limit)).Epoch);
+        await UntilAsync(() => _hangs.IsSet);
+        Assert.Equal(1, _room.Routes.Find(Machine)!.Epoch);
+        _goesOn.Set();
+        await UntilAsync(() => _room.Routes.Find(Machine)!.Epoch == 3);
+    }
+
     [Fact]
     public async Task What_was_released_meanwhile_is_not_told_to_begin()
     {
