@@ -25,7 +25,7 @@ public sealed class AgentService : IAsyncDisposable
     {
         (_options, _held, _membership) = (options, held, new Membership(options, time));
         var (folder, exports) = (Path.GetFullPath(options.DataFolder), new NbdExports());
-        _nbd = new NbdServer(exports, new NbdServerOptions { SocketGroup = options.SocketGroup }, time);
+        _nbd = new NbdServer(exports, new NbdServerOptions { SocketGroup = options.SocketGroup, NotGiven = Console.Error.Say }, time);
         _hypervisor = options.OpenHypervisor(time);
         _target = new ChannelClient(_membership.ConnectDataAsync, new ChannelOptions { Time = time });
         _host = new AgentHost(folder, UnixSocketPath.Checked(Path.Combine(folder, "nbd.sock")), RealFileSystem.Instance, time, exports, _nbd, _target, _hypervisor);
@@ -40,7 +40,7 @@ public sealed class AgentService : IAsyncDisposable
         try
         {
             await agent._machines.StartAsync();
-            if (options.SocketGroup is not null) PassableFolder.Open(agent._host.Folder, Path.GetFileName(agent._host.Socket));
+            if (options.SocketGroup is not null) PassableFolder.TryOpen(agent._host.Folder, agent._host.Log.Say, Path.GetFileName(agent._host.Socket));
             agent._nbd.Listen(new UnixDomainSocketEndPoint(agent._host.Socket));
             // Before the network is asked for anything: machines of this host may wait for no more than their disks.
             ServiceNotice.SayReady(options.NotifySocket, agent._host.Log);

@@ -26,7 +26,7 @@ public sealed class ReplicaExports : IAsyncDisposable
     public ReplicaExports(string socket, TimeProvider time, string? group = null)
     {
         (_socket, _time) = (UnixSocketPath.Checked(socket), time);
-        _nbd = new NbdServer(_exports, new NbdServerOptions { SocketGroup = group }, time);
+        _nbd = new NbdServer(_exports, new NbdServerOptions { SocketGroup = group, NotGiven = Console.Error.WriteLine }, time);
     }
 
     public void Start() => _nbd.Listen(new UnixDomainSocketEndPoint(_socket));

@@ -33,7 +33,7 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
             if (endpoint is UnixDomainSocketEndPoint) RemoveStale(endpoint);
             listener.Bind(endpoint);
             // Before it listens: from then on nobody of the group is turned away.
-            if (endpoint is UnixDomainSocketEndPoint && _options.SocketGroup is { } group) UnixSocketPath.Give(endpoint.ToString()!, group);
+            if (endpoint is UnixDomainSocketEndPoint && _options.SocketGroup is { } group) Give(endpoint.ToString()!, group);
             listener.Listen(512);
         }
         catch
@@ -44,6 +44,19 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
         var bound = listener.LocalEndPoint!;
         lock (_listeners) _listeners.Add((listener, AcceptAsync(listener, tls is null ? _options : _options with { Tls = tls })));
         return bound;
+    }
+
+    /// <summary>Where groups are looked up may lie at the other site: guests of this user's must not wait for it.</summary>
+    private void Give(string path, string group)
+    {
+        try
+        {
+            UnixSocketPath.Give(path, group);
+        }
+        catch (Exception refused) when (refused is IOException or UnauthorizedAccessException && _options.NotGiven is not null)
+        {
+            _options.NotGiven(refused.Message);
+        }
     }
 
     /// <summary>Cuts off every client of an export and waits until none of their requests is under way. Remove the export first.</summary>

@@ -22,6 +22,8 @@ public sealed record NbdServerOptions
     public bool TlsRequired { get; init; } = true;
     /// <summary>Name or number of the group that may connect to unix sockets beside their owner; null: whom the process's umask lets.</summary>
     public string? SocketGroup { get; init; }
+    /// <summary>Told why <see cref="SocketGroup"/> cannot be let in; the socket is its owner's then. Null: nobody listens to that, and the server does not start.</summary>
+    public Action<string>? NotGiven { get; init; }
     /// <summary>Told about every request that failed in a device: the export's name and why.</summary>
     public Action<string, Exception>? DeviceFailed { get; init; }
 

@@ -14,9 +14,28 @@ public static class PassableFolder
         if (OperatingSystem.IsWindows()) return;
         foreach (var entry in new DirectoryInfo(folder).EnumerateFileSystemInfos().Where(e => e.LinkTarget is null))
         {
-            if (!reached.Contains(entry.Name)) entry.UnixFileMode &= Owner;
-            else if (entry is DirectoryInfo) entry.UnixFileMode = Owner | Pass;
+            if (!reached.Contains(entry.Name)) Change(entry, entry.UnixFileMode & Owner);
+            else if (entry is DirectoryInfo) Change(entry, Owner | Pass);
         }
-        File.SetUnixFileMode(folder, Owner | Pass);
+        Change(new DirectoryInfo(folder), Owner | Pass);
+
+        // What is another user's, such as "lost+found", may be as it should be already.
+        static void Change(FileSystemInfo entry, UnixFileMode mode)
+        {
+            if (entry.UnixFileMode != mode) entry.UnixFileMode = mode;
+        }
+    }
+
+    /// <summary>As <see cref="Open"/>; what is in the way of it is said, and keeps nobody from being served who needs no way.</summary>
+    public static void TryOpen(string folder, Action<string> say, params IReadOnlyCollection<string> reached)
+    {
+        try
+        {
+            Open(folder, reached);
+        }
+        catch (Exception refused) when (refused is IOException or UnauthorizedAccessException)
+        {
+            say($"the folder {folder} is not opened to the group that is to reach the disks in it: {refused.Message}");
+        }
     }
 }

@@ -48,6 +48,8 @@ public sealed class CertificateRenewal(string folder, PeerIdentity identity, Fun
         {
             var ask = JoinRequest.Create(identity.Self.Name);
             var certificate = await sign(ask.RequestPem, stop);
+            // One of a wrong clock would be kept over a good one.
+            identity.CheckBetter(certificate, time.GetUtcNow());
             // In use before it is kept: a folder that takes nothing does not stop this process from being believed.
             identity.Take(certificate, ask.KeyPem);
             _unkept = true;

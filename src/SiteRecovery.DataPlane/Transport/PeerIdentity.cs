@@ -136,12 +136,24 @@ public sealed class PeerIdentity : IDisposable
         }
     }
 
-    /// <summary>Whether less than a third of the certificate's life is left.</summary>
+    /// <summary>Whether less than a third of the certificate's life is left, or it has not begun: a clock was ahead when it was made.</summary>
     public bool IsDueAt(DateTimeOffset now)
     {
-        var (certificate, ends) = (_certificate, EndsAt);
-        return ends - now < (ends - new DateTimeOffset(certificate.NotBefore)) / 3;
+        var (begins, ends) = (BeginsAt, EndsAt);
+        return now < begins || ends - now < (ends - begins) / 3;
     }
+
+    /// <exception cref="InvalidDataException">By the clock of this host it is not valid now, or ends before the present one, which is.</exception>
+    /// <exception cref="CryptographicException">It cannot be read.</exception>
+    public void CheckBetter(string certificatePem, DateTimeOffset now)
+    {
+        using var made = X509Certificate2.CreateFromPem(certificatePem);
+        var (begins, ends) = (new DateTimeOffset(made.NotBefore), new DateTimeOffset(made.NotAfter));
+        if (now < begins || now >= ends || (ends < EndsAt && now >= BeginsAt))
+            throw new InvalidDataException($"what was issued is valid from {begins.UtcDateTime:u} to {ends.UtcDateTime:u}, and it is {now.UtcDateTime:u} here: set the clocks of this host and of the node that issues certificates");
+    }
+
+    private DateTimeOffset BeginsAt => new(_certificate.NotBefore);
 
     public bool HasEndedAt(DateTimeOffset now) => now >= EndsAt;
 

@@ -25,7 +25,7 @@ public sealed class ClusterHost(
 {
     private static readonly TimeSpan RestartPause = TimeSpan.FromSeconds(1);
     /// <summary>A node that is never restarted does what a restart would have done.</summary>
-    private static readonly TimeSpan ShownLeft = TimeSpan.FromDays(30);
+    private static readonly TimeSpan ShownLeft = TimeSpan.FromDays(30), ShownLeftAtLeast = TimeSpan.FromDays(3);
     private readonly CancellationTokenSource _stop = new();
     private readonly ILogger _log = loggers.CreateLogger<ClusterHost>();
     private volatile Running? _running;
@@ -78,7 +78,10 @@ public sealed class ClusterHost(
     {
         if (_running is not { } running || running.Shown.Equals(identity.Peer.Certificate)) return;
         var ends = new DateTimeOffset(running.Shown.NotAfter);
-        if (ends - time.GetUtcNow() < ShownLeft)
+        var left = ends - time.GetUtcNow();
+        // Whoever is alone might not find the others again, and a failover would wait for that.
+        if (left < ShownLeft && left > ShownLeftAtLeast && Akka.Cluster.Cluster.Get(running.System).State.Unreachable.Count > 0) return;
+        if (left < ShownLeft)
         {
             _log.LogWarning("the actor system starts anew with the renewed certificate, as the one that it shows the cluster ends on {Day}", CertificateOutOfTimeException.Day(ends));
             running.Shutdown.Begin(running.System, new CertificateRenewed());

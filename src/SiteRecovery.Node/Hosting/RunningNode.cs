@@ -41,6 +41,7 @@ public sealed class RunningNode : IAsyncDisposable
         HeldPorts? held = null;
         try
         {
+            settings = Allowed(settings, NodeIdentity.Joined(folder) is not null, join is not null);
             held = new HeldPorts(settings.Ports, settings.Address, folder.ReadEndpoints());
             var ports = held.Ports;
             var (host, told) = (settings.Advertised.Address, settings.Advertised.Ports.Or(ports));
@@ -114,8 +115,8 @@ public sealed class RunningNode : IAsyncDisposable
     private static void OpenWay(DataFolder folder)
     {
         folder.Files.CreateDirectory(folder.In("master-target", MasterTargetRoom.SeedsName));
-        PassableFolder.Open(folder.In("master-target"), MasterTargetRoom.SocketName, MasterTargetRoom.SeedsName);
-        PassableFolder.Open(folder.Path, "master-target");
+        PassableFolder.TryOpen(folder.In("master-target"), Console.Error.WriteLine, MasterTargetRoom.SocketName, MasterTargetRoom.SeedsName);
+        PassableFolder.TryOpen(folder.Path, Console.Error.WriteLine, "master-target");
     }
 
     private static void Configure(ILoggingBuilder logging, NodeSettings settings) => logging
@@ -129,12 +130,22 @@ public sealed class RunningNode : IAsyncDisposable
         .AddFilter("Akka", settings.LogLevel is "trace" or "debug" ? LogLevel.Debug : LogLevel.Warning)
         .AddFilter("Microsoft.AspNetCore.Diagnostics.ExceptionHandlerMiddleware", LogLevel.None); // Problems logs what is unexpected
 
+    /// <summary>Whoever joined with a journal of its own is no configuration server; but what is served there must not go down for that.</summary>
+    private static NodeSettings Allowed(NodeSettings settings, bool hasJoined, bool joins)
+    {
+        if (!(hasJoined || joins) || !settings.Is(NodeRoles.ConfigurationServer) || settings.PersistenceProvider != NodeSettings.Sqlite) return settings;
+        var why = $"{NodeSettings.JournalNotShared} {NodeSettings.ShareTheJournal}";
+        string[] others = [.. settings.Roles.Where(r => r != NodeRoles.ConfigurationServer)];
+        if (!hasJoined || others.Length == 0) throw new SettingsException(why);
+        Console.Error.WriteLine($"this node goes on without the role {NodeRoles.ConfigurationServer}. {why}");
+        return settings with { Roles = others };
+    }
+
     private static async Task<NodeIdentity> IdentifyAsync(
         DataFolder folder, NodeSettings settings, NodePorts ports, JoinOrder? join, TimeProvider time, CancellationToken cancel)
     {
         var joined = NodeIdentity.Joined(folder);
         if (joined is null && join is null) return NodeIdentity.First(folder, settings, time);
-        if (settings.Is(NodeRoles.ConfigurationServer) && settings.PersistenceProvider == NodeSettings.Sqlite) throw new SettingsException($"{NodeSettings.JournalNotShared} {NodeSettings.ShareTheJournal}");
         if (joined is not null && !joined.Peer.HasEndedAt(time.GetUtcNow())) return joined;
         try
         {

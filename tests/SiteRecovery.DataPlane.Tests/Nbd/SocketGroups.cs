@@ -35,6 +35,16 @@ public sealed class SocketGroups
         Directory.Delete(folder, recursive: true);
     }
 
+    /// <summary>The service that knows the groups may be dark, and its own user's guests need their disks.</summary>
+    [Fact]
+    public async Task Where_somebody_hears_that_its_owner_is_served_all_the_same()
+    {
+        var said = new List<string>();
+        await using var disk = new ServedDisk(options: new NbdServerOptions { SocketGroup = "nobodys-group", NotGiven = said.Add });
+        Assert.Contains("there is no group 'nobodys-group'", Assert.Single(said), StringComparison.Ordinal);
+        await ServedDisk.RunAsync("nbdinfo", "--size", disk.Uri);
+    }
+
     private static async Task OpenedAsync(ServedDisk disk, int group)
     {
         Assert.Equal($"660 {group}", (await ServedDisk.RunAsync("stat", "-c", "%a %g", disk.PathOf("s"))).Trim());

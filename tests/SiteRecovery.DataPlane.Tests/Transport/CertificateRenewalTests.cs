@@ -51,6 +51,31 @@ public sealed class CertificateRenewalTests : IDisposable
         Assert.All(_said, line => Assert.Contains("was renewed, and ends on ", line, StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData(250, -200)] // it has ended already, by the clock here
+    [InlineData(250, 400)] // it has not begun
+    [InlineData(300, -60)] // it ends before the present one
+    public async Task What_a_wrong_clock_has_issued_is_not_taken(int today, int issuedAt)
+    {
+        using var identity = AuthorityAt(0).IssueInto(At("node"), "node-1", PeerRole.Node);
+        var former = identity.Certificate;
+        using var wrong = AuthorityAt(issuedAt);
+        Assert.False(await RenewalOf(identity, "node", wrong, today).TryAsync(_stop.Token));
+        Assert.Contains("set the clocks", Assert.Single(_said), StringComparison.Ordinal);
+        using var kept = PeerIdentity.Load(At("node"));
+        Assert.Equal((former, former), (identity.Certificate, kept.Certificate));
+    }
+
+    [Fact]
+    public async Task What_was_issued_by_a_clock_that_was_ahead_is_renewed_once_that_is_right()
+    {
+        using var identity = AuthorityAt(900).IssueInto(At("node"), "node-1", PeerRole.Node);
+        var former = identity.Certificate;
+        using var right = AuthorityAt(0);
+        Assert.True(await RenewalOf(identity, "node", right, 0).TryAsync(_stop.Token));
+        Assert.NotEqual(former, identity.Certificate);
+    }
+
     [Fact]
     public async Task It_is_asked_for_when_a_third_of_its_life_is_left_and_again_until_it_is_there()
     {

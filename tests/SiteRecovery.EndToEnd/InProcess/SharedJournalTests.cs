@@ -28,14 +28,28 @@ public sealed class SharedJournalTests(TwoSites sites)
     {
         var data = sites.At($"second-{hasJoined}");
         var (settings, config) = Settings(data);
-        if (hasJoined)
-        {
-            using var folder = new DataFolder(data);
-            NodeIdentity.First(folder, settings, TimeProvider.System);
-            await File.WriteAllTextAsync(Path.Combine(data, "cluster.json"), """{"seedNodes":["akka.ssl.tcp://siterecovery@127.0.0.1:1"],"configurationServer":"https://127.0.0.1:1"}""", sites.Stop);
-        }
+        if (hasJoined) await JoinedBeforeAsync(settings, data);
         var refused = await Assert.ThrowsAsync<SettingsException>(() => RunningNode.StartAsync(settings, config, new JoinOrder("https://127.0.0.1:1", sites.At("node.token")), TimeProvider.System, sites.Stop));
         Assert.Contains("postgresql", refused.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>An earlier version let it in, and replicas may be production there.</summary>
+    [Fact]
+    public async Task What_it_is_besides_goes_on()
+    {
+        var data = sites.At("second-target");
+        var (settings, config) = Settings(data, "configuration-server", "master-target");
+        await JoinedBeforeAsync(settings, data);
+        await using var node = await RunningNode.StartAsync(settings, config, null, TimeProvider.System, sites.Stop);
+        Assert.True(File.Exists(Path.Combine(data, "master-target", "exports.sock")));
+        Assert.False(File.Exists(Path.Combine(data, "journal.db")));
+    }
+
+    private async Task JoinedBeforeAsync(NodeSettings settings, string data)
+    {
+        using var folder = new DataFolder(data);
+        NodeIdentity.First(folder, settings, TimeProvider.System);
+        await File.WriteAllTextAsync(Path.Combine(data, "cluster.json"), """{"seedNodes":["akka.ssl.tcp://siterecovery@127.0.0.1:1"],"configurationServer":"https://127.0.0.1:1"}""", sites.Stop);
     }
 
     private Task<HttpResponseMessage> JoinAsync(string token, params string[] roles) => sites.Http.PostAsJsonAsync("/api/v1/nodes/join", new
@@ -43,11 +57,11 @@ public sealed class SharedJournalTests(TwoSites sites)
         token, csr = JoinRequest.Create("second").RequestPem, name = "second", site = "primary", roles, address = "127.0.0.1", clusterPort = 1,
     }, sites.Stop);
 
-    private static (NodeSettings Settings, Akka.Configuration.Config Config) Settings(string data)
+    private static (NodeSettings Settings, Akka.Configuration.Config Config) Settings(string data, params string[] roles)
     {
         var config = SettingsLoader.Installed().Load(null, new Dictionary<string, string>(), new Dictionary<string, string>
         {
-            ["siterecovery.node.site"] = "primary", ["siterecovery.node.roles"] = "configuration-server",
+            ["siterecovery.node.site"] = "primary", ["siterecovery.node.roles"] = roles.Length == 0 ? "configuration-server" : string.Join(',', roles),
             ["siterecovery.ports.http"] = "0", ["siterecovery.ports.cluster"] = "0", ["siterecovery.ports.data"] = "0", ["siterecovery.ports.agent"] = "0",
         });
         return (NodeSettings.Of(config, data), config);
