@@ -65,7 +65,14 @@ internal static class SimFate
         var (asks, aged, machines) = (random.Next(4) == 0, random.Next(2) == 0, random.Next(4) > 0 ? 1 : random.Next(2, 4));
         for (var other = 2; other <= machines; other++)
             if (random.Next(6) > 0) Operate(random, until, steps, temper.ActsSeldom, $"db{other} ");
+        if (seed % 4 == 0) ChangePolicies(new Random(seed), until, steps);
         return Kept(random, new SimScript(seed, until, [.. steps.OrderBy(s => s.At)]) { Asks = asks, Aged = aged, Machines = machines, Pace = until >= LongRun ? LongRunsPace : SimScript.BusyPace });
+    }
+
+    /// <summary>In whatever state the first machine is.</summary>
+    private static void ChangePolicies(Random random, int until, List<SimStep> steps)
+    {
+        for (var at = random.Next(5000, 30_000); at < until; at += random.Next(2000, 60_000)) steps.Add(new SimStep(at, $"do policy {random.Next(1, 10)} {Of(random, "none", "lz4", "zstd")}"));
     }
 
     /// <summary>How the stores keep it.</summary>

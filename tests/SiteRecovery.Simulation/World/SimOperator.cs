@@ -12,6 +12,7 @@ namespace SiteRecovery.Simulation.World;
 internal sealed class SimOperator(SimMachine machine, Random random)
 {
     private static readonly TimeSpan MendsItselfWithin = TimeSpan.FromSeconds(60);
+    private const string PolicyName = "sim";
     private readonly SimSites _sites = machine.Sites;
     private readonly Random _again = new(machine.Number);
     private int _commands;
@@ -19,7 +20,7 @@ internal sealed class SimOperator(SimMachine machine, Random random)
     private bool _sourceIsLost;
     private TimeSpan? _damagedSince;
 
-    internal void Protect() => Tell(id => new EnableProtection(machine.Id, id, SimSites.Agent, SimSites.Primary, SimSites.Secondary, Disks(), "sim", _sites.Script.Policy));
+    internal void Protect() => Tell(id => new EnableProtection(machine.Id, id, SimSites.Agent, SimSites.Primary, SimSites.Secondary, Disks(), PolicyName, _sites.Script.Policy));
 
     /// <param name="action">As the API calls it, with its choices behind it.</param>
     internal void Do(string action)
@@ -44,6 +45,7 @@ internal sealed class SimOperator(SimMachine machine, Random random)
             case ["let-go", var which]: Look(which, (store, point) => Keep(store, point, keep: false)); break;
             case ["verify", var which]: Look(which, Verify); break;
             case ["take-point"]: TakePoint(); break;
+            case ["policy", var seconds, var compression]: ChangePolicy(TimeSpan.FromSeconds(SimScript.Number(seconds)), compression); break;
             default: throw new FormatException($"no operator knows '{action}'");
         }
     }
@@ -164,6 +166,9 @@ internal sealed class SimOperator(SimMachine machine, Random random)
         if (keep) machine.Checks.Kept.Note(machine.HostOfTarget.Name, point, keep: true);
     }
 
+    /// <summary>What no checker goes by; the cluster's configuration, which would tell it again, is not here.</summary>
+    private void ChangePolicy(TimeSpan pointEvery, string compression) =>
+        _sites.Control.Tell(new ChangePolicy(machine.Id, new CommandId("policy"), PolicyName, _sites.Script.Policy with { CrashConsistentEvery = pointEvery, Compression = compression }));
 
     /// <summary>At whatever runs, of either kind.</summary>
     private void TakePoint()
