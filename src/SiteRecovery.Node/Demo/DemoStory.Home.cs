@@ -34,7 +34,7 @@ public sealed partial class DemoStory
         screen.Step("Reverse replication: only what was written on either side since the failover goes back");
         // Its store is ordered of a member by name.
         await UntilAsync("the primary site's master target to be a member again", async () =>
-            (await _secondary.GetAsync("/api/v1/nodes", stop))["items"]!.AsArray().Any(n => n!["name"]?.GetValue<string>() == "primary" && n["reachable"]!.GetValue<bool>()), stop);
+            (await _secondary.GetAsync("/api/v1/nodes", stop))["items"]!.AsArray().Any(n => n is { } node && node["name"] is not null && node["site"]!.GetValue<string>() == "primary" && node["reachable"]!.GetValue<bool>()), stop);
         var begun = time.GetTimestamp();
         var job = await _secondary.FinishAsync(await _secondary.PostAsync($"/api/v1/machines/{Machine}/reverse-replicate", new { }, stop), stop);
         foreach (var step in job["steps"]!.AsArray())

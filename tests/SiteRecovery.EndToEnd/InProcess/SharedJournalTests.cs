@@ -42,7 +42,7 @@ public sealed class SharedJournalTests(TwoSites sites)
         await JoinedBeforeAsync(settings, data);
         await using var node = await RunningNode.StartAsync(settings, config, null, TimeProvider.System, sites.Stop);
         Assert.True(File.Exists(Path.Combine(data, "master-target", "exports.sock")));
-        Assert.False(File.Exists(Path.Combine(data, "journal.db")));
+        Assert.Equal(["master-target", "site-primary"], Akka.Cluster.Cluster.Get(node.Actors).SelfRoles.Order());
     }
 
     private async Task JoinedBeforeAsync(NodeSettings settings, string data)
