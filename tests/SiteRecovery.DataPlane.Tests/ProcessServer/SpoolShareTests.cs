@@ -34,7 +34,14 @@ public sealed class SpoolShareTests : SpoolFixture
         var agent = new Agent(this);
         await using (var session = await agent.OpenAsync(spool))
         {
-            await UntilAsync(() => filling.FirstOrDefault(f => f.IsFaulted) is { } failed ? throw failed.Exception! : Enumerable.Range(2, 3).All(i => spool.StatusOf(new MachineId($"db{i}")).LastError?.StartsWith("the spool is full", StringComparison.Ordinal) == true));
+            try
+            {
+                await UntilAsync(() => filling.FirstOrDefault(f => f.IsFaulted) is { } failed ? throw failed.Exception! : Enumerable.Range(2, 3).All(i => spool.StatusOf(new MachineId($"db{i}")).LastError?.StartsWith("the spool is full", StringComparison.Ordinal) == true));
+            }
+            catch (OperationCanceledException)
+            {
+                Assert.Fail(string.Join("\n", Enumerable.Range(2, 3).Select(i => $"{i}: {counts[i - 2]} {filling[i - 2].Status} {spool.StatusOf(new MachineId($"db{i}"))}")));
+            }
             await agent.SendAsync(session, 100).WaitAsync(Patience);
             await UntilAsync(() => agent.DurableUpTo.Ordinal == 101);
         }
