@@ -64,8 +64,12 @@ internal static class StoreWork
                 room.DeleteLayer(test.Machine, $"test-{test.Test}");
                 return new TestRemoved(test.Machine, IdOf(test), test.Test);
             case RemoveStore remove:
-                await StopAsync(room, remove.Machine, stop);
-                await room.Stores.RemoveAsync(remove.Machine, stop);
+                // However late it comes: the next protection's is not meant.
+                if (room.Stores.TryEnd(remove.Machine, remove.Epoch))
+                {
+                    await StopAsync(room, remove.Machine, stop);
+                    await room.Stores.RemoveAsync(remove.Machine, stop);
+                }
                 return new StoreRemoved(remove.Machine, IdOf(remove), remove.Epoch);
             case WorkEnded { Work: ServeReplica ended }:
                 await StopAsync(room, ended.Machine, stop);

@@ -114,7 +114,8 @@ public sealed partial class MachineCapture
         var requested = Interlocked.Read(ref _synchronizationsAsked) is var asked && asked != Interlocked.Read(ref _synchronizationsEnded) && asked != _ending;
         if ((_accepting && _consistent && !requested) || _paused || _marking > 0 || _owesSequence) return false;
         var nothingMissing = _disks.TrueForAll(d => d.Bitmap.Unsynced.None);
-        var wanted = requested || nothingMissing || (_resynchronizesAutomatically && _state.EverSynchronized);
+        // Whoever drains it wants the target to be whole, and can ask for nothing else meanwhile.
+        var wanted = requested || nothingMissing || ((_resynchronizesAutomatically || _frozen) && _state.EverSynchronized);
         if (!wanted || (!_accepting && _ring.Count > 0)) return false;
         // A write that is lost now may have set a block back to what the target still holds of it: compared before what was shipped
         // in between has arrived, the block would count as equal.

@@ -205,7 +205,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     {
         get
         {
-            lock (_log) return !_accepting && !_paused && !_fenced && !_resynchronizesAutomatically && !SynchronizationRequested;
+            lock (_log) return !_accepting && !_paused && !_fenced && !_resynchronizesAutomatically && !_frozen && !SynchronizationRequested;
         }
     }
 

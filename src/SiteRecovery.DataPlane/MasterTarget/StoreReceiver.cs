@@ -27,6 +27,8 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         internal SemaphoreSlim Opening { get; } = new(1, 1);
         /// <summary>Under the lock.</summary>
         internal long? UnreadableSince { get; set; }
+        /// <summary>Protections that have ended here.</summary>
+        internal Epoch EndedUpTo { get; set; }
     }
 
     /// <exception cref="InvalidDataException">There is no store, or its manifest is damaged.</exception>
@@ -70,6 +72,19 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     {
         lock (GateOf(machine).Store)
             if (_stores.TryGetValue(machine, out var held) && held.FailedReason is not null && _stores.TryRemove(machine, out _)) held.Dispose();
+    }
+
+    /// <summary>Its protection has ended with this epoch: for what it is told late no store is made any more.</summary>
+    /// <returns>False: the store is a later protection's.</returns>
+    public bool TryEnd(MachineId machine, Epoch epoch)
+    {
+        var gate = GateOf(machine);
+        lock (gate.Store)
+        {
+            if (_stores.TryGetValue(machine, out var store) && store.CurrentEpoch > epoch) return false;
+            if (epoch > gate.EndedUpTo) gate.EndedUpTo = epoch;
+            return true;
+        }
     }
 
     /// <summary>Removes a machine's store with all its points. Nothing happens where there is none.</summary>
@@ -167,6 +182,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         if (_stores.TryGetValue(machine, out var held)) return held;
         if (RetentionStore.Exists(folder, files)) return _stores[machine] = Open(machine);
         if (!mayCreate) throw new InvalidDataException($"this master target holds no store of {machine}");
+        if (epoch <= GateOf(machine).EndedUpTo) throw new IOException($"the protection of {machine} that epoch {epoch} was of has ended");
         return _stores[machine] = RetentionStore.Create(folder, machine, disks, epoch, files, time, bases, options);
     }
 

@@ -28,10 +28,17 @@ internal static class FinalDrill
         for (var tries = 1; machine.State is not { Phase: Phase.FailoverCommitPending }; tries++)
         {
             if (tries > TriesMax) throw new SimViolation("liveness", $"a planned failover is rolled back though nothing is broken: {Told(machine)}");
-            if (!await UntilAsync(sites, () => Liveness.IsProtected(machine), machine, "the machine is not protected")) return false;
+            if (!await UntilAsync(sites, IsProtectedOrMended, machine, "the machine is not protected")) return false;
             machine.Operator.Do(MachineActions.PlannedFailover);
             var hasBegun = false;
             if (!await UntilAsync(sites, IsOver, machine, "a planned failover is not done")) return false;
+
+            // A flush that failed before is seen by a drain, and its policy may leave the rest to an operator.
+            bool IsProtectedOrMended()
+            {
+                if (sites.Script.Asks && machine.State is { Phase: Phase.ResynchronizationRequired }) machine.Operator.Do(MachineActions.Resynchronize);
+                return Liveness.IsProtected(machine);
+            }
 
             bool IsOver() => machine.State is { Phase: Phase.FailoverCommitPending } || ((hasBegun |= machine.State is { Phase: Phase.PlannedFailoverInProgress }) && machine.State is not { Phase: Phase.PlannedFailoverInProgress });
         }
