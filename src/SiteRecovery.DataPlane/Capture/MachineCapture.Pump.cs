@@ -134,7 +134,7 @@ public sealed partial class MachineCapture
     private async ValueTask ShipMarkersAsync(IStreamSession session, CancellationToken stop)
     {
         await ShipPointsAsync(session, stop).ConfigureAwait(false);
-        if (_time.GetElapsedTime(_lastPoint) .Ticks >= Volatile.Read(ref _pointIntervalTicks) && IsPrefix())
+        if (_time.GetElapsedTime(_lastPoint).Ticks >= Volatile.Read(ref _pointIntervalTicks) && IsPrefix())
         {
             _lastPoint = _time.GetTimestamp();
             await ShipMarkerAsync(session, MarkerKind.CrashConsistentPoint, "", stop).ConfigureAwait(false);
