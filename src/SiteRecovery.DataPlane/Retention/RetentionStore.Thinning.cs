@@ -90,11 +90,19 @@ public sealed partial class RetentionStore
         {
             return [.. _log.EntriesOf(number).Select(e => (e.Header, e.Header.Marker == MarkerKind.StreamStart ? TextOf(_log.ReadFrame(e.Segment, e.Offset)).ToArray() : []))];
         }
-        catch (IOException damage) when (_unreadable.IsDamage(damage, number, UnreadablePlaces.Anywhere))
+        catch (IOException damage)
         {
-            _unthinnable.Add(_log.IdOf(number));
+            LeaveAsItIs(damage, number);
             throw;
         }
+    }
+
+    /// <summary>Whether a segment is thinned no more, because it is damaged; else it is tried again.</summary>
+    private bool LeaveAsItIs(IOException damage, int number)
+    {
+        if (!_unreadable.IsDamage(damage, number, UnreadablePlaces.Anywhere)) return false;
+        _unthinnable.Add(_log.IdOf(number));
+        return true;
     }
 
     private List<(Epoch, Sequence)> Protected() =>
@@ -143,10 +151,10 @@ public sealed partial class RetentionStore
         {
             return writer.Add(segment, stop);
         }
-        catch (IOException damage) when (_unreadable.IsDamage(damage, segment.Number, UnreadablePlaces.Anywhere))
+        catch (IOException damage)
         {
-            _unthinnable.Add(segment);
-            return false;
+            if (LeaveAsItIs(damage, segment.Number)) return false;
+            throw;
         }
     }
 
@@ -170,7 +178,15 @@ public sealed partial class RetentionStore
         // Where what it shows a part of ends in a segment that is still to be written.
         (SegmentHistory, IReadOnlyList<RecoveryPoint>)? end = null;
         if (draft.State.ThinnedUntil is { } until && plan.Keeps.FirstOrDefault(k => k.At.Segment > draft.Id.Number && new StreamPosition(k.Header.Incarnation, k.Header.Ordinal) == until) is { At.Segment: > 0 } keep)
-            end = _history.Retold(keep.At.Segment, draft.State);
+            try
+            {
+                end = _history.Retold(keep.At.Segment, draft.State);
+            }
+            catch (IOException damage)
+            {
+                if (LeaveAsItIs(damage, keep.At.Segment)) return false;
+                throw;
+            }
         lock (_gate)
         {
             if (!Asked().TrueForAll(a => plan.Spares(a.Epoch, a.Sequence)) || !_views.TrueForAll(v => StandsStill(v, plan.Unit))) return false;

@@ -263,12 +263,25 @@ public sealed partial class RetentionStore : IDisposable, IReplay
                 }
     }
 
-    void IReplay.Frame(LogEntry entry, Batch prefix)
+    void IReplay.Frame(LogEntry entry, Batch prefix, Func<byte[]?> known)
     {
         if (entry.Header.Epoch > _history.Current) BeginUpTo(entry.Header.Epoch);
         var points = _history.PointCount;
-        _history.Apply(entry, entry.Header.Kind == BatchKind.Marker ? TextOf(_log.ReadFrame(entry.Segment, entry.Offset)) : default);
+        _history.Apply(entry, entry.Header.Kind == BatchKind.Marker ? TextOf(entry, known) : default);
         Measure(Readable(entry, prefix), points);
+    }
+
+    private ReadOnlySpan<byte> TextOf(LogEntry marker, Func<byte[]?> known)
+    {
+        try
+        {
+            return TextOf(_log.ReadFrame(marker.Segment, marker.Offset));
+        }
+        catch (IOException)
+        {
+            if (known() is { } text) return text;
+            throw;
+        }
     }
 
     bool IReplay.Segment(SegmentEnd end)

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.IO.Hashing;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using SiteRecovery.DataPlane.Blocks;
@@ -57,6 +58,30 @@ internal sealed record SegmentEnd
         Gap = Gap, Held = Held, Newest = new Sequence(Newest), CurrentAsOf = CurrentAsOf, ConsistentUpTo = ConsistentUpTo?.ToPoint(),
         Run = RunHeld is { } held ? (held, new Sequence(RunNewest)) : null, ThinnedUntil = ThinnedUntil,
     };
+
+    /// <summary>What a marker of the segment says, by what became of it.</summary>
+    /// <param name="frames">All of the segment's.</param>
+    /// <returns>Null: the segment holds something else by now.</returns>
+    internal byte[]? TextOf(IReadOnlyList<BatchHeader> frames, int index)
+    {
+        if (frames.Count != Frames) return null;
+        var header = frames[index];
+        if (header.Marker != MarkerKind.StreamStart)
+        {
+            // Of no other marker the text matters, nor of a point that was none.
+            var point = Points.FirstOrDefault(p => (p.Epoch, p.Sequence, p.At) == (header.Epoch.Value, header.Last.Value, header.Time));
+            return Encoding.UTF8.GetBytes(point?.Label ?? "");
+        }
+        // A gap lasts up to where a synchronization completes, or a start says so anew.
+        var next = frames.Skip(index + 1).Where(f => f.Marker is MarkerKind.StreamStart or MarkerKind.SyncCompleted).Select(f => (BatchHeader?)f).FirstOrDefault();
+        var continues = next switch
+        {
+            null => !Gap,
+            { Marker: MarkerKind.SyncCompleted } => false,
+            { } start => Points.Any(p => p.At >= header.Time && p.At < start.Time),
+        };
+        return continues ? "continue"u8.ToArray() : "gap"u8.ToArray();
+    }
 
     internal byte[] ToBytes()
     {

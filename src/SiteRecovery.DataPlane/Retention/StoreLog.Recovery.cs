@@ -7,7 +7,8 @@ namespace SiteRecovery.DataPlane.Retention;
 /// <summary>Takes what a log holds, in its order, while it is opened.</summary>
 internal interface IReplay
 {
-    void Frame(LogEntry entry, Batch prefix);
+    /// <param name="known">What a marker says if it cannot be read any more; null: nobody knows.</param>
+    void Frame(LogEntry entry, Batch prefix, Func<byte[]?> known);
 
     /// <summary>All frames of a sealed segment. False: they mean something else by now, and have to be replayed.</summary>
     bool Segment(SegmentEnd end);
@@ -110,7 +111,8 @@ internal sealed partial class StoreLog
     private void ReplaySealed(SegmentId segment, IReplay replay)
     {
         if (_damage.Count > 0) return; // what follows damage has no known base
-        if (EndOf(segment) is { } known && replay.Segment(known))
+        var known = EndOf(segment);
+        if (known is not null && replay.Segment(known))
         {
             Count(segment.Number, known.Bytes);
             return;
@@ -121,10 +123,11 @@ internal sealed partial class StoreLog
             (frames, var end, var reason) = ScanSealed(segment, options.GivesUpUnreadable);
             if (reason is not null) NoteDamage(segment, end, reason);
         }
-        foreach (var (offset, prefix) in frames)
+        for (var i = 0; i < frames.Count; i++)
         {
-            // Of a marker its text counts, which no index has.
-            if (WhyUnread(() => replay.Frame(new LogEntry(segment, offset, prefix.Header), prefix)) is not { } reason) continue;
+            var (at, (offset, prefix)) = (i, frames[i]);
+            // Of a marker its text counts, which no index has; but the end has what became of it, also where it counts no more because of what lies in front.
+            if (WhyUnread(() => replay.Frame(new LogEntry(segment, offset, prefix.Header), prefix, () => known?.TextOf([.. frames.Select(f => f.Prefix.Header)], at))) is not { } reason) continue;
             NoteDamage(segment, offset, reason);
             break;
         }
@@ -198,7 +201,7 @@ internal sealed partial class StoreLog
         var (end, reason) = headed || segment.Generation == 0 ? SegmentFile.ScanFrames(file, tag, segment, (offset, batch) =>
         {
             // Before it is counted: a marker is read once more for its text, and the segment ends in front of one that is not given then.
-            replay.Frame(new LogEntry(segment, offset, batch.Header), batch);
+            replay.Frame(new LogEntry(segment, offset, batch.Header), batch, () => null);
             _index.Add(offset, batch);
             (_frames, _extents) = (_frames + 1, _extents + batch.Header.ExtentCount);
         }, options.GivesUpUnreadable) : (0, "segment header is damaged");

@@ -270,6 +270,47 @@ public sealed class ThinningTests : IDisposable
         Assert.NotNull(TryReadAll(damaged, Left(damaged)[0]));
     }
 
+    /// <summary>What ends in it is hidden by then: its end counts no more, but has what its markers say, which is all that nobody else knows.</summary>
+    [Theory, InlineData("continue"), InlineData("gap")]
+    public void In_front_of_a_segment_that_cannot_be_read_thinning_stops_and_the_store_opens_and_writes(string second)
+    {
+        var log = Path.Combine(_folder, "store", "log");
+        SpoiltFiles files = null!;
+        files = new SpoiltFiles
+        {
+            Renamed = thinned =>
+            {
+                if (!thinned.EndsWith(".seg", StringComparison.Ordinal)) return;
+                var last = Directory.GetFiles(log, "*.seg").Max();
+                files.Spoilt = path => path.EndsWith(".seg", StringComparison.Ordinal) && !Path.GetFileName(path).Contains('-', StringComparison.Ordinal) && path != last;
+            },
+        };
+        string[] left, labels;
+        using (var store = Create(files: files, bytesMax: 1 << 20))
+        {
+            for (var i = 1; i <= 200; i++)
+            {
+                // Everywhere, so that what a slot leaves needs more than one segment.
+                Write(store, at: i * (16 << 10) % DiskBytes);
+                if (i % 3 == 0) Mark(store, MarkerKind.CrashConsistentPoint, $"number {i}");
+                if (i % 24 != 0) continue;
+                (_incarnation, _ordinal, _ordinalsBefore) = (_incarnation + 1, 0, _ordinalsBefore + _ordinal);
+                Mark(store, MarkerKind.StreamStart, second);
+                if (second == "gap") Mark(store, MarkerKind.SyncCompleted, "");
+            }
+            store.Flush();
+            Assert.Throws<IOException>(() => store.Maintain(Limits(30, (100, 1000)), CancellationToken.None));
+            Assert.Single(Directory.GetFiles(log, "*-*.seg"));
+            (left, labels) = ([.. Left(store).Select(p => p.Id)], [.. store.Points.Select(p => $"{p.Id} {p.Label}")]);
+        }
+        using var again = RetentionStore.Open(Path.Combine(_folder, "store"), files, TimeProvider.System, options: new StoreOptions { SegmentFramesMax = FramesPerSegment, GivesUpUnreadable = true });
+        Assert.Equal(left, Enumerable.Range(0, (int)_sequence + 1).Select(s => again.ResolvePoint(new PointSelector.ById($"e1-s{s}"))?.Id).OfType<string>());
+        Assert.Equal(labels, again.Points.Select(p => $"{p.Id} {p.Label}"));
+        Write(again);
+        again.Flush();
+        Assert.Equal((true, _sequence), (again.Consistent, again.DurableSequence.Value));
+    }
+
     [Fact]
     public async Task Readers_and_the_writer_go_on_while_segments_are_thinned()
     {
@@ -376,9 +417,9 @@ public sealed class ThinningTests : IDisposable
         RetentionStore.Open(Path.Combine(_folder, "store"), RealFileSystem.Instance, TimeProvider.System, options: new StoreOptions { SegmentFramesMax = framesMax });
 
     /// <summary>A write each second; most of them go where others go too.</summary>
-    private void Write(RetentionStore store, int length = 16 << 10)
+    private void Write(RetentionStore store, int length = 16 << 10, int? at = null)
     {
-        var offset = _random.Next(_random.Next(4) != 0 ? 4 : DiskBytes / length) * length;
+        var offset = at ?? _random.Next(_random.Next(4) != 0 ? 4 : DiskBytes / length) * length;
         _random.NextBytes(_now.AsSpan(offset, length));
         _sequence++;
         Assert.True(store.Append(BatchCodec.Encode(Header(BatchKind.Delta, _sequence), [new Extent(offset, length, 0, ExtentKind.Data)], _now.AsSpan(offset, length))));
