@@ -5,10 +5,11 @@ namespace SiteRecovery.Actors.Serialization;
 
 public static class SerializationSettings
 {
-    /// <summary>Binds events and messages to their serializers.</summary>
+    /// <summary>Binds events and messages to their serializers; what is neither is refused.</summary>
     public static string Hocon { get; } = $$"""
         akka.actor {
           serializers {
+            json = "{{Name(typeof(RefusedSerializer))}}"
             sr-event = "{{Name(typeof(EventSerializer))}}"
             sr-message = "{{Name(typeof(MessageSerializer))}}"
           }
