@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Security.Cryptography.X509Certificates;
 using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.DataPlane.Storage;
@@ -19,6 +20,8 @@ public sealed class AgentService : IAsyncDisposable
     private readonly AgentHost _host;
     private readonly AgentMachines _machines;
     private readonly AgentConversation _conversation;
+    private const int PeersSaidMax = 64;
+    private readonly HashSet<string> _saidOfPeers = [];
     private string? _saidOfTls;
 
     private AgentService(AgentOptions options, FileStream held, TimeProvider time)
@@ -91,12 +94,21 @@ public sealed class AgentService : IAsyncDisposable
         if (NbdEndpoint is not null || _options.NbdListen is not { } wanted || _membership.ForServer() is not { } tls) return;
         try
         {
-            NbdEndpoint = (IPEndPoint)_nbd.Listen(wanted, tls);
+            NbdEndpoint = (IPEndPoint)_nbd.Listen(wanted, tls, Refused);
         }
         catch (SocketException taken)
         {
             if (_saidOfTls != taken.Message) _host.Log.Say($"disks are not served over TLS at {wanted}: {_saidOfTls = taken.Message}; tried again with the next connection to a process server");
         }
+    }
+
+    /// <summary>Said once of each: a hypervisor that is turned away tries again and again.</summary>
+    private string? Refused(X509Certificate? certificate)
+    {
+        var why = _membership.WhyNoDisksFor(certificate);
+        lock (_saidOfPeers)
+            if (why is not null && _saidOfPeers.Count < PeersSaidMax && _saidOfPeers.Add(why)) _host.Log.Say($"refused over TLS: {why}");
+        return why;
     }
 
     /// <summary>Where disks are served over TLS; null where they are not.</summary>

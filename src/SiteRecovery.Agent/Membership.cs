@@ -1,6 +1,7 @@
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
 using SiteRecovery.DataPlane.Transport;
 
 namespace SiteRecovery.Agent;
@@ -44,6 +45,14 @@ public sealed class Membership(AgentOptions options, TimeProvider time) : IAgent
 
     /// <summary>For hypervisors that open the disks from other hosts; null while the agent belongs nowhere.</summary>
     public SslServerAuthenticationOptions? ForServer() => _identity?.ForServer();
+
+    /// <summary>Why who shows this certificate opens no disk over TLS; null: it may. The cluster's authority has signed for every agent and node, and most of them have no business with this one's disks.</summary>
+    public string? WhyNoDisksFor(X509Certificate? certificate) => Peer.Of(certificate) switch
+    {
+        null => "a certificate of the cluster is needed here, which names an agent or a node",
+        var peer when peer == _identity?.Self || options.NbdAllow?.Contains(peer.Name) == true => null,
+        var peer => $"the disks of agent {Name} are not for '{peer.Name}': if they should be, start this agent with --nbd-allow {peer.Name}",
+    };
 
     public async Task RefreshAsync(CancellationToken stop)
     {

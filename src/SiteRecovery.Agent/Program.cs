@@ -12,6 +12,11 @@ var nbdListen = new Option<IPEndPoint?>("--nbd-listen")
     Description = "ADDRESS:PORT where hypervisors on other hosts open the disks, over TLS; default: the unix socket alone",
     CustomParser = given => IPEndPoint.TryParse(given.Tokens[0].Value, out var endpoint) ? endpoint : Refused(given),
 };
+var nbdAllow = new Option<string[]>("--nbd-allow")
+{
+    Description = "NAME[,NAME]: agents and nodes whose certificates open the disks at --nbd-listen; default: this agent's own alone",
+    CustomParser = given => [.. given.Tokens.SelectMany(t => t.Value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))],
+};
 var askAfterBoot = new Option<TimeSpan>("--ask-after-boot")
 {
     Description = "After a boot of this host a machine's writes wait so long for a process server to say that no replica of it runs elsewhere: seconds, such as 60s, or forever",
@@ -32,7 +37,11 @@ var socketGroup = new Option<string?>("--socket-group")
 {
     Description = "Group that may open disks on the unix socket beside the agent's own user, for a hypervisor that runs its machines as another one (libvirt on Debian: libvirt-qemu); default: none",
 };
-var run = new Command("run", "Capture and replicate the disks that the configuration server assigns") { data, join, tokenFile, name, nbdListen, hypervisor, accelerators, askAfterBoot, socketGroup };
+var run = new Command("run", "Capture and replicate the disks that the configuration server assigns") { data, join, tokenFile, name, nbdListen, nbdAllow, hypervisor, accelerators, askAfterBoot, socketGroup };
+run.Validators.Add(given =>
+{
+    if (given.GetResult(nbdAllow) is { Implicit: false } && given.GetResult(nbdListen) is not { Implicit: false }) given.AddError("--nbd-allow is of no use without --nbd-listen: give both, or neither");
+});
 run.SetAction(async (arguments, stop) =>
 {
     using var terminated = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -45,7 +54,7 @@ run.SetAction(async (arguments, stop) =>
     {
         var options = new AgentOptions(arguments.GetRequiredValue(data), arguments.GetValue(join), arguments.GetValue(tokenFile),
             arguments.GetValue(name) ?? Environment.MachineName.ToLowerInvariant(), arguments.GetValue(nbdListen), arguments.GetValue(hypervisor), arguments.GetValue(accelerators),
-            arguments.GetValue(askAfterBoot), arguments.GetValue(socketGroup), Environment.GetEnvironmentVariable("NOTIFY_SOCKET"));
+            arguments.GetValue(askAfterBoot), arguments.GetValue(socketGroup), Environment.GetEnvironmentVariable("NOTIFY_SOCKET"), arguments.GetValue(nbdAllow));
         await using var agent = await AgentService.StartAsync(options, TimeProvider.System, terminated.Token);
         await agent.RunAsync(terminated.Token);
         return 0;

@@ -33,14 +33,15 @@ internal sealed class NbdClientHandshake(Stream stream)
             BinaryPrimitives.WriteInt32BigEndian(query.AsSpan(4 + name.Length), 1);
             BinaryPrimitives.WriteInt32BigEndian(query.AsSpan(8 + name.Length), context.Length);
             context.CopyTo(query, 12 + name.Length);
-            hasStatus = (await AskAsync(OptSetMetaContext, query, stop).ConfigureAwait(false)).Infos.Count > 0;
+            hasStatus = await AskAsync(OptSetMetaContext, query, stop).ConfigureAwait(false) is { Kind: RepAck, Infos.Count: > 0 };
         }
         var go = new byte[6 + name.Length];
         BinaryPrimitives.WriteInt32BigEndian(go, name.Length);
         name.CopyTo(go, 4);
         var (kind, infos) = await AskAsync(OptGo, go, stop).ConfigureAwait(false);
         var info = infos.Find(i => i.Length == 12 && BinaryPrimitives.ReadUInt16BigEndian(i) == InfoExport);
-        if (kind != RepAck || info is null) throw new NbdException($"the NBD server does not open '{export}' (reply {kind:x})", 0);
+        if (kind != RepAck || info is null)
+            throw new NbdException($"the NBD server does not open '{export}' (reply {kind:x}{((kind & Failed) != 0 && infos is [.., { Length: > 0 } why] ? $": {Encoding.UTF8.GetString(why)}" : "")})", 0);
         return (BinaryPrimitives.ReadInt64BigEndian(info.AsSpan(2)), BinaryPrimitives.ReadUInt16BigEndian(info.AsSpan(10)), hasStatus);
     }
 
@@ -52,7 +53,7 @@ internal sealed class NbdClientHandshake(Stream stream)
         Stream = encrypted;
     }
 
-    /// <summary>Sends an option and collects the replies up to the one that ends it.</summary>
+    /// <summary>Sends an option and collects the replies up to the one that ends it; where that is an error its text, which may be empty, is the last.</summary>
     private async Task<(uint Kind, List<byte[]> Infos)> AskAsync(uint option, byte[] data, CancellationToken stop)
     {
         var request = new byte[OptionHeaderBytes + data.Length];
@@ -72,8 +73,9 @@ internal sealed class NbdClientHandshake(Stream stream)
             var reply = new byte[length];
             await Stream.ReadExactlyAsync(reply, stop).ConfigureAwait(false);
             var kind = BinaryPrimitives.ReadUInt32BigEndian(header.AsSpan(12));
-            if (kind == RepAck || (kind & Failed) != 0) return (kind, infos);
+            if (kind == RepAck) return (kind, infos);
             infos.Add(reply);
+            if ((kind & Failed) != 0) return (kind, infos);
         }
     }
 }

@@ -12,7 +12,7 @@ internal sealed record NbdSession(NbdExport Export, bool StructuredReplies, bool
 internal sealed class NbdHandshake(NbdWire wire, INbdExports exports, NbdServerOptions options, Action<string> opening)
 {
     private bool _noZeroes, _structured;
-    private string? _contextExport;
+    private string? _contextExport, _refusal;
 
     /// <summary>The session, or null where the client left or had to go.</summary>
     internal NbdSession? Run()
@@ -51,12 +51,9 @@ internal sealed class NbdHandshake(NbdWire wire, INbdExports exports, NbdServerO
         }
         var data = new byte[length];
         wire.TakeInto(data);
-        if (options is { Tls: not null, TlsRequired: true } && !wire.Encrypted && option is not (OptStartTls or OptAbort))
-        {
-            if (option == OptExportName) return false;
-            Reply(option, RepErrTlsRequired, "this server asks for TLS");
-            return true;
-        }
+        if (!wire.Encrypted && (options is { Tls: not null, TlsRequired: true } || options.Refuses is not null) && option is not (OptStartTls or OptAbort))
+            return TurnedAway(option, RepErrTlsRequired, "this server asks for TLS");
+        if (_refusal is not null && option is not OptAbort) return TurnedAway(option, RepErrPolicy, _refusal);
         switch (option)
         {
             case OptExportName:
@@ -89,6 +86,14 @@ internal sealed class NbdHandshake(NbdWire wire, INbdExports exports, NbdServerO
                 Reply(option, RepErrUnsupported, "unknown option");
                 return true;
         }
+    }
+
+    /// <summary>False: the option has no answer but the end of the connection.</summary>
+    private bool TurnedAway(uint option, uint kind, string why)
+    {
+        if (option == OptExportName) return false;
+        Reply(option, kind, why);
+        return true;
     }
 
     private NbdSession? ByName(byte[] data)
@@ -128,6 +133,7 @@ internal sealed class NbdHandshake(NbdWire wire, INbdExports exports, NbdServerO
             if (wire.Buffered > 0) throw new InvalidDataException("data in the clear after STARTTLS");
             Reply(OptStartTls, RepAck);
             wire.StartTls(options.Tls);
+            _refusal = options.Refuses?.Invoke(wire.PeerCertificate);
             // Nothing that was agreed in the clear counts.
             (_structured, _contextExport) = (false, null);
         }

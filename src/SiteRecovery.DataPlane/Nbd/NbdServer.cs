@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
 using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.DataPlane.Nbd;
@@ -23,8 +24,9 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
 
     /// <summary>Starts to listen, on as many endpoints as wanted; returns the endpoint bound (port 0 becomes the real port).</summary>
     /// <param name="tls">For this endpoint; null: what the server's options say.</param>
+    /// <param name="refuses">For this endpoint, beside <paramref name="tls"/>: <see cref="NbdServerOptions.Refuses"/>.</param>
     /// <exception cref="IOException">The socket cannot be given to the group of the options.</exception>
-    public EndPoint Listen(EndPoint endpoint, SslServerAuthenticationOptions? tls = null)
+    public EndPoint Listen(EndPoint endpoint, SslServerAuthenticationOptions? tls = null, Func<X509Certificate?, string?>? refuses = null)
     {
         ObjectDisposedException.ThrowIf(_stop.IsCancellationRequested, this);
         var listener = new Socket(endpoint.AddressFamily, SocketType.Stream, endpoint is UnixDomainSocketEndPoint ? ProtocolType.Unspecified : ProtocolType.Tcp);
@@ -42,7 +44,7 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
             throw;
         }
         var bound = listener.LocalEndPoint!;
-        lock (_listeners) _listeners.Add((listener, AcceptAsync(listener, tls is null ? _options : _options with { Tls = tls })));
+        lock (_listeners) _listeners.Add((listener, AcceptAsync(listener, tls is null ? _options : _options with { Tls = tls, Refuses = refuses })));
         return bound;
     }
 

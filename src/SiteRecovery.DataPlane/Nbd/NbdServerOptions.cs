@@ -1,4 +1,5 @@
 using System.Net.Security;
+using System.Security.Cryptography.X509Certificates;
 
 namespace SiteRecovery.DataPlane.Nbd;
 
@@ -20,6 +21,11 @@ public sealed record NbdServerOptions
     public SslServerAuthenticationOptions? Tls { get; init; }
     /// <summary>With <see cref="Tls"/>: nothing but STARTTLS is answered in the clear.</summary>
     public bool TlsRequired { get; init; } = true;
+    /// <summary>
+    /// Why the client with this certificate (null: it showed none) opens nothing here, said to it in answer to whatever it asks; null: it may. Nobody
+    /// opens anything in the clear then.
+    /// </summary>
+    public Func<X509Certificate?, string?>? Refuses { get; init; }
     /// <summary>Name or number of the group that may connect to unix sockets beside their owner; null: whom the process's umask lets.</summary>
     public string? SocketGroup { get; init; }
     /// <summary>Told why <see cref="SocketGroup"/> cannot be let in; the socket is its owner's then. Null: nobody listens to that, and the server does not start.</summary>

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Cryptography.X509Certificates;
 
 namespace SiteRecovery.DataPlane.Nbd;
 
@@ -17,6 +18,7 @@ internal sealed class NbdWire(Socket socket) : IDisposable
 
     internal int Buffered => _end - _start;
     internal bool Encrypted => _tls is not null;
+    internal X509Certificate? PeerCertificate => _tls?.RemoteCertificate;
 
     internal void Grow(int bytes)
     {

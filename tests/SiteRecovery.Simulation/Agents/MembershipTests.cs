@@ -7,7 +7,7 @@ using SiteRecovery.DataPlane.Transport;
 
 namespace SiteRecovery.Simulation.Agents;
 
-/// <summary>To which of several process servers an agent goes.</summary>
+/// <summary>To which of several process servers an agent goes, and who may come to it.</summary>
 public sealed class MembershipTests : IAsyncDisposable
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("sr-membership-");
@@ -53,6 +53,27 @@ public sealed class MembershipTests : IAsyncDisposable
         Assert.Equal(known.InTurn(null), known.InTurn(new("gone", 1)));
         Assert.Equal(3, known.InTurn(servers[2]).Count());
         Assert.Empty((known with { ProcessServers = [] }).InTurn(null));
+    }
+
+    [Fact]
+    public async Task Over_TLS_disks_are_for_this_agent_itself_and_for_those_that_are_named()
+    {
+        File.WriteAllBytes(Path.Combine(_folder.FullName, "agent.json"), JsonSerializer.SerializeToUtf8Bytes(new AgentHome("agent-1", "primary", [], []), JsonSerializerOptions.Web));
+        _authority.IssueInto(Path.Combine(_folder.FullName, "pki"), "agent-1", PeerRole.Agent).Dispose();
+        using var membership = new Membership(new AgentOptions(_folder.FullName, null, null, "agent-1", NbdAllow: ["hv-1", "hv-2"]), TimeProvider.System);
+        await membership.LoadAsync(_stop.Token);
+        Assert.Null(WhyNot("agent-1", PeerRole.Agent));
+        Assert.Null(WhyNot("hv-1", PeerRole.Agent));
+        Assert.Null(WhyNot("hv-2", PeerRole.Node));
+        Assert.Contains("--nbd-allow hv-3", WhyNot("hv-3", PeerRole.Agent), StringComparison.Ordinal);
+        Assert.Contains("--nbd-allow agent-1", WhyNot("agent-1", PeerRole.Node), StringComparison.Ordinal);
+        Assert.NotNull(membership.WhyNoDisksFor(null));
+
+        string? WhyNot(string name, PeerRole role)
+        {
+            using var theirs = _authority.Issue(name, role);
+            return membership.WhyNoDisksFor(theirs.Certificate);
+        }
     }
 
     private static ProcessServerEndpoint At(int port) => new("127.0.0.1", port);
