@@ -36,14 +36,15 @@ internal sealed class NbdConnection
         ShutDown();
     }
 
-    internal void Run(TimeProvider time)
+    /// <param name="mayServe">Asked once the client has chosen an export; false: it has to go.</param>
+    internal void Run(TimeProvider time, Func<bool> mayServe)
     {
         try
         {
             var patience = time.CreateTimer(_ => ShutDown(), null, _options.HandshakeTimeout, Timeout.InfiniteTimeSpan);
             NbdSession? session;
             using (patience) session = new NbdHandshake(_wire, _exports, _options, name => _exportName = name).Run();
-            if (session is not null) Serve(session);
+            if (session is not null && mayServe()) Serve(session);
         }
         catch (Exception gone) when (NbdServer.IsClientGone(gone))
         {

@@ -5,6 +5,7 @@ using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.DataPlane.Transport;
 
 namespace SiteRecovery.DataPlane.Nbd;
 
@@ -16,7 +17,8 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
     private readonly ConcurrentDictionary<NbdConnection, bool> _connections = new();
     private readonly List<(Socket Listener, Task Accepting)> _listeners = [];
     private readonly CancellationTokenSource _stop = new();
-    private int _connected;
+    private readonly Places _handshakes = new(options.MaxTcpHandshakes);
+    private int _connected, _onUnix, _onTcp;
 
     public int Connections => Volatile.Read(ref _connected);
 
@@ -116,39 +118,62 @@ public sealed class NbdServer(INbdExports exports, NbdServerOptions options, Tim
 
     private void Take(Socket socket, NbdServerOptions options)
     {
-        if (Interlocked.Increment(ref _connected) > _options.MaxConnections)
+        var isTcp = socket.ProtocolType == ProtocolType.Tcp;
+        if (!isTcp && !TryCount(ref _onUnix, _options.MaxConnections))
         {
-            Interlocked.Decrement(ref _connected);
             socket.Dispose();
             return;
         }
+        var shaking = isTcp ? _handshakes.Take(socket) : null;
+        Interlocked.Increment(ref _connected);
         var connection = new NbdConnection(socket, exports, options);
         try
         {
-            if (socket.ProtocolType == ProtocolType.Tcp) Tune(socket);
+            if (isTcp) Tune(socket);
             _connections[connection] = true;
-            new Thread(() => Run(connection), 512 << 10) { IsBackground = true, Name = "nbd" }.Start();
+            new Thread(() => Run(connection, shaking), 512 << 10) { IsBackground = true, Name = "nbd" }.Start();
         }
         catch
         {
-            _connections.TryRemove(connection, out _);
-            Interlocked.Decrement(ref _connected);
+            Leave(connection, shaking, opened: false);
             socket.Dispose();
             throw;
         }
     }
 
-    private void Run(NbdConnection connection)
+    /// <param name="shaking">Of a TCP connection: its place until it has opened an export.</param>
+    private void Run(NbdConnection connection, LinkedListNode<Socket>? shaking)
     {
+        var opened = false;
         try
         {
-            connection.Run(time);
+            connection.Run(time, () =>
+            {
+                if (shaking is null) return true;
+                _handshakes.Free(shaking);
+                return opened = TryCount(ref _onTcp, _options.MaxTcpConnections);
+            });
         }
         finally
         {
-            _connections.TryRemove(connection, out _);
-            Interlocked.Decrement(ref _connected);
+            Leave(connection, shaking, opened);
         }
+    }
+
+    private void Leave(NbdConnection connection, LinkedListNode<Socket>? shaking, bool opened)
+    {
+        _connections.TryRemove(connection, out _);
+        Interlocked.Decrement(ref _connected);
+        if (shaking is null) Interlocked.Decrement(ref _onUnix);
+        else _handshakes.Free(shaking);
+        if (opened) Interlocked.Decrement(ref _onTcp);
+    }
+
+    private static bool TryCount(ref int count, int max)
+    {
+        if (Interlocked.Increment(ref count) <= max) return true;
+        Interlocked.Decrement(ref count);
+        return false;
     }
 
     private static void Tune(Socket socket)

@@ -6,8 +6,12 @@ namespace SiteRecovery.DataPlane.Nbd;
 /// <summary>Limits and security of a server. Bytes unless said otherwise.</summary>
 public sealed record NbdServerOptions
 {
-    /// <summary>Connections beyond this are closed at once. Each has a thread of its own. Enough for a thousand machines that are failed over to one host.</summary>
+    /// <summary>Of unix sockets; beyond this they are closed at once. Each has a thread of its own. Enough for a thousand machines that are failed over to one host.</summary>
     public int MaxConnections { get; init; } = 4096;
+    /// <summary>Of TCP, with an export open; beyond this they are closed. They take no places of the unix sockets, where guests of this very host are.</summary>
+    public int MaxTcpConnections { get; init; } = 1024;
+    /// <summary>Of TCP, without an export yet: whoever reaches the port may have as many. One more closes the one that has taken longest.</summary>
+    public int MaxTcpHandshakes { get; init; } = 64;
     /// <summary>Requests of one connection between their header and their sent reply.</summary>
     public int MaxRequestsInFlight { get; init; } = 64;
     /// <summary>Payload memory of one connection.</summary>
@@ -36,6 +40,8 @@ public sealed record NbdServerOptions
     internal NbdServerOptions Checked()
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxConnections, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxTcpConnections, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxTcpHandshakes, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxRequestsInFlight, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxRequestBytes, 4096);
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxBytesInFlight, MaxRequestBytes);

@@ -10,7 +10,7 @@ public sealed class ChannelListener(IPEndPoint at, SslServerAuthenticationOption
 {
     private static readonly TimeSpan AcceptPause = TimeSpan.FromMilliseconds(100);
     private readonly TcpListener _listener = new(at);
-    private readonly Handshakes _handshakes = new(options.HandshakesMax);
+    private readonly Places _handshakes = new(options.HandshakesMax);
     private readonly CancellationTokenSource _stop = new();
     private readonly SemaphoreSlim _room = new(4096, 4096);
     private Task _accepting = Task.CompletedTask;
@@ -52,7 +52,7 @@ public sealed class ChannelListener(IPEndPoint at, SslServerAuthenticationOption
 
     private async Task ServeAsync(Socket socket)
     {
-        var shaking = _handshakes.Begin(socket);
+        var shaking = _handshakes.Take(socket);
         await Task.Yield(); // the next one is accepted meanwhile
         try
         {
@@ -65,7 +65,7 @@ public sealed class ChannelListener(IPEndPoint at, SslServerAuthenticationOption
             await stream.AuthenticateAsServerAsync(tls, handshake.Token);
             if (Peer.Of(stream.RemoteCertificate) is not { } peer) return;
             var kind = await Preamble.ReadAsync(stream, handshake.Token);
-            _handshakes.End(shaking);
+            _handshakes.Free(shaking);
             records.Widen();
             if (kind == ChannelKind.Data) await onData(stream, peer, _stop.Token);
             else await onControl(new ControlChannel(stream, peer, origin), _stop.Token);
@@ -76,7 +76,7 @@ public sealed class ChannelListener(IPEndPoint at, SslServerAuthenticationOption
         }
         finally
         {
-            _handshakes.End(shaking);
+            _handshakes.Free(shaking);
             socket.Dispose();
             _room.Release();
         }

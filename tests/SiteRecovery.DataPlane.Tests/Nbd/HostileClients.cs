@@ -123,7 +123,7 @@ public sealed class HostileClients
         await using var disk = new ServedDisk(options: new NbdServerOptions { MaxConnections = 64 });
         await using var good = await disk.ConnectAsync();
         var crowd = new List<Socket>();
-        for (var i = 0; i < 1500; i++) crowd.Add(await disk.ConnectRawAsync());
+        for (var i = 0; i < 1500; i++) crowd.Add(await SeenAsync(disk));
         Assert.InRange(disk.Server.Connections, 1, 64);
         await CheckAsync(good, 1);
         foreach (var socket in crowd) socket.Dispose();
@@ -137,11 +137,50 @@ public sealed class HostileClients
     {
         await using var disk = new ServedDisk();
         var crowd = new List<Socket>();
-        for (var i = 0; i < 600; i++) crowd.Add(await disk.ConnectRawAsync());
+        for (var i = 0; i < 600; i++) crowd.Add(await SeenAsync(disk));
         await using var good = await disk.ConnectAsync();
         await CheckAsync(good, 1);
         await UntilAsync(() => disk.Server.Connections == crowd.Count + 1);
         foreach (var socket in crowd) socket.Dispose();
+    }
+
+    [Fact]
+    public async Task A_crowd_over_TCP_takes_no_place_from_guests_on_the_unix_socket_nor_from_one_that_opens_a_disk()
+    {
+        await using var disk = new ServedDisk(options: new NbdServerOptions { MaxConnections = 4, MaxTcpHandshakes = 8, HandshakeTimeout = TimeSpan.FromMinutes(5) });
+        var crowd = new List<Socket>();
+        for (var i = 0; i < 200; i++) crowd.Add(await disk.ConnectRawAsync());
+        var guests = new List<NbdClient>();
+        for (var i = 0; i < 4; i++) guests.Add(await disk.ConnectAsync());
+        await using var remote = await NbdClient.ConnectAsync(disk.Tcp, "disk", ServedDisk.None);
+        await CheckAsync(remote, 1);
+        foreach (var guest in guests) await CheckAsync(guest, 2);
+        // Those that said nothing have gone but for the last, and their threads with them.
+        await UntilAsync(() => disk.Server.Connections <= 4 + 1 + 8);
+        foreach (var guest in guests) await guest.DisposeAsync();
+        foreach (var socket in crowd) socket.Dispose();
+    }
+
+    [Fact]
+    public async Task Disks_open_over_TCP_have_a_limit_of_their_own_and_room_comes_back()
+    {
+        await using var disk = new ServedDisk(options: new NbdServerOptions { MaxConnections = 1, MaxTcpConnections = 2 });
+        await using var first = await NbdClient.ConnectAsync(disk.Tcp, "disk", ServedDisk.None);
+        await using (var second = await NbdClient.ConnectAsync(disk.Tcp, "disk", ServedDisk.None))
+        {
+            await CheckAsync(second, 1);
+            await Assert.ThrowsAnyAsync<IOException>(async () =>
+            {
+                await using var third = await NbdClient.ConnectAsync(disk.Tcp, "disk", ServedDisk.None);
+                await CheckAsync(third, 2);
+            });
+            await using var guest = await disk.ConnectAsync();
+            await CheckAsync(guest, 3);
+        }
+        await UntilAsync(() => disk.Server.Connections == 1);
+        await using var another = await NbdClient.ConnectAsync(disk.Tcp, "disk", ServedDisk.None);
+        await CheckAsync(another, 4);
+        await CheckAsync(first, 5);
     }
 
     [Fact]
@@ -183,6 +222,21 @@ public sealed class HostileClients
     {
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(20));
         while (!condition()) await Task.Delay(10, deadline.Token);
+    }
+
+    /// <summary>Connected to the unix socket, and greeted or closed: of more than wait to be accepted the system turns some away by itself.</summary>
+    private static async Task<Socket> SeenAsync(ServedDisk disk)
+    {
+        var socket = await disk.ConnectRawAsync(disk.Unix);
+        try
+        {
+            await socket.ReceiveAsync(new byte[18]);
+        }
+        catch (SocketException)
+        {
+            // Closed.
+        }
+        return socket;
     }
 
     private static async Task<Socket> GreetedAsync(ServedDisk disk)

@@ -38,10 +38,12 @@ internal sealed class ServedDisk : IAsyncDisposable
 
     internal Task<NbdClient> ConnectAsync() => NbdClient.ConnectAsync(Unix, "disk", None);
 
-    internal async Task<Socket> ConnectRawAsync()
+    /// <param name="to">Null: by TCP.</param>
+    internal async Task<Socket> ConnectRawAsync(EndPoint? to = null)
     {
-        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        await socket.ConnectAsync(Tcp);
+        to ??= Tcp;
+        var socket = new Socket(to.AddressFamily, SocketType.Stream, to is UnixDomainSocketEndPoint ? ProtocolType.Unspecified : ProtocolType.Tcp);
+        await socket.ConnectAsync(to);
         return socket;
     }
 

@@ -3,17 +3,17 @@ using System.Net.Sockets;
 namespace SiteRecovery.DataPlane.Transport;
 
 /// <summary>
-/// Connections that have not yet shown who they are. Past the limit the one that has taken longest is closed: a flood of them keeps
-/// nobody out whose handshake is quicker than the flood's turn.
+/// For so many connections at once. Past the limit the one that has been here longest is closed: a flood of those that have not yet shown who they are
+/// keeps nobody out whose handshake is quicker than the flood's turn.
 /// </summary>
-internal sealed class Handshakes(int max)
+internal sealed class Places(int max)
 {
     private readonly LinkedList<Socket> _oldestFirst = new();
 
-    internal LinkedListNode<Socket> Begin(Socket socket)
+    internal LinkedListNode<Socket> Take(Socket socket)
     {
         Socket? tooLong = null;
-        LinkedListNode<Socket> begun;
+        LinkedListNode<Socket> taken;
         lock (_oldestFirst)
         {
             if (_oldestFirst.Count >= max)
@@ -21,16 +21,16 @@ internal sealed class Handshakes(int max)
                 tooLong = _oldestFirst.First!.Value;
                 _oldestFirst.RemoveFirst();
             }
-            begun = _oldestFirst.AddLast(socket);
+            taken = _oldestFirst.AddLast(socket);
         }
         tooLong?.Dispose();
-        return begun;
+        return taken;
     }
 
     /// <summary>Of one that is over already, nothing.</summary>
-    internal void End(LinkedListNode<Socket> begun)
+    internal void Free(LinkedListNode<Socket> taken)
     {
         lock (_oldestFirst)
-            if (begun.List is not null) _oldestFirst.Remove(begun);
+            if (taken.List is not null) _oldestFirst.Remove(taken);
     }
 }
