@@ -31,9 +31,9 @@ public sealed class MasterTargetRoom : IAsyncDisposable
         : this(folder, routes => new Upstreams(routes, identity, new ChannelOptions { Time = time }), files, time, hosting, new StoreOptions { Keys = keys }, socketGroup)
     {
         var options = new ChannelOptions { Time = time };
-        // Agents speak to process servers; only nodes bring batches here.
+        // Agents speak to process servers; only nodes bring batches here, from their spools and from replicas that they serve. No one else comes past the handshake.
         var server = new ChannelServer(Stores, options, (peer, _) => peer is { Role: PeerRole.Node } ? null : "only nodes of the cluster send to a master target");
-        _listener = new ChannelListener(listen, identity.ForServer(), options, (stream, peer, stop) => server.RunAsync(stream, peer, stop), (_, _) => Task.CompletedTask);
+        _listener = new ChannelListener(listen, identity.ForServer(PeerRole.Node), options, (stream, peer, stop) => server.RunAsync(stream, peer, stop), (_, _) => Task.CompletedTask);
     }
 
     /// <summary>Without a listener: whoever makes it brings streams to its stores.</summary>
@@ -49,6 +49,8 @@ public sealed class MasterTargetRoom : IAsyncDisposable
         Upstreams = upstreams(Routes);
     }
 
+    /// <summary>Where it listens; null: nowhere.</summary>
+    public IPEndPoint? Endpoint => _listener?.Endpoint;
     public StoreReceiver Stores { get; }
     public ReplicaExports Exports { get; }
     public ReplicaHost Machines { get; }

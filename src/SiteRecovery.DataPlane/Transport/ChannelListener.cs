@@ -11,6 +11,7 @@ public sealed class ChannelListener(IPEndPoint at, SslServerAuthenticationOption
     private static readonly TimeSpan AcceptPause = TimeSpan.FromMilliseconds(100);
     private readonly TcpListener _listener = new(at);
     private readonly Places _handshakes = new(options.HandshakesMax);
+    private readonly PeerPlaces _peers = new(options.ConnectionsPerPeerMax);
     private readonly CancellationTokenSource _stop = new();
     private readonly SemaphoreSlim _room = new(4096, 4096);
     private Task _accepting = Task.CompletedTask;
@@ -65,6 +66,7 @@ public sealed class ChannelListener(IPEndPoint at, SslServerAuthenticationOption
             await stream.AuthenticateAsServerAsync(tls, handshake.Token);
             if (Peer.Of(stream.RemoteCertificate) is not { } peer) return;
             var kind = await Preamble.ReadAsync(stream, handshake.Token);
+            using var place = _peers.Take(peer, socket);
             _handshakes.Free(shaking);
             records.Widen();
             if (kind == ChannelKind.Data) await onData(stream, peer, _stop.Token);

@@ -150,5 +150,7 @@ public sealed record ChannelOptions
     public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(10);
     /// <summary>Connections at once that have not yet shown who they are.</summary>
     public int HandshakesMax { get; init; } = 256;
+    /// <summary>Connections at once of one agent or node. It has two at most, and those beside them that it has given up and whose end has not been heard of yet.</summary>
+    public int ConnectionsPerPeerMax { get; init; } = 32;
     public TimeProvider Time { get; init; } = TimeProvider.System;
 }

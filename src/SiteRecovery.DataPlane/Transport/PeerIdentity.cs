@@ -173,13 +173,14 @@ public sealed class PeerIdentity : IDisposable
     }
 
     /// <summary>For a listener: demands a client certificate that ends in this authority.</summary>
-    public SslServerAuthenticationOptions ForServer() => new()
+    /// <param name="role">Who may come; null: agents and nodes.</param>
+    public SslServerAuthenticationOptions ForServer(PeerRole? role = null) => new()
     {
         ServerCertificateSelectionCallback = (_, _) => _certificate,
         ClientCertificateRequired = true,
         EnabledSslProtocols = SslProtocols.Tls13,
         CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
-        RemoteCertificateValidationCallback = PeerTrust.InAuthority(AuthorityCertificate),
+        RemoteCertificateValidationCallback = PeerTrust.InAuthority(AuthorityCertificate, role),
     };
 
     /// <summary>For a connection to a peer: the chain decides, not the host name, as peers are found by addresses that change.</summary>

@@ -9,7 +9,7 @@ namespace SiteRecovery.DataPlane.Tests.Transport;
 /// <summary>Whoever speaks nonsense to the data plane's port, or nothing at all, harms nobody else.</summary>
 public sealed class HostilePeers : IAsyncLifetime
 {
-    private const int HandshakesMax = 8;
+    private const int HandshakesMax = 8, ConnectionsPerPeerMax = 4;
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory();
     private readonly CancellationTokenSource _patience = new(TimeSpan.FromSeconds(30));
     private readonly AgentSessions _sessions = new(TimeProvider.System);
@@ -21,8 +21,8 @@ public sealed class HostilePeers : IAsyncLifetime
     public Task InitializeAsync()
     {
         _authority = Authority.Create(_folder.FullName, "cluster", TimeProvider.System);
-        var options = new ChannelOptions { HandshakesMax = HandshakesMax, HandshakeTimeout = TimeSpan.FromMinutes(5) };
-        _listener = new ChannelListener(new IPEndPoint(IPAddress.Loopback, 0), _authority.Issue("node-1", PeerRole.Node).ForServer(), options, (_, _, _) => Task.CompletedTask, _sessions.RunAsync);
+        var options = new ChannelOptions { HandshakesMax = HandshakesMax, ConnectionsPerPeerMax = ConnectionsPerPeerMax, HandshakeTimeout = TimeSpan.FromMinutes(5) };
+        _listener = new ChannelListener(new IPEndPoint(IPAddress.Loopback, 0), _authority.Issue("node-1", PeerRole.Node).ForServer(), options, (stream, _, stop) => stream.CopyToAsync(stream, stop), _sessions.RunAsync);
         _listener.Start();
         return Task.CompletedTask;
     }
@@ -46,6 +46,23 @@ public sealed class HostilePeers : IAsyncLifetime
         // The oldest have had to go, and nobody's memory is held by them.
         foreach (var socket in flood.Take(19 * HandshakesMax)) await AssertClosedAsync(socket);
         foreach (var socket in flood) socket.Dispose();
+    }
+
+    [Fact]
+    public async Task A_peer_with_many_connections_loses_its_own_oldest_and_takes_nobody_elses()
+    {
+        await using var good = await AgentAsync("agent-1");
+        var many = new List<Stream>();
+        for (var i = 0; i < 5 * ConnectionsPerPeerMax; i++)
+        {
+            many.Add(await SecureAsync("agent-2"));
+            await many[^1].WriteAsync(Preamble.Of(ChannelKind.Data), Stop);
+            await AssertEchoesAsync(many[^1]);
+        }
+        foreach (var stream in many.SkipLast(ConnectionsPerPeerMax)) Assert.Equal(0, await ReadAsync(stream));
+        foreach (var stream in many.TakeLast(ConnectionsPerPeerMax)) await AssertEchoesAsync(stream);
+        await AssertHeardAsync(good);
+        foreach (var stream in many) await stream.DisposeAsync();
     }
 
     [Fact]
@@ -117,6 +134,13 @@ public sealed class HostilePeers : IAsyncLifetime
         await channel.SendAsync(new AgentHello(name, "1", []), Stop);
         await AssertHeardAsync(channel);
         return channel;
+    }
+
+    private async Task AssertEchoesAsync(Stream stream)
+    {
+        await stream.WriteAsync(new byte[] { 7 }, Stop);
+        await stream.FlushAsync(Stop);
+        Assert.Equal(1, await stream.ReadAsync(new byte[1], Stop));
     }
 
     private async Task AssertHeardAsync(ControlChannel agent)
