@@ -17,6 +17,8 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
 {
     private readonly ConcurrentDictionary<MachineId, RetentionStore> _stores = new();
     private readonly ConcurrentDictionary<MachineId, StoreSession> _sessions = new();
+    /// <summary>'~' is in no machine's name.</summary>
+    private const string Removed = "~removed";
     private static readonly TimeSpan PatienceWithDisk = TimeSpan.FromSeconds(15);
     private readonly ConcurrentDictionary<MachineId, Gate> _gates = new();
 
@@ -100,8 +102,9 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
                 gate.UnreadableSince = null;
                 if (_stores.TryRemove(machine, out var store)) store.Dispose();
                 // Renamed first: a removal that was cut short leaves nothing that looks like a store.
-                var gone = FolderOf(machine) + ".removed";
+                var gone = FolderOf(machine) + Removed;
                 files.DeleteFolder(gone);
+                DeleteFormerlyRemoved(machine);
                 if (Has(machine))
                 {
                     files.Rename(FolderOf(machine), gone);
@@ -115,6 +118,34 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         finally
         {
             gate.Opening.Release();
+        }
+    }
+
+    /// <summary>
+    /// What a removal of a version before 2026-12 has left, cut short: it named the folder as a machine may be named. Only what says that it is of this machine,
+    /// or is no store of anybody's, goes.
+    /// </summary>
+    private void DeleteFormerlyRemoved(MachineId machine)
+    {
+        var namesake = new MachineId(machine.Value + ".removed");
+        lock (GateOf(namesake).Store)
+        {
+            var folder = FolderOf(namesake);
+            if (!files.FolderExists(folder) || (Has(namesake) && OwnerOf(folder) != machine.Value)) return;
+            files.DeleteFolder(folder);
+        }
+    }
+
+    /// <summary>Null where it does not say.</summary>
+    private string? OwnerOf(string folder)
+    {
+        try
+        {
+            return files.TryReadAll(Path.Combine(folder, StoreManifest.FileName)) is { } manifest ? StoreManifest.Parse(manifest).Machine : null;
+        }
+        catch (InvalidDataException)
+        {
+            return null;
         }
     }
 

@@ -125,7 +125,7 @@ public sealed class EncryptionTests : IDisposable
         files.IsStuck = true;
         await Assert.ThrowsAsync<IOException>(() => receiver.RemoveAsync(Machine, CancellationToken.None));
         // What is left of it cannot be read, not even by whoever has the master target's key.
-        var left = Path.Combine(_folder, "db1.removed");
+        var left = Path.Combine(_folder, "db1~removed");
         Assert.NotEmpty(Directory.GetFiles(Path.Combine(left, "log"), "*.seg"));
         Assert.Empty(Directory.GetFiles(left, "KEYS*"));
         using var store = RetentionStore.Open(left, RealFileSystem.Instance, TimeProvider.System, readOnly: true, new StoreOptions { Keys = Keys() });

@@ -1,5 +1,6 @@
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.MasterTarget;
+using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
 
@@ -27,5 +28,49 @@ public sealed class EndedStoreTests : IDisposable
         stores.Hold(Machine, Disks, new Epoch(4));
         Assert.False(stores.TryEnd(Machine, new Epoch(3)));
         Assert.True(stores.Has(Machine));
+    }
+
+    [Fact]
+    public async Task Removing_a_store_leaves_that_of_a_machine_with_a_longer_name()
+    {
+        await using var stores = new StoreReceiver(_folder, RealFileSystem.Instance, TimeProvider.System);
+        var other = new MachineId("db1.removed");
+        stores.Hold(Machine, Disks, Epoch.First);
+        stores.Hold(other, Disks, Epoch.First);
+        await stores.RemoveAsync(Machine, CancellationToken.None);
+        Assert.False(stores.Has(Machine));
+        Assert.True(stores.Has(other));
+        Assert.Equal([stores.FolderOf(other)], Directory.GetDirectories(_folder));
+        await stores.RemoveAsync(other, CancellationToken.None);
+        Assert.Empty(Directory.GetDirectories(_folder));
+    }
+
+    /// <summary>Of versions that gave them a name which a machine may have.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_an_earlier_removal_left_goes_with_the_next_one(bool withManifest)
+    {
+        await using var stores = new StoreReceiver(_folder, RealFileSystem.Instance, TimeProvider.System);
+        stores.Hold(Machine, Disks, Epoch.First);
+        await stores.RemoveAsync(Machine, CancellationToken.None);
+        stores.Hold(Machine, Disks, new Epoch(2));
+        stores.StoreOf(Machine).Flush();
+        var left = stores.FolderOf(Machine) + ".removed";
+        Directory.CreateDirectory(Path.Combine(left, "log"));
+        if (withManifest) File.Copy(Path.Combine(stores.FolderOf(Machine), StoreManifest.FileName), Path.Combine(left, StoreManifest.FileName));
+        await stores.RemoveAsync(Machine, CancellationToken.None);
+        Assert.Empty(Directory.GetDirectories(_folder));
+    }
+
+    [Fact]
+    public async Task A_store_with_such_a_name_whose_manifest_cannot_be_read_is_left()
+    {
+        await using var stores = new StoreReceiver(_folder, RealFileSystem.Instance, TimeProvider.System);
+        var other = new MachineId("db1.removed");
+        stores.Hold(other, Disks, Epoch.First);
+        await File.WriteAllTextAsync(Path.Combine(stores.FolderOf(other), StoreManifest.FileName), "{}");
+        await stores.RemoveAsync(Machine, CancellationToken.None);
+        Assert.True(stores.Has(other));
     }
 }
