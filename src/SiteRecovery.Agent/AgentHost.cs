@@ -15,12 +15,22 @@ public sealed record AgentHost(string Folder, string Socket, IFileSystem Files, 
 {
     /// <summary>Keeps a disk for this agent; null: another program has it open.</summary>
     public Func<string, IDisposable?> TakeDisk { get; init; } = DiskLock.TryTake;
+    /// <summary>Where the disks lie that are protected from now on; null: anywhere.</summary>
+    public DiskFolders? DiskFolders { get; init; }
     public TextWriter Log { get; init; } = Console.Error;
     /// <summary>What waits in memory of a machine's writes until they are sent; beyond it they are tracked, and sent later.</summary>
     public int BufferBytes { get; init; } = CaptureOptions.BufferBytesDefault;
     public long SequencesReserved { get; init; } = CaptureOptions.SequencesReservedDefault;
 
     public string MachinesFolder => Path.Combine(Folder, "machines");
+
+    /// <summary>Before anything else is said of a path that somebody far away has named: that it is there is nobody's business, either.</summary>
+    /// <exception cref="AgentProblem">It lies in none of <see cref="DiskFolders"/>.</exception>
+    public void CheckPlace(string path)
+    {
+        if (DiskFolders is { } folders && !folders.Hold(path))
+            throw new AgentProblem($"the disk {path} is in none of the folders whose disks this agent protects ({folders}), links followed: name it by its full path, move it there, or start the agent with --disk-folder for its folder, too");
+    }
 
     /// <exception cref="AgentProblem">There is no such disk, or it is empty.</exception>
     public long SizeOf(string path)

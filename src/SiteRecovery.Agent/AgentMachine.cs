@@ -48,6 +48,8 @@ public sealed class AgentMachine : IAsyncDisposable
 
     public bool Owns(string path) => _assignment.Disks.Any(d => Path.GetFullPath(d.Path) == Path.GetFullPath(path));
 
+    public bool Lies(DiskFolders folders) => _assignment.Disks.All(d => folders.Hold(d.Path));
+
     /// <exception cref="AgentProblem">A disk cannot be opened, is in use, or its size is not what was assigned.</exception>
     public static async Task<AgentMachine> OpenAsync(ProtectMachine wanted, MachineFolder folder, AgentHost host)
     {

@@ -37,6 +37,9 @@ public sealed class AgentMachines : IAsyncDisposable
     {
         // What is damaged of one machine keeps none of the others from being served.
         foreach (var folder in _host.Files.Folders(_host.MachinesFolder)) await ServeKeptAsync(folder);
+        if (_host.DiskFolders is { } folders)
+            foreach (var machine in _machines.Values.Where(m => !m.Lies(folders)))
+                _host.Log.Say($"machine {machine.Name} was protected with a disk outside of {folders}: it is served as before");
         await ServeReleasedAsync();
         _servingLate = ServeLateAsync(_ending.Token);
     }
@@ -187,6 +190,7 @@ public sealed class AgentMachines : IAsyncDisposable
         long size = 0;
         var problem = await TryAsync(() =>
         {
+            _host.CheckPlace(inspect.Path);
             RefuseIfTaken(inspect.Path, null);
             size = _host.SizeOf(inspect.Path);
             if (_released.Has(inspect.Path)) return Task.CompletedTask; // it is this agent that holds it
@@ -222,9 +226,18 @@ public sealed class AgentMachines : IAsyncDisposable
         if (owner is not null) throw new AgentProblem($"the disk {path} is already protected as a disk of machine {owner.Name}");
     }
 
+    /// <summary>What is protected already stays so, wherever it lies: its guest needs it.</summary>
+    private void CheckPlaces(ProtectMachine wanted)
+    {
+        if (_host.DiskFolders is not { } folders || wanted.Disks.All(d => folders.Hold(d.Path))) return;
+        var kept = FolderOf(wanted.Machine).TryKept()?.Disks ?? [];
+        foreach (var disk in wanted.Disks.Where(d => kept.All(k => k.Path != d.Path))) _host.CheckPlace(disk.Path);
+    }
+
     private async Task ProtectAsync(ProtectMachine wanted)
     {
         foreach (var disk in wanted.Disks) RefuseIfTaken(disk.Path, wanted.Machine);
+        CheckPlaces(wanted);
         if (_machines.TryGetValue(wanted.Machine, out var machine))
         {
             if (machine.IsLate(wanted)) return;

@@ -12,10 +12,11 @@ namespace SiteRecovery.Agent;
 /// <param name="QemuAccelerators">For such a folder, in QEMU's order of preference.</param>
 /// <param name="SocketGroup">Name or number of the group that may open disks on the unix socket beside this process's user; null: whom its umask lets.</param>
 /// <param name="NbdAllow">Names of agents and nodes that may open disks at <paramref name="NbdListen"/>, beside this agent itself; null: none.</param>
+/// <param name="DiskFolders">Full paths of the folders that disks lie in which are protected from now on; null or empty: anywhere.</param>
 /// <param name="NotifySocket">Where a service manager wants to hear that disks are served; null: nowhere.</param>
 public sealed record AgentOptions(
     string DataFolder, string? JoinUrl, string? TokenFile, string Name, IPEndPoint? NbdListen = null, string? Hypervisor = null, string? QemuAccelerators = null,
-    TimeSpan? AskAfterBoot = null, string? SocketGroup = null, string? NotifySocket = null, IReadOnlyList<string>? NbdAllow = null)
+    TimeSpan? AskAfterBoot = null, string? SocketGroup = null, string? NotifySocket = null, IReadOnlyList<string>? NbdAllow = null, IReadOnlyList<string>? DiskFolders = null)
 {
     /// <summary>Longer than a whole site takes to come back and be told, and short enough for a machine to boot late.</summary>
     public static TimeSpan AskAfterBootDefault { get; } = TimeSpan.FromSeconds(60);

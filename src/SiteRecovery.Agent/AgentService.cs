@@ -31,7 +31,10 @@ public sealed class AgentService : IAsyncDisposable
         _nbd = new NbdServer(exports, new NbdServerOptions { SocketGroup = options.SocketGroup, NotGiven = Console.Error.Say }, time);
         _hypervisor = options.OpenHypervisor(time);
         _target = new ChannelClient(_membership.ConnectDataAsync, new ChannelOptions { Time = time });
-        _host = new AgentHost(folder, UnixSocketPath.Checked(Path.Combine(folder, "nbd.sock")), RealFileSystem.Instance, time, exports, _nbd, _target, _hypervisor);
+        _host = new AgentHost(folder, UnixSocketPath.Checked(Path.Combine(folder, "nbd.sock")), RealFileSystem.Instance, time, exports, _nbd, _target, _hypervisor)
+        {
+            DiskFolders = options.DiskFolders is { Count: > 0 } allowed ? new DiskFolders(allowed) : null,
+        };
         _machines = new AgentMachines(_host, options.AskAfterBoot ?? AgentOptions.AskAfterBootDefault);
         _conversation = new AgentConversation(_membership, _machines, new HostListing(_host, options.Hypervisor), _host, ListenOverTls);
     }

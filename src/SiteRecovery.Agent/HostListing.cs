@@ -37,6 +37,6 @@ internal sealed class HostListing(AgentHost here, string? named)
     private async Task<HostMachinePage> PageAsync(IHypervisor host, ListMachines question, Func<string, string?> owner, CancellationToken stop)
     {
         IReadOnlyList<HypervisorMachine> all = question.Only is { } only ? await host.FindAsync(only, stop) is { } found ? [found] : [] : await host.ListAsync(stop);
-        return HostMachinePage.Of(all, new DiskDiscovery(here.Socket, owner, here.Files), question.Skip, question.Limit);
+        return HostMachinePage.Of(all, new DiskDiscovery(here.Socket, owner, here.Files, here.DiskFolders), question.Skip, question.Limit);
     }
 }

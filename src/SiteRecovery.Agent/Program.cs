@@ -37,7 +37,15 @@ var socketGroup = new Option<string?>("--socket-group")
 {
     Description = "Group that may open disks on the unix socket beside the agent's own user, for a hypervisor that runs its machines as another one (libvirt on Debian: libvirt-qemu); default: none",
 };
-var run = new Command("run", "Capture and replicate the disks that the configuration server assigns") { data, join, tokenFile, name, nbdListen, nbdAllow, hypervisor, accelerators, askAfterBoot, socketGroup };
+var diskFolder = new Option<string[]>("--disk-folder")
+{
+    Description = "Full path of a folder, such as /var/lib/libvirt/images or /dev/vg0, whose disks this agent protects when the cluster asks for it, links followed; may be given several times; default: any disk of this host",
+};
+diskFolder.Validators.Add(given =>
+{
+    foreach (var token in given.Tokens.Where(t => !t.Value.StartsWith('/'))) given.AddError($"--disk-folder is '{token.Value}': give the full path of a folder");
+});
+var run = new Command("run", "Capture and replicate the disks that the configuration server assigns") { data, join, tokenFile, name, nbdListen, nbdAllow, hypervisor, accelerators, askAfterBoot, socketGroup, diskFolder };
 run.Validators.Add(given =>
 {
     if (given.GetResult(nbdAllow) is { Implicit: false } && given.GetResult(nbdListen) is not { Implicit: false }) given.AddError("--nbd-allow is of no use without --nbd-listen: give both, or neither");
@@ -54,7 +62,7 @@ run.SetAction(async (arguments, stop) =>
     {
         var options = new AgentOptions(arguments.GetRequiredValue(data), arguments.GetValue(join), arguments.GetValue(tokenFile),
             arguments.GetValue(name) ?? Environment.MachineName.ToLowerInvariant(), arguments.GetValue(nbdListen), arguments.GetValue(hypervisor), arguments.GetValue(accelerators),
-            arguments.GetValue(askAfterBoot), arguments.GetValue(socketGroup), Environment.GetEnvironmentVariable("NOTIFY_SOCKET"), arguments.GetValue(nbdAllow));
+            arguments.GetValue(askAfterBoot), arguments.GetValue(socketGroup), Environment.GetEnvironmentVariable("NOTIFY_SOCKET"), arguments.GetValue(nbdAllow), arguments.GetValue(diskFolder));
         await using var agent = await AgentService.StartAsync(options, TimeProvider.System, terminated.Token);
         await agent.RunAsync(terminated.Token);
         return 0;

@@ -5,7 +5,8 @@ namespace SiteRecovery.DataPlane.Hypervisors;
 /// <summary>Whether the agent of this host can capture a machine's disk: it opens a file or a device, and serves it to the machine as raw.</summary>
 /// <param name="ourSocket">Where the agent serves its exports.</param>
 /// <param name="ownerOf">The protected machine that a path is a disk of; null for none.</param>
-public sealed class DiskDiscovery(string ourSocket, Func<string, string?> ownerOf, IFileSystem files)
+/// <param name="folders">Where disks are captured; null: anywhere.</param>
+public sealed class DiskDiscovery(string ourSocket, Func<string, string?> ownerOf, IFileSystem files, DiskFolders? folders = null)
 {
     private const string Otherwise = "or leave it out by name (excludeDisks): the replica is then without it";
 
@@ -22,6 +23,8 @@ public sealed class DiskDiscovery(string ourSocket, Func<string, string?> ownerO
             return Refused(disk, $"its format is {disk.Format}, and only raw can be captured", $"Stop the machine, convert the disk (qemu-img convert -O raw) and give it the new file, {Otherwise}.");
         if (ownerOf(source) is { } owner)
             return Refused(disk, $"it is protected already, as a disk of {owner}", $"End that protection (srctl machine disable {owner}), {Otherwise}.");
+        if (folders is not null && !folders.Hold(source))
+            return Refused(disk, $"it is in none of the folders whose disks this agent protects ({folders})", $"Move it there, or start the agent with --disk-folder for its folder, too, {Otherwise}.");
         return Opened(disk, source);
     }
 

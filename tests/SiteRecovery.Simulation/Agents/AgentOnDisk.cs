@@ -19,7 +19,7 @@ internal sealed class AgentOnDisk : IAsyncDisposable
     private readonly NbdServer _nbd;
 
     /// <param name="isMissing">The disk does not come up with its host.</param>
-    internal AgentOnDisk(SimDisk disk, SimClock? clock = null, IHypervisor? hypervisor = null, TextWriter? log = null, bool isMissing = false, IStreamTarget? target = null)
+    internal AgentOnDisk(SimDisk disk, SimClock? clock = null, IHypervisor? hypervisor = null, TextWriter? log = null, bool isMissing = false, IStreamTarget? target = null, DiskFolders? folders = null)
     {
         (Disk, Clock) = (disk, clock ?? new SimClock());
         foreach (var folder in (string[])["/disks", "/agent/machines"]) disk.CreateDirectory(folder);
@@ -34,7 +34,7 @@ internal sealed class AgentOnDisk : IAsyncDisposable
         _nbd.Listen(new UnixDomainSocketEndPoint(Socket));
         Host = new AgentHost("/agent", Socket, disk, Clock, Exports, _nbd, target ?? new NoTarget(), hypervisor)
         {
-            TakeDisk = path => _taken.Add(path) ? new Taken(() => _taken.Remove(path)) : null, Log = log ?? Log,
+            TakeDisk = path => _taken.Add(path) ? new Taken(() => _taken.Remove(path)) : null, Log = log ?? Log, DiskFolders = folders,
         };
         Machines = new AgentMachines(Host, AgentOptions.AskAfterBootDefault);
     }
