@@ -9,7 +9,11 @@ namespace SiteRecovery.Actors.MasterTargets;
 
 /// <summary>Where a master target runs the machines of its replicas.</summary>
 /// <param name="FailoverNetwork">What a failed-over machine's cards are plugged into; null: nothing. A test's are plugged in nowhere.</param>
-public sealed record ReplicaHosting(IHypervisor Hypervisor, string? FailoverNetwork);
+public sealed record ReplicaHosting(IHypervisor Hypervisor, string? FailoverNetwork)
+{
+    /// <summary>The folders of this host that definitions may name files of.</summary>
+    public BootFolders Boot { get; init; } = BootFolders.Default;
+}
 
 /// <summary>
 /// The replica machines of one master target, each on the disks that are served there. What the machine is lies beside its points, so that nothing is asked
@@ -52,6 +56,10 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
             await LookAfterAsync(found, mustRun && !_shutDown.ContainsKey(name), stop);
             return await ConsoleAsync(name, stop);
         }
+        // Whoever sent it looked only at what it says, if at all.
+        if (hosting.Boot.MisplacedHere(source) is { } misplaced)
+            throw new HypervisorException(HypervisorProblem.Refused, $"the machine {name} is not started: {misplaced.What} {misplaced.Why}",
+                $"If the machine may read it, add its folder to {BootFolders.Setting} of this node and restart the node; or put the file where it may be, under the name that the definition has");
         var plan = networks is null ? null : NetworkPlan.FromJson(networks);
         var replica = new ReplicaPlan
         {

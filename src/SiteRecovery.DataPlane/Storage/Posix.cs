@@ -64,6 +64,21 @@ public static partial class Posix
         internal uint Number;
     }
 
+    private const int PathBytesMax = 4096, NoSuchEntry = 2, NotADirectory = 20;
+
+    /// <summary>Where a path leads once all links in it have been followed; null: to nothing.</summary>
+    /// <exception cref="IOException">It cannot be told, for instance because a folder on the way is closed to this user.</exception>
+    internal static string? Resolved(string path)
+    {
+        Span<byte> resolved = stackalloc byte[PathBytesMax];
+        if (RealPath(path, resolved) != 0) return System.Text.Encoding.UTF8.GetString(resolved[..resolved.IndexOf((byte)0)]);
+        var error = Marshal.GetLastPInvokeError();
+        return error is NoSuchEntry or NotADirectory ? null : throw new IOException($"{path}: {Marshal.GetPInvokeErrorMessage(error)}");
+    }
+
+    [LibraryImport("libc", EntryPoint = "realpath", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial nint RealPath(string path, Span<byte> resolved);
+
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     internal static partial int Close(int descriptor);
 

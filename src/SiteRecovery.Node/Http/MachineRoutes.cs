@@ -74,13 +74,13 @@ public static class MachineRoutes
         return await control.GetMachineAsync(new MachineId(name), cancel);
     }
 
-    private static async Task<IResult> ProtectAsync(ProtectBody body, HttpContext context, ControlPlane control, CancellationToken cancel)
+    private static async Task<IResult> ProtectAsync(ProtectBody body, HttpContext context, ControlPlane control, Settings.NodeSettings settings, CancellationToken cancel)
     {
         if (!MachineId.IsValid(body.Name)) throw ProblemException.Invalid($"'{body.Name}' is no name of a machine.", "Use 1 to 63 of a-z, 0-9, '-' and '.', starting with a letter or digit.");
         var domain = SourceDomain.NamedIn(body);
         var chosen = (body.Source?.Disks ?? []).Where(d => body.ExcludeDisks?.Contains(d.Id) != true).ToArray();
         if (domain is null && chosen.Length == 0) throw ProblemException.Invalid("source.disks is empty.", "Name at least one disk of the agent with id and path, or the machine as source.domain.");
-        if (domain is null) Check(chosen, body.Definition, body.ExcludeDisks ?? []);
+        if (domain is null) Check(chosen, body.Definition, body.ExcludeDisks ?? [], settings.Hypervisor.Boot);
         var configuration = await control.GetConfigurationAsync(cancel);
         var vault = configuration.Vaults.FirstOrDefault(v => v.Name == body.Vault) ?? throw ProblemException.NotFound("vault", body.Vault ?? "");
         var policyName = body.Policy ?? ClusterConfiguration.DefaultPolicy;
@@ -97,7 +97,7 @@ public static class MachineRoutes
         if (isNew && domain is not null)
         {
             (chosen, var found) = await SourceDomain.FindAsync(new AgentName(agent.Name), domain, body.ExcludeDisks ?? [], control, cancel);
-            Check(chosen, found, body.ExcludeDisks ?? []);
+            Check(chosen, found, body.ExcludeDisks ?? [], settings.Hypervisor.Boot);
             definition = Encoding.UTF8.GetString(found.ToJson());
         }
         var disks = isNew ? await InspectAsync(new AgentName(agent.Name), chosen, control, cancel) : before.Protection!.Disks;
@@ -124,7 +124,7 @@ public static class MachineRoutes
         if (disk.Capture is not (null or "nbd")) throw new ProblemException(501, RefusalCode.NotYetSupported, $"This version cannot capture by '{disk.Capture}' yet.", "Use nbd.");
     }
 
-    private static void Check(DiskBody[] disks, MachineDefinition? machine, IReadOnlyList<string> excluded)
+    private static void Check(DiskBody[] disks, MachineDefinition? machine, IReadOnlyList<string> excluded, BootFolders boot)
     {
         foreach (var disk in disks) Check(disk, disks);
         if (machine is null) return;
@@ -133,6 +133,9 @@ public static class MachineRoutes
             throw ProblemException.Invalid($"The machine's definition has no disk '{foreign.Id}'.", "Give every disk its place in the definition as its id, for example vda.");
         if (places.FirstOrDefault(p => disks.All(d => d.Id != p) && !excluded.Contains(p)) is { } open)
             throw ProblemException.Invalid($"Disk '{open}' of the machine's definition is not protected.", "Protect it too, or name it in excludeDisks: the replica is without it then.");
+        if (boot.Misplaced(machine) is { } misplaced)
+            throw new ProblemException(422, "bootFileMisplaced", $"Machine '{machine.Name}' cannot be protected as it is: {misplaced.What} {misplaced.Why}.",
+                $"A replica could read any file of the target's host by it. If this one may be read, add its folder to {BootFolders.Setting} of this node and of the target's; or let the machine boot from a folder that is among them.");
         foreach (var (place, nic) in machine.Nics.Index())
             if (CloudInitSeed.ConfigurationOf(nic) is var card && (card.Addresses.Length > 0 || card.Gateways.Length > 0) && card.Problems($"definition.nics[{place}]").FirstOrDefault() is { } problem)
                 throw ProblemException.Invalid($"{problem.Where}: {problem.Reason}", problem.Remedy);

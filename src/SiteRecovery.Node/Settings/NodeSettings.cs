@@ -18,15 +18,15 @@ public sealed record NodePorts(int Http, int Cluster, int Data, int Agent)
 public sealed record AdvertisedAddress(string Address, NodePorts Ports);
 
 /// <summary>Where a master target runs the machines of its replicas.</summary>
-public sealed record HypervisorSettings(string Uri, string FailoverNetwork, string QemuAccelerators)
+public sealed record HypervisorSettings(string Uri, string FailoverNetwork, string QemuAccelerators, BootFolders Boot)
 {
     /// <summary>Null: replicas are disks alone.</summary>
     /// <param name="folder">For what this node keeps of machines that it runs itself.</param>
     public ReplicaHosting? Open(string folder, IFileSystem files, TimeProvider time) => Uri switch
     {
         "" or "none" => null,
-        "qemu" => new(new QemuHypervisor(folder, new QemuOptions { Accelerators = QemuAccelerators, Says = Console.Error.WriteLine }, files, time), Network),
-        _ => new(new LibvirtHypervisor(Uri, time), Network),
+        "qemu" => new(new QemuHypervisor(folder, new QemuOptions { Accelerators = QemuAccelerators, Says = Console.Error.WriteLine }, files, time), Network) { Boot = Boot },
+        _ => new(new LibvirtHypervisor(Uri, time), Network) { Boot = Boot },
     };
 
     private string? Network => FailoverNetwork.Length == 0 ? null : FailoverNetwork;
@@ -81,9 +81,17 @@ public sealed record NodeSettings(
             Seconds(root, "http.wait-max"), root.GetInt("http.list-items-max"), Seconds(root, "http.ask-timeout"),
             Seconds(root, "cluster.stable-after"), Seconds(root, "cluster.heartbeat-pause"), provider, connection,
             Seconds(root, "pki.join-token-validity"), root.GetString("log.level"), (long)SettingValues.Size(root.GetString("process-server.spool-bytes-max"))!,
-            new HypervisorSettings(root.GetString("hypervisor.uri"), root.GetString("hypervisor.failover-network"), root.GetString("hypervisor.qemu-accelerators")),
+            new HypervisorSettings(root.GetString("hypervisor.uri"), root.GetString("hypervisor.failover-network"), root.GetString("hypervisor.qemu-accelerators"), BootFoldersOf(root)),
             new StoreKeySettings(root.GetString("master-target.store-key-file") ?? "", root.GetString("master-target.store-key-command") ?? "", [.. root.GetStringList("master-target.former-store-key-files")], Seconds(root, "master-target.store-key-renew-after")),
             Seconds(root, "master-target.scrub-pause"), root.GetString("master-target.socket-group") ?? "");
+    }
+
+    private static BootFolders BootFoldersOf(Config root)
+    {
+        string[] folders = [.. root.GetStringList("hypervisor.boot-folders")];
+        return folders.FirstOrDefault(f => !f.StartsWith('/') || Path.GetFullPath(f) != f || (f.EndsWith('/') && f.Length > 1)) is { } odd
+            ? throw new SettingsException($"{BootFolders.Setting} has '{odd}': give the full paths of folders, such as /srv/kernels, without a '/' at the end.")
+            : new(folders);
     }
 
     private static AdvertisedAddress AdvertisedOf(Config root) => new(

@@ -45,6 +45,7 @@ public static class SettingCatalogue
         new("siterecovery.hypervisor.uri", SettingKind.Text),
         new("siterecovery.hypervisor.failover-network", SettingKind.Text),
         new("siterecovery.hypervisor.qemu-accelerators", SettingKind.Text),
+        new("siterecovery.hypervisor.boot-folders", SettingKind.TextList),
         new("siterecovery.persistence.provider", SettingKind.Text, OneOf: ["sqlite", "postgresql", "sqlserver"]),
         new("siterecovery.persistence.connection-string-file", SettingKind.Text),
         new("siterecovery.pki.join-token-validity", SettingKind.Duration, 60, 7 * 86400),

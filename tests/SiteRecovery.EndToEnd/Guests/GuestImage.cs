@@ -14,6 +14,9 @@ internal sealed record GuestImage(string Kernel, string InitialRamDisk)
     private static readonly string[] Modules = ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "cdrom", "isofs"];
     private static readonly Lazy<Task<GuestImage>> Built = new(BuildAsync);
 
+    /// <summary>What is built lies below it.</summary>
+    internal static string Cache { get; } = Path.Combine(AppContext.BaseDirectory, "Guests");
+
     internal static Task<GuestImage> BuiltAsync() => Built.Value;
 
     private static async Task<GuestImage> BuildAsync()
@@ -21,7 +24,7 @@ internal sealed record GuestImage(string Kernel, string InitialRamDisk)
         var source = Path.Combine(AppContext.BaseDirectory, "Guests", "guest.c");
         var modules = string.Join(",", Modules.Select(m => $"\"{m}\""));
         var key = Convert.ToHexStringLower(SHA256.HashData([.. await File.ReadAllBytesAsync(source), .. Encoding.UTF8.GetBytes(modules)]))[..12];
-        var folder = Path.Combine(AppContext.BaseDirectory, "Guests", key);
+        var folder = Path.Combine(Cache, key);
         var image = new GuestImage(Path.Combine(folder, "vmlinuz"), Path.Combine(folder, "initrd.img"));
         if (Directory.Exists(folder)) return image;
 

@@ -71,6 +71,26 @@ public sealed class DiscoveredMachineTests : IAsyncLifetime
         Assert.True(accepted.IsSuccessStatusCode, await accepted.Content.ReadAsStringAsync(_sites.Stop));
     }
 
+    /// <summary>Its replica would hand that file of the target's host to a guest whose disks the same agent wrote.</summary>
+    [Fact]
+    public async Task A_machine_that_boots_from_any_file_is_refused_whoever_says_so()
+    {
+        await DefineAsync(new DirectKernel("/boot/vmlinuz", _sites.At("secondary/pki/ca.key")), "found-curious", new MachineDisk { Target = "vda", Bus = "virtio", Source = _sites.NewDisk("curious.raw") });
+        var refused = await TwoSites.ProblemAsync(await ProtectAsAsync("curious", new { agent = "host1", domain = "found-curious" }), 422, "bootFileMisplaced");
+        Assert.Contains("ca.key", (string)refused["detail"]!, StringComparison.Ordinal);
+        Assert.Contains("siterecovery.hypervisor.boot-folders", (string)refused["remedy"]!, StringComparison.Ordinal);
+        using var given = await _sites.Http.PostAsJsonAsync("/api/v1/machines", new
+        {
+            name = "curious", vault = "main", source = new { agent = "host1", disks = new[] { new { id = "vda", path = _sites.At("curious.raw") } } },
+            definition = new
+            {
+                name = "curious", machineType = "q35", cpuCount = 1, memoryBytes = 1 << 27, disks = new[] { new { target = "vda", bus = "virtio" } },
+                firmware = new { kind = "uefi", loader = "/usr/share/OVMF/../../../etc/siterecovery/store.key" },
+            },
+        }, _sites.Stop);
+        Assert.Contains("store.key", (string)(await TwoSites.ProblemAsync(given, 422, "bootFileMisplaced"))["detail"]!, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task An_agent_that_cannot_list_machines_says_why()
     {
@@ -112,11 +132,15 @@ public sealed class DiscoveredMachineTests : IAsyncLifetime
         throw new InvalidOperationException($"{name} is not listed");
     }
 
-    private Task<HttpResponseMessage> ProtectAsync(object source, params string[] excludeDisks) =>
-        _sites.Http.PostAsJsonAsync("/api/v1/machines", new { name = "odd", vault = "main", source, excludeDisks }, _sites.Stop);
+    private Task<HttpResponseMessage> ProtectAsync(object source, params string[] excludeDisks) => ProtectAsAsync("odd", source, excludeDisks);
 
-    private Task DefineAsync(string name, params MachineDisk[] disks) =>
-        _host.DefineAsync(new MachineDefinition { Name = name, MachineType = "pc", CpuCount = 2, MemoryBytes = 64L << 20, Disks = disks }, _sites.Stop);
+    private Task<HttpResponseMessage> ProtectAsAsync(string name, object source, params string[] excludeDisks) =>
+        _sites.Http.PostAsJsonAsync("/api/v1/machines", new { name, vault = "main", source, excludeDisks }, _sites.Stop);
+
+    private Task DefineAsync(string name, params MachineDisk[] disks) => DefineAsync(null, name, disks);
+
+    private Task DefineAsync(DirectKernel? kernel, string name, params MachineDisk[] disks) =>
+        _host.DefineAsync(new MachineDefinition { Name = name, MachineType = "pc", CpuCount = 2, MemoryBytes = 64L << 20, Disks = disks, Kernel = kernel }, _sites.Stop);
 
     public Task InitializeAsync() => Task.CompletedTask;
 

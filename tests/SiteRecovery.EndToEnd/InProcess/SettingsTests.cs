@@ -1,3 +1,4 @@
+using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Node.Settings;
 
@@ -57,6 +58,17 @@ public sealed class SettingsTests
         });
         var settings = NodeSettings.Of(config, "data");
         Assert.Equal(("10.0.0.5", new NodePorts(8480, 8481, 9999, 8483)), (settings.Advertised.Address, settings.Advertised.Ports.Or(settings.Ports)));
+    }
+
+    [Fact]
+    public void Folders_to_boot_from_are_those_of_the_distributions_until_others_are_named()
+    {
+        NodeSettings With(params (string Key, string Value)[] more) => NodeSettings.Of(Loader.Load(null, new Dictionary<string, string>(),
+            more.Append(("siterecovery.node.site", "lab")).Append(("siterecovery.node.roles", "console")).ToDictionary(m => m.Item1, m => m.Item2)), "data");
+        Assert.Equal(BootFolders.Default.Folders, With().Hypervisor.Boot.Folders);
+        Assert.Equal(["/boot", "/srv/kernels"], With((BootFolders.Setting, "/boot, /srv/kernels")).Hypervisor.Boot.Folders);
+        foreach (var odd in (string[])["kernels", "/srv/../etc", "/srv/kernels/"])
+            Assert.Contains($"'{odd}'", Assert.Throws<SettingsException>(() => With((BootFolders.Setting, odd))).Message, StringComparison.Ordinal);
     }
 
     [Fact]

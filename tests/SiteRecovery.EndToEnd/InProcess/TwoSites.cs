@@ -171,6 +171,7 @@ public sealed class TwoSites : IAsyncLifetime
             ["siterecovery.master-target.store-key-file"] = At("store.key"), ["siterecovery.master-target.scrub-pause"] = "1s",
             ["siterecovery.http.ask-timeout"] = AskTimeout,
             ["siterecovery.hypervisor.uri"] = "qemu", ["siterecovery.hypervisor.qemu-accelerators"] = "tcg",
+            ["siterecovery.hypervisor.boot-folders"] = $"/boot,{Guests.GuestImage.Cache}",
             ["siterecovery.ports.http"] = "0", ["siterecovery.ports.cluster"] = "0", ["siterecovery.ports.data"] = "0", ["siterecovery.ports.agent"] = "0",
         });
         return await RunningNode.StartAsync(NodeSettings.Of(config, At(site)), config, join, NodeClock, Stop);

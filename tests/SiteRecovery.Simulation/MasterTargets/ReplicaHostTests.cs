@@ -10,15 +10,15 @@ public sealed class ReplicaHostTests : IAsyncDisposable
 {
     private const string Name = "db1";
     private readonly SimClock _clock = new();
+    private readonly SimDisk _disk = new();
     private readonly Host _host;
     private readonly ReplicaHost _replicas;
 
     public ReplicaHostTests()
     {
-        var disk = new SimDisk();
-        disk.CreateDirectory("/stores/db1");
+        _disk.CreateDirectory("/stores/db1");
         _host = new Host(_clock);
-        _replicas = new ReplicaHost(new ReplicaHosting(_host, null), _ => "/stores/db1", "/seeds", disk, _clock);
+        _replicas = new ReplicaHost(new ReplicaHosting(_host, null), _ => "/stores/db1", "/seeds", _disk, _clock);
     }
 
     [Fact]
@@ -136,12 +136,43 @@ public sealed class ReplicaHostTests : IAsyncDisposable
         await RunAsync();
     }
 
+    /// <summary>Whoever holds the source says what its machine boots from, and what its guest does with it.</summary>
+    [Fact]
+    public async Task One_that_boots_from_a_file_of_no_boot_folder_is_not_started_wherever_its_links_lead()
+    {
+        var folder = Directory.CreateTempSubdirectory("sr-boot-");
+        try
+        {
+            var boot = folder.CreateSubdirectory("boot");
+            await File.WriteAllTextAsync(Path.Combine(folder.FullName, "ca.key"), "secret");
+            await File.WriteAllTextAsync(Path.Combine(boot.FullName, "vmlinuz-6"), "kernel");
+            File.CreateSymbolicLink(Path.Combine(boot.FullName, "vmlinuz"), "vmlinuz-6");
+            File.CreateSymbolicLink(Path.Combine(boot.FullName, "initrd"), "../ca.key");
+            Directory.CreateSymbolicLink(Path.Combine(boot.FullName, "up"), "..");
+            await using var replicas = new ReplicaHost(new ReplicaHosting(_host, null) { Boot = new BootFolders([boot.FullName]) }, _ => "/stores/db1", "/seeds", _disk, _clock);
+            foreach (var file in (string[])["initrd", "up/ca.key", "../ca.key"])
+            {
+                var refused = await Assert.ThrowsAsync<HypervisorException>(() => RunAsync(replicas, Machine with { Kernel = new DirectKernel($"{boot.FullName}/vmlinuz", $"{boot.FullName}/{file}") }));
+                Assert.Contains(BootFolders.Setting, refused.Message, StringComparison.Ordinal);
+                Assert.Null(await _host.FindAsync(Name, CancellationToken.None));
+            }
+            await RunAsync(replicas, Machine with { Kernel = new DirectKernel($"{boot.FullName}/vmlinuz", $"{boot.FullName}/none") });
+            Assert.Equal(MachineState.Running, _host.State);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
     public ValueTask DisposeAsync() => _replicas.DisposeAsync();
 
-    private Task RunAsync(bool mustRun = true)
+    private Task RunAsync(bool mustRun = true) => RunAsync(_replicas, Machine, mustRun);
+
+    private static Task RunAsync(ReplicaHost replicas, MachineDefinition machine, bool mustRun = true)
     {
-        _replicas.Keep(new MachineId(Name), System.Text.Encoding.UTF8.GetString(Machine.ToJson()));
-        return _replicas.RunAsync(new MachineId(Name), Name, ReplicaPurpose.Failover, new Dictionary<string, string>(), null, mustRun, CancellationToken.None);
+        replicas.Keep(new MachineId(Name), System.Text.Encoding.UTF8.GetString(machine.ToJson()));
+        return replicas.RunAsync(new MachineId(Name), Name, ReplicaPurpose.Failover, new Dictionary<string, string>(), null, mustRun, CancellationToken.None);
     }
 
     private static MachineDefinition Machine => new() { Name = "db", MachineType = "pc", CpuCount = 1, MemoryBytes = 1 << 20 };
