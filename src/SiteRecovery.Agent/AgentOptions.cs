@@ -10,7 +10,7 @@ namespace SiteRecovery.Agent;
 /// <param name="JoinUrl">A configuration server; needed until the agent has an identity.</param>
 /// <param name="Hypervisor">Of this host: a URI of libvirt's, or the full path of a folder of machines that QEMU runs directly; null: none is known.</param>
 /// <param name="QemuAccelerators">For such a folder, in QEMU's order of preference.</param>
-/// <param name="SocketGroup">Name or number of the group that may open disks on the unix socket beside this process's user; null: whom its umask lets.</param>
+/// <param name="SocketGroup">Name or number of the group that may open disks on the unix socket beside this process's user; null: nobody.</param>
 /// <param name="NbdAllow">Names of agents and nodes that may open disks at <paramref name="NbdListen"/>, beside this agent itself; null: none.</param>
 /// <param name="DiskFolders">Full paths of the folders that disks lie in which are protected from now on; null or empty: anywhere.</param>
 /// <param name="NotifySocket">Where a service manager wants to hear that disks are served; null: nowhere.</param>

@@ -123,7 +123,9 @@ public sealed class AgentService : IAsyncDisposable
         RealFileSystem.Instance.CreateDirectory(folder);
         try
         {
-            return new FileStream(Path.Combine(folder, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            var held = new FileStream(Path.Combine(folder, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            ClosedFolder.Close(folder, Console.Error.Say, "pki", "machines");
+            return held;
         }
         catch (IOException)
         {

@@ -2,7 +2,9 @@ using System.CommandLine;
 using System.Net;
 using System.Runtime.InteropServices;
 using SiteRecovery.Agent;
+using SiteRecovery.DataPlane.Storage;
 
+Posix.KeepFilesPrivate();
 var data = new Option<string>("--data") { Description = "Folder for the agent's identity, bitmaps and sockets", Required = true };
 var join = new Option<string?>("--join") { Description = "URL of a configuration server, needed the first time and once its certificate has expired" };
 var tokenFile = new Option<string?>("--token-file") { Description = "File with an agent join token, needed the first time and once its certificate has expired" };

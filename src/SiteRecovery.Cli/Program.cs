@@ -1,7 +1,9 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
 using SiteRecovery.Cli;
+using SiteRecovery.DataPlane.Storage;
 
+Posix.KeepFilesPrivate();
 var parsed = CommandTree.Parse(CommandTree.CreateRoot(), args);
 if (parsed.Action is ParseErrorAction refusal)
 {

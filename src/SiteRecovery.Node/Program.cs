@@ -1,8 +1,10 @@
 using System.CommandLine;
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Node.Bench;
 using SiteRecovery.Node.Demo;
 using SiteRecovery.Node.Hosting;
 
+Posix.KeepFilesPrivate();
 var root = new RootCommand("SiteRecovery: replicates live machines to another site and fails them over")
 {
     NodeCommand.Create(), DoctorCommand.Create(), DemoCommand.Create(), DemoCommand.CreateWriter(), BenchCommand.Create(),

@@ -25,7 +25,7 @@ public sealed class MasterTargetRoom : IAsyncDisposable
 
     /// <param name="hosting">Null: replicas are disks alone.</param>
     /// <param name="keys">Null: no store can be encrypted.</param>
-    /// <param name="socketGroup">Who may open replicas' disks beside this process's user; null: whom its umask lets.</param>
+    /// <param name="socketGroup">Who may open replicas' disks beside this process's user; null: nobody.</param>
     public MasterTargetRoom(
         string folder, IPEndPoint listen, PeerIdentity identity, IFileSystem files, TimeProvider time, ReplicaHosting? hosting = null, KeyWrappings? keys = null, string? socketGroup = null)
         : this(folder, routes => new Upstreams(routes, identity, new ChannelOptions { Time = time }), files, time, hosting, new StoreOptions { Keys = keys }, socketGroup)

@@ -10,6 +10,17 @@ public static partial class Posix
     /// <summary>Asks a process to end.</summary>
     public static void Terminate(int processId) => Kill(processId, Sigterm);
 
+    private const uint OwnerOnly = 0b000_111_111;
+
+    /// <summary>Whatever this process makes from now on, and whatever it starts makes, is its own user's alone unless it is given away by name: the first thing that a program does.</summary>
+    public static void KeepFilesPrivate()
+    {
+        if (!OperatingSystem.IsWindows()) SetMask(OwnerOnly);
+    }
+
+    [LibraryImport("libc", EntryPoint = "umask")]
+    private static partial uint SetMask(uint mask);
+
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
     private static partial int Kill(int processId, int signal);
 

@@ -26,6 +26,8 @@ public sealed class DataFolder : IDisposable
         {
             throw new SettingsException($"{Path} is in use by another process. Stop it, or give this node a data directory of its own with --data.");
         }
+        // Not the released disks: they are machines' of their owners.
+        ClosedFolder.Close(Path, Console.Error.WriteLine, "pki", "process-server", "machines", "journal.db", "journal.db-wal", "journal.db-shm", "master-target/stores", "master-target/served");
     }
 
     public string Path { get; }

@@ -43,7 +43,7 @@ public sealed record StoreKeySettings(string File, string Command, IReadOnlyList
 
 /// <summary>The settings of one node, typed and validated once at start.</summary>
 /// <param name="DataFolder">Everything the node keeps lies below it.</param>
-/// <param name="SocketGroup">Who may open replicas' disks beside the node's user; empty: nobody but whom its umask lets.</param>
+/// <param name="SocketGroup">Who may open replicas' disks beside the node's user; empty: nobody.</param>
 public sealed record NodeSettings(
     string Name, string Site, IReadOnlyList<string> Roles, string Address, string DataFolder, NodePorts Ports, AdvertisedAddress Advertised,
     long BodyBytesMax, TimeSpan WaitMax, int ListItemsMax, TimeSpan AskTimeout,
