@@ -69,6 +69,9 @@ public sealed class Authority : IDisposable
         return signed.ExportCertificatePem();
     }
 
+    /// <summary>When one of an authority's certificates was signed, by the authority's clock, to the second.</summary>
+    public static DateTimeOffset SignedAt(X509Certificate2 certificate) => new DateTimeOffset(certificate.NotBefore) + Backdate;
+
     /// <summary>Signs for a peer that has shown its certificate: name, role and addresses are those of that one.</summary>
     /// <exception cref="CryptographicException">The request is malformed or not signed by its own key.</exception>
     /// <exception cref="ArgumentException">The certificate names no peer.</exception>

@@ -91,7 +91,13 @@ public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSe
             throw new ProblemException(401, "notAuthenticated", "The request shows no certificate of this cluster that is still good.",
                 "If it has expired, start the node or agent with --join URL and --token-file FILE, with a new token: it keeps its name.");
         var kind = peer.Role == PeerRole.Node ? PeerKind.Node : PeerKind.Agent;
-        if (!(await control.GetConfigurationAsync(cancel)).Peers.Any(p => p.Kind == kind && p.Name == peer.Name)) throw ProblemException.NotFound(kind == PeerKind.Node ? "node" : "agent", peer.Name);
+        var noun = kind == PeerKind.Node ? "node" : "agent";
+        var known = (await control.GetConfigurationAsync(cancel)).Peers.FirstOrDefault(p => p.Kind == kind && p.Name == peer.Name) ?? throw ProblemException.NotFound(noun, peer.Name);
+        // Whose key was stolen is joined anew: what was signed before must not live on. The newest joining's own certificate is known by its number, for it was signed just before the peer was
+        // registered, and by another clock perhaps; what was renewed since is months younger.
+        if (certificate.SerialNumber != known.CertificateSerial && Authority.SignedAt(certificate) < known.Since)
+            throw new ProblemException(403, "certificateSuperseded", $"The certificate is older than the newest joining of {noun} '{peer.Name}', on {CertificateOutOfTimeException.Day(known.Since)}: it serves until its end, and is not renewed.",
+                $"If who asks is the right one, stop it, delete the folder pki in its data folder, and start it with --join URL --token-file FILE, with a token of 'srctl {noun} join-token': it keeps its name. If not, its key is stolen.");
         var renewed = Signed(() => authority.Renew(body.Csr, certificate));
         using var signed = X509Certificate2.CreateFromPem(renewed);
         await control.ConfigureAsync(new RecordAudit(peer.Name, "renew-certificate", signed.SerialNumber, "accepted"), cancel);

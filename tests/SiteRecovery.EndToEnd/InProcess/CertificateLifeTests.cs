@@ -117,17 +117,26 @@ public sealed class CertificateLifeTests : IDisposable
         await RefusesAsync(first);
     }
 
-    /// <summary>Nobody gets a certificate who does not show a good one.</summary>
+    /// <summary>Nobody gets a certificate who does not show a good one, and none that is older than the peer's newest joining: whose key was stolen joins anew, and what the thief has ends.</summary>
     private async Task RefusesAsync(RunningNode first)
     {
         var (ca, good) = (CertificateIn(At("first/pki"), "ca.crt"), JoinRequest.Create("agent-1").RequestPem);
         using var ended = AuthorityAt(-400).Issue("agent-1", PeerRole.Agent);
         using var unknown = AuthorityAt(0).Issue("agent-2", PeerRole.Agent);
         using var known = PeerIdentity.Load(At("agent/pki"));
-        foreach (var (own, csr, status, code) in new[] { (null, good, 401, "notAuthenticated"), (ended.Certificate, good, 401, "notAuthenticated"), (unknown.Certificate, good, 404, "notFound"), (known.Certificate, "nothing", 400, "invalid") })
+        using var superseded = AuthorityAt(-300).Issue("agent-1", PeerRole.Agent);
+        using var renewedSince = AuthorityAt(1).Issue("agent-1", PeerRole.Agent); // a certificate holds from the day before it is signed
+        foreach (var (own, csr, status, code) in new[] { (null, good, 401, "notAuthenticated"), (ended.Certificate, good, 401, "notAuthenticated"), (unknown.Certificate, good, 404, "notFound"), (known.Certificate, "nothing", 400, "invalid"), (superseded.Certificate, good, 403, "certificateSuperseded") })
         {
             using var client = new HttpClient(PeerTrust.HttpHandler(ca, own)) { BaseAddress = new Uri(first.Endpoints.HttpUrl) };
-            await TwoSites.ProblemAsync(await client.PostAsJsonAsync("/api/v1/certificates", new RenewalAsk(csr), _stop.Token), status, code);
+            var problem = await TwoSites.ProblemAsync(await client.PostAsJsonAsync("/api/v1/certificates", new RenewalAsk(csr), _stop.Token), status, code);
+            if (status == 403) Assert.Contains("srctl agent join-token", (string)problem["remedy"]!, StringComparison.Ordinal);
+        }
+        foreach (var own in (X509Certificate2[])[known.Certificate, known.Certificate, renewedSince.Certificate])
+        {
+            using var client = new HttpClient(PeerTrust.HttpHandler(ca, own)) { BaseAddress = new Uri(first.Endpoints.HttpUrl) };
+            using var answer = await client.PostAsJsonAsync("/api/v1/certificates", new RenewalAsk(good), _stop.Token);
+            Assert.True(answer.IsSuccessStatusCode, await answer.Content.ReadAsStringAsync(_stop.Token));
         }
     }
 
