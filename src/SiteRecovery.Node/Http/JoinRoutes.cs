@@ -44,6 +44,11 @@ public static class JoinRoutes
 /// <summary>Where nodes and agents become peers of the cluster.</summary>
 public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSettings settings, Hosting.NodeEndpoints endpoints, TimeProvider time)
 {
+    /// <summary>Less than a renewal that failed waits before it is tried again.</summary>
+    private static readonly TimeSpan NoteRenewalsEvery = CertificateRenewal.TryAgainAfter - TimeSpan.FromHours(1);
+    /// <summary>Peers that are known, so no more than there are.</summary>
+    private readonly Dictionary<(PeerKind Kind, string Name), long> _noted = [];
+
     public async Task<JoinTokenView> IssueAsync(PeerKind kind, Caller caller, string? site, CancellationToken cancel)
     {
         _ = AuthorityHere();
@@ -100,8 +105,28 @@ public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSe
                 $"If who asks is the right one, stop it, delete the folder pki in its data folder, and start it with --join URL --token-file FILE, with a token of 'srctl {noun} join-token': it keeps its name. If not, its key is stolen.");
         var renewed = Signed(() => authority.Renew(body.Csr, certificate));
         using var signed = X509Certificate2.CreateFromPem(renewed);
-        await control.ConfigureAsync(new RecordAudit(peer.Name, "renew-certificate", signed.SerialNumber, "accepted"), cancel);
+        await NoteAsync(known, signed.SerialNumber, cancel);
         return new RenewalAnswer(renewed);
+    }
+
+    /// <summary>Who cannot keep its new certificate asks for another one every few hours; who asks in a loop must not displace all other notes.</summary>
+    private async Task NoteAsync(Actors.Configuration.Peer peer, string serial, CancellationToken cancel)
+    {
+        var now = time.GetTimestamp();
+        lock (_noted)
+        {
+            if (_noted.TryGetValue((peer.Kind, peer.Name), out var before) && time.GetElapsedTime(before, now) < NoteRenewalsEvery) return;
+            _noted[(peer.Kind, peer.Name)] = now;
+        }
+        try
+        {
+            await control.ConfigureAsync(new RecordAudit(peer.Name, "renew-certificate", serial, "accepted"), cancel);
+        }
+        catch
+        {
+            lock (_noted) _noted.Remove((peer.Kind, peer.Name));
+            throw;
+        }
     }
 
     private static string Signed(Func<string> sign)

@@ -115,6 +115,8 @@ public sealed class CertificateLifeTests : IDisposable
         await over.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
         await RefusesAsync(first);
+        // Whoever asks in a loop must not push everything else out of the audit log.
+        Assert.Single(await ItemsAsync(http, "/api/v1/audit"), e => (string?)e!["action"] == "renew-certificate" && (string?)e["by"] == "agent-1");
     }
 
     /// <summary>Nobody gets a certificate who does not show a good one, and none that is older than the peer's newest joining: whose key was stolen joins anew, and what the thief has ends.</summary>
