@@ -21,6 +21,7 @@ public sealed record JoinOrder(string Url, string? TokenFile);
 /// <summary>One node in this process, from its data directory's lock to its open ports.</summary>
 public sealed class RunningNode : IAsyncDisposable
 {
+    private static readonly TimeSpan HeadersPatience = TimeSpan.FromSeconds(10);
     private readonly WebApplication _app;
     private readonly ClusterHost _cluster;
     private readonly DataPlaneRooms _rooms;
@@ -177,6 +178,9 @@ public sealed class RunningNode : IAsyncDisposable
         builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
         {
             kestrel.Limits.MaxRequestBodySize = settings.BodyBytesMax;
+            // Descriptors are shared with stores and disks, and nobody needs a token to connect.
+            kestrel.Limits.MaxConcurrentConnections = settings.ConnectionsMax;
+            kestrel.Limits.RequestHeadersTimeout = HeadersPatience;
             kestrel.AddServerHeader = false;
             var bind = IPAddress.TryParse(settings.Address, out var ip) ? ip : IPAddress.Any;
             kestrel.Listen(bind, ports.Http, listen => listen.UseHttps(https =>

@@ -26,18 +26,23 @@ public sealed record AgentJoined(string Certificate, string Authority, AgentHome
 /// <summary>Tokens that admit one node or agent each, and their redemption for a certificate.</summary>
 public static class JoinRoutes
 {
+    /// <summary>Nobody has said yet who it is: a request and a token are a few KiB, and what comes slowly is over soon.</summary>
+    private static readonly SmallBody BodyOfStrangers = new(64 << 10);
+
+    private sealed record SmallBody(long? MaxRequestBodySize) : Microsoft.AspNetCore.Http.Metadata.IRequestSizeLimitMetadata;
+
     public static void Map(RouteGroupBuilder api)
     {
         api.MapPost("/nodes/join-tokens", (JoinTokenBody? body, HttpContext context, JoinDesk desk, CancellationToken cancel) =>
             desk.IssueAsync(PeerKind.Node, context.CallerOf(), body?.Site, cancel)).Needs(AccessRole.Administrator).WithName("make-node-join-token");
         api.MapPost("/agents/join-tokens", (JoinTokenBody? body, HttpContext context, JoinDesk desk, CancellationToken cancel) =>
             desk.IssueAsync(PeerKind.Agent, context.CallerOf(), body?.Site, cancel)).Needs(AccessRole.Administrator).WithName("make-agent-join-token");
-        api.MapPost("/nodes/join", (NodeJoinRequest body, JoinDesk desk, CancellationToken cancel) => desk.JoinNodeAsync(body, cancel)).NeedsNoToken().WithName("join-node");
-        api.MapPost("/agents/join", (AgentJoinRequest body, JoinDesk desk, CancellationToken cancel) => desk.JoinAgentAsync(body, cancel)).NeedsNoToken().WithName("join-agent");
+        api.MapPost("/nodes/join", (NodeJoinRequest body, JoinDesk desk, CancellationToken cancel) => desk.JoinNodeAsync(body, cancel)).NeedsNoToken().WithMetadata(BodyOfStrangers).WithName("join-node");
+        api.MapPost("/agents/join", (AgentJoinRequest body, JoinDesk desk, CancellationToken cancel) => desk.JoinAgentAsync(body, cancel)).NeedsNoToken().WithMetadata(BodyOfStrangers).WithName("join-agent");
         // No token: the agent's certificate says who asks.
         api.MapGet("/agents/home", (HttpContext context, JoinDesk desk, CancellationToken cancel) => desk.HomeAsync(context.Connection.ClientCertificate, cancel)).NeedsNoToken().WithName("get-agent-home");
         // As above, for nodes too.
-        api.MapPost("/certificates", (RenewalAsk body, HttpContext context, JoinDesk desk, CancellationToken cancel) => desk.RenewAsync(context.Connection.ClientCertificate, body, cancel)).NeedsNoToken().WithName("renew-certificate");
+        api.MapPost("/certificates", (RenewalAsk body, HttpContext context, JoinDesk desk, CancellationToken cancel) => desk.RenewAsync(context.Connection.ClientCertificate, body, cancel)).NeedsNoToken().WithMetadata(BodyOfStrangers).WithName("renew-certificate");
     }
 }
 

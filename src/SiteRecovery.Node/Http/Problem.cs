@@ -62,7 +62,7 @@ public static class Problems
         {
             case ProblemException problem: return problem;
             case BadHttpRequestException { StatusCode: 413 }:
-                return new ProblemException(413, "bodyTooLarge", "The body is larger than siterecovery.http.body-bytes-max.", "Send a smaller body.");
+                return new ProblemException(413, "bodyTooLarge", "The body is larger than siterecovery.http.body-bytes-max, or than the 64 KiB that a request without a token may have.", "Send a smaller body.");
             case BadHttpRequestException bad:
                 return new ProblemException(bad.StatusCode, "invalid", Innermost(bad).Message, "Correct the request; /openapi/v1.json describes every body.");
             case JsonException json:

@@ -46,7 +46,7 @@ public sealed record StoreKeySettings(string File, string Command, IReadOnlyList
 /// <param name="SocketGroup">Who may open replicas' disks beside the node's user; empty: nobody.</param>
 public sealed record NodeSettings(
     string Name, string Site, IReadOnlyList<string> Roles, string Address, string DataFolder, NodePorts Ports, AdvertisedAddress Advertised,
-    long BodyBytesMax, TimeSpan WaitMax, int ListItemsMax, TimeSpan AskTimeout,
+    long BodyBytesMax, int ConnectionsMax, TimeSpan WaitMax, int ListItemsMax, TimeSpan AskTimeout,
     TimeSpan StableAfter, TimeSpan HeartbeatPause, string PersistenceProvider, string ConnectionStringFile,
     TimeSpan JoinTokenValidity, string LogLevel, long SpoolBytesMax, HypervisorSettings Hypervisor, StoreKeySettings StoreKeys, TimeSpan ScrubPause, string SocketGroup)
 {
@@ -77,7 +77,7 @@ public sealed record NodeSettings(
             site, roles, root.GetString("node.address"), Path.GetFullPath(dataFolder),
             new NodePorts(root.GetInt("ports.http"), root.GetInt("ports.cluster"), root.GetInt("ports.data"), root.GetInt("ports.agent")),
             AdvertisedOf(root),
-            (long)SettingValues.Size(root.GetString("http.body-bytes-max"))!,
+            (long)SettingValues.Size(root.GetString("http.body-bytes-max"))!, root.GetInt("http.connections-max"),
             Seconds(root, "http.wait-max"), root.GetInt("http.list-items-max"), Seconds(root, "http.ask-timeout"),
             Seconds(root, "cluster.stable-after"), Seconds(root, "cluster.heartbeat-pause"), provider, connection,
             Seconds(root, "pki.join-token-validity"), root.GetString("log.level"), (long)SettingValues.Size(root.GetString("process-server.spool-bytes-max"))!,

@@ -30,6 +30,7 @@ public static class SettingCatalogue
         new("siterecovery.advertised.data-port", SettingKind.Count, 0, 65535),
         new("siterecovery.advertised.agent-port", SettingKind.Count, 0, 65535),
         new("siterecovery.http.body-bytes-max", SettingKind.Bytes, 1 << 10, 64 << 20),
+        new("siterecovery.http.connections-max", SettingKind.Count, 16, 65536),
         new("siterecovery.http.wait-max", SettingKind.Duration, 1, 300),
         new("siterecovery.http.list-items-max", SettingKind.Count, 1, 5000),
         new("siterecovery.http.ask-timeout", SettingKind.Duration, 1, 120),
