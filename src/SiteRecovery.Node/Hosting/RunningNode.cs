@@ -103,6 +103,8 @@ public sealed class RunningNode : IAsyncDisposable
         var bind = IPAddress.TryParse(settings.Address, out var ip) ? ip : IPAddress.Any;
         var group = settings.SocketGroup.Length > 0 ? settings.SocketGroup : null;
         if (settings.Is(NodeRoles.MasterTarget) && group is not null) OpenWay(folder);
+        if (settings.Is(NodeRoles.MasterTarget))
+            foreach (var open in settings.StoreKeys.ReadableByAll()) Console.Error.WriteLine(open);
         var rooms = new DataPlaneRooms(
             settings.Is(NodeRoles.ProcessServer) ? new ProcessServerRoom(folder.In("process-server"), new IPEndPoint(bind, ports.Agent), settings.SpoolBytesMax, identity.Peer, folder.Files, time) : null,
             settings.Is(NodeRoles.MasterTarget) ? new MasterTargetRoom(folder.In("master-target"), new IPEndPoint(bind, ports.Data), identity.Peer, folder.Files, time,

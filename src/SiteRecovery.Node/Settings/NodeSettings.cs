@@ -35,6 +35,11 @@ public sealed record HypervisorSettings(string Uri, string FailoverNetwork, stri
 /// <summary>What a master target wraps the keys of encrypted stores with.</summary>
 public sealed record StoreKeySettings(string File, string Command, IReadOnlyList<string> FormerFiles, TimeSpan RenewAfter)
 {
+    /// <summary>What every user of this host could unlock the stores with; one line for each file.</summary>
+    public IEnumerable<string> ReadableByAll() => FormerFiles.Prepend(File)
+        .Where(path => path.Length > 0 && new FileInfo(path) is { Exists: true } file && file.UnixFileMode.HasFlag(UnixFileMode.OtherRead))
+        .Select(path => $"every user of this host can read {path}, which opens all encrypted stores: chown it to root and this node's group, and chmod it 0440");
+
     public KeyWrappings Open(IFileSystem files) => new(
         Command.Length > 0 ? new KeyCommand(Command) : File.Length > 0 ? new KeyFile(File, files) : null,
         // A file beside a command is what was there before it.

@@ -71,6 +71,29 @@ public sealed class SettingsTests
             Assert.Contains($"'{odd}'", Assert.Throws<SettingsException>(() => With((BootFolders.Setting, odd))).Message, StringComparison.Ordinal);
     }
 
+    [Fact, System.Runtime.Versioning.SupportedOSPlatform("linux")]
+    public void A_key_of_stores_that_everybody_can_read_is_told()
+    {
+        var folder = Directory.CreateTempSubdirectory("sr-key-");
+        try
+        {
+            string Made(string name, UnixFileMode mode)
+            {
+                var path = Path.Combine(folder.FullName, name);
+                File.WriteAllText(path, "");
+                File.SetUnixFileMode(path, mode);
+                return path;
+            }
+            var (open, shut) = (Made("open", UnixFileMode.UserRead | UnixFileMode.OtherRead), Made("shut", UnixFileMode.UserRead | UnixFileMode.GroupRead));
+            Assert.Contains($"can read {open},", Assert.Single(new StoreKeySettings(shut, "", [open, "/nowhere"], TimeSpan.FromDays(90)).ReadableByAll()), StringComparison.Ordinal);
+            Assert.Empty(new StoreKeySettings("", "", [], TimeSpan.FromDays(90)).ReadableByAll());
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
     [Fact]
     public void The_command_line_wins_over_the_environment_and_that_over_the_defaults()
     {
