@@ -37,8 +37,9 @@ internal sealed class CommandProblem(int exitCode, string what, string? why = nu
         };
     }
 
-    public void WriteTo(TextWriter people)
+    public void WriteTo(TextWriter output)
     {
+        var people = PlainText.On(output);
         people.WriteLine($"srctl: {Message}");
         if (Why is not null) people.WriteLine($"  why:     {Why}");
         foreach (var warning in Warnings) people.WriteLine($"  warning: {JobForms.Warning(warning)}");

@@ -26,7 +26,7 @@ internal sealed class Session(ApiClient api, DataWriter data, ParseResult argume
     };
 
     /// <summary>For people, never for scripts.</summary>
-    public static void Say(string text) => Console.Error.WriteLine(text);
+    public static void Say(string text) => PlainText.On(Console.Error).WriteLine(text);
 
     public void Dispose() => Api.Dispose();
 }

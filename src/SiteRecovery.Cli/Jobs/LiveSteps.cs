@@ -12,7 +12,7 @@ internal sealed class LiveSteps(LiveDisplayContext area) : IStepDisplay
     private JsonNode? _job;
 
     public static Task<T> RunAsync<T>(Func<IStepDisplay, Task<T>> follow) =>
-        Terminal.People.Live(new Text("")).StartAsync(area => follow(new LiveSteps(area)));
+        Terminal.People.Live(Plain("")).StartAsync(area => follow(new LiveSteps(area)));
 
     public void Show(JsonNode job)
     {
@@ -31,19 +31,21 @@ internal sealed class LiveSteps(LiveDisplayContext area) : IStepDisplay
         List<IRenderable> rows = [];
         if (_job is not null)
         {
-            rows.Add(new Text($"{_job.At("action").Text()} {_job.At("id").Text()}: {_job.At("status").Text()}", StyleOf(_job.At("status").Text())));
+            rows.Add(Plain($"{_job.At("action").Text()} {_job.At("id").Text()}: {_job.At("status").Text()}", StyleOf(_job.At("status").Text())));
             var grid = new Grid().AddColumns(4);
             foreach (var step in _job.At("steps").Items())
             {
                 var status = step.At("status").Text();
-                grid.AddRow(new Text($"  {Mark(status)}", StyleOf(status)), new Text(step.At("name").Text()), new Text(status, StyleOf(status)), new Text(JobForms.StepDetail(step)));
+                grid.AddRow(Plain($"  {Mark(status)}", StyleOf(status)), Plain(step.At("name").Text()), Plain(status, StyleOf(status)), Plain(JobForms.StepDetail(step)));
             }
             rows.Add(grid);
-            if (_job.At("error") is { } error) rows.Add(new Text(error.Text(), StyleOf("failed")));
+            if (_job.At("error") is { } error) rows.Add(Plain(error.Text(), StyleOf("failed")));
         }
-        if (_note is not null) rows.Add(new Text(_note, StyleOf("waitingForInput")));
+        if (_note is not null) rows.Add(Plain(_note, StyleOf("waitingForInput")));
         return new Rows(rows);
     }
+
+    private static Text Plain(string text, Style? style = null) => new(PlainText.Of(text), style);
 
     private static string Mark(string status) => status switch
     {

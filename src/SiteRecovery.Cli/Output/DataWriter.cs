@@ -10,6 +10,8 @@ internal enum OutputFormat { Table, Wide, Json, Yaml }
 /// <summary>Data for stdout. Tables are never wrapped or drawn with lines, so that cut, awk and grep work on them.</summary>
 internal sealed class DataWriter(OutputFormat format, TextWriter output)
 {
+    private readonly TextWriter _output = PlainText.On(output);
+
     public OutputFormat Format { get; } = format;
     public bool IsForPeople => Format is OutputFormat.Table or OutputFormat.Wide;
 
@@ -26,24 +28,24 @@ internal sealed class DataWriter(OutputFormat format, TextWriter output)
         rows.AddRange(items.Select(item => shown.Select(c => c.Value(item).ReplaceLineEndings(" ")).ToArray()));
         var widths = Enumerable.Range(0, shown.Length).Select(i => rows.Max(r => r[i].Length)).ToArray();
         foreach (var row in rows)
-            output.WriteLine(string.Join("  ", row.Select((cell, i) => i == row.Length - 1 ? cell : cell.PadRight(widths[i]))).TrimEnd());
+            _output.WriteLine(string.Join("  ", row.Select((cell, i) => i == row.Length - 1 ? cell : cell.PadRight(widths[i]))).TrimEnd());
     }
 
     public void Fields(IEnumerable<(string Name, string Value)> fields)
     {
         var all = fields.ToArray();
         var width = all.Select(f => f.Name.Length).DefaultIfEmpty().Max() + 1;
-        foreach (var (name, value) in all) output.WriteLine($"{(name + ":").PadRight(width)} {value}");
+        foreach (var (name, value) in all) _output.WriteLine($"{(name + ":").PadRight(width)} {value}");
     }
 
-    public void Line(string text = "") => output.WriteLine(text);
+    public void Line(string text = "") => _output.WriteLine(text);
 
     /// <summary>Whole, as JSON or YAML; for people as YAML.</summary>
     /// <param name="document">Null: the answer says nothing.</param>
     public void Document(JsonNode? document)
     {
-        if (Format == OutputFormat.Json) output.WriteLine(Json(document));
-        else output.Write(Yaml.Write(document));
+        if (Format == OutputFormat.Json) _output.WriteLine(Json(document));
+        else _output.Write(Yaml.Write(document));
     }
 
     private static string Json(JsonNode? document)

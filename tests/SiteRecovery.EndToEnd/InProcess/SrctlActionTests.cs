@@ -36,6 +36,27 @@ public sealed class SrctlActionTests : IDisposable
         Assert.All(api.Requests.Skip(1), r => Assert.Equal("GET /api/v1/jobs/db1.k1?wait=1s", $"{r.Method} {r.Path}"));
     }
 
+    /// <summary>An agent that is somebody else's by now could write to the operator's clipboard, or hide the line that tells of it.</summary>
+    [Fact]
+    public async Task What_others_say_does_not_steer_the_terminal()
+    {
+        const string steering = "\u001b]52;c;eA==\u0007\u001b[1A\u009b2K\u007fdone";
+        await using var api = await ScriptedApi.StartAsync((r, _) => r.Path.StartsWith("/api/v1/audit", StringComparison.Ordinal)
+            ? (200, new JsonObject { ["items"] = new JsonArray { new JsonObject { ["by"] = "viewer", ["action"] = $"POST /{steering}", ["outcome"] = "403" } } })
+            : r.Method == "POST" ? (202, Job("failed", ("serve-replica", "failed"), (steering, "failed")))
+            : (404, new JsonObject { ["code"] = "notFound", ["detail"] = steering, ["remedy"] = steering }), _stop.Token);
+        var table = await _srctl.DoneAsync("audit", "list", "--server", api.Url);
+        var followed = await _srctl.RunAsync("machine", "unplanned-failover", "db1", "--server", api.Url, "--yes");
+        var refused = await _srctl.RefusedAsync(10, "machine", "show", "db1", "--server", api.Url);
+        foreach (var shown in (string[])[table.Out, followed.People, refused.People])
+        {
+            Assert.Contains("?]52;c;eA==?", shown, StringComparison.Ordinal);
+            Assert.DoesNotContain(shown, c => char.IsControl(c) && c != '\n');
+        }
+        // For programs it is what it was.
+        Assert.Equal($"POST /{steering}", (string)(await _srctl.DoneAsync("audit", "list", "--server", api.Url, "-o", "json")).Json["items"]![0]!["action"]!);
+    }
+
     [Fact]
     public async Task A_job_says_how_soon_the_machine_was_back_and_where_to_look_for_what_comes_later()
     {
