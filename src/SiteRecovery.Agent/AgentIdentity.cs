@@ -108,7 +108,7 @@ public static class AgentIdentity
         }
         catch (Exception damaged) when (damaged is CryptographicException or ArgumentException or InvalidDataException or IOException)
         {
-            return (null, $"the certificate in {pki} cannot be read ({damaged.Message}): join again with --join URL and --token-file FILE (srctl agent join-token makes a token)");
+            return (null, $"the certificate in {pki} cannot be read ({damaged.Message}): join again with --join URL and --token-file FILE (srctl agent join-token --name NAME makes a token; NAME is the agent's)");
         }
     }
 
@@ -197,7 +197,7 @@ public static class AgentIdentity
         {
             using var answer = await http.PostAsJsonAsync(new Uri(new Uri(url), "/api/v1/agents/join"), ask, AgentIdentityJson.Default.AgentJoinAsk, stop);
             if (!answer.IsSuccessStatusCode)
-                throw new AgentProblem($"{url} refused to let this agent join ({(int)answer.StatusCode}): {await answer.Content.ReadAsStringAsync(stop)}");
+                throw new AgentProblem($"{url} refused to let this agent join ({(int)answer.StatusCode}): {JoinRefusal.TextOf(await answer.Content.ReadAsStringAsync(stop))}");
             return AgentJoinAnswer.Read(await answer.Content.ReadAsByteArrayAsync(stop));
         }
         catch (JsonException other)

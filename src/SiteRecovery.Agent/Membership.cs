@@ -32,7 +32,7 @@ public sealed class Membership(AgentOptions options, TimeProvider time) : IAgent
     }
 
     public string? Problem => _identity is { } own && own.HasEndedAt(time.GetUtcNow())
-        ? $"this agent's certificate expired on {CertificateOutOfTimeException.Day(own.EndsAt)}: start the agent with --join URL and --token-file FILE (srctl agent join-token makes a token); it keeps its name" : null;
+        ? $"this agent's certificate expired on {CertificateOutOfTimeException.Day(own.EndsAt)}: start the agent with --join URL and --token-file FILE (srctl agent join-token --name {own.Self.Name} makes a token); it keeps its name" : null;
 
     /// <summary>Keeps its certificate from running out, from when it has one until told to stop.</summary>
     public async Task RenewAsync(Action<string> say, CancellationToken stop)

@@ -127,15 +127,17 @@ internal sealed record Resource(string Noun, string Path, IReadOnlyList<Column> 
     public Command JoinToken()
     {
         var site = new Option<string?>("--site") { Description = $"The site that the {Noun} will belong to" };
-        var command = new Command("join-token", $"Print a one-time token for a {Noun} that joins") { site };
+        var only = new Option<string?>("--name") { Description = $"The one {Noun} that it admits; needed where that {Noun} is known and joins anew" };
+        var command = new Command("join-token", $"Print a one-time token for a {Noun} that joins") { site, only };
         command.SetAction(Session.With(async (session, cancel) =>
         {
             var body = new JsonObject();
-            if (session.Arguments.GetValue(site) is { } named) body["site"] = named;
+            if (session.Arguments.GetValue(site) is { } place) body["site"] = place;
+            if (session.Arguments.GetValue(only) is { } named) body["name"] = named;
             var token = (await session.Api.SendAsync(HttpMethod.Post, $"{Path}/join-tokens", body, cancel)).Body;
             if (!session.Data.IsForPeople) session.Data.Document(token!);
             else session.Data.Line(token.At("token").Text());
-            Session.Say($"good for one {Noun}, until {Forms.Time(token.At("expiresAt"))}");
+            Session.Say($"good for {(token.At("name") is { } admitted ? $"{Noun} '{admitted.Text()}' alone" : $"one new {Noun}")}, until {Forms.Time(token.At("expiresAt"))}");
             return ExitCode.Done;
         }));
         return command;

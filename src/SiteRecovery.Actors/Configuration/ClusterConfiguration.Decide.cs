@@ -101,11 +101,25 @@ public sealed partial record ClusterConfiguration
         // One answer for unknown, used and expired: whoever guesses learns nothing.
         if (!JoinTokens.TryGetValue(c.Hash, out var token) || token.Kind != c.Kind || token.ExpiresAt <= now)
         {
-            return Refuse("joinTokenInvalid", "The join token is unknown, used or expired.", "Make a new one; each admits one peer.");
+            // A first answer that got lost has used the token up all the same, and registered the name: this command makes one that is good in any case.
+            return Refuse("joinTokenInvalid", "The join token is unknown, used or expired.", $"Make a new one with '{CommandFor(c)}'; each admits one peer.");
         }
+        // None of these uses the token up.
+        if (token.Name is { } meant && meant != c.By)
+            return Refuse("joinTokenForAnother", $"The join token admits '{meant}' alone, not '{c.By}'.", $"Join as '{meant}', or make another token with '{CommandFor(c)}'.");
+        if (token.Name is null && Peers.TryGetValue(KeyOf(c.Kind, c.By), out var known))
+        {
+            return Refuse("nameTaken", $"The {NounOf(c.Kind)} '{c.By}' is known since {known.Since:yyyy-MM-dd HH:mm} UTC, and this join token does not name it: it admits new names only.",
+                $"If it is the same one that joins anew, make a token with '{CommandFor(c)}'; if it is another one, give it another name ({(c.Kind == PeerKind.Node ? "siterecovery.node.name" : "--name")}).");
+        }
+        if (c.Site is { } site && token.Site.Value.Length > 0 && token.Site != site)
+            return Refuse("invalid", $"The join token is for a node of site '{token.Site}', not '{site}'.", "Start the node with that --site, or make another token.");
         var peer = new Peer(c.Kind, c.By, token.Site, c.CertificateSerial, now);
         return new(new PeerRegistered(now, c.By, c.Hash, peer), new ConfigurationAccepted(peer));
     }
+
+    private static string CommandFor(RedeemJoinToken c) => $"srctl {NounOf(c.Kind)} join-token --name {c.By}";
+    private static string NounOf(PeerKind kind) => kind == PeerKind.Node ? "node" : "agent";
 
     private static ConfigurationDecision Accept(ConfigurationEvent happened) => new(happened, new ConfigurationAccepted());
     private static ConfigurationDecision Refuse(string code, string reason, string remedy) => new(null, new ConfigurationRefused(code, reason, remedy));

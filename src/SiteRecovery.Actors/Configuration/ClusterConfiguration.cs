@@ -42,7 +42,7 @@ public sealed partial record ClusterConfiguration
         MachineUnlisted e => Noted(e, "unlist-machine", e.Machine.Value) with { Machines = Machines.Remove(e.Machine.Value) },
         TokenAdded e => Noted(e, "add-token", e.Token.Name) with { Tokens = Tokens.SetItem(e.Token.Name, e.Token), TokensSeeded = true },
         TokenRevoked e => Noted(e, "revoke-token", e.Name) with { Tokens = Tokens.Remove(e.Name) },
-        JoinTokenAdded e => Noted(e, "add-join-token", e.Token.Site.Value) with
+        JoinTokenAdded e => Noted(e, "add-join-token", e.Token.Name is { } name ? $"{e.Token.Site} {name}".TrimStart() : e.Token.Site.Value) with
         {
             // Expired ones go with the next that comes, so that they cannot pile up.
             JoinTokens = JoinTokens.RemoveRange(JoinTokens.Where(t => t.Value.ExpiresAt <= e.At).Select(t => t.Key)).SetItem(e.Token.Hash, e.Token),
@@ -50,7 +50,7 @@ public sealed partial record ClusterConfiguration
         PeerRegistered e => Noted(e, "register-peer", e.Peer.Name) with
         {
             JoinTokens = JoinTokens.Remove(e.TokenHash),
-            Peers = Peers.SetItem($"{e.Peer.Kind}:{e.Peer.Name}", e.Peer),
+            Peers = Peers.SetItem(KeyOf(e.Peer.Kind, e.Peer.Name), e.Peer),
         },
         Audited e => Noted(e, e.Action, e.Subject, e.Outcome),
         _ => throw new UnreachableException($"{nameof(Apply)} has no case for {happened.GetType().Name}"),
@@ -67,5 +67,6 @@ public sealed partial record ClusterConfiguration
         return AuditCount < AuditMax ? this with { Audit = audit, AuditCount = AuditCount + 1 } : this with { Audit = audit.Dequeue() };
     }
 
+    private static string KeyOf(PeerKind kind, string name) => $"{kind}:{name}";
     private static ImmutableSortedDictionary<string, T> ByName<T>() => ImmutableSortedDictionary.Create<string, T>(StringComparer.Ordinal);
 }

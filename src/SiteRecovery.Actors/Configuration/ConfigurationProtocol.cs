@@ -13,7 +13,9 @@ public enum PeerKind { Node, Agent }
 
 /// <summary>Only a token's SHA-256 in hex is known here; the token itself never reaches an actor or a journal.</summary>
 public sealed record AccessToken(string Name, string Hash, TokenRole Role);
-public sealed record JoinToken(string Hash, PeerKind Kind, SiteName Site, DateTimeOffset ExpiresAt);
+
+/// <param name="Name">Whom alone it admits, also where there is a peer of that name already; null: whoever bears a name that is new.</param>
+public sealed record JoinToken(string Hash, PeerKind Kind, SiteName Site, DateTimeOffset ExpiresAt, string? Name = null);
 public sealed record Peer(PeerKind Kind, string Name, SiteName Site, string CertificateSerial, DateTimeOffset Since);
 public sealed record NamedPolicy(string Name, ReplicationPolicy Policy);
 public sealed record ListedMachine(MachineId Machine, string Vault);
@@ -41,7 +43,8 @@ public sealed record RevokeToken(string By, string Name) : ConfigurationCommand(
 public sealed record AddJoinToken(string By, JoinToken Token) : ConfigurationCommand(By);
 
 /// <summary>Uses a join token up and registers the peer.</summary>
-public sealed record RedeemJoinToken(string By, string Hash, PeerKind Kind, string CertificateSerial) : ConfigurationCommand(By);
+/// <param name="Site">Where the peer says that it is; null: wherever the token says.</param>
+public sealed record RedeemJoinToken(string By, string Hash, PeerKind Kind, string CertificateSerial, SiteName? Site = null) : ConfigurationCommand(By);
 
 /// <summary>Notes an action that was carried out elsewhere, such as a machine's.</summary>
 public sealed record RecordAudit(string By, string Action, string Subject, string Outcome) : ConfigurationCommand(By);

@@ -86,7 +86,7 @@ public sealed class CertificateRenewal(string folder, PeerIdentity identity, Fun
             {
                 using var answer = await http.PostAsJsonAsync(new Uri(new Uri(url), "/api/v1/certificates"), new RenewalAsk(requestPem), RenewalJson.Default.RenewalAsk, stop);
                 if (answer.IsSuccessStatusCode && await answer.Content.ReadFromJsonAsync(RenewalJson.Default.RenewalAnswer, stop) is { Certificate: { } certificate }) return certificate;
-                why = $"{url} refused ({(int)answer.StatusCode}): {await answer.Content.ReadAsStringAsync(stop)}";
+                why = $"{url} refused ({(int)answer.StatusCode}): {JoinRefusal.TextOf(await answer.Content.ReadAsStringAsync(stop))}";
             }
             catch (Exception failed) when (failed is HttpRequestException or JsonException or TaskCanceledException && !stop.IsCancellationRequested)
             {

@@ -95,7 +95,7 @@ public sealed class CertificateOutOfTimeException(string what, string remedy) : 
         return chain.ChainPolicy.VerificationTime < own.NotBefore
             ? new($"the certificate of node '{node.Name}' is valid only from {Day(own.NotBefore)} on", "set the clock of this host, or that of the node, right")
             : new($"the certificate of node '{node.Name}' expired on {Day(own.NotAfter)}",
-                "start that node again: the first node of a cluster makes itself a new one, another one needs --join URL and --token-file FILE (srctl node join-token makes a token); if it has not expired, set this host's clock right");
+                $"start that node again: the first node of a cluster makes itself a new one, another one needs --join URL and --token-file FILE (srctl node join-token --name {node.Name} makes a token); if it has not expired, set this host's clock right");
     }
 
     /// <summary>UTC.</summary>

@@ -32,7 +32,7 @@ public static class CertificateCheck
     {
         var (noun, day) = (identity.Self.Role == PeerRole.Node ? "node" : "agent", CertificateOutOfTimeException.Day(identity.EndsAt));
         var anew = holdsAuthority ? "start the node: it makes itself a new one"
-            : $"start the {noun} with --join URL and --token-file FILE, with a new token ('srctl {noun} join-token'): it keeps its name";
+            : $"start the {noun} with --join URL and --token-file FILE, with a new token ('srctl {noun} join-token --name {identity.Self.Name}'): it keeps its name";
         if (identity.HasEndedAt(now)) return (false, $"broken   the certificate of {noun} '{identity.Self.Name}' expired on {day}: {anew}");
         return (true, identity.EndsAt - now < EndsSoon
             ? $"warning  the certificate of {noun} '{identity.Self.Name}' ends on {day}, and should have been renewed by now: start the {noun} if it does not run, else look for 'cannot be renewed' in its log; once it has ended, {anew}"

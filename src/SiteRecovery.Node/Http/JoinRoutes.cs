@@ -10,10 +10,11 @@ using JoinToken = SiteRecovery.DataPlane.Transport.JoinToken;
 
 namespace SiteRecovery.Node.Http;
 
-/// <param name="Site">The site that the agent belongs to; may be left out where only one site has process servers.</param>
-public sealed record JoinTokenBody(string? Site = null);
+/// <param name="Site">The site that the agent belongs to; may be left out where only one site has process servers, and for an agent that is known.</param>
+/// <param name="Name">Whom alone the token admits; one that is known already needs it to join anew.</param>
+public sealed record JoinTokenBody(string? Site = null, string? Name = null);
 
-public sealed record JoinTokenView(string Token, DateTimeOffset ExpiresAt, string? Site);
+public sealed record JoinTokenView(string Token, DateTimeOffset ExpiresAt, string? Site, string? Name = null);
 
 public sealed record AgentJoinRequest(string Token, string Csr, string Name);
 
@@ -34,9 +35,9 @@ public static class JoinRoutes
     public static void Map(RouteGroupBuilder api)
     {
         api.MapPost("/nodes/join-tokens", (JoinTokenBody? body, HttpContext context, JoinDesk desk, CancellationToken cancel) =>
-            desk.IssueAsync(PeerKind.Node, context.CallerOf(), body?.Site, cancel)).Needs(AccessRole.Administrator).WithName("make-node-join-token");
+            desk.IssueAsync(PeerKind.Node, context.CallerOf(), body ?? new(), cancel)).Needs(AccessRole.Administrator).WithName("make-node-join-token");
         api.MapPost("/agents/join-tokens", (JoinTokenBody? body, HttpContext context, JoinDesk desk, CancellationToken cancel) =>
-            desk.IssueAsync(PeerKind.Agent, context.CallerOf(), body?.Site, cancel)).Needs(AccessRole.Administrator).WithName("make-agent-join-token");
+            desk.IssueAsync(PeerKind.Agent, context.CallerOf(), body ?? new(), cancel)).Needs(AccessRole.Administrator).WithName("make-agent-join-token");
         api.MapPost("/nodes/join", (NodeJoinRequest body, JoinDesk desk, CancellationToken cancel) => desk.JoinNodeAsync(body, cancel)).NeedsNoToken().WithMetadata(BodyOfStrangers).WithName("join-node");
         api.MapPost("/agents/join", (AgentJoinRequest body, JoinDesk desk, CancellationToken cancel) => desk.JoinAgentAsync(body, cancel)).NeedsNoToken().WithMetadata(BodyOfStrangers).WithName("join-agent");
         // No token: the agent's certificate says who asks.
@@ -54,14 +55,27 @@ public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSe
     /// <summary>Peers that are known, so no more than there are.</summary>
     private readonly Dictionary<(PeerKind Kind, string Name), long> _noted = [];
 
-    public async Task<JoinTokenView> IssueAsync(PeerKind kind, Caller caller, string? site, CancellationToken cancel)
+    public async Task<JoinTokenView> IssueAsync(PeerKind kind, Caller caller, JoinTokenBody body, CancellationToken cancel)
     {
         _ = AuthorityHere();
-        var place = site ?? (kind == PeerKind.Agent ? await OnlySiteAsync(cancel) : null);
+        if (body.Name is { } name) CheckName(kind, name);
+        var place = body.Site ?? await SiteOfKnownAsync(kind, body.Name, cancel) ?? (kind == PeerKind.Agent ? await OnlySiteAsync(cancel) : null);
         var expires = time.GetUtcNow() + settings.JoinTokenValidity;
         var token = JoinToken.Create(identity.Peer.Fingerprint);
-        await control.ConfigureAsync(new AddJoinToken(caller.Name, new(HashOf(token), kind, new SiteName(place ?? ""), expires)), cancel);
-        return new JoinTokenView(token.ToString(), expires, place);
+        await control.ConfigureAsync(new AddJoinToken(caller.Name, new(HashOf(token), kind, new SiteName(place ?? ""), expires, body.Name)), cancel);
+        return new JoinTokenView(token.ToString(), expires, place, body.Name);
+    }
+
+    /// <summary>Who joins anew stays where it was.</summary>
+    private async Task<string?> SiteOfKnownAsync(PeerKind kind, string? name, CancellationToken cancel) => name is null ? null :
+        (await control.GetConfigurationAsync(cancel)).Peers.FirstOrDefault(p => p.Kind == kind && p.Name == name)?.Site is { Value.Length: > 0 } site ? site.Value : null;
+
+    private void CheckName(PeerKind kind, string name)
+    {
+        if (!MachineId.IsValid(name)) throw ProblemException.Invalid($"'{name}' is no name.", "Use 1 to 63 of a-z, 0-9, '-' and '.', starting with a letter or digit.");
+        // The first node never joined, so that nothing but this knows its name for taken.
+        if (kind == PeerKind.Node && name == identity.Peer.Self.Name)
+            throw new ProblemException(409, "nameTaken", $"'{name}' is the node that holds the cluster's authority, and makes its own certificates.", "Give the node that joins another name (siterecovery.node.name).");
     }
 
     public async Task<NodeJoined> JoinNodeAsync(NodeJoinRequest body, CancellationToken cancel)
@@ -69,16 +83,14 @@ public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSe
         // Before the token is used up.
         if (body.Roles?.Contains(NodeRoles.ConfigurationServer) == true && settings.PersistenceProvider == NodeSettings.Sqlite)
             throw new ProblemException(422, "journalNotShared", NodeSettings.JournalNotShared, NodeSettings.ShareTheJournal);
-        var (certificate, peer) = await RedeemAsync(body.Token, PeerKind.Node, body.Csr, body.Name, body.Address, cancel);
-        if (peer.Site.Value.Length > 0 && peer.Site.Value != body.Site)
-            throw ProblemException.Invalid($"The join token is for a node of site '{peer.Site}', not '{body.Site}'.", "Start the node with that --site, or make another token.");
+        var (certificate, _) = await RedeemAsync(body.Token, PeerKind.Node, body.Csr, body.Name, body.Address, new SiteName(body.Site ?? ""), cancel);
         var nodes = await control.GetNodesAsync(cancel);
         return new NodeJoined(certificate, AuthorityHere().CertificatePem, [.. nodes.Of(NodeRoles.ConfigurationServer, null).Select(n => n.Address)], endpoints.HttpUrl);
     }
 
     public async Task<AgentJoined> JoinAgentAsync(AgentJoinRequest body, CancellationToken cancel)
     {
-        var (certificate, peer) = await RedeemAsync(body.Token, PeerKind.Agent, body.Csr, body.Name, null, cancel);
+        var (certificate, peer) = await RedeemAsync(body.Token, PeerKind.Agent, body.Csr, body.Name, null, null, cancel);
         return new AgentJoined(certificate, AuthorityHere().CertificatePem, await HomeOfAsync(peer, cancel));
     }
 
@@ -154,16 +166,16 @@ public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSe
             [.. nodes.Of(NodeRoles.ConfigurationServer, null).Select(n => n.HttpUrl)]);
     }
 
-    private async Task<(string Certificate, Actors.Configuration.Peer Peer)> RedeemAsync(string text, PeerKind kind, string csr, string name, string? address, CancellationToken cancel)
+    private async Task<(string Certificate, Actors.Configuration.Peer Peer)> RedeemAsync(string text, PeerKind kind, string csr, string name, string? address, SiteName? site, CancellationToken cancel)
     {
         var authority = AuthorityHere();
-        if (!MachineId.IsValid(name)) throw ProblemException.Invalid($"'{name}' is no name.", "Use 1 to 63 of a-z, 0-9, '-' and '.', starting with a letter or digit.");
+        CheckName(kind, name);
         var noun = kind == PeerKind.Node ? "node" : "agent";
         var token = JoinToken.Parse(text?.Trim()) ?? throw ProblemException.Invalid("This is no join token.", $"Print one with 'srctl {noun} join-token'.");
         var certificate = Signed(() => authority.Sign(csr, name, kind == PeerKind.Node ? PeerRole.Node : PeerRole.Agent, address is null ? [] : [address]));
         using var signed = X509Certificate2.CreateFromPem(certificate);
         // Nobody sees the certificate unless the token is used up for it.
-        var accepted = await control.ConfigureAsync(new RedeemJoinToken(name, HashOf(token), kind, signed.SerialNumber), cancel);
+        var accepted = await control.ConfigureAsync(new RedeemJoinToken(name, HashOf(token), kind, signed.SerialNumber, site), cancel);
         return (certificate, accepted.Peer!);
     }
 
@@ -171,7 +183,7 @@ public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSe
     {
         var sites = (await control.GetNodesAsync(cancel)).Of(NodeRoles.ProcessServer, null).Select(n => n.Site.Value).Distinct().ToArray();
         return sites is [var only] ? only : throw ProblemException.Invalid(
-            sites.Length == 0 ? "No site has a process server yet." : $"Several sites have process servers: {string.Join(", ", sites)}.", "Name the agent's site: {\"site\": \"...\"}.");
+            sites.Length == 0 ? "No site has a process server yet." : $"Several sites have process servers: {string.Join(", ", sites)}.", "Name the agent's site: --site SITE, or {\"site\": \"...\"}.");
     }
 
     private static string HashOf(JoinToken token) => TokenStore.HashOf($"{token.Id}.{token.Secret}");

@@ -20,7 +20,7 @@ public sealed class ProblemException(int status, string code, string detail, str
     public static ProblemException Invalid(string detail, string remedy) => new(400, "invalid", detail, remedy);
 
     public static ProblemException Of(ConfigurationRefused refused) => new(
-        refused.Code switch { "notFound" => 404, "inUse" => 409, "joinTokenInvalid" => 401, _ => 400 }, refused.Code, refused.Reason, refused.Remedy);
+        refused.Code switch { "notFound" => 404, "inUse" or "nameTaken" or "joinTokenForAnother" => 409, "joinTokenInvalid" => 401, _ => 400 }, refused.Code, refused.Reason, refused.Remedy);
 
     public static ProblemException Of(Refused refused)
     {

@@ -65,7 +65,7 @@ public sealed record NodeIdentity(PeerIdentity Peer, Authority? Authority, IRead
         {
             using var answer = await http.PostAsJsonAsync($"{url.TrimEnd('/')}/api/v1/nodes/join", request, JsonSerializerOptions.Web, cancel);
             if (!answer.IsSuccessStatusCode)
-                throw new SettingsException($"{url} refused the join ({(int)answer.StatusCode}): {await answer.Content.ReadAsStringAsync(cancel)}");
+                throw new SettingsException($"{url} refused the join ({(int)answer.StatusCode}): {JoinRefusal.TextOf(await answer.Content.ReadAsStringAsync(cancel))}");
             joined = NodeJoined.Read(await answer.Content.ReadAsByteArrayAsync(cancel));
         }
         catch (JsonException other)

@@ -40,6 +40,40 @@ public sealed class ConfigurationActorTests() : TestKit(TestSettings.Config)
     }
 
     [Fact]
+    public async Task A_name_that_is_known_is_taken_over_only_by_a_token_that_names_it()
+    {
+        var (actor, later) = (Start(), TimeProvider.System.GetUtcNow().AddHours(1));
+        foreach (var (hash, name) in new[] { ("first", null), ("any", null), ("named", "a1") })
+            await Ask(actor, new AddJoinToken("admin", new JoinToken(hash, PeerKind.Agent, Primary, later, name)));
+        Assert.IsType<ConfigurationAccepted>(await Ask(actor, new RedeemJoinToken("a1", "first", PeerKind.Agent, "01")));
+
+        // Its answer got lost: whatever it tries next, it is told the command that helps.
+        foreach (var (hash, code) in new[] { ("first", "joinTokenInvalid"), ("any", "nameTaken") })
+        {
+            var refused = Assert.IsType<ConfigurationRefused>(await Ask(actor, new RedeemJoinToken("a1", hash, PeerKind.Agent, "02")));
+            Assert.Equal(code, refused.Code);
+            Assert.Contains("'srctl agent join-token --name a1'", refused.Remedy, StringComparison.Ordinal);
+        }
+        Assert.Equal("joinTokenForAnother", Assert.IsType<ConfigurationRefused>(await Ask(actor, new RedeemJoinToken("a2", "named", PeerKind.Agent, "02"))).Code);
+        await actor.GracefulStop(Patience);
+
+        actor = Start();
+        Assert.Equal("01", Assert.Single((await actor.Ask<ConfigurationView>(new GetConfiguration(), Patience)).Peers).CertificateSerial);
+        Assert.IsType<ConfigurationAccepted>(await Ask(actor, new RedeemJoinToken("a1", "named", PeerKind.Agent, "03")));
+        Assert.IsType<ConfigurationAccepted>(await Ask(actor, new RedeemJoinToken("a2", "any", PeerKind.Agent, "04"))); // the refusals have not used it up
+        Assert.Equal(["03", "04"], (await actor.Ask<ConfigurationView>(new GetConfiguration(), Patience)).Peers.Select(p => p.CertificateSerial));
+    }
+
+    [Fact]
+    public async Task A_node_that_comes_with_another_site_than_its_token_says_neither_uses_it_up_nor_takes_its_name()
+    {
+        var actor = Start();
+        await Ask(actor, new AddJoinToken("admin", new JoinToken("h", PeerKind.Node, Primary, TimeProvider.System.GetUtcNow().AddHours(1))));
+        Assert.Equal("invalid", Assert.IsType<ConfigurationRefused>(await Ask(actor, new RedeemJoinToken("n1", "h", PeerKind.Node, "01", new SiteName("secondary")))).Code);
+        Assert.IsType<ConfigurationAccepted>(await Ask(actor, new RedeemJoinToken("n1", "h", PeerKind.Node, "02", Primary)));
+    }
+
+    [Fact]
     public async Task A_join_token_is_refused_once_it_has_expired_and_the_first_token_is_seeded_once()
     {
         var actor = Sys.ActorOf(ConfigurationActor.Props(new LaterClock()));
