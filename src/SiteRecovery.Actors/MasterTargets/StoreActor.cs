@@ -142,13 +142,13 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
 
     private void Collect(TailFound found)
     {
-        if (found.Part == 0) _tail = new MarkTail(found.Machine, found.Epoch, found.Replica, found.Newest, found.Told, []);
+        if (found.Part == 0) _tail = new MarkTail(found.Machine, found.Epoch, found.Replica, found.Newest, found.Told, new ToldRanges());
         if (_tail is not { } tail || tail.Epoch != found.Epoch || _tailParts != found.Part)
         {
             if (found.Part != 0) return; // one was lost on the way: it is told again
             tail = _tail!;
         }
-        for (var i = 0; i + 2 < found.Numbers.Length; i += 3) tail.Ranges.Add(new DiskRange((ushort)found.Numbers[i], found.Numbers[i + 1], found.Numbers[i + 2]));
+        tail.Ranges.Add(found.Numbers);
         _tailParts = found.Part + 1;
         if (!found.Last) return;
         Enqueue(tail);

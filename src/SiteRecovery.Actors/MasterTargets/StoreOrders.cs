@@ -23,4 +23,4 @@ internal sealed record TellTail(TakeBackTail Work, string To);
 internal sealed record TailTold(string To, IReadOnlyList<TailFound> Parts);
 
 /// <summary>All of a tail, to be marked at the replica that is served here.</summary>
-internal sealed record MarkTail(MachineId Machine, Epoch Epoch, ReplicaSource Replica, Sequence Newest, StreamPosition Told, List<DiskRange> Ranges);
+internal sealed record MarkTail(MachineId Machine, Epoch Epoch, ReplicaSource Replica, Sequence Newest, StreamPosition Told, ToldRanges Ranges);

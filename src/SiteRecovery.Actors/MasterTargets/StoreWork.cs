@@ -114,7 +114,8 @@ internal static class StoreWork
     private static DataPlaneReport Mark(MasterTargetRoom room, MarkTail tail)
     {
         var replica = ReplicaOf(room, tail.Machine) ?? throw new IOException($"the replica of {tail.Machine} is not served yet");
-        DiskRange[] all = [.. tail.Ranges, .. SinceParting(room.Stores.StoreOf(tail.Machine), tail)];
+        var store = room.Stores.StoreOf(tail.Machine);
+        DiskRange[] all = [.. tail.Ranges.On(store.Disks) ?? AllOf(store), .. SinceParting(store, tail)];
         replica.MarkUnsynced(all);
         return new TailMarked(tail.Machine, new CommandId($"{WorkKind.TakeBackTail}:{tail.Epoch}"), tail.Epoch, tail.Newest, all.Length, all.Sum(r => r.Length));
     }

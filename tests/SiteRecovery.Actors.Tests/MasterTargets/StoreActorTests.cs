@@ -306,6 +306,48 @@ public sealed class StoreActorTests : TestKit
         Report<WorkFailed>();
     }
 
+    /// <summary>The old source may be anybody's by now, and production runs on this host.</summary>
+    [Theory]
+    [InlineData(1, 0L, 65536L)]
+    [InlineData(65536, 0L, 65536L)]
+    [InlineData(0, 65536L, 1L << 20)]
+    [InlineData(0, -65536L, 65536L)]
+    [InlineData(0, 0L, long.MaxValue)]
+    [InlineData(0, long.MaxValue, 2L)]
+    [InlineData(0, 0L, 0L)]
+    public void A_tail_beyond_the_disks_is_refused(long disk, long offset, long length)
+    {
+        var source = Served();
+        _store.Tell(Part(source, 0, last: true, disk, offset, length));
+        var failed = Report<WorkFailed>();
+        Assert.Equal((WorkKind.TakeBackTail, false), (failed.Work, failed.Permanent));
+        Assert.Contains("full", failed.Reason, StringComparison.Ordinal);
+
+        _store.Tell(Part(source, 0, last: true, 0, 65536, 65536));
+        Assert.Equal((1, 65536L), Report<TailMarked>() is var marked ? (marked.Ranges, marked.Bytes) : default);
+    }
+
+    [Fact]
+    public void A_tail_without_end_is_everything()
+    {
+        var source = Served();
+        long[] many = [.. Enumerable.Repeat(new long[] { 0, 0, 65536 }, 100_000).SelectMany(r => r)];
+        for (var i = 0; i < 12; i++) _store.Tell(Part(source, i, last: i == 11, many));
+        Assert.Equal((1, 1L << 20), Report<TailMarked>() is var marked ? (marked.Ranges, marked.Bytes) : default);
+    }
+
+    private static TailFound Part(ReplicaSource source, int part, bool last, params long[] numbers) => new(Vm, new Epoch(4), source, part, [.. numbers], new Sequence(9), default, last);
+
+    private ReplicaSource Served()
+    {
+        var point = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept!;
+        _store.Tell(new OpenEpoch(Vm, new Epoch(3), point, Site));
+        Report<EpochOpened>();
+        _store.Tell(new ServeReplica(Vm, new Epoch(3), point, Site, null, new Epoch(3), ReplicationPolicy.Default));
+        Report<ReplicaServed>();
+        return new ReplicaSource(null, new Epoch(3), point);
+    }
+
     private StoreContinued Continued(int epoch, StoreContinuation from)
     {
         _store.Tell(Continue(epoch, from));
