@@ -54,7 +54,7 @@ public static class SiteRecoveryActors
 
     public static AkkaConfigurationBuilder AddProcessServer(this AkkaConfigurationBuilder builder, ProcessServerRoom room, TimeProvider clock) => builder
         .WithActors((system, registry) => registry.Register<ProcessServerActor>(system.ActorOf(
-            ProcessServerActor.Props(room, registry.Get<ProtectedMachineActor>(), registry.Get<SiteActor>(), clock), NodeRoles.ProcessServer)));
+            ProcessServerActor.Props(room, registry.Get<ProtectedMachineActor>(), registry.Get<SiteActor>(), clock, registry.Get<ConfigurationActor>()), NodeRoles.ProcessServer)));
 
     public static AkkaConfigurationBuilder AddMasterTarget(this AkkaConfigurationBuilder builder, MasterTargetRoom room, NodeAnnouncement own) => builder
         .WithActors((system, registry) => registry.Register<MasterTargetActor>(system.ActorOf(

@@ -23,7 +23,7 @@ public sealed class ConfigurationActor : ReceivePersistentActor
         {
             if (_configuration.Policies.TryGetValue(q.Name, out var policy) && policy != q.Known) Sender.Tell(new ChangePolicy(q.Machine, new CommandId("policy"), q.Name, policy), ActorRefs.NoSender);
         });
-        Command<GetListing>(q => Sender.Tell(new Listing(_configuration.Machines.GetValueOrDefault(q.Machine.Value))));
+        Command<GetListing>(q => Sender.Tell(new Listing(_configuration.Machines.GetValueOrDefault(q.Machine.Value), q.Machine.Value)));
         Command<CheckToken>(q => Sender.Tell(_configuration.Check(q.Hash)));
         Command<GetAudit>(q => Sender.Tell(new AuditEntries([.. _configuration.Audit.Reverse().Take(q.Limit)])));
     }

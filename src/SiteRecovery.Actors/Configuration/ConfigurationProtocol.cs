@@ -78,7 +78,8 @@ public sealed record GetPolicy(MachineId Machine, string Name, ReplicationPolicy
 public sealed record GetListing(MachineId Machine) : IClusterMessage;
 
 /// <param name="Vault">Null: the machine is not listed.</param>
-public sealed record Listing(string? Vault) : IClusterMessage;
+/// <param name="Machine">Which was asked for; null from a node of before.</param>
+public sealed record Listing(string? Vault, string? Machine = null) : IClusterMessage;
 
 /// <summary>Answered with <see cref="TokenChecked"/>.</summary>
 public sealed record CheckToken(string Hash) : IClusterMessage;

@@ -1,5 +1,6 @@
 using Akka.Actor;
 using Akka.Event;
+using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.Sites;
@@ -24,6 +25,15 @@ public sealed class AgentActor : ReceiveActor
 
     private static readonly TimeSpan ConflictShown = TimeSpan.FromSeconds(30);
 
+    /// <summary>An agent tells its status twice a second; one that tells it without a pause is not passed on so.</summary>
+    private static readonly TimeSpan BetweenReports = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>More were never told and not answered, but for a session that was lost.</summary>
+    private const int DueMax = 8;
+
+    /// <summary>Of a tail, in messages of <see cref="TailFound.NumbersMax"/>: four million ranges.</summary>
+    private const int TailPartsMax = 4000;
+
     private readonly AgentName _agent;
     private readonly ProcessServerRoom _room;
     private readonly IActorRef _machines;
@@ -32,16 +42,21 @@ public sealed class AgentActor : ReceiveActor
     private readonly HashSet<MachineId> _routing = [];
     private readonly Dictionary<string, Work> _told = [];
     private readonly Dictionary<string, IActorRef> _asked = [];
-    private readonly Dictionary<MachineId, AgentReport> _reports = [];
+    private readonly Dictionary<MachineId, (AgentReport Report, long At)> _reports = [];
+    private readonly KnownMachines _known;
     private readonly Dictionary<string, int> _tailParts = [];
+    /// <summary>How many answers are awaited to an order: what nobody asked for is passed on to nobody.</summary>
+    private readonly Dictionary<string, int> _due = [];
     private (string Reason, DateTimeOffset At)? _conflict;
     private readonly ClockDifference _clocks = new();
     private Nodes _nodes = Nodes.None;
     private int _questions;
 
-    public AgentActor(AgentName agent, ProcessServerRoom room, IActorRef machines, TimeProvider clock)
+    public AgentActor(AgentName agent, ProcessServerRoom room, IActorRef machines, IActorRef configuration, TimeProvider clock)
     {
         (_agent, _room, _machines, _clock) = (agent, room, machines, clock);
+        var self = Self;
+        _known = new KnownMachines(agent, room.Routes, unknown => configuration.Tell(new GetListing(unknown), self), clock);
         Receive<Nodes>(nodes => _nodes = nodes);
         Receive<Work>(Want);
         Receive<WorkEnded>(ended =>
@@ -50,7 +65,18 @@ public sealed class AgentActor : ReceiveActor
         });
         Receive<Routed>(Hear);
         Receive<AgentConnected>(_ => TellAll());
-        Receive<AgentSaid>(said => Hear(said.Message));
+        Receive<AgentSaid>(said =>
+        {
+            try
+            {
+                Hear(said.Message);
+            }
+            finally
+            {
+                said.Heard();
+            }
+        });
+        Receive<Listing>(_known.Hear);
         Receive<AgentGone>(_ => Gone());
         Receive<AgentRefused>(Hear);
         Receive<InspectAgentDisk>(q => AskAgent(id => new InspectDisk(id, q.Path)));
@@ -58,11 +84,12 @@ public sealed class AgentActor : ReceiveActor
         Receive<TakeRecoveryPoint>(q => AskAgent(id => new TakePoint(id, q.Machine.Value, q.Label, q.Kind == PointKind.ApplicationConsistent ? "application-consistent" : "crash-consistent")));
     }
 
-    public static Props Props(AgentName agent, ProcessServerRoom room, IActorRef machines, TimeProvider clock) =>
-        Akka.Actor.Props.Create(() => new AgentActor(agent, room, machines, clock));
+    public static Props Props(AgentName agent, ProcessServerRoom room, IActorRef machines, IActorRef configuration, TimeProvider clock) =>
+        Akka.Actor.Props.Create(() => new AgentActor(agent, room, machines, configuration, clock));
 
     private void Want(Work work)
     {
+        _known.Add(work.Machine);
         _wanted[(work.Machine, work.Kind)] = (work, _clock.GetUtcNow());
         var replicate = work as ReplicateFrom;
         if (replicate is null || IsLetIn(replicate)) TellAgent(work, fresh: true);
@@ -115,8 +142,9 @@ public sealed class AgentActor : ReceiveActor
 
     private void TellAgent(Work work, bool fresh)
     {
-        var id = $"{work.Kind}|{work.Machine}|{work.Epoch}";
+        var id = IdOf(work);
         _told[id] = work;
+        _due[id] = Math.Min(DueMax, _due.GetValueOrDefault(id) + 1);
         _room.Sessions.TrySend(_agent.Value, work switch
         {
             ReplicateFrom w => AgentReports.OrderOf(w, id) with { Fresh = fresh },
@@ -142,11 +170,14 @@ public sealed class AgentActor : ReceiveActor
                 _clocks.Add(_clock.GetUtcNow() - status.Time);
                 foreach (var machine in status.Machines) HearOf(machine);
                 break;
-            case TailRanges part when _told.TryGetValue(part.Id, out var work) && work is TakeBackTail tail: Pass(tail, new TailFound(tail.Machine, tail.Epoch, tail.Replica, PartOf(part.Id), [.. part.Numbers], new Sequence(part.Newest), new StreamPosition(part.Incarnation, part.Ordinal), Last: false)); break;
+            case TailRanges part when _due.GetValueOrDefault(part.Id) > 0 && _told.TryGetValue(part.Id, out var work) && work is TakeBackTail tail: HearTail(tail, part); break;
             case DiskInspected d: Reply(d.Id, new AgentAnswer(d.Error, d.SizeBytes)); break;
             case MachineList l: Reply(l.Id, new AgentAnswer(l.Error, Remedy: l.Remedy, Machines: l.Page?.ToJson())); break;
             case CommandDone done when _asked.ContainsKey(done.Id): Reply(done.Id, new AgentAnswer(done.Error, PointId: done.Result)); break;
-            case CommandDone done when _told.TryGetValue(done.Id, out var work): HearDone(work, done.Error); break;
+            case CommandDone done when _due.GetValueOrDefault(done.Id) > 0 && _told.TryGetValue(done.Id, out var work):
+                _due[done.Id]--;
+                HearDone(work, done.Error);
+                break;
         }
     }
 
@@ -167,6 +198,8 @@ public sealed class AgentActor : ReceiveActor
     {
         if (!MachineId.IsValid(status.Machine)) return;
         var machine = new MachineId(status.Machine);
+        if (!_known.Contains(machine)) return;
+        if (_reports.TryGetValue(machine, out var before) && _clock.GetElapsedTime(before.At) < BetweenReports) return;
         var conflict = _conflict is { } c && _clock.GetUtcNow() - c.At < ConflictShown ? c.Reason : null;
         var report = AgentReports.MeasurementOf(status, _room.SpoolReportOf(machine), _agent.Value);
         if (conflict is not null) report = report with { Error = conflict };
@@ -178,7 +211,7 @@ public sealed class AgentActor : ReceiveActor
 
     private void Tell(MachineId machine, AgentReport report)
     {
-        _reports[machine] = report;
+        _reports[machine] = (report, _clock.GetTimestamp());
         _machines.Tell(report);
     }
 
@@ -190,13 +223,14 @@ public sealed class AgentActor : ReceiveActor
         if (error is not null)
         {
             // The agent says nothing of a machine that it could not open; what is wrong must be seen all the same.
-            if (work is ReplicateFrom) Tell(work.Machine, AgentReport.Gone(work.Machine, _agent.Value, _reports.GetValueOrDefault(work.Machine)) with { Connected = true, Error = error, Failed = true });
+            if (work is ReplicateFrom) Tell(work.Machine, AgentReport.Gone(work.Machine, _agent.Value, _reports.GetValueOrDefault(work.Machine).Report) with { Connected = true, Error = error, Failed = true });
             _machines.Tell(new WorkFailed(work.Machine, cause, work.Epoch, work.Kind, error, Permanent: false));
             return;
         }
-        if (work is TakeBackTail tail) Pass(tail, new TailFound(tail.Machine, tail.Epoch, tail.Replica, PartOf($"{work.Kind}|{work.Machine}|{work.Epoch}", end: true), [], Sequence.None, default, Last: true));
+        if (work is TakeBackTail tail && EndsTail(tail)) Pass(tail, new TailFound(tail.Machine, tail.Epoch, tail.Replica, PartOf(IdOf(work), end: true), [], Sequence.None, default, Last: true));
         if (work is not ReleaseAgent) return;
         _reports.Remove(work.Machine);
+        _known.Remove(work.Machine);
         // The machine may be protected anew already: then route and spool are the new protection's.
         if ((Wanted<ReplicateFrom>(work.Machine, WorkKind.Replicate) is { } newer && newer.Epoch > work.Epoch)
             || (_room.Routes.Find(work.Machine) is { } route && (route.FromNode || route.Agent != _agent.Value))) // or by another host's agent, or a replica
@@ -210,6 +244,24 @@ public sealed class AgentActor : ReceiveActor
 
     private void HearFenced(FenceSource fence, Sequence newest) =>
         _machines.Tell(new SourceFenced(fence.Machine, new CommandId($"{fence.Kind}:{fence.Epoch}"), fence.Epoch, newest));
+
+    private static string IdOf(Work work) => $"{work.Kind}|{work.Machine}|{work.Epoch}";
+
+    /// <summary>The replica's master target keeps the parts until the last one is there: they have a limit here, where one agent's come by.</summary>
+    private void HearTail(TakeBackTail tail, TailRanges part)
+    {
+        if (_tailParts.GetValueOrDefault(part.Id) >= TailPartsMax || part.Numbers.Count > TailFound.NumbersMax) _tailParts[part.Id] = TailPartsMax + 1;
+        else Pass(tail, new TailFound(tail.Machine, tail.Epoch, tail.Replica, PartOf(part.Id), [.. part.Numbers], new Sequence(part.Newest), new StreamPosition(part.Incarnation, part.Ordinal), Last: false));
+    }
+
+    private bool EndsTail(TakeBackTail tail)
+    {
+        if (_tailParts.GetValueOrDefault(IdOf(tail)) <= TailPartsMax) return true;
+        _tailParts[IdOf(tail)] = 0;
+        _machines.Tell(new WorkFailed(tail.Machine, new CommandId($"{tail.Kind}:{tail.Epoch}"), tail.Epoch, tail.Kind,
+            $"agent '{_agent}' tells of more ranges than a tail may have: reverse the replication with full", Permanent: false));
+        return false;
+    }
 
     private int PartOf(string order, bool end = false)
     {
@@ -227,7 +279,12 @@ public sealed class AgentActor : ReceiveActor
     {
         foreach (var asker in _asked.Values) asker.Tell(new AgentAnswer($"agent '{_agent}' went away before it answered"));
         _asked.Clear();
-        foreach (var (machine, last) in _reports) _machines.Tell(AgentReport.Gone(machine, _agent.Value, last));
+        foreach (var (machine, last) in _reports.ToArray())
+        {
+            _machines.Tell(AgentReport.Gone(machine, _agent.Value, last.Report));
+            // The first that it says when it is here again is news.
+            _reports[machine] = (last.Report, _clock.GetTimestamp() - (long)(BetweenReports.TotalSeconds * _clock.TimestampFrequency));
+        }
     }
 
     private sealed record Routed(ReplicateFrom Work, WorkFailed? Failed) : INoSerializationVerificationNeeded;

@@ -14,14 +14,15 @@ namespace SiteRecovery.Actors.ProcessServers;
 public sealed class ProcessServerActor : ReceiveActor
 {
     private readonly ProcessServerRoom _room;
-    private readonly IActorRef _machines, _site;
+    private readonly IActorRef _machines, _site, _configuration;
     private readonly HashSet<MachineId> _routing = [];
     private Nodes _nodes = Nodes.None;
 
     /// <param name="machines">The machines' shard region or its proxy.</param>
-    public ProcessServerActor(ProcessServerRoom room, IActorRef machines, IActorRef site, TimeProvider clock)
+    /// <param name="configuration">The configuration's singleton or its proxy; null: nobody to ask of machines that no order has named here.</param>
+    public ProcessServerActor(ProcessServerRoom room, IActorRef machines, IActorRef site, TimeProvider clock, IActorRef? configuration = null)
     {
-        (_room, _machines, _site) = (room, machines, site);
+        (_room, _machines, _site, _configuration) = (room, machines, site, configuration ?? ActorRefs.Nobody);
         Receive<Nodes>(nodes =>
         {
             _nodes = nodes;
@@ -58,8 +59,8 @@ public sealed class ProcessServerActor : ReceiveActor
         });
     }
 
-    public static Props Props(ProcessServerRoom room, IActorRef machines, IActorRef site, TimeProvider clock) =>
-        Akka.Actor.Props.Create(() => new ProcessServerActor(room, machines, site, clock));
+    public static Props Props(ProcessServerRoom room, IActorRef machines, IActorRef site, TimeProvider clock, IActorRef? configuration = null) =>
+        Akka.Actor.Props.Create(() => new ProcessServerActor(room, machines, site, clock, configuration));
 
     protected override void PreStart()
     {
@@ -84,7 +85,7 @@ public sealed class ProcessServerActor : ReceiveActor
     private IActorRef AgentOf(AgentName agent, TimeProvider clock)
     {
         if (Context.Child($"agent-{agent}") is { } child && !child.IsNobody()) return child;
-        var made = Context.ActorOf(AgentActor.Props(agent, _room, _machines, clock), $"agent-{agent}");
+        var made = Context.ActorOf(AgentActor.Props(agent, _room, _machines, _configuration, clock), $"agent-{agent}");
         made.Tell(_nodes);
         return made;
     }

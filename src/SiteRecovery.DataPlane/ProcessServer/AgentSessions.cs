@@ -7,7 +7,14 @@ namespace SiteRecovery.DataPlane.ProcessServer;
 /// <summary>What happens with the agents of a process server.</summary>
 public abstract record AgentEvent(string Agent);
 public sealed record AgentConnected(string Agent, string Version, IReadOnlyList<string> Machines) : AgentEvent(Agent);
-public sealed record AgentSaid(string Agent, AgentMessage Message) : AgentEvent(Agent);
+public sealed record AgentSaid(string Agent, AgentMessage Message) : AgentEvent(Agent)
+{
+    internal SemaphoreSlim? Room { private get; init; }
+
+    /// <summary>To be called once, when nobody waits for the message any more: only so many of an agent's may wait.</summary>
+    public void Heard() => Room?.Release();
+}
+
 public sealed record AgentGone(string Agent, string Reason) : AgentEvent(Agent);
 
 /// <summary>A second agent of the same identity was turned away; the first one's session goes on.</summary>
@@ -22,6 +29,10 @@ public sealed class AgentSessions(TimeProvider time)
     /// <summary>For so long a session keeps its name from another process; a host that died without a word comes back later than this.</summary>
     private static readonly TimeSpan ConflictSilence = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan FarewellMax = TimeSpan.FromSeconds(5);
+    /// <summary>How many messages of one agent may wait until somebody hears them; each may have a megabyte. What comes beyond stays with the agent.</summary>
+    public const int UnheardMax = 16;
+    /// <summary>Whoever should hear may be gone, and be there again in a minute: the session goes on meanwhile, and what was said is said again.</summary>
+    private static readonly TimeSpan RoomWithin = TimeSpan.FromSeconds(1);
     private readonly ConcurrentDictionary<string, Session> _sessions = new(StringComparer.Ordinal);
     private readonly Lock _admitting = new();
     private volatile Action<AgentEvent>? _listener;
@@ -34,13 +45,20 @@ public sealed class AgentSessions(TimeProvider time)
         public string Instance => hello.Instance;
         public AgentConnected Hello { get; } = new(hello.Name, hello.Version, hello.Machines);
         public long Heard = heard;
+        public volatile SemaphoreSlim Room = new(UnheardMax);
+        /// <summary>What nobody has given a place back of for too long; of whoever reads alone.</summary>
+        public SemaphoreSlim? Unheard;
     }
 
     /// <summary>Hears of everything from now on, and at once of every agent that is connected. Replaces the one before.</summary>
     public void Listen(Action<AgentEvent> listener)
     {
         _listener = listener;
-        foreach (var session in _sessions.Values) listener(session.Hello);
+        foreach (var session in _sessions.Values)
+        {
+            session.Room = new(UnheardMax); // what waited for the one before is gone with it
+            listener(session.Hello);
+        }
     }
 
     public IReadOnlyCollection<string> Connected => [.. _sessions.Keys.Order(StringComparer.Ordinal)];
@@ -124,7 +142,34 @@ public sealed class AgentSessions(TimeProvider time)
         {
             Volatile.Write(ref session.Heard, time.GetTimestamp());
             if (message is AgentStatus) session.Outgoing.Writer.TryWrite(new StatusHeard());
-            _listener?.Invoke(new AgentSaid(session.Hello.Agent, message));
+            if (await RoomAsync(session, message is AgentStatus, stop).ConfigureAwait(false) is { } room) _listener?.Invoke(new AgentSaid(session.Hello.Agent, message) { Room = room });
+        }
+    }
+
+    /// <summary>Null: nobody has heard anything for too long, and this message is passed over, as the next one says it again.</summary>
+    /// <exception cref="IOException">The same, and no other message says it: what the answer is to is asked for again once the agent has connected again.</exception>
+    private async ValueTask<SemaphoreSlim?> RoomAsync(Session session, bool isSaidAgain, CancellationToken stop)
+    {
+        var room = session.Room;
+        if (room.Wait(0, CancellationToken.None))
+        {
+            session.Unheard = null;
+            return room;
+        }
+        // Waited for once: the agent is heard in time while nobody is there to take it.
+        if (isSaidAgain && session.Unheard == room) return null;
+        using var late = new CancellationTokenSource(RoomWithin, time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(late.Token, stop);
+        try
+        {
+            await room.WaitAsync(either.Token).ConfigureAwait(false);
+            return room;
+        }
+        catch (OperationCanceledException) when (!stop.IsCancellationRequested)
+        {
+            if (session.Room is var now && now != room && now.Wait(0, CancellationToken.None)) return now;
+            session.Unheard = room;
+            return isSaidAgain ? null : throw new IOException("nobody takes what the agent says: too much of it waits already");
         }
     }
 

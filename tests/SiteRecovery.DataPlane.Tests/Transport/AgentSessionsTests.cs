@@ -88,6 +88,74 @@ public sealed class AgentSessionsTests : IDisposable
         }
     }
 
+    /// <summary>A message may have a megabyte, and an agent may be anybody's by now.</summary>
+    [Fact]
+    public async Task What_nobody_hears_waits_with_the_agent_and_what_waits_for_too_long_is_passed_over()
+    {
+        var (agent, _) = Connect("10.0.0.1:5");
+        await HelloAsync(agent, "a");
+        for (var i = 1; i <= AgentSessions.UnheardMax; i++) await HeardAsync(agent); // the last one is answered, and waits
+        Assert.Equal(AgentSessions.UnheardMax, Said().Length);
+
+        Said()[0].Heard();
+        await UntilAsync(() => Said().Length == AgentSessions.UnheardMax + 1);
+        await HeardAsync(agent);
+        await agent.SendAsync(new AgentStatus(DateTimeOffset.UnixEpoch.AddDays(1), []), Stop);
+        var answer = agent.ReceiveMessageAsync(Stop).AsTask();
+        // Whoever should hear is gone: the session goes on all the same.
+        await UntilAsync(() =>
+        {
+            _clock.Elapse(Short);
+            return answer.IsCompleted;
+        });
+        Assert.Equal(new StatusHeard(), await answer);
+        Assert.Equal(AgentSessions.UnheardMax + 1, Said().Length);
+
+        // Whoever is there next hears of it at once, however much the one before has left.
+        var heard = new List<AgentEvent>();
+        _sessions.Listen(happened => { lock (heard) heard.Add(happened); });
+        await agent.SendAsync(new AgentStatus(DateTimeOffset.UnixEpoch.AddDays(2), []), Stop);
+        await UntilAsync(() =>
+        {
+            _clock.Elapse(Short); // for the one that may wait for the former's room
+            lock (heard) return heard.Any(e => e is AgentSaid { Message: AgentStatus { Time.Day: 3 } });
+        });
+    }
+
+    /// <summary>One part of a tail that is missing would be missing unseen.</summary>
+    [Fact]
+    public async Task An_answer_that_nobody_hears_ends_the_session_so_that_it_is_asked_for_again()
+    {
+        var (agent, served) = Connect("10.0.0.1:5");
+        await HelloAsync(agent, "a");
+        for (var i = 1; i < AgentSessions.UnheardMax; i++) await HeardAsync(agent);
+        await agent.SendAsync(new CommandDone("1", null), Stop);
+        await UntilAsync(() =>
+        {
+            _clock.Elapse(Short);
+            return served.IsCompleted;
+        });
+        await served;
+        lock (_events) Assert.IsType<AgentGone>(_events[^1]);
+        Assert.DoesNotContain(Said(), s => s.Message is CommandDone);
+    }
+
+    private static TimeSpan Short => TimeSpan.FromSeconds(2);
+
+    private AgentSaid[] Said()
+    {
+        lock (_events) return [.. _events.OfType<AgentSaid>()];
+    }
+
+    private async Task UntilAsync(Func<bool> isSo)
+    {
+        while (!isSo())
+        {
+            Stop.ThrowIfCancellationRequested();
+            await Task.Yield();
+        }
+    }
+
     private (ControlChannel Agent, Task Served) Connect(string origin)
     {
         var (up, down) = (new Pipe(), new Pipe());
@@ -112,20 +180,22 @@ public sealed class AgentSessionsTests : IDisposable
     /// <summary>Stands still until it is set; its timers run out together.</summary>
     private sealed class SetClock : TimeProvider
     {
-        private readonly List<(TimerCallback Callback, object? State)> _timers = [];
+        private readonly List<(TimerCallback Callback, object? State, TimeSpan Due)> _timers = [];
 
         public TimeSpan Now { get; set; }
         public override long TimestampFrequency => TimeSpan.TicksPerSecond;
         public override long GetTimestamp() => Now.Ticks;
 
-        public void Elapse()
+        public void Elapse(TimeSpan? upTo = null)
         {
-            foreach (var (callback, state) in _timers.ToArray()) callback(state);
+            (TimerCallback Callback, object? State, TimeSpan Due)[] timers;
+            lock (_timers) timers = [.. _timers.Where(t => upTo is null || t.Due <= upTo)];
+            foreach (var (callback, state, _) in timers) callback(state);
         }
 
         public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
         {
-            _timers.Add((callback, state));
+            lock (_timers) _timers.Add((callback, state, dueTime));
             return System.CreateTimer(_ => { }, null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         }
     }
