@@ -33,7 +33,8 @@ public sealed record AgentHome(string Name, string Site, IReadOnlyList<ProcessSe
         var (servers, urls) = (home.ProcessServers ?? [], home.ConfigurationServers ?? []);
         if (!servers.All(s => s is { Host.Length: > 0, Port: > 0 and <= ushort.MaxValue })) throw new JsonException("a process server of the home has no address");
         if (!urls.All(u => Uri.TryCreate(u, UriKind.Absolute, out var url) && url.Scheme is "https" or "http")) throw new JsonException("a configuration server of the home has no URL");
-        return home with { ProcessServers = servers, ConfigurationServers = urls };
+        // One that cannot say who it is is not asked; the others may be.
+        return home with { ProcessServers = servers, ConfigurationServers = [.. urls.Where(PeerTrust.IsHttps)] };
     }
 }
 
@@ -129,14 +130,16 @@ public static class AgentIdentity
     {
         if (options.JoinUrl is null || options.TokenFile is null) throw new AgentProblem(why, isUsage: true);
         if (!File.Exists(options.TokenFile)) throw new AgentProblem($"the token file {options.TokenFile} does not exist", isUsage: true);
+        if (!PeerTrust.IsHttps(options.JoinUrl)) throw new AgentProblem($"'{options.JoinUrl}' would send the join token in the clear, to whoever answers: use https:// with --join", isUsage: true);
         var text = (await File.ReadAllTextAsync(options.TokenFile, stop)).Trim();
         var token = JoinToken.Parse(text) ?? throw new AgentProblem($"{options.TokenFile} holds no join token: make one with srctl agent join-token", isUsage: true);
 
         var ask = JoinRequest.Create(options.Name);
         var answer = await JoinAsync(options.JoinUrl, token, new AgentJoinAsk(text, options.Name, ask.RequestPem), stop);
-        Keep(options.DataFolder, answer.Home);
         try
         {
+            PeerTrust.CheckJoined(answer.Certificate, answer.Authority, options.Name, token.Fingerprint);
+            Keep(options.DataFolder, answer.Home);
             return (PeerIdentity.Save(pki, answer.Certificate, ask.KeyPem, answer.Authority), answer.Home);
         }
         catch (Exception unusable) when (unusable is CryptographicException or ArgumentException or InvalidDataException)
@@ -150,7 +153,7 @@ public static class AgentIdentity
     {
         using var handler = PeerTrust.HttpHandler(identity.AuthorityCertificate, identity.Certificate);
         using var http = new HttpClient(handler) { Timeout = TimeSpan.FromSeconds(10), MaxResponseContentBufferSize = AnswerBytesMax };
-        foreach (var url in known.ConfigurationServers)
+        foreach (var url in known.ConfigurationServers.Where(PeerTrust.IsHttps))
         {
             try
             {

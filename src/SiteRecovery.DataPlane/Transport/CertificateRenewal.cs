@@ -82,6 +82,12 @@ public sealed class CertificateRenewal(string folder, PeerIdentity identity, Fun
         using var http = new HttpClient(handler) { Timeout = TimeSpan.FromSeconds(30), MaxResponseContentBufferSize = AnswerBytesMax };
         var why = "no node is known that could";
         foreach (var url in urls)
+        {
+            if (!PeerTrust.IsHttps(url))
+            {
+                why = $"{url} is not asked: use https://";
+                continue;
+            }
             try
             {
                 using var answer = await http.PostAsJsonAsync(new Uri(new Uri(url), "/api/v1/certificates"), new RenewalAsk(requestPem), RenewalJson.Default.RenewalAsk, stop);
@@ -92,6 +98,7 @@ public sealed class CertificateRenewal(string folder, PeerIdentity identity, Fun
             {
                 why = $"{url}: {failed.InnerException?.Message ?? failed.Message}";
             }
+        }
         throw new IOException(why);
     }
 }

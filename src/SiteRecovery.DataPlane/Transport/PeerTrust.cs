@@ -54,6 +54,22 @@ public static class PeerTrust
         return handler;
     }
 
+    /// <summary>Over anything but https nobody knows who answers, and what is told is told to all on the way.</summary>
+    public static bool IsHttps(string url) => Uri.TryCreate(url, UriKind.Absolute, out var parsed) && parsed.Scheme == Uri.UriSchemeHttps;
+
+    /// <summary>First join: what is kept from then on is the authority that the token names, and a certificate of its making.</summary>
+    /// <exception cref="InvalidDataException">It is not.</exception>
+    /// <exception cref="CryptographicException">One of them cannot be read.</exception>
+    public static void CheckJoined(string certificatePem, string authorityPem, string name, string fingerprint)
+    {
+        using var authority = X509Certificate2.CreateFromPem(authorityPem);
+        if (!string.Equals(Authority.FingerprintOf(authority), fingerprint, StringComparison.OrdinalIgnoreCase))
+            throw new InvalidDataException("it comes with another authority than the join token names: check with whom the URL connects, and make a new token, as somebody may have this one");
+        using var certificate = X509Certificate2.CreateFromPem(certificatePem);
+        if (Peer.Of(certificate)?.Name != name || !EndsIn(certificate, authority, atAnyTime: true))
+            throw new InvalidDataException($"it is of {certificate.Subject}, issued by {certificate.Issuer}, and not of '{name}' and the cluster of the join token");
+    }
+
     /// <summary>What cannot be read of a certificate makes it one that is not trusted.</summary>
     private static bool IsSound(Func<bool> look)
     {

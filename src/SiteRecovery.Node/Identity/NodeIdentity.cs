@@ -57,6 +57,7 @@ public sealed record NodeIdentity(PeerIdentity Peer, Authority? Authority, IRead
     {
         var token = JoinToken.Parse(tokenText.Trim())
             ?? throw new SettingsException("The token file holds no join token. Print one with 'srctl node join-token' on a node of the cluster.");
+        if (!PeerTrust.IsHttps(url)) throw new SettingsException($"'{url}' would send the join token in the clear, to whoever answers. Use https:// with --join.");
         var join = JoinRequest.Create(settings.Name);
         using var http = new HttpClient(PeerTrust.JoinHandler(token.Fingerprint)) { Timeout = TimeSpan.FromSeconds(30), MaxResponseContentBufferSize = AnswerBytesMax };
         var request = new NodeJoinRequest(token.ToString(), join.RequestPem, settings.Name, settings.Site, settings.Roles, settings.Advertised.Address, ports.Cluster);
@@ -76,10 +77,11 @@ public sealed record NodeIdentity(PeerIdentity Peer, Authority? Authority, IRead
         {
             throw new SettingsException($"{url} cannot be joined: {e.InnerException?.Message ?? e.Message}");
         }
-        folder.Files.Replace(folder.In("cluster.json"), JsonSerializer.SerializeToUtf8Bytes(
-            new Membership(joined.SeedNodes, joined.ConfigurationServer), JsonSerializerOptions.Web));
         try
         {
+            PeerTrust.CheckJoined(joined.Certificate, joined.Authority, settings.Name, token.Fingerprint);
+            folder.Files.Replace(folder.In("cluster.json"), JsonSerializer.SerializeToUtf8Bytes(
+                new Membership(joined.SeedNodes, joined.ConfigurationServer), JsonSerializerOptions.Web));
             return new NodeIdentity(PeerIdentity.Save(folder.In("pki"), joined.Certificate, join.KeyPem, joined.Authority), null, joined.SeedNodes, joined.ConfigurationServer);
         }
         catch (Exception unusable) when (unusable is CryptographicException or ArgumentException or InvalidDataException)

@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using SiteRecovery.Agent;
 using SiteRecovery.DataPlane.Transport;
@@ -43,6 +44,51 @@ public sealed class JoinTests(NodeForSrctl node) : IClassFixture<NodeForSrctl>
         Assert.Contains("authority", (await _srctl.RefusedAsync(11, "node", "join-token", "--name", first)).People, StringComparison.Ordinal);
         await WriteTokenAsync("node", "join-token", "--site", "lab");
         Assert.Contains("nameTaken", (await Assert.ThrowsAsync<SettingsException>(() => JoinNodeAsync(first, node.Url))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Over_http_nobody_is_told_a_token()
+    {
+        await File.WriteAllTextAsync(node.In("token"), JoinToken.Create(new string('a', 64)).ToString(), node.Stop);
+        await using var listener = await ScriptedApi.StartAsync((_, _) => (500, null), node.Stop);
+        Assert.Contains("use https://", (await Assert.ThrowsAsync<AgentProblem>(() => JoinAsync("clear", "clear1", listener.Url))).Message, StringComparison.Ordinal);
+        Assert.Contains("Use https://", (await Assert.ThrowsAsync<SettingsException>(() => JoinNodeAsync("clear2", listener.Url))).Message, StringComparison.Ordinal);
+        using var authority = Authority.Create(node.In("clear-pki"), "other", TimeProvider.System);
+        using var identity = authority.Issue("clear3", PeerRole.Agent);
+        Assert.Contains("use https://", (await Assert.ThrowsAsync<IOException>(() => CertificateRenewal.AskAsync(identity, [listener.Url], JoinRequest.Create("clear3").RequestPem, node.Stop))).Message, StringComparison.Ordinal);
+        var known = new AgentHome("clear3", "lab", [], [listener.Url]);
+        Assert.Equal(known, await AgentIdentity.RefreshAsync(node.In("clear"), identity, known, node.Stop));
+        Assert.Empty(listener.Requests);
+    }
+
+    /// <summary>Whoever answers becomes whom the agent, which is root, obeys.</summary>
+    [Fact]
+    public async Task An_answer_with_another_authority_than_the_tokens_is_not_kept()
+    {
+        using var named = Authority.Create(node.In("named-pki"), "named", TimeProvider.System);
+        using var other = Authority.Create(node.In("other-pki"), "other", TimeProvider.System);
+        using var server = named.Issue("server", PeerRole.Node);
+        await File.WriteAllTextAsync(node.In("token"), JoinToken.Create(named.Fingerprint).ToString(), node.Stop);
+        // Of the other authority as a whole; of the right one with a certificate of the other; and of the right one for somebody else.
+        foreach (var (signs, shown, name) in new[] { (other, other, "sly1"), (other, named, "sly1"), (named, named, "sly2") })
+        {
+            await using var api = await ScriptedApi.StartAsync((request, _) =>
+            {
+                var asked = request.Body!;
+                var role = request.Path.Contains("agents", StringComparison.Ordinal) ? PeerRole.Agent : PeerRole.Node;
+                return (200, new JsonObject
+                {
+                    ["certificate"] = signs.Sign((string)asked["csr"]!, name, role), ["authority"] = shown.CertificatePem,
+                    ["home"] = new JsonObject { ["name"] = "sly1", ["site"] = "lab", ["processServers"] = new JsonArray(), ["configurationServers"] = new JsonArray() },
+                    ["seedNodes"] = new JsonArray("akka.ssl.tcp://siterecovery@127.0.0.1:9"), ["configurationServer"] = "https://127.0.0.1:9",
+                });
+            }, node.Stop, certificate: server.Certificate);
+            Assert.Contains("cannot be used", (await Assert.ThrowsAsync<AgentProblem>(() => JoinAsync("sly", "sly1", api.Url))).Message, StringComparison.Ordinal);
+            Assert.False(Directory.Exists(node.In("sly")));
+            Assert.Contains("cannot be used", (await Assert.ThrowsAsync<SettingsException>(() => JoinNodeAsync("sly1", api.Url, "sly-node"))).Message, StringComparison.Ordinal);
+            Assert.False(File.Exists(node.In("sly-node/cluster.json")) || Directory.Exists(node.In("sly-node/pki")));
+            Assert.Equal(2, api.Requests.Count);
+        }
     }
 
     private async Task<SrctlRun> WriteTokenAsync(params string[] command)

@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
+using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
@@ -23,9 +25,10 @@ internal sealed class ScriptedApi : IAsyncDisposable
     public ConcurrentQueue<ScriptedRequest> Requests { get; } = new();
     public string Url => _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
 
-    public static async Task<ScriptedApi> StartAsync(Func<ScriptedRequest, int, (int Status, JsonNode? Body)> answer, CancellationToken stop, string? location = null)
+    public static async Task<ScriptedApi> StartAsync(Func<ScriptedRequest, int, (int Status, JsonNode? Body)> answer, CancellationToken stop, string? location = null, X509Certificate2? certificate = null)
     {
-        var builder = WebApplication.CreateSlimBuilder(["--urls", "http://127.0.0.1:0"]);
+        var builder = WebApplication.CreateSlimBuilder(["--urls", $"{(certificate is null ? "http" : "https")}://127.0.0.1:0"]);
+        if (certificate is not null) builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => kestrel.ConfigureHttpsDefaults(https => https.ServerCertificate = certificate));
         builder.Logging.ClearProviders();
         var api = new ScriptedApi(builder.Build());
         api._app.Run(async context =>
