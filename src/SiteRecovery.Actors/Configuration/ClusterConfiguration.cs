@@ -10,7 +10,6 @@ namespace SiteRecovery.Actors.Configuration;
 /// <summary>What the configuration servers know beside the machines' states. Only events change it.</summary>
 public sealed partial record ClusterConfiguration
 {
-    public const int AuditMax = 1000;
     public const string DefaultPolicy = "default";
 
     public static ClusterConfiguration Empty { get; } = new();
@@ -25,8 +24,7 @@ public sealed partial record ClusterConfiguration
     public bool TokensSeeded { get; init; }
     public ImmutableSortedDictionary<string, JoinToken> JoinTokens { get; init; } = ByName<JoinToken>();
     public ImmutableSortedDictionary<string, Peer> Peers { get; init; } = ByName<Peer>();
-    public ImmutableQueue<AuditEntry> Audit { get; init; } = [];
-    public int AuditCount { get; init; }
+    public AuditTrail Audit { get; init; } = AuditTrail.Empty;
 
     public ClusterConfiguration Apply(ConfigurationEvent happened) => happened switch
     {
@@ -61,11 +59,8 @@ public sealed partial record ClusterConfiguration
         [.. Machines.Select(m => new ListedMachine(new MachineId(m.Key), m.Value))], [.. Peers.Values],
         [.. Tokens.Values.Select(t => new NamedToken(t.Name, t.Role))], [.. NetworkMappings.Values]);
 
-    private ClusterConfiguration Noted(ConfigurationEvent e, string action, string subject, string outcome = "accepted")
-    {
-        var audit = Audit.Enqueue(new AuditEntry(e.At, e.By, action, subject, outcome));
-        return AuditCount < AuditMax ? this with { Audit = audit, AuditCount = AuditCount + 1 } : this with { Audit = audit.Dequeue() };
-    }
+    private ClusterConfiguration Noted(ConfigurationEvent e, string action, string subject, string outcome = "accepted") =>
+        this with { Audit = Audit.Add(new AuditEntry(e.At, e.By, action, subject, outcome)) };
 
     private static string KeyOf(PeerKind kind, string name) => $"{kind}:{name}";
     private static ImmutableSortedDictionary<string, T> ByName<T>() => ImmutableSortedDictionary.Create<string, T>(StringComparer.Ordinal);

@@ -25,7 +25,7 @@ public sealed class ConfigurationActor : ReceivePersistentActor
         });
         Command<GetListing>(q => Sender.Tell(new Listing(_configuration.Machines.GetValueOrDefault(q.Machine.Value), q.Machine.Value)));
         Command<CheckToken>(q => Sender.Tell(_configuration.Check(q.Hash)));
-        Command<GetAudit>(q => Sender.Tell(new AuditEntries([.. _configuration.Audit.Reverse().Take(q.Limit)])));
+        Command<GetAudit>(q => Sender.Tell(new AuditEntries([.. _configuration.Audit.NewestFirst.Take(q.Limit)])));
     }
 
     public override string PersistenceId => "configuration";

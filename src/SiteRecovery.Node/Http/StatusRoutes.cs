@@ -18,7 +18,7 @@ public static class StatusRoutes
     {
         api.MapGet("/overview", OverviewAsync).Needs(AccessRole.Viewer).WithName("overview");
         api.MapGet("/audit", async (HttpContext context, ControlPlane control, CancellationToken cancel) =>
-            Page<AuditEntry>.Of(await control.GetAuditAsync(ClusterConfiguration.AuditMax, cancel), context)).Needs(AccessRole.Administrator).WithName("list-audit");
+            Page<AuditEntry>.Of(await control.GetAuditAsync(2 * AuditTrail.EachMax, cancel), context)).Needs(AccessRole.Administrator).WithName("list-audit");
     }
 
     /// <summary>Ready asks only this node: is it a member? Never the other site.</summary>

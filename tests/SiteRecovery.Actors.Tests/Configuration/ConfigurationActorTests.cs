@@ -94,6 +94,24 @@ public sealed class ConfigurationActorTests() : TestKit(TestSettings.Config)
         public override DateTimeOffset GetUtcNow() => System.GetUtcNow() + Ahead;
     }
 
+    /// <summary>Anybody with a viewer's token can be refused without end.</summary>
+    [Fact]
+    public async Task Refusals_push_nothing_out_of_the_audit_log_but_refusals()
+    {
+        var actor = Start();
+        await Ask(actor, new AddToken("admin", new AccessToken("stolen", "ab12", TokenRole.Operator)));
+        await Ask(actor, new RecordAudit("stolen", "POST /api/v1/machines/db1/pause", "10.0.0.1", "202"));
+        await Ask(actor, new RecordAudit("eve", "POST /api/v1/machines/first/commit", "10.0.0.9", "403"));
+        for (var i = 0; i < AuditTrail.EachMax; i++) actor.Tell(new RecordAudit("eve", $"POST /api/v1/machines/{new string('x', 8000)}/commit", "10.0.0.9", "403"));
+        await Ask(actor, new RecordAudit("ops", "POST /api/v1/machines/db1/resume", "10.0.0.1", "503")); // nobody knows what came of it
+
+        var entries = (await actor.Ask<AuditEntries>(new GetAudit(2 * AuditTrail.EachMax), Patience)).Entries;
+        Assert.Equal(["ops", "eve", "eve"], entries.Take(3).Select(e => e.By));
+        Assert.Equal(["stolen", "admin"], entries.TakeLast(2).Select(e => e.By));
+        Assert.Equal(AuditTrail.EachMax, entries.Count(e => e.By == "eve"));
+        Assert.DoesNotContain(entries, e => e.Action.Length > 256 || e.Action.Contains("first", StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task A_site_cannot_protect_itself() =>
         Assert.IsType<ConfigurationRefused>(await Ask(Start(), new SaveVault("admin", new Vault("v", Primary, Primary))));

@@ -27,7 +27,7 @@ public sealed class FrameSizeTests
     public static TheoryData<string, object> Answers => new()
     {
         { "configuration", Configuration() },
-        { "audit", new AuditEntries([.. Enumerable.Range(0, ClusterConfiguration.AuditMax).Select(i => new AuditEntry(At, Long, Long, Long, $"{Reason}{i}"))]) },
+        { "audit", new AuditEntries([.. Enumerable.Range(0, 2 * AuditTrail.EachMax).Select(i => new AuditEntry(At, Long, Long, Long, $"{Reason}{i}"))]) },
         { "nodes", new Nodes([.. Enumerable.Range(0, Nodes).Select(i => new NodeAnnouncement($"{Long}{i}", Long, Primary, [NodeRoles.MasterTarget, NodeRoles.ProcessServer], Long, Long, 1, 2,
             [.. Enumerable.Range(0, Machines / Nodes).Select(a => new AgentName($"{Long}{i}-{a}"))], StoresHeld.None))]) },
         { "points", new RecoveryPoints([.. Enumerable.Range(1, PointsAtOnce).Select(i => new NotedPoint(Point(i), true, true, At, Long, Long + Long, Jump: true))], true) },
