@@ -15,6 +15,8 @@ public sealed class ChaosTests : IDisposable
     private const string ProcessServer = "primary-ps", MasterTarget = "primary-mt", Machine = "db1";
     private const string Settings = "siterecovery.cluster { stable-after = 5s, heartbeat-pause = 4s }";
     private const int SmallDiskMebibytes = 1200;
+    /// <summary>What grows for long does not fit in, and ends its process. Beside the heap lie code, stacks, and files that are mapped.</summary>
+    private const long HeapBytesMax = 200 << 20, ResidentBytesMax = HeapBytesMax + (256 << 20);
     /// <summary>What is in front of it has been sent long ago, unless the link has been cut for as long.</summary>
     private const long SpoolTailBytes = 64 << 10;
     private static readonly string[] Processes = [SitesUnderTest.Agent, SitesUnderTest.Secondary, ProcessServer, MasterTarget];
@@ -44,7 +46,7 @@ public sealed class ChaosTests : IDisposable
         await using var sites = new SitesUnderTest(link, Settings, _limit.Token,
             new(SitesUnderTest.Secondary, SitesUnderTest.Secondary, "configuration-server, process-server, master-target", Launcher: SmallDisk.Launcher),
             new(ProcessServer, SitesUnderTest.Primary, "process-server"),
-            new(MasterTarget, SitesUnderTest.Primary, "master-target", Launcher: SmallDisk.Launcher)) { Patience = TimeSpan.FromMinutes(5) };
+            new(MasterTarget, SitesUnderTest.Primary, "master-target", Launcher: SmallDisk.Launcher)) { Patience = TimeSpan.FromMinutes(5), HeapBytesMax = HeapBytesMax };
         await using var atSecondary = await SmallDisk.UnderAsync(sites.At(SitesUnderTest.Secondary + "/master-target"), SmallDiskMebibytes);
         await using var atPrimary = await SmallDisk.UnderAsync(sites.At(MasterTarget + "/master-target"), SmallDiskMebibytes);
         await sites.JoinAsync();
@@ -57,7 +59,7 @@ public sealed class ChaosTests : IDisposable
         await machine.ProtectAsync();
 
         using var faults = new ChaosFaults(sites, Processes, Pace, _seed + 2, Say);
-        var samples = new SoakSamples(sites, Processes, Soak > TimeSpan.Zero ? TimeSpan.FromMinutes(1) : TimeSpan.FromSeconds(10));
+        var samples = new SoakSamples(sites, Processes, Soak > TimeSpan.Zero ? TimeSpan.FromMinutes(1) : TimeSpan.FromSeconds(10), ResidentBytesMax);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(_limit.Token);
         var (storms, sampling) = (faults.RunAsync(end.Token), samples.RunAsync(end.Token));
         try
@@ -78,6 +80,7 @@ public sealed class ChaosTests : IDisposable
         string[] running = [];
         await sites.UntilAsync("every job to end", async () => (running = [.. (await sites.ItemsAsync("jobs")).Where(j => (string?)j!["status"] is "running" or "queued" or "waiting").Select(j => j!.ToJsonString())]).Length == 0,
             () => string.Join('\n', running));
+        foreach (var process in Processes) Assert.DoesNotContain("OutOfMemory", await File.ReadAllTextAsync(sites.At(process + ".log")), StringComparison.Ordinal);
         if (Soak > TimeSpan.Zero) Assert.Empty(samples.Violations());
     }
 

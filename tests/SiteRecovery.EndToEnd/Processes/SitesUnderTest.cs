@@ -52,6 +52,8 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     private string First { get; }
     /// <summary>For each single thing to come.</summary>
     internal TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(120);
+    /// <summary>What the runtime of each node and agent may keep in its heap: one that needs more ends. 0: as much as it likes.</summary>
+    internal long HeapBytesMax { get; init; }
     /// <summary>Besides what every agent is started with.</summary>
     internal string[] AgentArguments { get; set; } = [];
     internal long DiskBytes { get; init; } = 256L << 20;
@@ -292,11 +294,13 @@ internal sealed class SitesUnderTest : IAsyncDisposable
         }
     }
 
+    private string[] Heap => HeapBytesMax == 0 ? [] : ["env", $"DOTNET_GCHeapHardLimit={HeapBytesMax:x}"];
+
     private void StartNode(NodeUnderTest node, params string[] more) =>
-        _running[node.Name] = ChildProcess.StartUnder([.. Link.LauncherAt(node.Site), .. node.Launcher ?? []], "siterecovery", At(node.Name + ".log"), ["node", "--data", At(node.Name), "--config", At(node.Name + ".conf"), .. more]);
+        _running[node.Name] = ChildProcess.StartUnder([.. Link.LauncherAt(node.Site), .. Heap, .. node.Launcher ?? []], "siterecovery", At(node.Name + ".log"), ["node", "--data", At(node.Name), "--config", At(node.Name + ".conf"), .. more]);
 
     private void StartAgent(params string[] more) =>
-        _running[Agent] = ChildProcess.StartUnder(Link.LauncherAt(Primary), "siterecovery-agent", At("agent.log"), ["run", "--data", At("agent-data"), "--name", "agent-1", .. AgentArguments, .. more]);
+        _running[Agent] = ChildProcess.StartUnder([.. Link.LauncherAt(Primary), .. Heap], "siterecovery-agent", At("agent.log"), ["run", "--data", At("agent-data"), "--name", "agent-1", .. AgentArguments, .. more]);
 
     /// <summary>What was said last, each thing once.</summary>
     private string LogEnds()

@@ -3,12 +3,15 @@ using SiteRecovery.EndToEnd.Guests;
 
 namespace SiteRecovery.EndToEnd.Processes;
 
-/// <summary>What the processes and their folders need, looked at in regular intervals: it must not grow.</summary>
-internal sealed class SoakSamples(SitesUnderTest sites, string[] processes, TimeSpan every)
+/// <summary>What the processes and their folders need, looked at in regular intervals: disk and handles must not grow, memory has a bound.</summary>
+/// <param name="memoryMax">
+/// Bytes that a process may have resident. How they go up and down says nothing: a collector that has room takes it, and each kill begins anew.
+/// </param>
+internal sealed class SoakSamples(SitesUnderTest sites, string[] processes, TimeSpan every, long memoryMax)
 {
     /// <summary>The last quarter may need so much more than the second one: a factor, and what comes and goes with the state of things at an instant.</summary>
     private const double FactorMax = 1.1;
-    private const long MemoryOverMax = 64 << 20, DiskOverMax = 64 << 20, HandlesOverMax = 48;
+    private const long DiskOverMax = 64 << 20, HandlesOverMax = 48;
     private readonly List<(TimeSpan At, SortedDictionary<string, long> Of)> _samples = [];
 
     internal async Task RunAsync(CancellationToken stop)
@@ -60,16 +63,22 @@ internal sealed class SoakSamples(SitesUnderTest sites, string[] processes, Time
         yield return "at        " + string.Join("  ", columns);
         foreach (var (at, of) in _samples)
             yield return at.ToString("hh\\:mm\\:ss", CultureInfo.InvariantCulture) + "  " + string.Join("  ", columns.Select(c => (of.TryGetValue(c, out var value) ? Text(c, value) : "-").PadLeft(c.Length)));
-        yield return "medians of the second and of the last quarter:";
+        yield return "medians of the second and of the last quarter, and the most:";
         foreach (var column in columns)
-            if (Medians(column) is var (second, last)) yield return $"{column}: {Text(column, second)}, {Text(column, last)}";
+            if (Medians(column) is var (second, last)) yield return $"{column}: {Text(column, second)}, {Text(column, last)}, {Text(column, _samples.Where(s => s.Of.ContainsKey(column)).Max(s => s.Of[column]))}";
     }
 
     internal IEnumerable<string> Violations()
     {
         foreach (var column in _samples.SelectMany(s => s.Of.Keys).Distinct().Order(StringComparer.Ordinal))
         {
-            var over = IsCount(column) ? HandlesOverMax : column.EndsWith("memory", StringComparison.Ordinal) ? MemoryOverMax : DiskOverMax;
+            if (column.EndsWith("memory", StringComparison.Ordinal))
+            {
+                var (at, most) = _samples.Where(s => s.Of.ContainsKey(column)).Select(s => (s.At, s.Of[column])).MaxBy(s => s.Item2);
+                if (most > memoryMax) yield return $"{column} is {Text(column, most)} at {at:hh\\:mm\\:ss}, and may be {Text(column, memoryMax)}";
+                continue;
+            }
+            var over = IsCount(column) ? HandlesOverMax : DiskOverMax;
             if (Medians(column) is var (second, last) && last > second * FactorMax + over) yield return $"{column} grows: {Text(column, second)} in the second quarter, {Text(column, last)} in the last";
         }
     }

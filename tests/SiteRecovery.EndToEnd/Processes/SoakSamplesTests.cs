@@ -6,7 +6,6 @@ public sealed class SoakSamplesTests
     private const long Mebibyte = 1 << 20;
 
     [Theory]
-    [InlineData("agent memory", 200 * Mebibyte, 4 * Mebibyte)]
     [InlineData("secondary disk", 500 * Mebibyte, 8 * Mebibyte)]
     [InlineData("primary-ps handles", 150, 4)]
     public void What_grows_is_named(string column, long from, long aMinute)
@@ -22,11 +21,18 @@ public sealed class SoakSamplesTests
     public void What_comes_and_goes_is_not(string column, long from, long now) => Assert.Empty(Hour(column, minute => from + minute % 5 * now / 4).Violations());
 
     [Fact]
-    public void What_grows_at_first_and_then_stays_is_not() => Assert.Empty(Hour("agent memory", minute => Math.Min(minute, 12) * 30 * Mebibyte).Violations());
+    public void What_grows_at_first_and_then_stays_is_not() => Assert.Empty(Hour("agent disk", minute => Math.Min(minute, 12) * 30 * Mebibyte).Violations());
+
+    [Fact]
+    public void Memory_has_a_bound_that_no_sample_may_pass()
+    {
+        Assert.Empty(Hour("agent memory", minute => minute % 7 * 50 * Mebibyte).Violations());
+        Assert.StartsWith("agent memory is 401.0 at 00:40:00", Assert.Single(Hour("agent memory", minute => (minute == 40 ? 401 : 10) * Mebibyte).Violations()), StringComparison.Ordinal);
+    }
 
     private static SoakSamples Hour(string column, Func<int, long> at)
     {
-        var samples = new SoakSamples(null!, [], TimeSpan.FromMinutes(1));
+        var samples = new SoakSamples(null!, [], TimeSpan.FromMinutes(1), 400 * Mebibyte);
         for (var minute = 0; minute < 60; minute++) samples.Add(TimeSpan.FromMinutes(minute), new(StringComparer.Ordinal) { [column] = at(minute) });
         return samples;
     }
