@@ -111,7 +111,7 @@ public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSe
         var trusted = PeerTrust.InAuthority(identity.Peer.AuthorityCertificate);
         if (certificate is null || !trusted(this, certificate, null, System.Net.Security.SslPolicyErrors.None) || DataPlane.Transport.Peer.Of(certificate) is not { } peer)
             throw new ProblemException(401, "notAuthenticated", "The request shows no certificate of this cluster that is still good.",
-                "If it has expired, start the node or agent with --join URL and --token-file FILE, with a new token: it keeps its name.");
+                "If it has expired, start the node or agent with --join URL and --token-file FILE, with a new token (srctl agent|node join-token --name NAME): it keeps its name.");
         var kind = peer.Role == PeerRole.Node ? PeerKind.Node : PeerKind.Agent;
         var noun = kind == PeerKind.Node ? "node" : "agent";
         var known = (await control.GetConfigurationAsync(cancel)).Peers.FirstOrDefault(p => p.Kind == kind && p.Name == peer.Name) ?? throw ProblemException.NotFound(noun, peer.Name);
