@@ -119,7 +119,7 @@ public sealed class JoinDesk(ControlPlane control, NodeIdentity identity, NodeSe
         // registered, and by another clock perhaps; what was renewed since is months younger.
         if (certificate.SerialNumber != known.CertificateSerial && Authority.SignedAt(certificate) < known.Since)
             throw new ProblemException(403, "certificateSuperseded", $"The certificate is older than the newest joining of {noun} '{peer.Name}', on {CertificateOutOfTimeException.Day(known.Since)}: it serves until its end, and is not renewed.",
-                $"If who asks is the right one, stop it, delete the folder pki in its data folder, and start it with --join URL --token-file FILE, with a token of 'srctl {noun} join-token': it keeps its name. If not, its key is stolen.");
+                $"If who asks is the right one, stop it, delete the folder pki in its data folder, and start it with --join URL --token-file FILE, with a token of 'srctl {noun} join-token --name {peer.Name}': it keeps its name. If not, its key is stolen.");
         var renewed = Signed(() => authority.Renew(body.Csr, certificate));
         using var signed = X509Certificate2.CreateFromPem(renewed);
         await NoteAsync(known, signed.SerialNumber, cancel);
