@@ -50,8 +50,11 @@ public sealed record GetMeasuredMachine(MachineId Machine) : IForMachine;
 
 /// <summary>State and last measurements, from which a view is made.</summary>
 /// <param name="StoreMeasuredAt">By the clock of the machine's actor; null: not measured since it started.</param>
+/// <param name="AgentHeardAt">When the source itself said something last; null: not since <paramref name="ListeningSince"/>.</param>
+/// <param name="ListeningSince">When the machine's actor started, or its source became another; null from a node of before.</param>
 public sealed record MeasuredMachine(
-    ProtectedMachine State, StoreReport? Store, DateTimeOffset? StoreMeasuredAt, AgentReport? Agent, DateTimeOffset? AgentHeardAt, FlatteningReport? Flattening = null) : IClusterMessage;
+    ProtectedMachine State, StoreReport? Store, DateTimeOffset? StoreMeasuredAt, AgentReport? Agent, DateTimeOffset? AgentHeardAt, FlatteningReport? Flattening = null,
+    DateTimeOffset? ListeningSince = null) : IClusterMessage;
 
 /// <summary>Answered with <see cref="ProtectionsEnded"/>.</summary>
 public sealed record GetEndedProtections(MachineId Machine) : IForMachine;

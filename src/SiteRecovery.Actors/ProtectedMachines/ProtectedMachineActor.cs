@@ -5,6 +5,7 @@ using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Jobs;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
 
 namespace SiteRecovery.Actors.ProtectedMachines;
 
@@ -26,7 +27,8 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
     private ProtectedMachine _machine;
     private HashSet<Work> _underWay = [];
     private (StoreReport Report, DateTimeOffset At)? _store;
-    private (AgentReport Report, DateTimeOffset At)? _agent;
+    private (AgentReport Report, DateTimeOffset? HeardAt)? _agent;
+    private ((AgentName? Agent, ReplicaSource? Replica) Source, DateTimeOffset Since)? _listening;
     private FlatteningReport? _flattening;
     private int _repeats;
 
@@ -47,11 +49,11 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         });
         Command<AgentReport>(r =>
         {
-            if (r.Source == (_machine.Protection?.Replica is null ? _machine.Protection?.Agent.Value ?? r.Source : null)) _agent = (r, clock.GetUtcNow());
+            if (r.Source == (_machine.Protection?.Replica is null ? _machine.Protection?.Agent.Value ?? r.Source : null)) _agent = (r, r.Connected ? clock.GetUtcNow() : _agent?.HeardAt); // that it has gone is another's word
         });
         Command<FlatteningReport>(r => _flattening = r);
         Command<GetMachine>(_ => Sender.Tell(new MachineState(_machine)));
-        Command<GetMeasuredMachine>(_ => Sender.Tell(new MeasuredMachine(_machine, _store?.Report, _store?.At, _agent?.Report, _agent?.At, IsFlattening ? _flattening : null)));
+        Command<GetMeasuredMachine>(_ => Sender.Tell(new MeasuredMachine(_machine, _store?.Report, _store?.At, _agent?.Report, _agent?.HeardAt, IsFlattening ? _flattening : null, _listening?.Since)));
         Command<GetEndedProtections>(_ => Sender.Tell(new ProtectionsEnded(id, _machine.EndedUpTo)));
         Command<GetJobs>(q => Sender.Tell(new MachineJobs(id, [.. _machine.Jobs.NewestFirst.Where(j => q.Only is null || j.Id == q.Only)])));
         Command<RepeatWork>(_ =>
@@ -98,6 +100,15 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         if (_machine.Deadline is { } at && at != _deadline?.At) _deadline = (at, at - e.At, null, default);
     }
 
+    /// <summary>What another source said before says nothing of this one.</summary>
+    private void Listen()
+    {
+        var source = (_machine.Protection?.Agent, _machine.Protection?.Replica);
+        if (_listening is { } listening && listening.Source == source) return;
+        if (_listening is not null) _agent = null;
+        _listening = (source, _clock.GetUtcNow());
+    }
+
     private bool IsFlattening => _underWay.Any(w => w is FlattenReplica);
 
     private void Reconcile()
@@ -106,6 +117,7 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         foreach (var ended in _underWay.Except(wanted)) _work.Tell(new WorkEnded(ended), Self);
         foreach (var work in wanted.Except(_underWay)) _work.Tell(work, Self);
         _underWay = wanted;
+        Listen();
         _ = PassedDeadline(); // from here on it is measured
         if (!IsFlattening) _flattening = null;
     }

@@ -13,9 +13,11 @@ namespace SiteRecovery.Domain.ProtectedMachines;
 /// <param name="ClockOffset">The target's clock minus the source's; null when not known.</param>
 /// <param name="StoreFailure">Why the target's store takes no writes; null while it does.</param>
 /// <param name="StoreRot">What the scrub has found damaged in the target's store; null: nothing.</param>
+/// <param name="AgentHeardAt">When the source was heard last; null: not since <paramref name="ListeningSince"/>.</param>
+/// <param name="ListeningSince">From when on this server has listened for this source and its store; null when not known.</param>
 public sealed record ReplicationMeasurement(
     DateTimeOffset? NewestConsistentAt, DateTimeOffset? MeasuredAt, bool? AgentConnected, string? StoreFailure = null, string? SourceFailure = null,
-    int OldSourceClients = 0, TimeSpan? ClockOffset = null, string? StoreRot = null)
+    int OldSourceClients = 0, TimeSpan? ClockOffset = null, string? StoreRot = null, DateTimeOffset? AgentHeardAt = null, DateTimeOffset? ListeningSince = null)
 {
     public static ReplicationMeasurement None { get; } = new(null, null, null);
 }
@@ -56,6 +58,9 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
     /// </summary>
     public static TimeSpan ClockSkewMax { get; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>A server that has just started has heard nobody yet; an agent that lives is heard within a few seconds.</summary>
+    public static TimeSpan UnheardMax { get; } = TimeSpan.FromSeconds(15);
+
     public static ReplicationHealth Of(ProtectedMachine machine, ReplicationMeasurement measured, DateTimeOffset now)
     {
         if (machine.Protection is null || machine.Phase is Phase.Unprotected)
@@ -73,9 +78,9 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
         var reasons = OfPhase(machine).Concat(OfProblems(machine)).Concat(OfTests(machine, now)).Concat(OfOldSource(machine, measured)).ToList();
         if (replicates)
         {
-            if (measured.AgentConnected == false) reasons.Add(machine.Protection.Replica is null
-                ? new("agentDisconnected", HealthSeverity.Warning, $"Agent '{machine.Protection.Agent}' is not connected; it goes on tracking changes.", "Check the agent's process, its host and the network.")
-                : new("replicaSilent", HealthSeverity.Critical, $"The master target at {machine.Protection.SourceSite} that serves the machine is not heard.", "Check its node: while it is down, so is the machine."));
+            if (WhyUnheard(measured, now) is { } unheard) reasons.Add(machine.Protection.Replica is null
+                ? new("agentDisconnected", HealthSeverity.Warning, $"Agent '{machine.Protection.Agent}' {unheard}.", "Check the agent's process, its host and the network.")
+                : new("replicaSilent", HealthSeverity.Critical, $"The master target at {machine.Protection.SourceSite} that serves the machine {unheard}.", "Check its node: while it is down, so is the machine."));
             if (clocksDisagree) reasons.Add(new("clocksDisagree", HealthSeverity.Critical,
                 measured.ClockOffset is { } offset && offset.Duration() > ClockSkewMax
                     ? $"The source's clock is {offset.Duration():d\\.hh\\:mm\\:ss} {(offset < TimeSpan.Zero ? "ahead of" : "behind")} the target's; the age of a point cannot be told."
@@ -86,7 +91,7 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
                 $"The retention store takes no writes: {failure}", "Mend its disk, or make room on it; replication goes on by itself."));
             if (measured.StoreRot is { } rot) reasons.Add(new("storeDamaged", HealthSeverity.Critical, $"The retention store does not read back as it was written: {rot}",
                 "Check its disk. The newest state is mended from the source, by itself where the policy resynchronizes automatically, else resynchronize; older points stay unreadable in those places, and are marked as damaged."));
-            reasons.AddRange(OfRpo(machine, measured, fresh, rpo));
+            reasons.AddRange(OfRpo(machine, measured, fresh, rpo, now));
         }
         var unknownSince = replicates && rpo is null ? UnknownSince(machine, measured) : null;
         var status = reasons.Count == 0 ? HealthStatus.Healthy
@@ -96,14 +101,27 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
 
     public static bool IsFresh(ReplicationMeasurement measured, DateTimeOffset now) => measured.MeasuredAt is { } at && now - at <= MeasurementAgeMax;
 
-    private static DateTimeOffset? UnknownSince(ProtectedMachine machine, ReplicationMeasurement measured) =>
-        measured.MeasuredAt ?? machine.Jobs.NewestFirst.FirstOrDefault(j => j.Action == MachineActions.Enable)?.StartedAt;
+    /// <summary>What is known of a source that is not heard: when it was, not what it does meanwhile. Null: it is heard, or may be in a moment.</summary>
+    private static string? WhyUnheard(ReplicationMeasurement measured, DateTimeOffset now) => measured switch
+    {
+        { AgentConnected: true } => null,
+        { AgentConnected: null, ListeningSince: { } since } => now - since > UnheardMax ? $"has not been heard since this server began to listen for it at {since.UtcDateTime:u}" : null,
+        { AgentConnected: null } => null,
+        { AgentHeardAt: { } at } => $"is not connected; it was heard last at {at.UtcDateTime:u}",
+        _ => "is not connected",
+    };
 
-    private static IEnumerable<HealthReason> OfRpo(ProtectedMachine machine, ReplicationMeasurement measured, bool fresh, TimeSpan? rpo)
+    /// <summary>A server that was started anew knows nothing of what was measured before.</summary>
+    private static DateTimeOffset? UnknownSince(ProtectedMachine machine, ReplicationMeasurement measured) => measured.MeasuredAt
+        ?? new[] { measured.ListeningSince, machine.Jobs.NewestFirst.FirstOrDefault(j => j.Action == MachineActions.Enable)?.StartedAt }.Max();
+
+    private static IEnumerable<HealthReason> OfRpo(ProtectedMachine machine, ReplicationMeasurement measured, bool fresh, TimeSpan? rpo, DateTimeOffset now)
     {
         if (!fresh)
         {
-            yield return new("rpoUnknown", HealthSeverity.Warning, "The target's store is not being measured.", "Check the master target and its connection to this node.");
+            yield return measured is { MeasuredAt: null, ListeningSince: { } since } && now - since <= UnheardMax
+                ? new("rpoUnknown", HealthSeverity.Warning, "The target's store has not been measured yet since this server began to listen.", "Wait some seconds.")
+                : new("rpoUnknown", HealthSeverity.Warning, "The target's store is not being measured.", "Check the master target and its connection to this node.");
             yield break;
         }
         if (machine.Phase is Phase.InitialReplication or Phase.ReverseReplicating) yield break;

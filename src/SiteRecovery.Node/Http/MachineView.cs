@@ -90,7 +90,7 @@ public sealed record MachineView(
         // An agent speaks twice a second; one that has not for long is gone, whoever was to say so.
         var agent = measured.Agent is { } said && now - measured.AgentHeardAt > AgentSilenceMax ? said with { Connected = false } : measured.Agent;
         var view = ProtectedMachineView.Of(measured.State, new ReplicationMeasurement(store?.Newest?.At, measured.StoreMeasuredAt, agent?.Connected, store?.FailedReason, agent is { Connected: true, Failed: true } ? agent.Error : null,
-            agent is { Connected: true, Fenced: true } ? agent.Clients : 0, agent?.Spool?.ClockOffset, store?.Rot), now);
+            agent is { Connected: true, Fenced: true } ? agent.Clients : 0, agent?.Spool?.ClockOffset, store?.Rot, measured.AgentHeardAt, measured.ListeningSince), now);
         return new(
             view.Name, view.State, new HealthView(view.Health.Status, view.Health.Reasons), view.Rpo, view.RpoUnknownSince, view.ActiveSite?.Value, view.Direction, view.Epoch,
             view.SourceSite?.Value, view.TargetSite?.Value, measured.State.Protection?.TargetNode, view.Agent?.Value, view.Policy, LagOf(agent, now), ProgressOf(measured.State, agent),
