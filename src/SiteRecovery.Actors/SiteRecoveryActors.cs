@@ -40,6 +40,7 @@ public static class SiteRecoveryActors
         .WithSingleton<ConfigurationActor>(
             ConfigurationName, (_, _, _) => ConfigurationActor.Kept(clock), new ClusterSingletonOptions { Role = NodeRoles.ConfigurationServer })
         .WithActors((system, registry) => registry.Register<WorkRouterActor>(system.ActorOf(WorkRouterActor.Props(registry.Get<SiteActor>(), registry.Get<ConfigurationActor>()), "work-router")))
+        .WithActors((system, registry) => system.ActorOf(NodeNotesActor.Props(registry.Get<SiteActor>(), registry.Get<ConfigurationActor>()), "node-notes"))
         .WithShardRegion<ProtectedMachineActor>(
             MachinesName,
             (_, registry, _) => id => ProtectedMachineActor.Props(new MachineId(id), registry.Get<WorkRouterActor>(), clock),

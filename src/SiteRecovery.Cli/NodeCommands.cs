@@ -11,7 +11,7 @@ internal static class NodeCommands
         Column.Of("HTTP", "httpUrl", wide: true), Column.Of("ADDRESS", "address", wide: true),
     ]);
 
-    public static Command Create() => new("node", "Nodes: the servers of the cluster") { Nodes.List(), Show(), Drain(), Nodes.JoinToken() };
+    public static Command Create() => new("node", "Nodes: the servers of the cluster") { Nodes.List(), Show(), Drain(), Forget(), Nodes.JoinToken() };
 
     private static Argument<string> Node() => new("node")
     {
@@ -29,6 +29,21 @@ internal static class NodeCommands
             var found = (await session.Api.ListAsync(Nodes.Path, cancel)).FirstOrDefault(n => n.At("name").Text() == wanted || n.At("address").Text() is var a && (a == wanted || a.EndsWith($"@{wanted}", StringComparison.Ordinal)))
                 ?? throw new CommandProblem(ExitCode.NotFound, $"there is no node '{wanted}'", null, "List them: srctl node list.");
             session.Data.Document(found);
+            return ExitCode.Done;
+        }));
+        return command;
+    }
+
+    private static Command Forget()
+    {
+        var node = Node();
+        var command = new Command("forget", "Miss a node no more that is gone for good") { node, Confirmation.Yes };
+        command.SetAction(Session.With(async (session, cancel) =>
+        {
+            var wanted = session.Arguments.GetRequiredValue(node);
+            Confirmation.Require(session.Arguments, wanted, $"forget node '{wanted}'");
+            await session.Api.SendAsync(HttpMethod.Delete, Nodes.PathOf(wanted), null, cancel);
+            Session.Say($"node '{wanted}' is forgotten");
             return ExitCode.Done;
         }));
         return command;

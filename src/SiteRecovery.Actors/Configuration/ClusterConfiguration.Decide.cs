@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Diagnostics;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Networks;
@@ -56,6 +57,10 @@ public sealed partial record ClusterConfiguration
         AddJoinToken c when c.Token.ExpiresAt <= now => Refuse("invalid", "The join token would have expired already.", "Choose a later time."),
         AddJoinToken c => Accept(new JoinTokenAdded(now, c.By, c.Token)),
         RedeemJoinToken c => Redeem(c, now),
+        NoteNodes c when c.Nodes.Where(n => Nodes.GetValueOrDefault(n.Name) != n).ToImmutableArray() is { IsEmpty: false } news => Accept(new NodesNoted(now, c.By, news)),
+        NoteNodes => new(null, new ConfigurationAccepted()),
+        ForgetNode c when !Nodes.ContainsKey(c.Name) => Unknown("node", c.Name),
+        ForgetNode c => Accept(new NodeForgotten(now, c.By, c.Name)),
         RecordAudit c => Accept(new Audited(now, c.By, c.Action, c.Subject, c.Outcome)),
         _ => throw new UnreachableException($"{nameof(Decide)} has no case for {command.GetType().Name}"),
     };

@@ -18,6 +18,7 @@ public sealed partial record ClusterConfiguration
     public ImmutableSortedDictionary<string, ReplicationPolicy> Policies { get; init; } = ByName<ReplicationPolicy>().Add(DefaultPolicy, ReplicationPolicy.Default);
     public ImmutableSortedDictionary<string, Cloud> Clouds { get; init; } = ByName<Cloud>();
     public ImmutableSortedDictionary<string, NetworkMapping> NetworkMappings { get; init; } = ByName<NetworkMapping>();
+    public ImmutableSortedDictionary<string, KnownNode> Nodes { get; init; } = ByName<KnownNode>();
     public ImmutableSortedDictionary<string, string> Machines { get; init; } = ByName<string>();
     public ImmutableSortedDictionary<string, AccessToken> Tokens { get; init; } = ByName<AccessToken>();
     /// <summary>A token was added once, even if none is left.</summary>
@@ -50,6 +51,9 @@ public sealed partial record ClusterConfiguration
             JoinTokens = JoinTokens.Remove(e.TokenHash),
             Peers = Peers.SetItem(KeyOf(e.Peer.Kind, e.Peer.Name), e.Peer),
         },
+        // Nobody's doing: a node that is started again is no entry of the audit.
+        NodesNoted e => this with { Nodes = Nodes.SetItems(e.Nodes.Select(n => KeyValuePair.Create(n.Name, n))) },
+        NodeForgotten e => Noted(e, "forget-node", e.Name) with { Nodes = Nodes.Remove(e.Name) },
         Audited e => Noted(e, e.Action, e.Subject, e.Outcome),
         _ => throw new UnreachableException($"{nameof(Apply)} has no case for {happened.GetType().Name}"),
     };
@@ -57,7 +61,7 @@ public sealed partial record ClusterConfiguration
     public ConfigurationView View() => new(
         [.. Vaults.Values], [.. Policies.Select(p => new NamedPolicy(p.Key, p.Value))], [.. Clouds.Values],
         [.. Machines.Select(m => new ListedMachine(new MachineId(m.Key), m.Value))], [.. Peers.Values],
-        [.. Tokens.Values.Select(t => new NamedToken(t.Name, t.Role))], [.. NetworkMappings.Values]);
+        [.. Tokens.Values.Select(t => new NamedToken(t.Name, t.Role))], [.. NetworkMappings.Values], [.. Nodes.Values]);
 
     private ClusterConfiguration Noted(ConfigurationEvent e, string action, string subject, string outcome = "accepted") =>
         this with { Audit = Audit.Add(new AuditEntry(e.At, e.By, action, subject, outcome)) };

@@ -46,6 +46,12 @@ public sealed record AddJoinToken(string By, JoinToken Token) : ConfigurationCom
 /// <param name="Site">Where the peer says that it is; null: wherever the token says.</param>
 public sealed record RedeemJoinToken(string By, string Hash, PeerKind Kind, string CertificateSerial, SiteName? Site = null) : ConfigurationCommand(By);
 
+/// <summary>These nodes are members; nothing happens where that is known.</summary>
+public sealed record NoteNodes(string By, ImmutableArray<KnownNode> Nodes) : ConfigurationCommand(By);
+
+/// <summary>It is not missed any more. One that is a member is noted again at once.</summary>
+public sealed record ForgetNode(string By, string Name) : ConfigurationCommand(By);
+
 /// <summary>Notes an action that was carried out elsewhere, such as a machine's.</summary>
 public sealed record RecordAudit(string By, string Action, string Subject, string Outcome) : ConfigurationCommand(By);
 
@@ -59,10 +65,12 @@ public sealed record ConfigurationRefused(string Code, string Reason, string Rem
 
 /// <summary>Answered with <see cref="ConfigurationView"/>.</summary>
 public sealed record GetConfiguration : IClusterMessage;
+
+/// <param name="Nodes">All that were members once; empty from a node of before.</param>
 public sealed record ConfigurationView(
     ImmutableArray<Vault> Vaults, ImmutableArray<NamedPolicy> Policies, ImmutableArray<Cloud> Clouds,
     ImmutableArray<ListedMachine> Machines, ImmutableArray<Peer> Peers, ImmutableArray<NamedToken> Tokens,
-    ImmutableArray<NetworkMapping> NetworkMappings) : IClusterMessage;
+    ImmutableArray<NetworkMapping> NetworkMappings, ImmutableArray<KnownNode> Nodes = default) : IClusterMessage;
 
 public sealed record NamedToken(string Name, TokenRole Role);
 
@@ -110,4 +118,8 @@ public sealed record JoinTokenAdded(DateTimeOffset At, string By, JoinToken Toke
 
 /// <param name="TokenHash">The join token that is used up by it.</param>
 public sealed record PeerRegistered(DateTimeOffset At, string By, string TokenHash, Peer Peer) : ConfigurationEvent(At, By);
+
+/// <param name="Nodes">Those that are new, or elsewhere.</param>
+public sealed record NodesNoted(DateTimeOffset At, string By, ImmutableArray<KnownNode> Nodes) : ConfigurationEvent(At, By);
+public sealed record NodeForgotten(DateTimeOffset At, string By, string Name) : ConfigurationEvent(At, By);
 public sealed record Audited(DateTimeOffset At, string By, string Action, string Subject, string Outcome) : ConfigurationEvent(At, By);

@@ -67,6 +67,8 @@ public sealed class EventSerializer(ExtendedActorSystem system) : SerializerWith
         ["configuration.token-revoked.v1"] = typeof(TokenRevoked),
         ["configuration.join-token-added.v1"] = typeof(JoinTokenAdded),
         ["configuration.peer-registered.v1"] = typeof(PeerRegistered),
+        ["configuration.nodes-noted.v1"] = typeof(NodesNoted),
+        ["configuration.node-forgotten.v1"] = typeof(NodeForgotten),
         ["configuration.audited.v1"] = typeof(Audited),
     }.ToFrozenDictionary(StringComparer.Ordinal);
 

@@ -9,6 +9,8 @@ using SiteRecovery.Node.Hosting;
 namespace SiteRecovery.Node.Http;
 
 /// <param name="Name">Null while the node has not announced itself.</param>
+/// <param name="Address">Where it is a member, or was last.</param>
+/// <param name="Status">Of a member; "notSeen": it was one, and is not now.</param>
 public sealed record NodeView(
     string? Name, string Address, string Site, IReadOnlyList<string> Roles, string Status, bool Reachable, string? HttpUrl, int? DataPort, int? AgentPort, StoresHeld? Stores);
 
@@ -32,14 +34,18 @@ public sealed record HostMachineView(string Name, string State, int? CpuCount, l
 
 public static class NodeRoutes
 {
+    /// <summary>The status of a node that is known and not a member.</summary>
+    public const string NotSeen = "notSeen";
+
     private const string SitePrefix = "site-";
 
     public static void Map(RouteGroupBuilder api)
     {
         api.MapGet("/nodes", async (HttpContext context, ClusterHost cluster, ControlPlane control, CancellationToken cancel) =>
-            Page<NodeView>.Of(await MembersAsync(cluster, control, cancel), context)).Needs(AccessRole.Viewer).WithName("list-nodes");
+            Page<NodeView>.Of(await NodesAsync(cluster, control, cancel), context)).Needs(AccessRole.Viewer).WithName("list-nodes");
         api.MapGet("/nodes/{node}", async (string node, ClusterHost cluster, ControlPlane control, CancellationToken cancel) =>
-            (await MembersAsync(cluster, control, cancel)).FirstOrDefault(n => n.Name == node) ?? throw ProblemException.NotFound("node", node)).Needs(AccessRole.Viewer).WithName("get-node");
+            (await NodesAsync(cluster, control, cancel)).FirstOrDefault(n => n.Name == node) ?? throw ProblemException.NotFound("node", node)).Needs(AccessRole.Viewer).WithName("get-node");
+        api.MapDelete("/nodes/{node}", ForgetAsync).Needs(AccessRole.Administrator).WithName("forget-node");
         api.MapGet("/sites", async (HttpContext context, ClusterHost cluster, ControlPlane control, CancellationToken cancel) =>
             Page<SiteView>.Of(await SitesAsync(cluster, control, cancel), context)).Needs(AccessRole.Viewer).WithName("list-sites");
         api.MapGet("/sites/{site}", async (string site, ClusterHost cluster, ControlPlane control, CancellationToken cancel) =>
@@ -60,7 +66,26 @@ public static class NodeRoutes
         return new([.. found.Machines.Select(HostMachineView.Of)], found.More ? (skip + found.Machines.Count).ToString(CultureInfo.InvariantCulture) : null);
     }
 
-    public static async Task<IReadOnlyList<NodeView>> MembersAsync(ClusterHost cluster, ControlPlane control, CancellationToken cancel)
+    /// <summary>A node that is gone for good is not missed any more.</summary>
+    private static async Task<IResult> ForgetAsync(string node, HttpContext context, ClusterHost cluster, ControlPlane control, CancellationToken cancel)
+    {
+        var found = (await NodesAsync(cluster, control, cancel)).FirstOrDefault(n => n.Name == node) ?? throw ProblemException.NotFound("node", node);
+        if (found.Status != NotSeen) throw new ProblemException(409, "inUse", $"Node '{node}' is a member of the cluster.", "Stop it first, and wait until the others have noticed.");
+        await control.ConfigureAsync(new ForgetNode(context.CallerOf().Name, node), cancel);
+        return Results.NoContent();
+    }
+
+    /// <summary>The members of the cluster, and those that were and are not now.</summary>
+    public static async Task<IReadOnlyList<NodeView>> NodesAsync(ClusterHost cluster, ControlPlane control, CancellationToken cancel)
+    {
+        var members = await MembersAsync(cluster, control, cancel);
+        var known = (await control.GetConfigurationAsync(cancel)).Nodes;
+        // A member that has not announced itself yet is told by its address.
+        return known.IsDefault ? members : [.. members, .. known.Where(k => members.All(m => m.Name != k.Name && m.Address != k.Address))
+            .Select(k => new NodeView(k.Name, k.Address, k.Site.Value, [.. k.Roles.Order()], NotSeen, false, null, null, null, null))];
+    }
+
+    private static async Task<IReadOnlyList<NodeView>> MembersAsync(ClusterHost cluster, ControlPlane control, CancellationToken cancel)
     {
         var (state, announced) = (Cluster.Get(cluster.System).State, (await control.GetNodesAsync(cancel)).All.ToDictionary(n => n.Address));
         return [.. state.Members.Select(m =>
@@ -86,7 +111,7 @@ public static class NodeRoutes
     private static async Task<IReadOnlyList<SiteView>> SitesAsync(ClusterHost cluster, ControlPlane control, CancellationToken cancel)
     {
         var agents = await AgentsAsync(control, cancel);
-        return [.. (await MembersAsync(cluster, control, cancel)).GroupBy(n => n.Site).OrderBy(g => g.Key).Select(g => new SiteView(
+        return [.. (await NodesAsync(cluster, control, cancel)).GroupBy(n => n.Site).OrderBy(g => g.Key).Select(g => new SiteView(
             g.Key, g.Count(), g.Count(n => n.Reachable), [.. g.SelectMany(n => n.Roles).Distinct().Order()], [.. agents.Where(a => a.Site == g.Key).Select(a => a.Name)]))];
     }
 }

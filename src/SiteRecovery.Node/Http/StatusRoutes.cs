@@ -8,6 +8,7 @@ namespace SiteRecovery.Node.Http;
 /// <summary>Can I fail over right now?</summary>
 /// <param name="CanFailOver">Every protected machine could run at its target now, or does; null while nothing is protected.</param>
 /// <param name="WorstRpo">Null where one is unknown.</param>
+/// <param name="UnreachableNodes">Also those that are known and no members now.</param>
 public sealed record Overview(
     bool? CanFailOver, int Machines, int MachinesThatCanFailOver, int Healthy, int Degraded, int Critical, TimeSpan? WorstRpo,
     int Nodes, int UnreachableNodes, int Agents, int ConnectedAgents);
@@ -33,7 +34,7 @@ public static class StatusRoutes
 
     private static async Task<Overview> OverviewAsync(ClusterHost cluster, ControlPlane control, TimeProvider time, CancellationToken cancel)
     {
-        var nodes = await NodeRoutes.MembersAsync(cluster, control, cancel);
+        var nodes = await NodeRoutes.NodesAsync(cluster, control, cancel);
         var agents = await NodeRoutes.AgentsAsync(control, cancel);
         var machines = (await MachineRoutes.ViewsAsync(control, time, cancel)).Where(m => m.State != nameof(Phase.Unprotected)).ToArray();
         var able = machines.Count(m => m.CanFailOver);

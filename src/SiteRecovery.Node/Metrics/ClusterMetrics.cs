@@ -53,7 +53,7 @@ public sealed class ClusterMetrics : BackgroundService
         {
             try
             {
-                _nodes = await NodeRoutes.MembersAsync(_cluster, _control, stoppingToken);
+                _nodes = await NodeRoutes.NodesAsync(_cluster, _control, stoppingToken);
                 _machines = [.. (await MachineRoutes.ViewsAsync(_control, _time, stoppingToken)).Where(m => m.State != nameof(Phase.Unprotected))];
             }
             catch (Exception error) when (error is not OperationCanceledException)

@@ -1,0 +1,30 @@
+using Akka.Actor;
+using SiteRecovery.Actors.Sites;
+
+namespace SiteRecovery.Actors.Configuration;
+
+/// <summary>On every configuration server: has the configuration keep in mind which nodes there are. What is lost is told again.</summary>
+public sealed class NodeNotesActor : ReceiveActor, IWithTimers
+{
+    private static readonly TimeSpan TellEvery = TimeSpan.FromSeconds(5);
+    private Nodes _nodes = Nodes.None;
+
+    public NodeNotesActor(IActorRef site, IActorRef configuration)
+    {
+        Receive<Nodes>(nodes => _nodes = nodes);
+        Receive<TellNow>(_ => configuration.Tell(new NoteNodes("cluster", [.. _nodes.All.Select(KnownNode.Of)])));
+        Receive<ConfigurationReply>(_ => { });
+        site.Tell(new SubscribeNodes());
+    }
+
+    public ITimerScheduler Timers { get; set; } = null!;
+
+    public static Props Props(IActorRef site, IActorRef configuration) => Akka.Actor.Props.Create(() => new NodeNotesActor(site, configuration));
+
+    protected override void PreStart() => Timers.StartPeriodicTimer(nameof(TellNow), TellNow.Instance, TellEvery);
+
+    private sealed class TellNow
+    {
+        public static TellNow Instance { get; } = new();
+    }
+}
