@@ -53,7 +53,7 @@ internal static class MachineView
 
     private static string Lag(JsonNode machine)
     {
-        if (machine.At("lag") is not JsonObject lag) return machine.At("lag").Text();
+        if (machine.At("lag") is not JsonObject lag) return machine.At("lag") is null && IsUnheard(machine.At("replication")) ? "unknown" : machine.At("lag").Text();
         string[] parts = [.. new[] { lag.At("bytes") is { } bytes ? Forms.Bytes(bytes) : null, lag.At("time") is { } time ? Forms.Duration(time) : null }.OfType<string>()];
         return parts.Length == 0 ? "-" : string.Join(" / ", parts);
     }
@@ -64,8 +64,12 @@ internal static class MachineView
     private static string Forecast(JsonNode? at, string what) => at is null ? "" : $", {what} at {Forms.Time(at)} at this rate";
 
     private static string Replication(JsonNode? replication) => replication is not JsonObject ? "-"
-        : $"{(replication.At("agentConnected").Text() == "yes" ? "connected" : "not connected")}, {replication.At("agentMode").Text()}, at write {replication.At("newestSequence").Text()}, "
+        : IsUnheard(replication) ? $"not connected{(replication.At("agentHeardAt") is { } at ? $", heard last at {Forms.Time(at)}" : "")}"
+        : $"connected, {replication.At("agentMode").Text()}, at write {replication.At("newestSequence").Text()}, "
         + $"durable {replication.At("durableSequence").Text()}{string.Concat(new[] { "agentError", "linkError" }.Select(e => replication.At(e) is { } error ? $", {error.Text()}" : ""))}";
+
+    /// <summary>Nobody knows what it does, nor how much it has to send.</summary>
+    private static bool IsUnheard(JsonNode? replication) => replication is JsonObject && replication.At("agentConnected").Text() != "yes";
 
     private static string Point(JsonNode? point) => point is JsonObject ? $"{point.At("id").Text()} {Forms.ExactTime(point.At("at"))}" : Forms.ExactTime(point);
 

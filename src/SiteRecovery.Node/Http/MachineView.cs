@@ -9,7 +9,7 @@ namespace SiteRecovery.Node.Http;
 
 public sealed record HealthView(HealthStatus Status, ImmutableArray<HealthReason> Reasons);
 
-/// <param name="CaptureUri">Where the hypervisor opens the disk; null while the agent does not serve it.</param>
+/// <param name="CaptureUri">Where the hypervisor opens the disk; null while the agent does not serve it, and while nobody knows for not hearing it.</param>
 public sealed record DiskView(int Index, string Id, string Path, long SizeBytes, string Capture, string? CaptureUri, string? Error);
 
 /// <param name="Bytes">What the target lacks: blocks to send, and what waits at the process server.</param>
@@ -48,11 +48,18 @@ public sealed record NotedPointView(string Id, DateTimeOffset At, PointKind Kind
         noted.Signals is { } signals ? new PointSignalsView(signals.Entropy, signals.WrittenBytes, (long)signals.OverwriteRate, noted.Jump) : null);
 }
 
+/// <summary>What the source and its process server say; while they are not heard, what they counted last.</summary>
+/// <param name="AgentMode">"unknown" while the source is not heard; so are <paramref name="LinkUp"/> and the errors, which are null then.</param>
 /// <param name="BytesResent">Sent again after a cut, since the agent started.</param>
 /// <param name="ClockOffset">Target's clock minus the source's.</param>
+/// <param name="AgentHeardAt">When it was heard last; null: not since the server that answers began to listen for it.</param>
 public sealed record ReplicationView(
     bool AgentConnected, string AgentMode, long NewestSequence, long DurableSequence, long BytesSent, long BytesResent, long SpoolBytes, bool? LinkUp, TimeSpan? ClockOffset,
-    string? AgentError, string? LinkError);
+    string? AgentError, string? LinkError, DateTimeOffset? AgentHeardAt = null)
+{
+    /// <summary>The mode of a source that is not heard.</summary>
+    public const string NotHeard = "unknown";
+}
 
 /// <param name="Test">Id of the test failover; null for the replica itself.</param>
 public sealed record ExportView(int Disk, string Uri, string? Test = null)
@@ -89,16 +96,18 @@ public sealed record MachineView(
         var store = measured.Store;
         // An agent speaks twice a second; one that has not for long is gone, whoever was to say so.
         var agent = measured.Agent is { } said && now - measured.AgentHeardAt > AgentSilenceMax ? said with { Connected = false } : measured.Agent;
-        var view = ProtectedMachineView.Of(measured.State, new ReplicationMeasurement(store?.Newest?.At, measured.StoreMeasuredAt, agent?.Connected, store?.FailedReason, agent is { Connected: true, Failed: true } ? agent.Error : null,
-            agent is { Connected: true, Fenced: true } ? agent.Clients : 0, agent?.Spool?.ClockOffset, store?.Rot, measured.AgentHeardAt, measured.ListeningSince), now);
+        // And what it said last is not so any more for that.
+        var heard = agent is { Connected: true } ? agent : null;
+        var view = ProtectedMachineView.Of(measured.State, new ReplicationMeasurement(store?.Newest?.At, measured.StoreMeasuredAt, agent?.Connected, store?.FailedReason, heard is { Failed: true } ? heard.Error : null,
+            heard is { Fenced: true } ? heard.Clients : 0, agent?.Spool?.ClockOffset, store?.Rot, measured.AgentHeardAt, measured.ListeningSince), now);
         return new(
             view.Name, view.State, new HealthView(view.Health.Status, view.Health.Reasons), view.Rpo, view.RpoUnknownSince, view.ActiveSite?.Value, view.Direction, view.Epoch,
-            view.SourceSite?.Value, view.TargetSite?.Value, measured.State.Protection?.TargetNode, view.Agent?.Value, view.Policy, LagOf(agent, now), ProgressOf(measured.State, agent),
-            [.. view.Disks.Select(d => DiskOf(d, agent, measured.State))], store?.Newest is { } newest ? PointView.Of(newest) : null, store?.Oldest is { } oldest ? PointView.Of(oldest) : null,
-            ReplicationOf(agent), store is null ? null : new StoreView(store.Bytes, store.FreeBytes, store.Points, store.Consistent, store.FailedReason, store.BytesPerSecond, store.LimitAt, store.DiskFullAt),
+            view.SourceSite?.Value, view.TargetSite?.Value, measured.State.Protection?.TargetNode, view.Agent?.Value, view.Policy, LagOf(heard, now), ProgressOf(measured.State, heard),
+            [.. view.Disks.Select(d => DiskOf(d, heard, measured.State))], store?.Newest is { } newest ? PointView.Of(newest) : null, store?.Oldest is { } oldest ? PointView.Of(oldest) : null,
+            ReplicationOf(agent, measured.AgentHeardAt), store is null ? null : new StoreView(store.Bytes, store.FreeBytes, store.Points, store.Consistent, store.FailedReason, store.BytesPerSecond, store.LimitAt, store.DiskFullAt),
             ExportView.Of(measured.State), view.FailoverPoint, view.SourceFenced,
             [.. measured.State.RunningTests.Select(t => new TestView(t.Id, t.Point.Id, t.StartedAt, t.ServedAt is not null, t.Console))], measured.State.Drills, view.AllowedActions, measured.State.Console,
-            SourceChangeOf(measured.State, view.ActiveSite, agent), FlatteningOf(measured.Flattening), view.CanFailOver);
+            SourceChangeOf(measured.State, view.ActiveSite, heard), FlatteningOf(measured.Flattening), view.CanFailOver);
     }
 
     /// <summary>All that can be said of a machine that does not answer.</summary>
@@ -125,7 +134,7 @@ public sealed record MachineView(
     /// <summary>Only what goes through the exports is captured; the machine itself is its owner's to change.</summary>
     private static string? SourceChangeOf(ProtectedMachine machine, SiteName? active, AgentReport? agent)
     {
-        if (agent is not { Connected: true, Clients: 0, Fenced: false, Disks.IsDefaultOrEmpty: false } || machine.Protection is not { Replica: null } protection || active != protection.SourceSite) return null;
+        if (agent is not { Clients: 0, Fenced: false, Disks.IsDefaultOrEmpty: false } || machine.Protection is not { Replica: null } protection || active != protection.SourceSite) return null;
         var served = protection.Disks.Select(d => (Disk: d, Uri: agent.Disks.FirstOrDefault(c => c.Index == d.Index)?.CaptureUri)).ToArray();
         if (served.Any(s => s.Uri is null)) return null;
         return $"Nobody has the disks open where they are captured. Before the machine is started its hypervisor must have these for its disks, as raw: {string.Join("; ", served.Select(s => $"{s.Disk.Name} is {s.Uri}, not {s.Disk.Path}"))}; "
@@ -147,7 +156,11 @@ public sealed record MachineView(
     private static ProgressView ProgressOf(long done, long total, long perSecond) =>
         new(done, total, perSecond, perSecond > 0 && total > 0 ? TimeSpan.FromSeconds(Math.Round((double)Math.Max(0, total - done) / perSecond, 1)) : null);
 
-    private static ReplicationView? ReplicationOf(AgentReport? agent) => agent is null ? null : new(
-        agent.Connected, agent.Mode, agent.Newest.Value, agent.Durable.Value, agent.BytesShipped, agent.BytesResent, agent.Spool?.Bytes ?? 0, agent.Spool?.LinkUp,
-        agent.Spool?.ClockOffset, agent.Error, agent.Spool?.Error);
+    private static ReplicationView? ReplicationOf(AgentReport? agent, DateTimeOffset? heardAt) => agent switch
+    {
+        null => null,
+        { Connected: true } => new(true, agent.Mode, agent.Newest.Value, agent.Durable.Value, agent.BytesShipped, agent.BytesResent, agent.Spool?.Bytes ?? 0, agent.Spool?.LinkUp,
+            agent.Spool?.ClockOffset, agent.Error, agent.Spool?.Error, heardAt),
+        _ => new(false, ReplicationView.NotHeard, agent.Newest.Value, agent.Durable.Value, agent.BytesShipped, agent.BytesResent, agent.Spool?.Bytes ?? 0, null, null, null, null, heardAt),
+    };
 }

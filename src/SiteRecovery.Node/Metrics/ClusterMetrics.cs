@@ -33,7 +33,7 @@ public sealed class ClusterMetrics : BackgroundService
         OfMachines("siterecovery.machine.resync_remaining", "By", m => m.Progress is { } p ? p.BytesTotal - p.BytesDone : null);
         OfMachines("siterecovery.machine.recovery_points", null, m => m.Store?.Points);
         OfMachines("siterecovery.journal", "By", m => m.Store?.Bytes);
-        OfMachines("siterecovery.spool", "By", m => m.Replication?.SpoolBytes);
+        OfMachines("siterecovery.spool", "By", m => m.Replication is { AgentConnected: true } r ? r.SpoolBytes : null);
         _meter.CreateObservableGauge("siterecovery.machine.state", () => _machines.Select(m =>
             new Measurement<int>(1, Tag("machine", m.Name), Tag("state", m.State))));
         _meter.CreateObservableGauge("siterecovery.node_up", () => _nodes.Select(n =>
