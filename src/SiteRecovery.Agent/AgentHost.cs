@@ -40,6 +40,19 @@ public sealed record AgentHost(string Folder, string Socket, IFileSystem Files, 
         return file.LengthBytes > 0 ? file.LengthBytes : throw new AgentProblem($"the disk {path} is empty");
     }
 
+    /// <summary>
+    /// Asked before a disk is protected for the first time, and never again: what is protected is raw, and whatever its guest writes to its beginning is its own affair. A block device is no exception:
+    /// hypervisors keep images on volumes, too.
+    /// </summary>
+    /// <exception cref="AgentProblem">It begins as an image of another format, whose content its replica could not show.</exception>
+    public void CheckRaw(string path)
+    {
+        Span<byte> head = stackalloc byte[ImageFormat.HeadBytes];
+        using (var file = Files.Open(path, FileOpening.Read)) file.Read(0, head);
+        if (ImageFormat.Of(head) is not { } format) return;
+        throw new AgentProblem($"the disk {path} is a {format} image, and only raw disks are protected: stop its machine, convert it (qemu-img convert -O raw {path} {path}.raw), give the machine the raw one, and protect that");
+    }
+
     /// <exception cref="AgentProblem">It is in use by another program.</exception>
     public IDisposable Take(string path) =>
         TakeDisk(path) ?? throw new AgentProblem($"the disk {path} is in use by another program: stop its machine, then let the machine open the disk at the address that protection gives it");

@@ -193,7 +193,8 @@ public sealed class AgentMachines : IAsyncDisposable
             _host.CheckPlace(inspect.Path);
             RefuseIfTaken(inspect.Path, null);
             size = _host.SizeOf(inspect.Path);
-            if (_released.Has(inspect.Path)) return Task.CompletedTask; // it is this agent that holds it
+            if (_released.Has(inspect.Path)) return Task.CompletedTask; // it is this agent that holds it, and it was protected as raw
+            _host.CheckRaw(inspect.Path);
             using var free = _host.Take(inspect.Path);
             return Task.CompletedTask;
         });
