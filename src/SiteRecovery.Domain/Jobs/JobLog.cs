@@ -4,7 +4,7 @@ using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.Domain.Jobs;
 
-/// <summary>A machine's jobs, oldest first; the newest <see cref="JobsMax"/> are kept, and any that still runs. A job's status follows from its steps.</summary>
+/// <summary>A machine's jobs, oldest first; the newest <see cref="JobsMax"/> are kept, and any that still runs. A job's status follows from its steps; a step is pending until the required ones before it are done, or until it is begun beside them.</summary>
 public sealed record JobLog(ImmutableArray<Job> Jobs)
 {
     public const int JobsMax = 50;
@@ -19,8 +19,8 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
     public JobLog Start(JobId id, string action, DateTimeOffset at, params ReadOnlySpan<(string Name, bool Required)> steps)
     {
         var made = ImmutableArray.CreateBuilder<JobStep>(steps.Length);
-        foreach (var (name, required) in steps) made.Add(new JobStep(name, JobStatus.Running, at, null, required));
-        var job = new Job(id, action, JobStatus.Running, at, null, made.ToImmutable());
+        foreach (var (name, required) in steps) made.Add(new JobStep(name, JobStatus.Pending, at, null, required));
+        var job = new Job(id, action, JobStatus.Running, at, null, Advanced(made.ToImmutable(), at));
         var excess = Math.Max(0, Jobs.Length + 1 - JobsMax);
         // Somebody may wait for one that runs, and its steps are still to be told of.
         return new JobLog([.. Jobs.Where(kept => !kept.IsFinished || --excess < 0), job]);
@@ -29,25 +29,29 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
     /// <summary>A job whose only effect is the durable event itself.</summary>
     public JobLog Done(JobId id, string action, DateTimeOffset at) => Start(id, action, at, (action, true)).Complete(action, at, id);
 
+    /// <summary>The step is under way beside those before it.</summary>
+    public JobLog Begin(string step, DateTimeOffset at) => Change(step, at, null, s => s.Status == JobStatus.Pending ? s with { Status = JobStatus.Running, At = at } : s);
+
     /// <summary>The effect is there: completes the step wherever it is open, also in a job that had ended without it.</summary>
     /// <param name="detail">What was seen; null leaves what is said of it.</param>
     public JobLog Complete(string step, DateTimeOffset at, JobId? only = null, string? detail = null) => Change(step, at, only, s =>
-        s.Status == JobStatus.Running ? s with { Status = JobStatus.Succeeded, At = at, Detail = detail ?? s.Detail } : s);
+        IsOpen(s) ? s with { Status = JobStatus.Succeeded, At = at, Detail = detail ?? s.Detail } : s);
 
     /// <summary>The step is being tried again, or (permanent) has failed for good.</summary>
     /// <param name="reason">Null changes nothing.</param>
     public JobLog Fail(string step, DateTimeOffset at, string? reason, bool permanent) => reason is null ? this : Change(step, at, null, s =>
-        s.Status != JobStatus.Running ? s
-        : s with { Status = permanent ? JobStatus.Failed : JobStatus.Running, At = at, Detail = reason });
+        !IsOpen(s) ? s
+        : s with { Status = permanent ? JobStatus.Failed : s.Status, At = at, Detail = reason });
 
     /// <summary>What was still running is overtaken by something else.</summary>
     public JobLog CancelRunning(DateTimeOffset at, string by) => new([.. Jobs.Select(job => job.IsFinished || RunsBeside(job) ? job : Cancelled(job, at, by))]);
 
-    /// <summary>A failover that was rolled back has failed, and says what that leaves.</summary>
-    public JobLog FailRunning(DateTimeOffset at, string reason, string outcome) => new([.. Jobs.Select(job => job.IsFinished || RunsBeside(job) ? job : Cancelled(job, at, "") with
+    /// <summary>A failover that was rolled back says what that leaves.</summary>
+    /// <param name="reason">Why it failed; null: an operator cancelled it.</param>
+    public JobLog EndRunning(DateTimeOffset at, string? reason, string outcome) => new([.. Jobs.Select(job => job.IsFinished || RunsBeside(job) ? job : Cancelled(job, at, "") with
     {
-        Status = JobStatus.Failed,
-        Error = $"{reason} {outcome}",
+        Status = reason is null ? JobStatus.Cancelled : JobStatus.Failed,
+        Error = $"{reason ?? "Cancelled by an operator."} {outcome}",
     })]);
 
     /// <summary>Another replica is the machine now.</summary>
@@ -59,8 +63,13 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
         Status = JobStatus.Cancelled,
         FinishedAt = at,
         Error = $"Overtaken by {by}.",
-        Steps = [.. job.Steps.Select(s => s.Status == JobStatus.Running ? s with { Status = JobStatus.Cancelled, At = at } : s)],
+        Steps = [.. job.Steps.Select(s => IsOpen(s) ? s with { Status = JobStatus.Cancelled, At = at } : s)],
     };
+
+    private static bool IsOpen(JobStep step) => step.Status is JobStatus.Pending or JobStatus.Running;
+
+    private static ImmutableArray<JobStep> Advanced(ImmutableArray<JobStep> steps, DateTimeOffset at) =>
+        [.. steps.Select((s, i) => s.Status == JobStatus.Pending && steps.Take(i).All(before => !before.Required || before.Status == JobStatus.Succeeded) ? s with { Status = JobStatus.Running, At = at } : s)];
 
     // What happens to replication is nothing to a test failover, nor to the disks of the machine.
     private static bool RunsBeside(Job job) => job.Action is ProtectedMachines.MachineActions.TestFailover or ProtectedMachines.MachineActions.TestFailoverCleanup or ProtectedMachines.MachineActions.Flatten;
@@ -92,11 +101,11 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
         if (failed is not null)
         {
             // What the job still needed will not be done for it; another job's same step must not complete it later.
-            var steps = job.Steps.Select(s => s is { Required: true, Status: JobStatus.Running } ? s with { Status = JobStatus.Cancelled, At = at } : s);
+            var steps = job.Steps.Select(s => s.Required && IsOpen(s) ? s with { Status = JobStatus.Cancelled, At = at } : s);
             return job with { Status = JobStatus.Failed, FinishedAt = at, Error = $"{failed.Name}: {failed.Detail}", Steps = [.. steps] };
         }
         if (job.Steps.All(s => s.Status == JobStatus.Succeeded)) return job with { Status = JobStatus.Succeeded, FinishedAt = job.FinishedAt ?? at };
-        return Overdue(job) ? job with { Status = JobStatus.SucceededWithWarnings, FinishedAt = job.FinishedAt ?? at } : job;
+        return Overdue(job) ? job with { Status = JobStatus.SucceededWithWarnings, FinishedAt = job.FinishedAt ?? at } : job with { Steps = Advanced(job.Steps, at) };
     }
 
     // All that the job needs is there; what remains is optional and has already been seen failing.

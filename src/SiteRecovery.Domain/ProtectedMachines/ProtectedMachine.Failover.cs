@@ -70,13 +70,14 @@ public sealed partial record ProtectedMachine
             FormerFences = FencesBefore(),
             SourceStoppedAt = null,
             // A journal of before the source was asked has the comparison in this event alone.
-            Jobs = Jobs.Complete(WorkKind.VerifyTarget, e.At, detail: $"{e.Point.Id} has the source's root hash {phase.Drained?.RootHash}: nothing is lost").Complete(StepNames.HoldSource, e.At).Opens(MachineActions.PlannedFailover, e.Epoch),
+            Jobs = Jobs.Complete(WorkKind.VerifyTarget, e.At, detail: $"{e.Point.Id} has the source's root hash {phase.Drained?.RootHash}: nothing is lost").Complete(StepNames.HoldSource, e.At)
+                .Begin(WorkKind.FenceSource, e.At).Opens(MachineActions.PlannedFailover, e.Epoch),
         }).Without(WorkKind.VerifyTarget);
     }
 
     private ProtectedMachine RolledBack(PlannedFailoverRolledBack e)
     {
-        var jobs = Jobs.FailRunning(e.At, e.Reason ?? "Cancelled by an operator.", "Nothing has changed. The source takes writes again, and a machine that was stopped for this is started again, as soon as its agent hears of it: until then, with the link cut, it is held.");
+        var jobs = Jobs.EndRunning(e.At, e.Reason, "Nothing has changed. The source takes writes again, and a machine that was stopped for this is started again, as soon as its agent hears of it: until then, with the link cut, it is held.");
         return CarryIfAsked(e, e.Reason) with
         {
             Phase = new Phase.Protected(),
@@ -88,7 +89,7 @@ public sealed partial record ProtectedMachine
 
     private ProtectedMachine Cancelled(FailoverCancelled e)
     {
-        var jobs = Jobs.FailRunning(e.At, e.Reason ?? "Cancelled by an operator.", "The source goes on in an epoch of its own.");
+        var jobs = Jobs.EndRunning(e.At, e.Reason, "The source goes on in an epoch of its own.");
         return CarryIfAsked(e, e.Reason) with
         {
             Phase = new Phase.Resynchronizing(),

@@ -105,7 +105,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
                 _ => throw Broken(e),
             },
             StoreEpoch = e.Epoch,
-            Jobs = Jobs.Complete(WorkKind.OpenEpoch, e.At).Time(Jobs.FindByEpoch(e.Epoch)?.Id, new RecoveryTimes(EpochOpened: e.At - Jobs.FindByEpoch(e.Epoch)?.StartedAt)),
+            Jobs = Jobs.Complete(WorkKind.OpenEpoch, e.At).Begin(WorkKind.FenceSource, e.At).Time(Jobs.FindByEpoch(e.Epoch)?.Id, new RecoveryTimes(EpochOpened: e.At - Jobs.FindByEpoch(e.Epoch)?.StartedAt)),
         }).Without(WorkKind.OpenEpoch),
         ReplicaStarted e => (this with
         {
@@ -243,7 +243,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
             AgentsToRelease = AgentsToRelease.Contains(agent) ? AgentsToRelease : AgentsToRelease.Add(agent),
             Problems = [],
             Jobs = Jobs.CancelRunning(e.At, "the end of protection").Start(
-                JobId.Of(Id, e.Cause), MachineActions.Disable, e.At, [.. first, (WorkKind.RemoveStore, true), (WorkKind.ReleaseAgent, false)]),
+                JobId.Of(Id, e.Cause), MachineActions.Disable, e.At, [.. first, (WorkKind.RemoveStore, true), (WorkKind.ReleaseAgent, false)]).Begin(WorkKind.ReleaseAgent, e.At),
         };
     }
 
