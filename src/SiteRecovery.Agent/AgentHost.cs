@@ -32,10 +32,10 @@ public sealed record AgentHost(string Folder, string Socket, IFileSystem Files, 
             throw new AgentProblem($"the disk {path} is in none of the folders whose disks this agent protects ({folders}), links followed: name it by its full path, move it there, or start the agent with --disk-folder for its folder, too");
     }
 
-    /// <exception cref="AgentProblem">There is no such disk, or it is empty.</exception>
+    /// <exception cref="AgentProblem">There is no such disk, it is a folder, or it is empty.</exception>
     public long SizeOf(string path)
     {
-        if (!Files.Exists(path)) throw new AgentProblem($"the disk {path} does not exist on this host");
+        if (!Files.Exists(path)) throw new AgentProblem(Files.FolderExists(path) ? $"{path} is a folder: name a file or a block device" : $"the disk {path} does not exist on this host");
         using var file = Files.Open(path, FileOpening.Read);
         return file.LengthBytes > 0 ? file.LengthBytes : throw new AgentProblem($"the disk {path} is empty");
     }

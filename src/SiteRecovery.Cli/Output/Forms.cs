@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using SiteRecovery.Domain.Results;
 
 namespace SiteRecovery.Cli.Output;
 
@@ -44,13 +45,7 @@ internal static class Forms
 
     public static string Time(JsonNode? node) => node.Time() is { } time ? Time(time) : node.Text();
 
-    public static string Span(TimeSpan span) => span switch
-    {
-        { TotalSeconds: < 10 } => string.Create(CultureInfo.InvariantCulture, $"{span.TotalSeconds:0.0}s"),
-        { TotalMinutes: < 2 } => string.Create(CultureInfo.InvariantCulture, $"{span.TotalSeconds:0}s"),
-        { TotalHours: < 2 } => $"{(int)span.TotalMinutes}m{span.Seconds:00}s",
-        _ => $"{(int)span.TotalHours}h{span.Minutes:00}m",
-    };
+    public static string Span(TimeSpan span) => Durations.Text(span);
 
     /// <summary>"14677ms" as "15s"; what is no duration stays as it is.</summary>
     public static string Duration(JsonNode? node) => ParseDuration(node.Text()) is { TotalSeconds: >= 1 } span ? Span(span) : node.Text();

@@ -57,7 +57,8 @@ public sealed class ChannelListener(IPEndPoint at, SslServerAuthenticationOption
         await Task.Yield(); // the next one is accepted meanwhile
         try
         {
-            var origin = socket.RemoteEndPoint?.ToString();
+            // Each try of one that is refused comes from another port, and would be news to it each time.
+            var origin = socket.RemoteEndPoint is IPEndPoint from ? $"{(from.Address.IsIPv4MappedToIPv6 ? from.Address.MapToIPv4() : from.Address)}" : null;
             socket.NoDelay = true;
             var records = new RecordStream(socket, isTrusted: false);
             await using var stream = new SslStream(records);

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Text.Json.Serialization;
 using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Results;
 
 namespace SiteRecovery.Domain.Jobs;
 
@@ -51,7 +52,7 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
     public JobLog EndRunning(DateTimeOffset at, string? reason, string outcome) => new([.. Jobs.Select(job => job.IsFinished || RunsBeside(job) ? job : Cancelled(job, at, "") with
     {
         Status = reason is null ? JobStatus.Cancelled : JobStatus.Failed,
-        Error = $"{reason ?? "Cancelled by an operator."} {outcome}",
+        Error = $"{Sentence.Of(reason ?? "Cancelled by an operator")} {outcome}",
     })]);
 
     /// <summary>Another replica is the machine now.</summary>

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using SiteRecovery.Domain.Results;
 
 namespace SiteRecovery.Domain.Policies;
 
@@ -90,11 +91,11 @@ public sealed record ReplicationPolicy(
         for (var i = 0; i < tiers.Items.Length; i++)
         {
             var (tier, setting) = (tiers.Items[i], $"retention.tiers[{i}]");
-            if (tier.Every < PointIntervalMin || tier.Every > RetentionWindowMax) yield return new(setting + ".every", $"{tier.Every} is out of range.", "Choose 1s to 3660d.");
-            else if (tier.Every <= every) yield return new(setting + ".every", $"{tier.Every} is no longer than that of the tier before it, so that it would thin nothing.", "Give the tiers from the finest to the coarsest.");
-            else if (tier.KeepFor > RetentionWindowMax) yield return new(setting + ".keepFor", $"{tier.KeepFor} is out of range.", "Choose at most 3660d.");
+            if (tier.Every < PointIntervalMin || tier.Every > RetentionWindowMax) yield return new(setting + ".every", $"{Durations.Text(tier.Every)} is out of range.", "Choose 1s to 3660d.");
+            else if (tier.Every <= every) yield return new(setting + ".every", $"{Durations.Text(tier.Every)} is no longer than that of the tier before it, so that it would thin nothing.", "Give the tiers from the finest to the coarsest.");
+            else if (tier.KeepFor > RetentionWindowMax) yield return new(setting + ".keepFor", $"{Durations.Text(tier.KeepFor)} is out of range.", "Choose at most 3660d.");
             else if (tier.KeepFor - keptFor < tier.Every)
-                yield return new(setting + ".keepFor", $"Between {before}, {keptFor}, and {tier.KeepFor} there is no room for one point every {tier.Every}.", "Lengthen keepFor: it counts from now, as the window does.");
+                yield return new(setting + ".keepFor", $"Between {before}, {Durations.Text(keptFor)}, and {Durations.Text(tier.KeepFor)} there is no room for one point every {Durations.Text(tier.Every)}.", "Lengthen keepFor: it counts from now, as the window does.");
             (every, keptFor, before) = (tier.Every, tier.KeepFor, "the tier before it");
         }
     }

@@ -101,7 +101,7 @@ public sealed partial record ProtectedMachine
         UnplannedFailover c when !IsInHistory(c.Point) => ($"The point {c.Point.Id} is not in this machine's history.", "Choose one of its recovery points."),
         ChangeRecoveryPoint c when !IsInHistory(c.Point) => ($"The point {c.Point.Id} is not in this machine's history.", "Choose one of its recovery points."),
         PlannedFailover { Patience: { } patience } when patience < PlannedFailover.PatienceMin || patience > PlannedFailover.PatienceMax =>
-            ($"A patience of {patience} is out of range.", "Choose 5s to 24h."),
+            ($"A patience of {Durations.Text(patience)} is out of range.", "Choose 5s to 24h."),
         ReverseReplicate { Full: false } when Phase is Phase.ReverseReplicating =>
             ("The reverse replication is under way.", "Wait until it completes; if the old source cannot be asked what it wrote, or its disks are gone, repeat it with full."),
         ReverseReplicate c when IsElsewhere(c) && Continuation is null =>
@@ -122,8 +122,8 @@ public sealed partial record ProtectedMachine
         {
             var disk = c.Disks[i];
             if (disk.Index != i) return ($"Disk '{disk.Name}' has index {disk.Index}.", "Number the disks 0, 1, 2 … in order.");
-            if (string.IsNullOrWhiteSpace(disk.Path)) return ($"Disk {i} has no path.", "Name the file or block device on the agent's host.");
-            if (disk.SizeBytes <= 0 || disk.SizeBytes % 512 != 0) return ($"Disk {i} has {disk.SizeBytes} bytes.", "A disk is a positive multiple of 512 bytes.");
+            if (string.IsNullOrWhiteSpace(disk.Path)) return ($"Disk '{disk.Name}' has no path.", "Name the file or block device on the agent's host.");
+            if (disk.SizeBytes <= 0 || disk.SizeBytes % 512 != 0) return ($"Disk '{disk.Name}' ({disk.Path}) has {disk.SizeBytes} bytes.", "A disk is a positive multiple of 512 bytes.");
         }
         return c.Policy.Problems().FirstOrDefault() is { } p ? ($"Policy '{c.PolicyName}', {p.Setting}: {p.Problem}", p.Remedy) : null;
     }

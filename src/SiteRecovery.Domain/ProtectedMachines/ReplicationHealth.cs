@@ -65,7 +65,7 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
     {
         if (machine.Protection is null || machine.Phase is Phase.Unprotected)
         {
-            return new(HealthStatus.Unprotected, null, null, [.. OfProblems(machine)]);
+            return new(HealthStatus.Unprotected, null, null, [.. OfProblems(machine).Select(AsSentence)]);
         }
         var replicates = machine.Phase is Phase.InitialReplication or Phase.Protected or Phase.Paused
             or Phase.ResynchronizationRequired or Phase.Resynchronizing or Phase.ReverseReplicating or Phase.PlannedFailoverInProgress { Point: null };
@@ -83,12 +83,12 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
                 : new("replicaSilent", HealthSeverity.Critical, $"The master target at {machine.Protection.SourceSite} that serves the machine {unheard}.", "Check its node: while it is down, so is the machine."));
             if (clocksDisagree) reasons.Add(new("clocksDisagree", HealthSeverity.Critical,
                 measured.ClockOffset is { } offset && offset.Duration() > ClockSkewMax
-                    ? $"The source's clock is {offset.Duration():d\\.hh\\:mm\\:ss} {(offset < TimeSpan.Zero ? "ahead of" : "behind")} the target's; the age of a point cannot be told."
+                    ? $"The source's clock is {Durations.Text(offset.Duration())} {(offset < TimeSpan.Zero ? "ahead of" : "behind")} the target's; the age of a point cannot be told."
                     : "The newest point lies in the target's future.", "Synchronize the clocks of both sites."));
             if (measured.SourceFailure is { } broken) reasons.Add(new("sourceFailed", HealthSeverity.Critical,
                 $"Agent '{machine.Protection.Agent}' cannot capture the machine: {broken}", "Mend what it names; the agent tries again by itself."));
             if (fresh && measured.StoreFailure is { } failure) reasons.Add(new("storeFailed", HealthSeverity.Critical,
-                $"The retention store takes no writes: {failure}", "Mend its disk, or make room on it; replication goes on by itself."));
+                $"The retention store takes no writes: {failure}", "Mend what it names: its disk, the room on it, or the key that it is encrypted with; replication goes on by itself."));
             if (measured.StoreRot is { } rot) reasons.Add(new("storeDamaged", HealthSeverity.Critical, $"The retention store does not read back as it was written: {rot}",
                 "Check its disk. The newest state is mended from the source, by itself where the policy resynchronizes automatically, else resynchronize; older points stay unreadable in those places, and are marked as damaged."));
             reasons.AddRange(OfRpo(machine, measured, fresh, rpo, now));
@@ -96,8 +96,11 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
         var unknownSince = replicates && rpo is null ? UnknownSince(machine, measured) : null;
         var status = reasons.Count == 0 ? HealthStatus.Healthy
             : reasons.Any(r => r.Severity == HealthSeverity.Critical) ? HealthStatus.Critical : HealthStatus.Degraded;
-        return new(status, rpo, unknownSince, [.. reasons]);
+        return new(status, rpo, unknownSince, [.. reasons.Select(AsSentence)]);
     }
+
+    /// <summary>The remedy is read right behind it.</summary>
+    private static HealthReason AsSentence(HealthReason reason) => reason with { Reason = Sentence.Of(reason.Reason) };
 
     public static bool IsFresh(ReplicationMeasurement measured, DateTimeOffset now) => measured.MeasuredAt is { } at && now - at <= MeasurementAgeMax;
 
@@ -133,13 +136,19 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
         var objective = machine.Protection!.Policy.RpoThreshold;
         if (rpo >= objective * CriticalFactor)
         {
-            yield return new("rpoCritical", HealthSeverity.Critical, $"The newest point is {rpo} old; the objective is {objective}.", "Check link, process server and master target.");
+            yield return new("rpoCritical", HealthSeverity.Critical, OldPoint(rpo.Value, objective), Bringing(machine, measured) ?? "Check link, process server and master target.");
         }
         else if (rpo >= objective * WarningFactor)
         {
-            yield return new("rpoExceeded", HealthSeverity.Warning, $"The newest point is {rpo} old; the objective is {objective}.", "Check the link's rate against the machine's rate of change.");
+            yield return new("rpoExceeded", HealthSeverity.Warning, OldPoint(rpo.Value, objective), Bringing(machine, measured) ?? "Check the link's rate against the machine's rate of change.");
         }
     }
+
+    private static string OldPoint(TimeSpan age, TimeSpan objective) => $"The newest point is {Durations.Text(age)} old; the objective is {Durations.Text(objective)}.";
+
+    /// <summary>Where nothing comes from the source, nothing on the way is to blame.</summary>
+    private static string? Bringing(ProtectedMachine machine, ReplicationMeasurement measured) => measured.AgentConnected != false ? null
+        : machine.Protection!.Replica is null ? $"Bring agent '{machine.Protection.Agent}' back: nothing new comes without it." : $"Bring the master target at {machine.Protection.SourceSite} back: nothing new comes without it.";
 
     private static IEnumerable<HealthReason> OfPhase(ProtectedMachine machine) => machine.Phase switch
     {
