@@ -36,8 +36,11 @@ public sealed class RunningNode : IAsyncDisposable
     /// <summary>The actor system of now.</summary>
     public Akka.Actor.ActorSystem Actors => _cluster.System;
 
+    /// <exception cref="SettingsException">What it is started with cannot be right.</exception>
+    /// <exception cref="IOException">A port is in use, its folder cannot be written, or a file is damaged.</exception>
     public static async Task<RunningNode> StartAsync(NodeSettings settings, Config hocon, JoinOrder? join, TimeProvider time, CancellationToken cancel)
     {
+        NodeIdentity.CheckBeginning(settings, join is not null);
         var folder = new DataFolder(settings.DataFolder);
         HeldPorts? held = null;
         try

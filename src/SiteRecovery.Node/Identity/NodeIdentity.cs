@@ -1,6 +1,8 @@
 using System.Net.Http.Json;
 using System.Security.Cryptography;
 using System.Text.Json;
+using SiteRecovery.Actors.Sites;
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
 using SiteRecovery.Node.Hosting;
 using SiteRecovery.Node.Settings;
@@ -26,6 +28,15 @@ public sealed record NodeIdentity(PeerIdentity Peer, Authority? Authority, IRead
     private const int AnswerBytesMax = 1 << 20;
 
     private sealed record Membership(IReadOnlyList<string> SeedNodes, string ConfigurationServer);
+
+    /// <summary>A cluster begins with its configuration server: without one it would admit nobody and protect nothing, and whoever started the node meant to join another.</summary>
+    /// <exception cref="SettingsException">The node would begin one without; nothing has been written.</exception>
+    public static void CheckBeginning(NodeSettings settings, bool joins)
+    {
+        string In(params ReadOnlySpan<string> names) => Path.Combine([settings.DataFolder, .. names]);
+        if (joins || settings.Is(NodeRoles.ConfigurationServer) || RealFileSystem.Instance.Exists(In("cluster.json")) || RealFileSystem.Instance.Exists(In("pki", "ca.key"))) return;
+        throw new SettingsException($"{settings.DataFolder} is of no cluster yet: give --join URL and --token-file FILE to join one, or the role {NodeRoles.ConfigurationServer} to begin one.");
+    }
 
     public static NodeIdentity First(DataFolder folder, NodeSettings settings, TimeProvider time)
     {
