@@ -60,6 +60,8 @@ public static class ClusterHosting
             public-hostname = {{SettingsLoader.Quoted(settings.Advertised.Address)}}
             port = {{ports.Cluster}}
             public-port = {{settings.Advertised.Ports.Or(ports).Cluster}}
+            # Of others that are known by a name: where this node has an address of version 6.
+            dns-use-ipv6 = {{(settings.Address.StartsWith('[') ? "on" : "off")}}
           }
           cluster {
             roles = [{{string.Join(", ", settings.Roles.Append($"site-{settings.Site}").Select(SettingsLoader.Quoted))}}]

@@ -14,10 +14,11 @@ public sealed class HeldPorts : IDisposable
     private readonly List<Socket> _held = [];
     private readonly IPAddress _bind;
 
+    /// <param name="address">An IP address.</param>
     /// <exception cref="SocketException">The address is not this host's, or no port is left.</exception>
     public HeldPorts(NodePorts asked, string address, NodeEndpoints? former)
     {
-        _bind = IPAddress.TryParse(address, out var ip) ? ip : IPAddress.Any;
+        _bind = IPAddress.Parse(address);
         try
         {
             Ports = new NodePorts(One(asked.Http, former?.Http), One(asked.Cluster, former?.Cluster), One(asked.Data, former?.Data), One(asked.Agent, former?.Agent));

@@ -16,7 +16,7 @@ public static class NodeCommand
     private static readonly Option<string?> TokenFile = new("--token-file") { Description = "File with the join token" };
     private static readonly Option<string?> Site = new("--site") { Description = "The site this node stands in" };
     private static readonly Option<string?> Roles = new("--roles") { Description = "Roles, separated by commas" };
-    private static readonly Option<string?> Address = new("--address") { Description = "Address to bind and to tell the others" };
+    private static readonly Option<string?> Address = new("--address") { Description = "Address to bind and to tell the others: an IP address of this host, or a name that leads to one" };
 
     private static readonly (Option<int?> Option, string Key)[] Ports =
     [
@@ -36,6 +36,8 @@ public static class NodeCommand
 
     private static async Task<int> RunAsync(ParseResult arguments, CancellationToken cancel)
     {
+        NodeSettings? settings = null;
+        var isUp = false;
         try
         {
             var overrides = new Dictionary<string, string>();
@@ -46,10 +48,11 @@ public static class NodeCommand
             var environment = Environment.GetEnvironmentVariables().Cast<System.Collections.DictionaryEntry>()
                 .ToDictionary(e => (string)e.Key, e => (string?)e.Value ?? "");
             var config = SettingsLoader.Installed().Load(arguments.GetValue(ConfigFile), environment, overrides);
-            var settings = NodeSettings.Of(config, arguments.GetValue(Data)!);
+            settings = NodeSettings.Of(config, arguments.GetValue(Data)!);
             var join = arguments.GetValue(Join) is { } url
                 ? new JoinOrder(url, arguments.GetValue(TokenFile)) : null;
             await using var node = await RunningNode.StartAsync(settings, config, join, TimeProvider.System, cancel);
+            isUp = true;
             await node.WaitAsync();
             return 0;
 
@@ -63,10 +66,22 @@ public static class NodeCommand
             await Console.Error.WriteLineAsync(e.Message);
             return 2;
         }
-        catch (Exception broken) when (broken is IOException or UnauthorizedAccessException or System.Net.Sockets.SocketException or System.Text.Json.JsonException)
+        // Whatever it is: a sentence says more to an operator than a stack, which is for who asks for it.
+        catch (Exception broken) when (!cancel.IsCancellationRequested)
         {
-            await Console.Error.WriteLineAsync($"the node cannot start: {broken.Message}. Mend what it names: a port in use, a data directory that cannot be written, or a damaged file.");
+            await Console.Error.WriteLineAsync($"the node cannot {(isUp ? "go on" : "start")}: {SentenceOf(broken)}. Mend what it names: a port in use, a data directory that cannot be written, or a damaged file.");
+            if (settings?.LogLevel is "debug" or "trace") await Console.Error.WriteLineAsync(broken.ToString());
             return 1;
         }
+    }
+
+    /// <summary>What went wrong and why, as far down as anybody says more.</summary>
+    private static string SentenceOf(Exception broken)
+    {
+        var said = new List<string>();
+        for (var at = broken; at is not null; at = at.InnerException)
+            if (at is not AggregateException && !said.Exists(s => s.Contains(at.Message, StringComparison.Ordinal))) said.Add(at.Message.ReplaceLineEndings(" ").TrimEnd('.', ' '));
+        // Those that we throw ourselves have said all of it.
+        return broken is IOException ? said[0] : string.Join(": ", said);
     }
 }

@@ -45,7 +45,7 @@ public sealed class RunningNode : IAsyncDisposable
         HeldPorts? held = null;
         try
         {
-            settings = Allowed(settings, NodeIdentity.Joined(folder) is not null, join is not null);
+            settings = Allowed(settings with { Address = await HostAddress.ResolveAsync(settings.Address, cancel) }, NodeIdentity.Joined(folder) is not null, join is not null);
             held = new HeldPorts(settings.Ports, settings.Address, folder.ReadEndpoints());
             var ports = held.Ports;
             var (host, told) = (settings.Advertised.Address, settings.Advertised.Ports.Or(ports));
@@ -103,7 +103,7 @@ public sealed class RunningNode : IAsyncDisposable
 
     private static DataPlaneRooms OpenRooms(NodeSettings settings, NodePorts ports, NodeIdentity identity, DataFolder folder, TimeProvider time)
     {
-        var bind = IPAddress.TryParse(settings.Address, out var ip) ? ip : IPAddress.Any;
+        var bind = IPAddress.Parse(settings.Address);
         var group = settings.SocketGroup.Length > 0 ? settings.SocketGroup : null;
         if (settings.Is(NodeRoles.MasterTarget) && group is not null) OpenWay(folder);
         if (settings.Is(NodeRoles.MasterTarget))
@@ -187,8 +187,7 @@ public sealed class RunningNode : IAsyncDisposable
             kestrel.Limits.MaxConcurrentConnections = settings.ConnectionsMax;
             kestrel.Limits.RequestHeadersTimeout = HeadersPatience;
             kestrel.AddServerHeader = false;
-            var bind = IPAddress.TryParse(settings.Address, out var ip) ? ip : IPAddress.Any;
-            kestrel.Listen(bind, ports.Http, listen => listen.UseHttps(https =>
+            kestrel.Listen(IPAddress.Parse(settings.Address), ports.Http, listen => listen.UseHttps(https =>
             {
                 https.ServerCertificateSelector = (_, _) => identity.Peer.Certificate;
                 https.SslProtocols = SslProtocols.Tls13;

@@ -47,6 +47,7 @@ public sealed record StoreKeySettings(string File, string Command, IReadOnlyList
 }
 
 /// <summary>The settings of one node, typed and validated once at start.</summary>
+/// <param name="Address">To bind: an IP address or a name of this host.</param>
 /// <param name="DataFolder">Everything the node keeps lies below it.</param>
 /// <param name="SocketGroup">Who may open replicas' disks beside the node's user; empty: nobody.</param>
 public sealed record NodeSettings(
@@ -60,6 +61,8 @@ public sealed record NodeSettings(
     /// <summary>Two configuration servers, each with a journal of its own, would know two truths of the same machines.</summary>
     public const string JournalNotShared = "A second configuration server needs the first one's journal, and siterecovery.persistence.provider is sqlite: a file that only its own node has.";
     public const string ShareTheJournal = "Start the node without the role configuration-server; or let both use one database, with siterecovery.persistence.provider = postgresql or sqlserver.";
+
+    internal const string AddressKey = "siterecovery.node.address", AdvertisedKey = "siterecovery.advertised.address";
 
     public bool Is(string role) => Roles.Contains(role);
 
@@ -79,7 +82,7 @@ public sealed record NodeSettings(
             throw new SettingsException($"siterecovery.persistence.provider is {provider}: name the file with its connection string in siterecovery.persistence.connection-string-file.");
         return new NodeSettings(
             string.IsNullOrEmpty(name) ? $"{Environment.MachineName.ToLowerInvariant()}-{site}" : name,
-            site, roles, root.GetString("node.address"), Path.GetFullPath(dataFolder),
+            site, roles, HostAddress.Of(root.GetString("node.address"), AddressKey), Path.GetFullPath(dataFolder),
             new NodePorts(root.GetInt("ports.http"), root.GetInt("ports.cluster"), root.GetInt("ports.data"), root.GetInt("ports.agent")),
             AdvertisedOf(root),
             (long)SettingValues.Size(root.GetString("http.body-bytes-max"))!, root.GetInt("http.connections-max"),
@@ -100,7 +103,7 @@ public sealed record NodeSettings(
     }
 
     private static AdvertisedAddress AdvertisedOf(Config root) => new(
-        root.GetString("advertised.address") is { Length: > 0 } address ? address : root.GetString("node.address"),
+        root.GetString("advertised.address") is { Length: > 0 } address ? HostAddress.ToReach(address, AdvertisedKey) : HostAddress.ToReach(root.GetString("node.address"), AddressKey),
         new NodePorts(root.GetInt("advertised.http-port"), root.GetInt("advertised.cluster-port"), root.GetInt("advertised.data-port"), root.GetInt("advertised.agent-port")));
 
     private static TimeSpan Seconds(Config root, string key) => TimeSpan.FromSeconds(SettingValues.Duration(root.GetString(key))!.Value);

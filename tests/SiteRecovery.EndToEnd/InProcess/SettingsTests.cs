@@ -60,6 +60,38 @@ public sealed class SettingsTests
         Assert.Equal(("10.0.0.5", new NodePorts(8480, 8481, 9999, 8483)), (settings.Advertised.Address, settings.Advertised.Ports.Or(settings.Ports)));
     }
 
+    [Theory]
+    [InlineData("::1", "[::1]")]
+    [InlineData("[::1]", "[::1]")]
+    [InlineData("::ffff:10.0.0.5", "10.0.0.5")]
+    [InlineData("DR-Host.example", "dr-host.example")]
+    public void An_address_has_one_spelling(string given, string spelled)
+    {
+        var settings = At(given);
+        Assert.Equal((spelled, spelled), (settings.Address, settings.Advertised.Address));
+    }
+
+    [Theory]
+    [InlineData("0.0.0.0", "siterecovery.node.address is '0.0.0.0', and the other nodes and agents cannot reach this one there")]
+    [InlineData("::", "siterecovery.node.address is '::', and the other nodes and agents cannot reach this one there")]
+    [InlineData("fe80::1%1", "siterecovery.node.address is 'fe80::1%1': the zone")]
+    [InlineData("two words", "siterecovery.node.address is 'two words', which is neither")]
+    public void An_address_that_nobody_reaches_is_refused(string given, string why) =>
+        Assert.StartsWith(why, Assert.Throws<SettingsException>(() => At(given)).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void All_addresses_of_a_host_can_be_bound_where_another_is_told()
+    {
+        var settings = At("0.0.0.0", "10.0.0.5");
+        Assert.Equal(("0.0.0.0", "10.0.0.5"), (settings.Address, settings.Advertised.Address));
+        Assert.StartsWith("siterecovery.advertised.address is", Assert.Throws<SettingsException>(() => At("10.0.0.5", "::")).Message, StringComparison.Ordinal);
+    }
+
+    private static NodeSettings At(string address, string advertised = "") => NodeSettings.Of(Loader.Load(null, new Dictionary<string, string>(), new Dictionary<string, string>
+    {
+        ["siterecovery.node.site"] = "lab", ["siterecovery.node.roles"] = "console", ["siterecovery.node.address"] = address, ["siterecovery.advertised.address"] = advertised,
+    }), "data");
+
     [Fact]
     public void Folders_to_boot_from_are_those_of_the_distributions_until_others_are_named()
     {
