@@ -60,6 +60,8 @@ public static class ClusterHosting
             public-hostname = {{SettingsLoader.Quoted(settings.Advertised.Address)}}
             port = {{ports.Cluster}}
             public-port = {{settings.Advertised.Ports.Or(ports).Cluster}}
+            # It would be SO_REUSEPORT as well: another node could listen beside this one, and each had half of what is said to either. That a port can be had again at once after a kill, .NET sees to itself.
+            tcp-reuse-addr = off
             # Of others that are known by a name: where this node has an address of version 6.
             dns-use-ipv6 = {{(settings.Address.StartsWith('[') ? "on" : "off")}}
           }

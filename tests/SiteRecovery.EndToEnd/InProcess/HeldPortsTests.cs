@@ -38,6 +38,19 @@ public sealed class HeldPortsTests
         Assert.NotEqual(first.Data, again.Ports.Data);
     }
 
+    [Fact]
+    public void A_port_that_is_asked_for_and_in_use_is_named_with_what_sets_it()
+    {
+        using var other = new TcpListener(IPAddress.Loopback, 0);
+        other.Start();
+        var port = ((IPEndPoint)other.LocalEndpoint).Port;
+        var refused = Assert.Throws<IOException>(() => new HeldPorts(Any with { Cluster = port }, "127.0.0.1", null));
+        Assert.StartsWith($"port {port} of 127.0.0.1 is in use by another process", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("--cluster-port (siterecovery.ports.cluster)", refused.Message, StringComparison.Ordinal);
+        // An address for documentation.
+        Assert.StartsWith("192.0.2.1 is no address of this host", Assert.Throws<IOException>(() => new HeldPorts(Any, "192.0.2.1", null)).Message, StringComparison.Ordinal);
+    }
+
     private static int[] Of(NodePorts ports) => [ports.Http, ports.Cluster, ports.Data, ports.Agent];
 
     /// <summary>Named TCP, a socket would be bound beside another that does not listen.</summary>

@@ -47,6 +47,19 @@ public sealed class NodeStartTests : IDisposable
             using var elsewhere = new TcpClient();
             Assert.Equal(SocketError.ConnectionRefused, (await Assert.ThrowsAsync<SocketException>(async () => await elsewhere.ConnectAsync(IPAddress.Parse("127.0.0.2"), port, _stop.Token))).SocketErrorCode);
         }
+        NobodyListensBeside(at.Cluster);
+    }
+
+    /// <summary>Where whoever listens allows it, Linux gives every other connection to whoever listens beside.</summary>
+    private static void NobodyListensBeside(int port)
+    {
+        using var beside = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        beside.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+        Assert.Equal(SocketError.AddressAlreadyInUse, Assert.Throws<SocketException>(() =>
+        {
+            beside.Bind(new IPEndPoint(IPAddress.Loopback, port));
+            beside.Listen();
+        }).SocketErrorCode);
     }
 
     [Fact]
@@ -60,13 +73,17 @@ public sealed class NodeStartTests : IDisposable
     [Fact]
     public async Task What_cannot_be_is_said_in_a_line()
     {
+        using var other = new TcpListener(IPAddress.Loopback, 0);
+        other.Start();
+        var port = $"{((IPEndPoint)other.LocalEndpoint).Port}";
         foreach (var (option, value, code, why) in new[]
         {
             ("--address", "nowhere.invalid", 2, "'nowhere.invalid', and this host does not know that name"), ("--address", "0.0.0.0", 2, "cannot reach this one there"),
+            ("--data-port", port, 1, $"the node cannot start: port {port} of 127.0.0.1 is in use by another process"),
         })
         {
             var said = await HostProgram.RunAsync("dotnet", [Path.Combine(AppContext.BaseDirectory, "siterecovery.dll"), "node", "--site", "lab", "--roles", "configuration-server", "--data", Data,
-                "--http-port", "0", "--cluster-port", "0", "--agent-port", "0", "--data-port", "0", option, value], null, code);
+                "--http-port", "0", "--cluster-port", "0", "--agent-port", "0", .. option == "--data-port" ? Array.Empty<string>() : ["--data-port", "0"], option, value], null, code);
             Assert.Contains(why, said, StringComparison.Ordinal);
             Assert.Single(said.TrimEnd().Split('\n'));
         }
