@@ -19,9 +19,10 @@ public sealed record DataPlaneRooms(ProcessServerRoom? ProcessServer, MasterTarg
 /// The node's actor system, in a host of its own: when the split-brain resolver takes it out, a new one is made that joins again,
 /// while the HTTP endpoint and the data plane's rooms go on.
 /// </summary>
+/// <param name="onNameTaken">Told why the node must end: see <see cref="NameWatch"/>.</param>
 public sealed class ClusterHost(
     NodeSettings settings, NodePorts ports, NodeIdentity identity, NodeAnnouncement own, Config hocon, DataFolder folder, DataPlaneRooms rooms,
-    ILoggerFactory loggers, TimeProvider time) : IAsyncDisposable
+    ILoggerFactory loggers, Action<string> onNameTaken, TimeProvider time) : IAsyncDisposable
 {
     private static readonly TimeSpan RestartPause = TimeSpan.FromSeconds(1);
     /// <summary>A node that is never restarted does what a restart would have done.</summary>
@@ -53,7 +54,7 @@ public sealed class ClusterHost(
         builder.Services.AddCluster(settings, ports, identity, Seeds(), hocon, folder.In("journal.db"), akka =>
         {
             shutdown.AddTo(akka);
-            akka.AddSiteRecoveryNode(own, time).WithSeedKeeper(folder);
+            akka.AddSiteRecoveryNode(own, time).WithSeedKeeper(folder).WithNameWatch(own, onNameTaken);
             if (!own.Has(NodeRoles.ConfigurationServer)) akka.WithClusterWatch(settings, Seeds(), shutdown);
             if (rooms.ProcessServer is { } processServer) akka.AddProcessServer(processServer, time);
             if (rooms.MasterTarget is { } masterTarget) akka.AddMasterTarget(masterTarget, own);

@@ -10,6 +10,9 @@ public static class NodeCommand
     /// <summary>For leaving the cluster and flushing what is served.</summary>
     public static TimeSpan EndPatience { get; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>Exit code: another node of this one's name is up. Starting again would only make it two again.</summary>
+    public const int NameTaken = 3;
+
     private static readonly Option<string> Data = new("--data") { Description = "The node's data directory", Required = true };
     private static readonly Option<string?> ConfigFile = new("--config") { Description = "HOCON file over the defaults" };
     private static readonly Option<string?> Join = new("--join") { Description = "URL of the cluster's first node, needed the first time and once the certificate has expired" };
@@ -53,8 +56,9 @@ public static class NodeCommand
                 ? new JoinOrder(url, arguments.GetValue(TokenFile)) : null;
             await using var node = await RunningNode.StartAsync(settings, config, join, TimeProvider.System, cancel);
             isUp = true;
-            await node.WaitAsync();
-            return 0;
+            if (await node.WaitAsync() is not { } why) return 0;
+            await Console.Error.WriteLineAsync(why);
+            return NameTaken;
 
             void Add(string key, string? value)
             {

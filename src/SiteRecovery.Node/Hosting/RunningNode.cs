@@ -28,9 +28,10 @@ public sealed class RunningNode : IAsyncDisposable
     private readonly DataFolder _folder;
     private readonly HeldPorts _ports;
     private readonly NodeCertificate _certificate;
+    private readonly Task<string> _displaced;
 
-    private RunningNode(WebApplication app, ClusterHost cluster, DataPlaneRooms rooms, DataFolder folder, HeldPorts ports, NodeCertificate certificate, NodeEndpoints endpoints) =>
-        (_app, _cluster, _rooms, _folder, _ports, _certificate, Endpoints) = (app, cluster, rooms, folder, ports, certificate, endpoints);
+    private RunningNode(WebApplication app, ClusterHost cluster, DataPlaneRooms rooms, DataFolder folder, HeldPorts ports, NodeCertificate certificate, Task<string> displaced, NodeEndpoints endpoints) =>
+        (_app, _cluster, _rooms, _folder, _ports, _certificate, _displaced, Endpoints) = (app, cluster, rooms, folder, ports, certificate, displaced, endpoints);
 
     public NodeEndpoints Endpoints { get; }
     /// <summary>The actor system of now.</summary>
@@ -53,9 +54,10 @@ public sealed class RunningNode : IAsyncDisposable
             var endpoints = new NodeEndpoints($"https://{host}:{told.Http}", settings.Address, ports.Http, ports.Cluster, ports.Data, ports.Agent);
             var rooms = OpenRooms(settings, ports, identity, folder, time);
             var loggers = LoggerFactory.Create(logging => Configure(logging, settings));
+            var displaced = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
             var own = new NodeAnnouncement(settings.Name, ClusterHosting.AddressOf(host, told.Cluster), new SiteName(settings.Site), [.. settings.Roles],
                 host, endpoints.HttpUrl, told.Data, told.Agent, [], StoresHeld.None);
-            var cluster = new ClusterHost(settings, ports, identity, own, hocon, folder, rooms, loggers, time);
+            var cluster = new ClusterHost(settings, ports, identity, own, hocon, folder, rooms, loggers, why => displaced.TrySetResult(why), time);
             var certificate = new NodeCertificate(folder, identity, settings, cluster, loggers.CreateLogger<NodeCertificate>(), time);
             await certificate.StartAsync(cancel);
             var app = Build(settings, folder, ports, identity, endpoints, cluster, time);
@@ -64,7 +66,7 @@ public sealed class RunningNode : IAsyncDisposable
             Keep(endpoints, folder);
             Console.Error.WriteLine($"node {settings.Name} of site {settings.Site} serves {endpoints.HttpUrl}");
             certificate.Keep();
-            return new RunningNode(app, cluster, rooms, folder, held, certificate, endpoints);
+            return new RunningNode(app, cluster, rooms, folder, held, certificate, displaced.Task, endpoints);
         }
         catch
         {
@@ -87,7 +89,9 @@ public sealed class RunningNode : IAsyncDisposable
         }
     }
 
-    public Task WaitAsync() => _app.WaitForShutdownAsync();
+    /// <summary>Until it is told to end; or why it must: another node has its name.</summary>
+    public async Task<string?> WaitAsync() =>
+        await Task.WhenAny(_displaced, _app.WaitForShutdownAsync()) == _displaced ? await _displaced : null;
 
     public async ValueTask DisposeAsync()
     {
