@@ -37,11 +37,20 @@ public sealed class AgentMachines : IAsyncDisposable
     {
         // What is damaged of one machine keeps none of the others from being served.
         foreach (var folder in _host.Files.Folders(_host.MachinesFolder)) await ServeKeptAsync(folder);
-        if (_host.DiskFolders is { } folders)
-            foreach (var machine in _machines.Values.Where(m => !m.Lies(folders)))
-                _host.Log.Say($"machine {machine.Name} was protected with a disk outside of {folders}: it is served as before");
         await ServeReleasedAsync();
         _servingLate = ServeLateAsync(_ending.Token);
+    }
+
+    /// <summary>For people alone, and where a disk's storage hangs it takes for ever: nothing waits for it.</summary>
+    public Task SayWhatLiesElsewhereAsync()
+    {
+        if (_host.DiskFolders is not { } folders) return Task.CompletedTask;
+        var served = _machines.Values.ToArray();
+        return Task.Run(() =>
+        {
+            foreach (var machine in served.Where(m => !m.Lies(folders)))
+                _host.Log.Say($"machine {machine.Name} was protected with a disk outside of {folders}: it is served as before");
+        });
     }
 
     /// <summary>Storage may come up after us, or fail where a machine is opened anew, and there need be nobody who tells us to look again.</summary>
@@ -227,12 +236,18 @@ public sealed class AgentMachines : IAsyncDisposable
         if (owner is not null) throw new AgentProblem($"the disk {path} is already protected as a disk of machine {owner.Name}");
     }
 
-    /// <summary>What is protected already stays so, wherever it lies: its guest needs it.</summary>
+    /// <summary>What is protected already stays so, wherever it lies: its guest needs it. An order that is repeated asks no disk, for one that hangs would hold all others up.</summary>
     private void CheckPlaces(ProtectMachine wanted)
     {
-        if (_host.DiskFolders is not { } folders || wanted.Disks.All(d => folders.Hold(d.Path))) return;
-        var kept = FolderOf(wanted.Machine).TryKept()?.Disks ?? [];
-        foreach (var disk in wanted.Disks.Where(d => kept.All(k => k.Path != d.Path))) _host.CheckPlace(disk.Path);
+        if (_host.DiskFolders is null) return;
+        _machines.TryGetValue(wanted.Machine, out var served);
+        DiskAssignment[] others = [.. wanted.Disks.Where(d => served?.Owns(d.Path) != true)];
+        if (others.Length == 0) return;
+        var folder = FolderOf(wanted.Machine);
+        var kept = folder.TryKept();
+        // Of an assignment that is damaged nobody knows which disks it had.
+        if (kept is null && folder.IsKept) return;
+        foreach (var disk in others.Where(d => kept?.Disks.Any(k => k.Path == d.Path) != true)) _host.CheckPlace(disk.Path);
     }
 
     private async Task ProtectAsync(ProtectMachine wanted)

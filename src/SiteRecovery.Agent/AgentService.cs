@@ -66,6 +66,7 @@ public sealed class AgentService : IAsyncDisposable
     public async Task RunAsync(CancellationToken stop)
     {
         using var over = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        _ = _machines.SayWhatLiesElsewhereAsync();
         var renewing = _membership.RenewAsync(_host.Log.Say, over.Token);
         try
         {

@@ -50,9 +50,12 @@ public sealed class Membership(AgentOptions options, TimeProvider time) : IAgent
     public string? WhyNoDisksFor(X509Certificate? certificate) => Peer.Of(certificate) switch
     {
         null => "a certificate of the cluster is needed here, which names an agent or a node",
-        var peer when peer == _identity?.Self || options.NbdAllow?.Contains(peer.Name) == true => null,
-        var peer => $"the disks of agent {Name} are not for '{peer.Name}': if they should be, start this agent with --nbd-allow {peer.Name}",
+        var peer when peer == _identity?.Self || options.NbdAllow?.Contains(EntryOf(peer)) == true => null,
+        var peer => $"the disks of agent {Name} are not for '{peer.Name}': if they should be, start this agent with --nbd-allow {EntryOf(peer)}",
     };
+
+    /// <summary>A name is an agent's: a node and an agent may have the same one, and a token for the one makes nobody the other.</summary>
+    private static string EntryOf(Peer peer) => peer.Role == PeerRole.Node ? $"node:{peer.Name}" : peer.Name;
 
     public async Task RefreshAsync(CancellationToken stop)
     {

@@ -16,7 +16,7 @@ var nbdListen = new Option<IPEndPoint?>("--nbd-listen")
 };
 var nbdAllow = new Option<string[]>("--nbd-allow")
 {
-    Description = "NAME[,NAME]: agents and nodes whose certificates open the disks at --nbd-listen; default: this agent's own alone",
+    Description = "NAME[,node:NAME]: agents and nodes whose certificates open the disks at --nbd-listen; default: this agent's own alone",
     CustomParser = given => [.. given.Tokens.SelectMany(t => t.Value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))],
 };
 var askAfterBoot = new Option<TimeSpan>("--ask-after-boot")

@@ -64,7 +64,13 @@ public sealed class AgentActor : ReceiveActor
             if (_wanted.TryGetValue((ended.Work.Machine, ended.Work.Kind), out var now) && now.Work.Equals(ended.Work)) _wanted.Remove((ended.Work.Machine, ended.Work.Kind));
         });
         Receive<Routed>(Hear);
-        Receive<AgentConnected>(_ => TellAll());
+        Receive<AgentConnected>(_ =>
+        {
+            // What a session before was asked is answered in none.
+            _due.Clear();
+            _tailParts.Clear();
+            TellAll();
+        });
         Receive<AgentSaid>(said =>
         {
             try
@@ -144,8 +150,7 @@ public sealed class AgentActor : ReceiveActor
     {
         var id = IdOf(work);
         _told[id] = work;
-        _due[id] = Math.Min(DueMax, _due.GetValueOrDefault(id) + 1);
-        _room.Sessions.TrySend(_agent.Value, work switch
+        var sent = _room.Sessions.TrySend(_agent.Value, work switch
         {
             ReplicateFrom w => AgentReports.OrderOf(w, id) with { Fresh = fresh },
             FenceSource w => new FenceMachine(id, w.Machine.Value, w.Epoch.Value, w.StopMachine),
@@ -153,6 +158,7 @@ public sealed class AgentActor : ReceiveActor
             TakeBackTail w => new ReportTail(id, w.Machine.Value),
             _ => throw new InvalidOperationException($"an agent cannot do {work.Kind}"),
         });
+        if (sent) _due[id] = Math.Min(DueMax, _due.GetValueOrDefault(id) + 1);
     }
 
     private void AskAgent(Func<string, AgentMessage> question)

@@ -15,29 +15,43 @@ public sealed class BootFolders(IReadOnlyList<string> folders)
 {
     public const string Setting = "siterecovery.hypervisor.boot-folders";
 
-    /// <summary>Where distributions have kernels and firmware, and nothing that is secret.</summary>
+    /// <summary>Where distributions have kernels and firmware. (Some keep keys of disks in an initial RAM disk in /boot: there another list is better.)</summary>
     public static BootFolders Default { get; } = new(["/boot", "/usr/share/OVMF", "/usr/share/ovmf", "/usr/share/AAVMF", "/usr/share/edk2", "/usr/share/edk2-ovmf", "/usr/share/qemu"]);
 
     public IReadOnlyList<string> Folders => folders;
 
-    /// <summary>By its name alone: the host that it is said of may be another one.</summary>
+    /// <summary>By its name alone: the host that it is said of may be another one. Firmware, of which each host has its own where it does not have what is named, is looked at where it runs.</summary>
     /// <returns>Null: all are where they may be.</returns>
-    public MisplacedBootFile? Misplaced(MachineDefinition machine) => First(machine, path => Within(path, folders));
+    public MisplacedBootFile? Misplaced(MachineDefinition machine) => First(Kernels(machine), path => Within(path, folders)) ?? First(Firmware(machine), _ => true);
 
     /// <summary>Where the links of this host lead, too. What is not here at all may be named: nobody can open it.</summary>
-    /// <exception cref="IOException">The host does not say where one leads.</exception>
-    public MisplacedBootFile? MisplacedHere(MachineDefinition machine) => Misplaced(machine)
-        ?? First(machine, path => Posix.Resolved(path) is not { } resolved || Within(resolved, [.. folders.Select(f => Posix.Resolved(f) ?? f)]));
+    public MisplacedBootFile? MisplacedHere(MachineDefinition machine)
+    {
+        try
+        {
+            string[] real = [.. folders.Select(f => Posix.Resolved(f) ?? f)];
+            return Misplaced(machine) ?? First([.. Kernels(machine), .. Firmware(machine).Where(f => Posix.Resolved(f.Path) is not null)],
+                path => Within(path, folders) && (Posix.Resolved(path) is not { } resolved || Within(resolved, real)));
+        }
+        catch (IOException closed)
+        {
+            return new MisplacedBootFile("a file that it boots from", $"cannot be looked at by this node's user ({closed.Message})");
+        }
+    }
 
-    private MisplacedBootFile? First(MachineDefinition machine, Func<string, bool> isAllowed) => Named(machine)
+    private MisplacedBootFile? First(IEnumerable<(string Role, string Path)> files, Func<string, bool> isAllowed) => files
         .Where(file => !IsPlain(file.Path) || !isAllowed(file.Path))
         .Select(file => new MisplacedBootFile($"its {file.Role} '{file.Path}'", $"is in none of the folders that a machine may boot from ({string.Join(", ", folders)})"))
         .FirstOrDefault();
 
-    private static IEnumerable<(string Role, string Path)> Named(MachineDefinition machine)
+    private static IEnumerable<(string Role, string Path)> Kernels(MachineDefinition machine)
     {
         if (machine.Kernel?.Kernel is { } kernel) yield return ("kernel", kernel);
         if (machine.Kernel?.InitialRamDisk is { } disk) yield return ("initialRamDisk", disk);
+    }
+
+    private static IEnumerable<(string Role, string Path)> Firmware(MachineDefinition machine)
+    {
         if (machine.Firmware is not { Kind: FirmwareKind.Uefi } firmware) yield break; // a BIOS is the host's own
         if (firmware.Loader is { } loader) yield return ("firmware loader", loader);
         if (firmware.VariablesTemplate is { } template) yield return ("firmware variablesTemplate", template);

@@ -131,10 +131,14 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         lock (GateOf(namesake).Store)
         {
             var folder = FolderOf(namesake);
-            if (!files.FolderExists(folder) || (Has(namesake) && OwnerOf(folder) != machine.Value)) return;
+            if (!files.FolderExists(folder) || (Has(namesake) ? OwnerOf(folder) != machine.Value : HasSegments(folder))) return;
+            RetentionStore.DestroyKeys(folder, files);
             files.DeleteFolder(folder);
         }
     }
+
+    /// <summary>A store whose manifest was lost may be rescued by somebody.</summary>
+    private bool HasSegments(string folder) => files.List(Path.Combine(folder, "log")).Any(f => f.EndsWith(".seg", StringComparison.Ordinal));
 
     /// <summary>Null where it does not say.</summary>
     private string? OwnerOf(string folder)
@@ -143,7 +147,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         {
             return files.TryReadAll(Path.Combine(folder, StoreManifest.FileName)) is { } manifest ? StoreManifest.Parse(manifest).Machine : null;
         }
-        catch (InvalidDataException)
+        catch (Exception unread) when (unread is InvalidDataException or IOException)
         {
             return null;
         }

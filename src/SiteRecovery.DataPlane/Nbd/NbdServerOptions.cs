@@ -11,7 +11,7 @@ public sealed record NbdServerOptions
     /// <summary>Of TCP, with an export open; beyond this they are closed. They take no places of the unix sockets, where guests of this very host are.</summary>
     public int MaxTcpConnections { get; init; } = 1024;
     /// <summary>Of TCP, without an export yet: whoever reaches the port may have as many. One more closes the one that has taken longest.</summary>
-    public int MaxTcpHandshakes { get; init; } = 64;
+    public int MaxTcpHandshakes { get; init; } = 256;
     /// <summary>Requests of one connection between their header and their sent reply.</summary>
     public int MaxRequestsInFlight { get; init; } = 64;
     /// <summary>Payload memory of one connection.</summary>

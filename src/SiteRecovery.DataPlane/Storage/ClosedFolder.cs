@@ -3,8 +3,8 @@ namespace SiteRecovery.DataPlane.Storage;
 /// <summary>Closes to others what an earlier version has left open to them in a data folder. The folder itself, and what in it is meant for others, stays as it is.</summary>
 public static class ClosedFolder
 {
-    private const UnixFileMode Others = UnixFileMode.OtherRead | UnixFileMode.OtherWrite;
-    private const UnixFileMode Owner = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+    private const UnixFileMode Others = UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute;
+    private const UnixFileMode Open = UnixFileMode.OtherRead | UnixFileMode.OtherWrite;
 
     /// <summary>Only what everybody may read or write is touched: a group that was let in, or a way through, was meant.</summary>
     /// <param name="inner">Names of what holds data, relative to the folder; what is not there, or is a link, is passed over.</param>
@@ -20,8 +20,8 @@ public static class ClosedFolder
             {
                 var path = Path.Combine(folder, name);
                 FileSystemInfo entry = Directory.Exists(path) ? new DirectoryInfo(path) : new FileInfo(path);
-                if (!entry.Exists || entry.LinkTarget is not null || (entry.UnixFileMode & Others) == 0) continue;
-                entry.UnixFileMode &= Owner;
+                if (!entry.Exists || entry.LinkTarget is not null || (entry.UnixFileMode & Open) == 0) continue;
+                entry.UnixFileMode &= ~Others;
                 closed.Add(name);
             }
         }
@@ -29,6 +29,6 @@ public static class ClosedFolder
         {
             say($"{folder} can be read by every user of this host, and cannot be closed to them: {refused.Message}");
         }
-        if (closed.Count > 0) say($"every user of this host could read {string.Join(", ", closed)} in {folder}; from now on only this one can");
+        if (closed.Count > 0) say($"every user of this host could read {string.Join(", ", closed)} in {folder}; from now on they cannot");
     }
 }

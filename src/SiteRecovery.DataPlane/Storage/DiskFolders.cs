@@ -9,14 +9,26 @@ public sealed class DiskFolders
     /// <param name="folders">Full paths. They need not be there yet: storage may come up later.</param>
     public DiskFolders(IEnumerable<string> folders) => _folders = [.. folders.Select(f => Path.TrimEndingDirectorySeparator(Path.GetFullPath(f)))];
 
-    public bool Hold(string path) => Path.IsPathFullyQualified(path) && Path.GetFullPath(path) == path && Posix.RealPath(path) is { } real && _folders.Any(f => Holds(f, path, real));
+    public bool Hold(string path) => Path.IsPathFullyQualified(path) && Path.GetFullPath(path) == path && Real(path) is { } real && _folders.Any(f => Holds(f, path, real));
 
     /// <summary>The folders, for whoever is told that a disk lies in none of them.</summary>
     public override string ToString() => string.Join(", ", _folders);
 
     // Names of devices are links that nobody but root makes: /dev/vg0/db1 leads to /dev/dm-3.
     private static bool Holds(string folder, string path, string real) =>
-        IsBelow(Posix.RealPath(folder) ?? folder, real) || (IsBelow(Devices, folder) && IsBelow(folder, path) && IsBelow(Devices, real));
+        IsBelow(Real(folder) ?? folder, real) || (IsBelow(Devices, folder) && IsBelow(folder, path) && IsBelow(Devices, real));
+
+    private static string? Real(string path)
+    {
+        try
+        {
+            return Posix.Resolved(path);
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
 
     private static bool IsBelow(string folder, string path) => path.StartsWith(folder == "/" ? folder : folder + '/', StringComparison.Ordinal) && path.Length > folder.Length + 1;
 }

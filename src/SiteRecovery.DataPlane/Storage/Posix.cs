@@ -30,24 +30,6 @@ public static partial class Posix
     [LibraryImport("libc", EntryPoint = "access", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int Access(string path, int mode);
 
-    /// <summary>Without links and dots; null where it leads nowhere.</summary>
-    internal static unsafe string? RealPath(string path)
-    {
-        var found = Resolve(path, 0);
-        if (found == 0) return null;
-        try
-        {
-            return Marshal.PtrToStringUTF8(found);
-        }
-        finally
-        {
-            NativeMemory.Free((void*)found);
-        }
-    }
-
-    [LibraryImport("libc", EntryPoint = "realpath", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial nint Resolve(string path, nint into);
-
     [LibraryImport("libc", EntryPoint = "chown", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int ChangeOwner(string path, int user, int group);
 

@@ -22,6 +22,7 @@ public sealed record JoinOrder(string Url, string? TokenFile);
 public sealed class RunningNode : IAsyncDisposable
 {
     private static readonly TimeSpan HeadersPatience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan IdlePatience = TimeSpan.FromSeconds(30);
     private readonly WebApplication _app;
     private readonly ClusterHost _cluster;
     private readonly DataPlaneRooms _rooms;
@@ -190,6 +191,7 @@ public sealed class RunningNode : IAsyncDisposable
             // Descriptors are shared with stores and disks, and nobody needs a token to connect.
             kestrel.Limits.MaxConcurrentConnections = settings.ConnectionsMax;
             kestrel.Limits.RequestHeadersTimeout = HeadersPatience;
+            kestrel.Limits.KeepAliveTimeout = IdlePatience;
             kestrel.AddServerHeader = false;
             kestrel.Listen(IPAddress.Parse(settings.Address), ports.Http, listen => listen.UseHttps(https =>
             {

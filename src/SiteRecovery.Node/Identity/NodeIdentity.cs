@@ -41,6 +41,9 @@ public sealed record NodeIdentity(PeerIdentity Peer, Authority? Authority, IRead
     public static NodeIdentity First(DataFolder folder, NodeSettings settings, TimeProvider time)
     {
         var pki = folder.In("pki");
+        // A second authority would be nobody's: no other node or agent trusts it.
+        if (!Authority.ExistsIn(pki) && folder.Files.Exists(folder.In("endpoints.json")))
+            throw new SettingsException($"This node has served before, and its authority (ca.key and ca.crt in {pki}) is gone: restore pki from a backup. If another node holds the cluster's authority, join it anew with --join and --token-file.");
         var authority = Authority.LoadOrCreate(pki, "siterecovery", time);
         var peer = PeerIdentity.ExistsIn(pki) ? PeerIdentity.Load(pki) : authority.IssueInto(pki, settings.Name, PeerRole.Node, settings.Address, settings.Advertised.Address);
         return new NodeIdentity(peer, authority, [], null);

@@ -19,15 +19,24 @@ public sealed class BootFoldersTests
     [InlineData("/boot/x\0/y", false)]
     public void A_machine_names_files_of_boot_folders_only(string path, bool isAllowed)
     {
-        var uefi = new MachineFirmware(FirmwareKind.Uefi);
         MachineDefinition[] machines =
         [
             Everything with { Firmware = new MachineFirmware(), Kernel = new DirectKernel(path) },
             Everything with { Firmware = new MachineFirmware(), Kernel = new DirectKernel("/boot/vmlinuz", path) },
-            Everything with { Firmware = uefi with { Loader = path } },
-            Everything with { Firmware = uefi with { Loader = "/usr/share/OVMF/code.fd", VariablesTemplate = path } },
         ];
         Assert.All(machines, machine => Assert.Equal(isAllowed, BootFolders.Default.Misplaced(machine) is null));
+    }
+
+    /// <summary>Where what a source's host names for it is not here, the hypervisor takes its own.</summary>
+    [Theory]
+    [InlineData("/etc/hostname", true, false)]
+    [InlineData("/usr/share/OVMF/../../../etc/hostname", false, false)]
+    [InlineData("/run/elsewhere/OVMF_CODE.fd", true, true)]
+    public void Firmware_is_looked_at_where_it_is(string path, bool byName, bool here)
+    {
+        var uefi = new MachineFirmware(FirmwareKind.Uefi);
+        MachineDefinition[] machines = [Everything with { Kernel = null, Firmware = uefi with { Loader = path } }, Everything with { Kernel = null, Firmware = uefi with { VariablesTemplate = path } }];
+        Assert.All(machines, machine => Assert.Equal((byName, here), (BootFolders.Default.Misplaced(machine) is null, BootFolders.Default.MisplacedHere(machine) is null)));
     }
 
     [Fact]

@@ -12,6 +12,7 @@ public sealed class PrivateFilesTests : IDisposable
 {
     private const UnixFileMode Owner = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
     private const UnixFileMode Readable = UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute;
+    private const UnixFileMode OwnerAndGroup = Owner | UnixFileMode.GroupRead | UnixFileMode.GroupExecute;
     private readonly string _folder = Directory.CreateTempSubdirectory("sr-mode-").FullName;
     private readonly CancellationTokenSource _limit = new(TimeSpan.FromSeconds(60));
 
@@ -34,24 +35,24 @@ public sealed class PrivateFilesTests : IDisposable
     {
         foreach (var folder in (string[])["data", "data/pki", "data/process-server", "data/master-target", "data/master-target/stores", "data/master-target/released"])
             Directory.CreateDirectory(At(folder), Owner | Readable).UnixFileMode = Owner | Readable;
-        Directory.CreateDirectory(At("data/machines")).UnixFileMode = Owner | UnixFileMode.GroupRead | UnixFileMode.GroupExecute; // somebody let a group in
+        Directory.CreateDirectory(At("data/machines")).UnixFileMode = OwnerAndGroup; // somebody let a group in
         File.WriteAllBytes(At("data/journal.db"), []);
         File.SetUnixFileMode(At("data/journal.db"), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.OtherRead);
         Directory.CreateSymbolicLink(At("data/master-target/served"), At("data"));
 
         using (new DataFolder(At("data")))
         {
-            foreach (var closed in (string[])["pki", "process-server", "master-target/stores"]) Assert.Equal(Owner, File.GetUnixFileMode(At($"data/{closed}")));
+            foreach (var closed in (string[])["pki", "process-server", "master-target/stores"]) Assert.Equal(OwnerAndGroup, File.GetUnixFileMode(At($"data/{closed}")));
             foreach (var open in (string[])["", "master-target", "master-target/released"]) Assert.Equal(Owner | Readable, File.GetUnixFileMode(At($"data/{open}")));
             Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(At("data/journal.db")));
-            Assert.Equal(Owner | UnixFileMode.GroupRead | UnixFileMode.GroupExecute, File.GetUnixFileMode(At("data/machines")));
+            Assert.Equal(OwnerAndGroup, File.GetUnixFileMode(At("data/machines")));
         }
         var said = new List<string>();
         ClosedFolder.Close(At("data"), said.Add, "pki", "process-server");
         Assert.Empty(said);
         File.SetUnixFileMode(At("data/pki"), Owner | Readable);
         ClosedFolder.Close(At("data"), said.Add, "pki", "process-server");
-        Assert.Equal($"every user of this host could read pki in {At("data")}; from now on only this one can", Assert.Single(said));
+        Assert.Equal($"every user of this host could read pki in {At("data")}; from now on they cannot", Assert.Single(said));
     }
 
     [Fact]
@@ -60,7 +61,7 @@ public sealed class PrivateFilesTests : IDisposable
         Directory.CreateDirectory(At("data/machines"));
         foreach (var folder in (string[])["data", "data/machines"]) File.SetUnixFileMode(At(folder), Owner | Readable);
         await Assert.ThrowsAsync<AgentProblem>(() => AgentService.StartAsync(new AgentOptions(At("data"), null, null, "agent-1"), TimeProvider.System, _limit.Token));
-        Assert.Equal((Owner | Readable, Owner), (File.GetUnixFileMode(At("data")), File.GetUnixFileMode(At("data/machines"))));
+        Assert.Equal((Owner | Readable, OwnerAndGroup), (File.GetUnixFileMode(At("data")), File.GetUnixFileMode(At("data/machines"))));
     }
 
     public void Dispose()

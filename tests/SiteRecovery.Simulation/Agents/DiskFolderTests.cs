@@ -34,6 +34,7 @@ public sealed class DiskFolderTests
         await using var agent = new AgentOnDisk(_disk, folders: Elsewhere);
         await agent.Machines.StartAsync();
         Assert.Equal([AgentOnDisk.Export], agent.Exports.Names);
+        await agent.Machines.SayWhatLiesElsewhereAsync();
         Assert.Contains("machine db1 was protected with a disk outside of /var/lib/images", agent.Log.ToString(), StringComparison.Ordinal);
         await agent.ObeyedAsync(AgentOnDisk.Protection(2));
         Assert.Equal(2, agent.Machines.Find(AgentOnDisk.Machine)!.Epoch);

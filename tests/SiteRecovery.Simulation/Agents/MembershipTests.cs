@@ -60,13 +60,15 @@ public sealed class MembershipTests : IAsyncDisposable
     {
         File.WriteAllBytes(Path.Combine(_folder.FullName, "agent.json"), JsonSerializer.SerializeToUtf8Bytes(new AgentHome("agent-1", "primary", [], []), JsonSerializerOptions.Web));
         _authority.IssueInto(Path.Combine(_folder.FullName, "pki"), "agent-1", PeerRole.Agent).Dispose();
-        using var membership = new Membership(new AgentOptions(_folder.FullName, null, null, "agent-1", NbdAllow: ["hv-1", "hv-2"]), TimeProvider.System);
+        using var membership = new Membership(new AgentOptions(_folder.FullName, null, null, "agent-1", NbdAllow: ["hv-1", "node:hv-2"]), TimeProvider.System);
         await membership.LoadAsync(_stop.Token);
         Assert.Null(WhyNot("agent-1", PeerRole.Agent));
         Assert.Null(WhyNot("hv-1", PeerRole.Agent));
         Assert.Null(WhyNot("hv-2", PeerRole.Node));
         Assert.Contains("--nbd-allow hv-3", WhyNot("hv-3", PeerRole.Agent), StringComparison.Ordinal);
-        Assert.Contains("--nbd-allow agent-1", WhyNot("agent-1", PeerRole.Node), StringComparison.Ordinal);
+        Assert.Contains("--nbd-allow node:hv-1", WhyNot("hv-1", PeerRole.Node), StringComparison.Ordinal);
+        Assert.Contains("--nbd-allow hv-2", WhyNot("hv-2", PeerRole.Agent), StringComparison.Ordinal);
+        Assert.Contains("--nbd-allow node:agent-1", WhyNot("agent-1", PeerRole.Node), StringComparison.Ordinal);
         Assert.NotNull(membership.WhyNoDisksFor(null));
 
         string? WhyNot(string name, PeerRole role)
