@@ -262,7 +262,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             case GetRecoveryPoints get:
                 var jumps = store.Jumps();
                 var found = store.Points.Reverse().Where(p => (get.Kind is null || p.Kind == get.Kind) && !(p.At < get.From) && !(p.At > get.To))
-                    .Skip(get.Skip).Take(get.Limit + 1).Select(p => Noted(store, p, verifying) with { Jump = jumps.Contains(p.Id) }).ToImmutableArray();
+                    .Skip(get.Skip).Take(get.Limit + 1).Select(p => Noted(store, p, verifying) with { Jump = jumps.Contains(p) }).ToImmutableArray();
                 return found.Length > get.Limit ? new RecoveryPoints(found[..get.Limit], true) : new RecoveryPoints(found, false);
             case ProtectPoint protect:
                 store.Protect(protect.Point, protect.Keep);

@@ -52,7 +52,7 @@ internal static class StoreCommands
             var (earliest, latest) = (arguments.GetValue(from) ?? DateTimeOffset.MinValue, arguments.GetValue(to) ?? DateTimeOffset.MaxValue);
             var shown = points.Where(p => p.At >= earliest && p.At <= latest).TakeLast(arguments.GetValue(limit) ?? int.MaxValue).Reverse();
             var jumps = store.Jumps();
-            Session.DataOf(arguments).List([.. shown.Select(p => Describe(p, store.NoteOf(p), store.SignalsOf(p), jumps.Contains(p.Id)))], RecoveryPointCommands.Columns);
+            Session.DataOf(arguments).List([.. shown.Select(p => Describe(p, store.NoteOf(p), store.SignalsOf(p), jumps.Contains(p)))], RecoveryPointCommands.Columns);
             if (store.FailedReason is { } damage) Session.Say($"The store is damaged, and points after the damage are missing: {damage}. See: srctl store verify {store.Folder}");
             return ExitCode.Done;
         });

@@ -1,4 +1,5 @@
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Retention;
 
@@ -17,10 +18,10 @@ public sealed record PointSignals(double? Entropy, long WrittenBytes, double Sec
 
     /// <summary>Points at which much was written, no less than before, that looks encrypted where what was written before did not: as ransomware does, or a machine whose disk is being encrypted by its owner.</summary>
     /// <param name="points">In log order.</param>
-    public static IReadOnlySet<string> Jumps(IEnumerable<(string Id, PointSignals? Signals)> points)
+    public static IReadOnlySet<RecoveryPoint> Jumps(IEnumerable<(RecoveryPoint Point, PointSignals? Signals)> points)
     {
-        var (jumps, before) = (new HashSet<string>(), new List<PointSignals>());
-        foreach (var (id, signals) in points)
+        var (jumps, before) = (new HashSet<RecoveryPoint>(), new List<PointSignals>());
+        foreach (var (point, signals) in points)
         {
             if (signals is not { Entropy: { } entropy }) continue;
             var isJump = before.Count >= ComparedLeast && signals.WrittenBytes >= BytesLeast && entropy >= HighEntropy
@@ -28,7 +29,7 @@ public sealed record PointSignals(double? Entropy, long WrittenBytes, double Sec
             // What follows a jump is compared with what was before it.
             if (isJump)
             {
-                jumps.Add(id);
+                jumps.Add(point);
                 continue;
             }
             before.Add(signals);
@@ -57,6 +58,11 @@ internal sealed class SignalMeter
         if (EntropyOf(batch) is not { } entropy) return;
         (_bits, _measured) = (_bits + entropy * header.RawBytes, _measured + header.RawBytes);
     }
+
+    /// <summary>What came since the last point; null: nothing.</summary>
+    internal SegmentEnd.UnmarkedRecord? Unmarked => _written > 0 ? new(_bits, _measured, _written) : null;
+
+    internal void Restore(SegmentEnd.UnmarkedRecord unmarked) => (_bits, _measured, _written) = (unmarked.Bits, unmarked.MeasuredBytes, unmarked.WrittenBytes);
 
     internal PointSignals Take(DateTimeOffset at)
     {

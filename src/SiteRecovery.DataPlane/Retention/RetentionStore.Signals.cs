@@ -8,27 +8,28 @@ namespace SiteRecovery.DataPlane.Retention;
 public sealed partial class RetentionStore
 {
     private readonly SignalMeter _meter = new();
-    private readonly Dictionary<string, PointSignals> _signals = [];
+    /// <summary>By all that a mark says: while nobody writes, each one has the position, and so the id, of the one before it.</summary>
+    private readonly Dictionary<RecoveryPoint, PointSignals> _signals = [];
 
     /// <summary>Null: nothing is known of it.</summary>
     public PointSignals? SignalsOf(RecoveryPoint point)
     {
-        lock (_gate) return _signals.GetValueOrDefault(point.Id);
+        lock (_gate) return _signals.GetValueOrDefault(point);
     }
 
-    /// <summary>Ids of points at which what was written looks encrypted all at once (<see cref="PointSignals.Jumps"/>).</summary>
-    public IReadOnlySet<string> Jumps()
+    /// <summary>Points at which what was written looks encrypted all at once (<see cref="PointSignals.Jumps"/>).</summary>
+    public IReadOnlySet<RecoveryPoint> Jumps()
     {
-        (string, PointSignals?)[] known;
-        lock (_gate) known = [.. _history.Points.Select(p => (p.Id, _signals.GetValueOrDefault(p.Id)))];
+        (RecoveryPoint, PointSignals?)[] known;
+        lock (_gate) known = [.. _history.Points.Select(p => (p, _signals.GetValueOrDefault(p)))];
         return PointSignals.Jumps(known);
     }
 
-    /// <summary>A frame whose point, if it marks one, is the newest of so many more than before it.</summary>
+    /// <summary>A frame whose point, if it marks one, is the newest of so many more than before it. What an end has told of a point stays: its frames are not all read as they came.</summary>
     private void Measure(Batch batch, int pointsBefore)
     {
         _meter.Add(batch);
-        if (_history.PointCount > pointsBefore && _history.LastPoint is { } point) _signals[point.Id] = _meter.Take(point.At);
+        if (_history.PointCount > pointsBefore && _history.LastPoint is { } point) _signals.TryAdd(point, _meter.Take(point.At));
     }
 
     /// <summary>A frame of the last segment as it came, where it does not tell its entropy otherwise. Of a segment whose end is lost nothing is read once more: what is not known of it stays so.</summary>
@@ -48,11 +49,12 @@ public sealed partial class RetentionStore
     private void Restore(SegmentEnd end)
     {
         foreach (var point in end.Points)
-            if (point.Signals is { } signals) _signals[point.ToPoint().Id] = signals;
+            if (point.Signals is { } signals) _signals[point.ToPoint()] = signals;
         if (end.Points.Count > 0) _meter.Take(end.Points[^1].At);
+        if (end.Unmarked is { } unmarked) _meter.Restore(unmarked);
     }
 
-    private SegmentEnd WithSignals(SegmentEnd end) => end with { Points = [.. end.Points.Select(p => p with { Signals = _signals.GetValueOrDefault(p.ToPoint().Id) })] };
+    private SegmentEnd WithSignals(SegmentEnd end) => end with { Points = [.. end.Points.Select(p => p with { Signals = _signals.GetValueOrDefault(p.ToPoint()) })] };
 
     private SegmentEnd EndWithSignals(SegmentEnd end)
     {
@@ -65,8 +67,8 @@ public sealed partial class RetentionStore
         lock (_gate)
         {
             if (_signals.Count <= _history.PointCount) return;
-            var there = _history.Points.Select(p => p.Id).ToHashSet();
-            foreach (var id in _signals.Keys.Where(id => !there.Contains(id)).ToArray()) _signals.Remove(id);
+            var there = _history.Points.ToHashSet();
+            foreach (var point in _signals.Keys.Where(p => !there.Contains(p)).ToArray()) _signals.Remove(point);
         }
     }
 }

@@ -38,6 +38,12 @@ internal sealed record SegmentEnd
     public StreamPosition? ThinnedBefore { get; init; }
     public required IReadOnlyList<PointRecord> Points { get; init; }
 
+    /// <summary>What deltas wrote behind the last point, which counts for the next one; null: nothing, or it is not known.</summary>
+    public UnmarkedRecord? Unmarked { get; init; }
+
+    /// <param name="Bits">Of entropy, of so many bytes as were measured.</param>
+    public sealed record UnmarkedRecord(double Bits, long MeasuredBytes, long WrittenBytes);
+
     public sealed record PointRecord(int Epoch, long Sequence, DateTimeOffset At, PointKind Kind, string? Label, PointSignals? Signals = null)
     {
         internal static PointRecord Of(RecoveryPoint point) => new(point.Epoch.Value, point.Sequence.Value, point.At, point.Kind, point.Label);

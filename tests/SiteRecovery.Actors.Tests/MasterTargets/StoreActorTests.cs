@@ -348,6 +348,32 @@ public sealed class StoreActorTests : TestKit
         return new ReplicaSource(null, new Epoch(3), point);
     }
 
+    /// <summary>Marks of a position at which nobody writes have one id.</summary>
+    [Fact]
+    public async Task Each_point_is_listed_with_its_own_signals()
+    {
+        _room.Stores.Hold(Vm, [new DiskGeometry(0, "vda", 8 << 20)], Epoch.First);
+        var (store, random, bytes, sequence, ordinal) = (_room.Stores.StoreOf(Vm), new Random(1), new byte[4 << 20], 0, 0);
+        Append(BatchKind.Marker, MarkerKind.StreamStart, "continue"u8);
+        for (var i = 0; i < 7; i++)
+        {
+            if (i == 6) random.NextBytes(bytes);
+            sequence++;
+            Append(BatchKind.Delta, default, bytes);
+            Append(BatchKind.Marker, MarkerKind.CrashConsistentPoint, []);
+        }
+        Append(BatchKind.Marker, MarkerKind.CrashConsistentPoint, []);
+
+        var rows = (await _store.Ask<RecoveryPoints>(new GetRecoveryPoints(Vm, null, null, null, 0, 3), TimeSpan.FromSeconds(10))).Items;
+        Assert.Equal([("e1-s7", 0, false), ("e1-s7", bytes.Length, true), ("e1-s6", bytes.Length, false)], rows.Select(r => (r.Point.Id, (int)(r.Signals?.WrittenBytes ?? -1), r.Jump)));
+
+        void Append(BatchKind kind, MarkerKind marker, ReadOnlySpan<byte> payload) => store.Append(BatchCodec.Encode(new BatchHeader
+        {
+            Kind = kind, Marker = marker, MachineTag = BatchCodec.TagOf(Vm), Epoch = Epoch.First, Incarnation = 1, Ordinal = ++ordinal,
+            First = new Sequence(sequence), Last = new Sequence(sequence), Time = DateTimeOffset.UnixEpoch.AddSeconds(ordinal),
+        }, kind == BatchKind.Delta ? [new Extent(0, payload.Length, 0, ExtentKind.Data)] : [], payload));
+    }
+
     private StoreContinued Continued(int epoch, StoreContinuation from)
     {
         _store.Tell(Continue(epoch, from));

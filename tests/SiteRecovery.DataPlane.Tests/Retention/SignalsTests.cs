@@ -37,7 +37,7 @@ public sealed class SignalsTests : IDisposable
 
         void AssertTold(RetentionStore store)
         {
-            Assert.Equal([jump.Id, still.Id], store.Jumps().Order());
+            Assert.Equal([jump.Id, still.Id], store.Jumps().Select(p => p.Id).Order());
             Assert.InRange(store.SignalsOf(jump)!.Entropy!.Value, 7.5, 8);
             Assert.InRange(store.SignalsOf(before[5])!.Entropy!.Value, 0, 5);
             Assert.Equal(new PointSignals(store.SignalsOf(before[5])!.Entropy, 3L * Piece, 5), store.SignalsOf(before[5]));
@@ -58,6 +58,42 @@ public sealed class SignalsTests : IDisposable
         for (var i = 0; i < 8; i++) store.Append(BatchCodec.Encode(Header(BatchKind.Sync), [new Extent(i * Piece, Piece, 0, ExtentKind.Data)], bytes.AsSpan(i * Piece, Piece)));
         Assert.Null(store.SignalsOf(Mark(store))!.Entropy);
         Assert.Empty(store.Jumps());
+    }
+
+    /// <summary>A guest that is quiet after the attack: each mark then has the id of the one at which it shows.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(40)] // in segments behind
+    public void Marks_at_a_position_where_nobody_writes_leave_the_figures_of_the_one_that_reached_it(int quiet)
+    {
+        RecoveryPoint jump;
+        var idle = new List<RecoveryPoint>();
+        using (var store = Create(encrypted: false))
+        {
+            for (var i = 0; i < 20; i++) Point(store, PayloadCompression.Zstd, isText: true, pieces: 1);
+            jump = Point(store, PayloadCompression.Zstd, isText: false, pieces: 6);
+            for (var i = 0; i < quiet; i++) idle.Add(Mark(store));
+            Assert.All(idle, p => Assert.Equal(jump.Id, p.Id));
+            AssertTold(store);
+        }
+        using (var again = Open())
+        {
+            AssertTold(again);
+            Point(again, PayloadCompression.Zstd, isText: true, pieces: 1);
+            // What is older goes into the base, but for as much as a jump is compared with.
+            again.Maintain(new RetentionLimits(again.CurrentAsOf - jump.At.AddSeconds(-35), null), CancellationToken.None);
+            Assert.InRange(again.OldestPoint!.Sequence.Value, 2, 15);
+            AssertTold(again);
+        }
+        using var promoted = Open();
+        AssertTold(promoted);
+
+        void AssertTold(RetentionStore store)
+        {
+            Assert.Equal([jump], store.Jumps());
+            Assert.Equal((6L * Piece, 5.0), store.SignalsOf(jump) is { } own ? (own.WrittenBytes, own.Seconds) : default);
+            Assert.All(idle, p => Assert.Equal(new PointSignals(null, 0, 5), store.SignalsOf(p)));
+        }
     }
 
     [Fact]
