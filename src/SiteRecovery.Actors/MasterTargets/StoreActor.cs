@@ -241,7 +241,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         var store = room.Stores.StoreOf(machine);
         var newest = store.ConsistentUpTo;
         var report = new StoreReport(machine, store.CurrentEpoch, store.DurableSequence, store.Consistent, newest, store.OldestPoint ?? newest,
-            store.PointCount, store.Bytes, room.FreeBytes, store.FailedReason, site,
+            store.PointCount, store.Bytes, room.FreeBytes, room.Stores.FailureOf(machine), site,
             store.Rot is { Count: > 0 } rot ? $"{rot.Count} damaged places, the first: {rot[0].Reason}" : null);
         var replica = StoreWork.ReplicaOf(room, machine);
         if (replica is not { Work: { } work }) return new Measured(report, null, null, replica?.Flattening);

@@ -29,6 +29,8 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         internal SemaphoreSlim Opening { get; } = new(1, 1);
         /// <summary>Under the lock.</summary>
         internal long? UnreadableSince { get; set; }
+        /// <summary>Of the store that was open before, for its writes failed.</summary>
+        internal string? WriteFailure { get; set; }
         /// <summary>Protections that have ended here.</summary>
         internal Epoch EndedUpTo { get; set; }
     }
@@ -72,8 +74,25 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     /// <summary>A failed store is opened anew when it is needed next: only its files say what survived.</summary>
     public void LetGoOfFailed(MachineId machine)
     {
-        lock (GateOf(machine).Store)
-            if (_stores.TryGetValue(machine, out var held) && held.FailedReason is not null && _stores.TryRemove(machine, out _)) held.Dispose();
+        var gate = GateOf(machine);
+        lock (gate.Store)
+        {
+            if (!_stores.TryGetValue(machine, out var held) || held.FailedReason is null || !_stores.TryRemove(machine, out _)) return;
+            gate.WriteFailure = held.WriteFailure ?? (held.HasTaken ? null : gate.WriteFailure);
+            held.Dispose();
+        }
+    }
+
+    /// <summary>Why the machine's store takes no writes; null while it does. That one whose writes failed could be opened anew proves nothing: the reason stays until it has taken one.</summary>
+    /// <exception cref="InvalidDataException">There is no store, or its manifest is damaged.</exception>
+    public string? FailureOf(MachineId machine)
+    {
+        var gate = GateOf(machine);
+        lock (gate.Store)
+        {
+            var store = StoreOf(machine);
+            return store.FailedReason ?? (store.HasTaken ? null : gate.WriteFailure);
+        }
     }
 
     /// <summary>Its protection has ended with this epoch: for what it is told late no store is made any more.</summary>
@@ -99,7 +118,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
             if (_sessions.TryRemove(machine, out var session)) await session.EndAsync(new IOException("the store is being removed"));
             lock (gate.Store)
             {
-                gate.UnreadableSince = null;
+                (gate.UnreadableSince, gate.WriteFailure) = (null, null);
                 if (_stores.TryRemove(machine, out var store)) store.Dispose();
                 // Renamed first: a removal that was cut short leaves nothing that looks like a store.
                 var gone = FolderOf(machine) + Removed;
@@ -157,7 +176,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     {
         var store = StoreOf(machine);
         return new StoreReport(store.DurableSequence, store.ConsistentUpTo, store.Consistent, store.CurrentAsOf,
-            _sessions.TryGetValue(machine, out var session) ? session.ReceivedAt : null, store.Bytes, store.FailedReason);
+            _sessions.TryGetValue(machine, out var session) ? session.ReceivedAt : null, store.Bytes, FailureOf(machine));
     }
 
     public async ValueTask<IStreamSession> OpenAsync(StreamOpening opening, IPositionListener positions, CancellationToken stop)

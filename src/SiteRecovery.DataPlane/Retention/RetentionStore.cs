@@ -21,6 +21,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     private byte[] _manifestBytes = []; // as it was opened, where it is only read
     private string? _unviewable;
     private StoreView? _newest;
+    private bool _given; // and not flushed yet, perhaps
 
     private RetentionStore(string folder, IFileSystem files, TimeProvider time, StoreManifest manifest, bool readOnly, StoreOptions? options)
     {
@@ -76,6 +77,11 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     public IReadOnlyList<StoreDamage> Damage { get { lock (_gate) return [.. _log.Damage]; } }
     public string? FailedReason { get { lock (_gate) return _log.FailedReason ?? _locked; } }
 
+    /// <summary>Why its files took no write; null: each was taken, whatever else is wrong with it.</summary>
+    public string? WriteFailure { get { lock (_gate) return _log.WriteFailure; } }
+    /// <summary>Since it was opened something that it was given became durable. The start of a stream, small and repeated with each attempt, is nothing yet.</summary>
+    public bool HasTaken { get; private set; }
+
     public static bool Exists(string folder, IFileSystem files) => files.Exists(Path.Combine(folder, StoreManifest.FileName));
 
     /// <param name="bases">Per disk an absolute path of a raw file, exactly as long as the disk, that holds the state before the log and never changes again.</param>
@@ -116,6 +122,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             // Only here a position may come to show another state than it did.
             if (batch.Header.Marker == MarkerKind.SyncCompleted) _notes.ForgetState(RecoveryPoint.IdOf(batch.Header.Epoch, batch.Header.Last), IsThere);
             var entry = _log.Append(batch);
+            _given |= batch.Header.Marker != MarkerKind.StreamStart;
             var points = _history.PointCount;
             _history.Apply(entry, TextOf(batch));
             Measure(batch, points);
@@ -130,12 +137,12 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         lock (_flushing)
         {
             StoreLog.Pending? pending;
-            (StreamPosition Held, Sequence Newest, Epoch Epoch) reached;
+            (StreamPosition Held, Sequence Newest, Epoch Epoch, bool Given) reached;
             lock (_gate)
             {
                 _log.CloseSealed();
                 pending = _log.BeginFlush();
-                reached = (_history.Held, _history.NewestOfSource, _history.Current);
+                reached = (_history.Held, _history.NewestOfSource, _history.Current, _given);
             }
             IOException? failed = null;
             try
@@ -152,6 +159,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
                 lock (_gate)
                 {
                     if (pending is { } flushed) _log.EndFlush(flushed, failed);
+                    HasTaken |= failed is null && reached.Given;
                     // A fork that came between flushed by itself, and begins anew.
                     if (failed is null && reached.Epoch == _history.Current) (Durable, DurableSequence) = (reached.Held, reached.Newest);
                 }

@@ -36,6 +36,8 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     internal required Func<int, long, SegmentEnd?> Sealing { get; init; }
     internal long CutBytes { get; private set; }
     internal string? FailedReason { get; private set; }
+    /// <summary>Of the same, where it was a write that failed.</summary>
+    internal string? WriteFailure { get; private set; }
     /// <summary>Perhaps for what could not be read, which it may be again.</summary>
     internal bool HasGivenUp => options.GivesUpUnreadable && FailedReason is not null;
     internal IReadOnlyList<StoreDamage> Damage => _damage;
@@ -246,7 +248,7 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
             if (file.IsValueCreated) file.Value.Dispose();
     }
 
-    private void Fail(Exception failure) => FailedReason ??= failure.Message;
+    private void Fail(Exception failure) => FailedReason ??= WriteFailure = failure.Message;
 
     internal long BytesOf(SegmentId segment)
     {
