@@ -45,11 +45,12 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         // Either side of a machine that was failed over measures on; what counts is the target's store and the source's capture.
         Command<StoreReport>(r =>
         {
-            if (_machine.Protection is null || r.Site == _machine.Protection.TargetSite) _store = (r, clock.GetUtcNow());
+            if (IsProtected && r.Site == _machine.Protection!.TargetSite) _store = (r, clock.GetUtcNow());
         });
         Command<AgentReport>(r =>
         {
-            if (r.Source == (_machine.Protection?.Replica is null ? _machine.Protection?.Agent.Value ?? r.Source : null)) _agent = (r, r.Connected ? clock.GetUtcNow() : _agent?.HeardAt); // that it has gone is another's word
+            if (!IsProtected || r.Source != (_machine.Protection!.Replica is null ? _machine.Protection.Agent.Value : null)) return;
+            _agent = (r, r.Connected ? clock.GetUtcNow() : _agent?.HeardAt); // that it has gone is another's word
         });
         Command<FlatteningReport>(r => _flattening = r);
         Command<GetMachine>(_ => Sender.Tell(new MachineState(_machine)));
@@ -109,6 +110,9 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         _listening = (source, _clock.GetUtcNow());
     }
 
+    /// <summary>Of a machine that is not nothing is measured: what is still heard of it is what goes.</summary>
+    private bool IsProtected => _machine is { Protection: not null, Phase: not Phase.Unprotected };
+
     private bool IsFlattening => _underWay.Any(w => w is FlattenReplica);
 
     private void Reconcile()
@@ -120,6 +124,7 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         Listen();
         _ = PassedDeadline(); // from here on it is measured
         if (!IsFlattening) _flattening = null;
+        if (!IsProtected) (_store, _agent) = (null, null);
     }
 
     /// <summary>A time of day that is set back while the machine stands still for a planned failover must not leave it so.</summary>

@@ -66,11 +66,39 @@ public sealed class ProtectedMachineActorTests() : TestKit(TestSettings.Config)
     public async Task A_measurement_is_unknown_until_the_store_reports()
     {
         var machine = Start();
+        machine.Tell(Examples.Enable);
+        ReceiveWorkAndReply<Accepted>();
         Assert.Null((await machine.Ask<MeasuredMachine>(new GetMeasuredMachine(Vm), TimeSpan.FromSeconds(5))).StoreMeasuredAt);
-        machine.Tell(new StoreReport(Vm, Epoch.First, new Sequence(3), true, null, null, 1, 4096, 1 << 30, null, new SiteName("lyon")));
+        machine.Tell(Stored);
         var measured = await machine.Ask<MeasuredMachine>(new GetMeasuredMachine(Vm), TimeSpan.FromSeconds(5));
         Assert.Equal(new Sequence(3), measured.Store?.Durable);
         Assert.NotNull(measured.StoreMeasuredAt);
+    }
+
+    /// <summary>The target measures on until it has removed the store, and the agent speaks until it has released the disks.</summary>
+    [Fact]
+    public async Task Nothing_is_measured_of_a_machine_whose_protection_has_ended_until_it_is_protected_anew()
+    {
+        var machine = Start();
+        var said = AgentReport.Gone(Vm, "a1", null);
+        machine.Tell(Examples.Enable);
+        ReceiveWorkAndReply<Accepted>();
+        Assert.Equal((Stored, said), await MeasuredAsync());
+        machine.Tell(new DisableProtection(Vm, new CommandId("d")));
+        ReceiveWorkAndReply<Accepted>();
+        Assert.Equal((null, null), await MeasuredAsync(tell: false));
+        Assert.Equal((null, null), await MeasuredAsync());
+        machine.Tell(new StoreRemoved(Vm, new CommandId("r"), Epoch.First));
+        ReceiveWorkAndReply<Accepted>();
+        Assert.Equal((null, null), await MeasuredAsync());
+
+        async Task<(StoreReport?, AgentReport?)> MeasuredAsync(bool tell = true)
+        {
+            if (tell) machine.Tell(Stored);
+            if (tell) machine.Tell(said);
+            var measured = await machine.Ask<MeasuredMachine>(new GetMeasuredMachine(Vm), TimeSpan.FromSeconds(5));
+            return (measured.Store, measured.Agent);
+        }
     }
 
     [Fact]
@@ -127,6 +155,8 @@ public sealed class ProtectedMachineActorTests() : TestKit(TestSettings.Config)
         await machine.GracefulStop(TimeSpan.FromSeconds(5));
         Assert.Equal(longer, (await Start().Ask<MachineState>(new GetMachine(Vm), TimeSpan.FromSeconds(5))).State.Protection?.Policy);
     }
+
+    private static StoreReport Stored { get; } = new(Vm, Epoch.First, new Sequence(3), true, null, null, 1, 4096, 1 << 30, null, new SiteName("secondary"));
 
     private IActorRef Start(TimeProvider? clock = null) => Sys.ActorOf(ProtectedMachineActor.Props(Vm, TestActor, clock ?? TimeProvider.System));
 
