@@ -9,7 +9,7 @@ internal static class MachineCommands
     public static readonly Resource Machines = new("machine", "machines", MachineView.Columns);
     private static readonly Option<string> Point = new("--point")
     {
-        Description = "latest, latest-application-consistent, an id such as e1-s42, or at:TIME",
+        Description = PointText.Description,
         DefaultValueFactory = _ => "latest",
         CompletionSources = { "latest", "latest-application-consistent", "at:" },
     };
@@ -70,7 +70,12 @@ internal static class MachineCommands
         {
             var machine = session.Arguments.GetRequiredValue(name);
             var body = new JsonObject();
-            if (takesPoint) body["point"] = session.Arguments.GetValue(Point);
+            if (takesPoint)
+            {
+                var point = session.Arguments.GetRequiredValue(Point);
+                PointText.Read(point);
+                body["point"] = point;
+            }
             if (verb == CleanUp) (body["test"], body["notes"]) = (session.Arguments.GetValue(Test), session.Arguments.GetValue(Notes));
             if (verb == Planned && session.Arguments.GetValue(Patience) is { } patience) body["patience"] = patience;
             if (verb == Reverse) (body["target"], body["full"]) = (session.Arguments.GetValue(Target), session.Arguments.GetValue(Full));

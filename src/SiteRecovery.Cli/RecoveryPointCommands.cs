@@ -72,6 +72,7 @@ internal static class RecoveryPointCommands
         command.SetAction(Session.With(async (session, cancel) =>
         {
             var name = session.Arguments.GetRequiredValue(machine);
+            PointText.Read(session.Arguments.GetRequiredValue(point));
             var exit = await ActionRun.CarryOutAsync(session, HttpMethod.Post,
                 $"{PathOf(name)}/{Uri.EscapeDataString(session.Arguments.GetRequiredValue(point))}/{verb}", body?.Invoke(session.Arguments), cancel);
             if (exit == ExitCode.Done) Session.Say($"look at it: srctl recovery-point list {name}");

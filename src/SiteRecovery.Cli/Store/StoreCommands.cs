@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using System.Text.Json.Nodes;
 using SiteRecovery.Cli.Output;
 using SiteRecovery.DataPlane.Retention;
@@ -65,7 +64,7 @@ internal static class StoreCommands
         Description = description,
         CustomParser = given =>
         {
-            if (DateTimeOffset.TryParse(given.Tokens.Single().Value, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)) return time;
+            if (PointSelector.ParseTime(given.Tokens.Single().Value) is { } time) return time;
             given.AddError($"{name} is '{given.Tokens.Single().Value}': give a time such as 2026-01-31T03:00:00Z");
             return null;
         },

@@ -15,7 +15,7 @@ internal static class StoreFolder
 {
     public static readonly Option<string> Point = new("--point")
     {
-        Description = "latest, latest-application-consistent, an id such as e1-s42, or at:TIME",
+        Description = PointText.Description,
         DefaultValueFactory = _ => "latest",
         CompletionSources = { "latest", "latest-application-consistent", "at:" },
     };
@@ -107,7 +107,9 @@ internal static class StoreFolder
 
     public static RecoveryPoint Choose(RetentionStore store, string text)
     {
-        var selector = PointSelector.Parse(text) ?? throw CommandProblem.Usage($"'{text}' names no recovery point", "Give latest, latest-application-consistent, an id such as e1-s42, or at:2026-01-31T03:00:00Z.");
+        var selector = PointText.Read(text);
+        if (selector is PointSelector.AtTime at && at.IsAhead(TimeProvider.System.GetUtcNow(), store.ConsistentUpTo))
+            throw new CommandProblem(ExitCode.Usage, $"'{text}' was read as {Output.Forms.Time(at.Time)} (UTC), which is ahead of this host's clock", Reason(store), "Give latest, or a time with its zone, such as at:2026-01-31T04:00:00+01:00.");
         return store.ResolvePoint(selector) ?? throw new CommandProblem(ExitCode.NotFound,
             $"the store of {store.Machine} has no point '{text}'", Reason(store, selector), $"List its points: srctl store points {store.Folder}");
     }

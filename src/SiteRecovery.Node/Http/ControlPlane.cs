@@ -106,12 +106,22 @@ public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings, Tim
     public async Task<RecoveryPoint> ResolvePointAsync(ProtectedMachine machine, string text, CancellationToken cancel)
     {
         var selector = PointSelector.Parse(text)
-            ?? throw ProblemException.Invalid($"'{text}' names no recovery point.", "Give latest, latest-application-consistent, an id such as e1-s42, or at:2026-01-31T03:00:00Z.");
+            ?? throw ProblemException.Invalid($"'{text}' names no recovery point.", $"Give {PointSelector.Forms}.");
+        if (selector is PointSelector.AtTime at && at.IsAhead(time.GetUtcNow(), newest: null)) await CheckAheadAsync(machine, text, at, cancel);
         var resolved = await AskStoreAsync<PointResolved>(machine, new ResolvePoint(machine.Id, selector), cancel);
         if (resolved is { Point: null, ThinnedAfter: { } before, ThinnedBefore: { } after })
             throw new ProblemException(404, "thinnedPoint", $"'{text}' was thinned away in the store of '{machine.Id}', as its policy's tiers ask.", $"The nearest points that are left are {before.Id} and {after.Id}.");
         return resolved.Point ?? throw new ProblemException(
             404, "unknownPoint", $"The store of '{machine.Id}' holds no point '{text}'.", $"List its points with GET /api/v1/machines/{machine.Id}/recovery-points.");
+    }
+
+    /// <exception cref="ProblemException">It is a time at which nothing can have been yet: the newest point would look like what was asked for.</exception>
+    private async Task CheckAheadAsync(ProtectedMachine machine, string text, PointSelector.AtTime at, CancellationToken cancel)
+    {
+        var (newest, now) = ((await AskStoreAsync<PointResolved>(machine, new ResolvePoint(machine.Id, new PointSelector.Latest()), cancel)).Point, time.GetUtcNow());
+        if (at.IsAhead(now, newest)) throw new ProblemException(
+            422, "timeAhead", $"'{text}' was read as {JsonForms.Text(at.Time)} (UTC), {JsonForms.Text(TimeSpan.FromSeconds(Math.Floor((at.Time - now).TotalSeconds)))} ahead of this node's clock.",
+            $"{(newest is null ? "There is no point yet." : $"The newest point is {newest.Id} of {JsonForms.Text(newest.At)}.")} Give latest, or a time with its zone, such as at:2026-01-31T04:00:00+01:00.");
     }
 
     public Task<RecoveryPoints> GetPointsAsync(ProtectedMachine machine, GetRecoveryPoints question, CancellationToken cancel) =>

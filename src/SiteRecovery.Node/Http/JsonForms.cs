@@ -25,6 +25,8 @@ public static class JsonForms
 
     public static TimeSpan? Duration(string text) => SettingValues.Duration(text) is { } seconds && seconds < TimeSpan.MaxValue.TotalSeconds ? TimeSpan.FromSeconds(seconds) : null;
 
+    public static string Text(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.FFFFFFF'Z'", CultureInfo.InvariantCulture);
+
     public static string Text(TimeSpan span)
     {
         var (number, unit) = span switch

@@ -45,6 +45,10 @@ public sealed class BadInputTests(TwoSites sites)
         await TwoSites.ProblemAsync(await FailOverAsync(new { point = "e7-s1" }), 404, "unknownPoint");
         await TwoSites.ProblemAsync(await FailOverAsync(new { point = "yesterday" }), 400, "invalid");
         await TwoSites.ProblemAsync(await FailOverAsync(new { point = "at:2001-01-01T00:00:00Z" }), 404, "unknownPoint");
+        await TwoSites.ProblemAsync(await FailOverAsync(new { point = "at:11/12/2026 19:20" }), 400, "invalid");
+        var ahead = await TwoSites.ProblemAsync(await FailOverAsync(new { point = "at:2127-01-01T01:00:00+01:00" }), 422, "timeAhead");
+        Assert.Contains("read as 2127-01-01T00:00:00Z (UTC)", (string)ahead["detail"]!, StringComparison.Ordinal);
+        Assert.Contains("The newest point is e1-s", (string)ahead["remedy"]!, StringComparison.Ordinal);
         var warned = await TwoSites.ProblemAsync(await FailOverAsync(new { point = "latest" }), 422, "acknowledgeNeeded");
         Assert.Equal("sourceReachable", (string)warned["warnings"]![0]!["code"]!);
         var refused = await TwoSites.ProblemAsync(await sites.Http.PostAsJsonAsync("/api/v1/machines/points1/commit", new { }, sites.Stop), 409, "notAllowedInState");

@@ -134,6 +134,19 @@ public sealed class SrctlActionTests : IDisposable
         Assert.Equal("DELETE /api/v1/machines/db1?acknowledge=a&acknowledge=b", $"{api.Requests.Last().Method} {api.Requests.Last().Path}");
     }
 
+    [Fact]
+    public async Task A_time_without_a_zone_is_said_to_be_UTC_and_one_that_may_mean_several_is_not_sent()
+    {
+        await using var api = await ScriptedApi.StartAsync((_, _) => (202, Job("succeeded")), _stop.Token);
+        string[] command = ["machine", "test-failover", "db1", "--server", api.Url, "--no-wait", "--point"];
+        Assert.Contains("is read as UTC: 2026-01-31T03:00:00.000Z", (await _srctl.DoneAsync([.. command, "at:2026-01-31 03:00"])).People, StringComparison.Ordinal);
+        Assert.Equal("at:2026-01-31 03:00", (string)Assert.Single(api.Requests).Body!["point"]!);
+        Assert.DoesNotContain("UTC", (await _srctl.DoneAsync([.. command, "at:2026-01-31T03:00:00+01:00"])).People, StringComparison.Ordinal);
+        foreach (var unclear in new[] { "at:11/12/2026 19:20", "at:19:20" })
+            Assert.Contains("at:2026-01-31T03:00:00Z", (await _srctl.RefusedAsync(2, [.. command, unclear])).People, StringComparison.Ordinal);
+        Assert.Equal(2, api.Requests.Count());
+    }
+
     [Theory]
     [InlineData("recovery-point", "protect", "db1", "e1-s4")]
     [InlineData("recovery-point", "verify", "db1", "e1-s4")]

@@ -166,6 +166,9 @@ public sealed class SrctlStoreTests : IDisposable
         await _srctl.RefusedAsync(10, [.. export, "--disk", "0", "--point", "e1-s999"]);
         await _srctl.RefusedAsync(10, [.. export, "--disk", "0", "--point", "at:2020-01-01T00:00:00Z"]);
         await _srctl.RefusedAsync(2, [.. export, "--disk", "0", "--point", "yesterday"]);
+        var ahead = await _srctl.RefusedAsync(2, [.. export, "--disk", "0", "--point", "at:2127-01-01"]);
+        Assert.Contains("read as 2127-01-01T00:00:00.000Z (UTC)", ahead.People, StringComparison.Ordinal);
+        Assert.Contains("newest position is e1-s21", ahead.People, StringComparison.Ordinal);
         Assert.Contains("0 (vda), 1 (vdb)", (await _srctl.RefusedAsync(10, [.. export, "--disk", "vdc"])).People, StringComparison.Ordinal);
         await _srctl.RefusedAsync(2, export); // which disk?
         Assert.Contains("--force", (await _srctl.RefusedAsync(2, [.. export, "--disk", "0"])).People, StringComparison.Ordinal);
