@@ -150,7 +150,8 @@ public sealed class AgentActor : ReceiveActor
     {
         var id = IdOf(work);
         _told[id] = work;
-        var sent = _room.Sessions.TrySend(_agent.Value, work switch
+        _due[id] = Math.Min(DueMax, _due.GetValueOrDefault(id) + 1);
+        _room.Sessions.TrySend(_agent.Value, work switch
         {
             ReplicateFrom w => AgentReports.OrderOf(w, id) with { Fresh = fresh },
             FenceSource w => new FenceMachine(id, w.Machine.Value, w.Epoch.Value, w.StopMachine),
@@ -158,7 +159,6 @@ public sealed class AgentActor : ReceiveActor
             TakeBackTail w => new ReportTail(id, w.Machine.Value),
             _ => throw new InvalidOperationException($"an agent cannot do {work.Kind}"),
         });
-        if (sent) _due[id] = Math.Min(DueMax, _due.GetValueOrDefault(id) + 1);
     }
 
     private void AskAgent(Func<string, AgentMessage> question)
