@@ -29,6 +29,8 @@ public sealed record DryRun(
 /// <summary>One route per action of a machine: resolve, warn, decide, and answer with the job.</summary>
 public static class MachineActionRoutes
 {
+    private const string SourceUnreachable = "sourceUnreachable";
+
     private sealed record ActionRoute(string Action, AccessRole Role, Func<MachineId, CommandId, RecoveryPoint?, ActionBody, OperatorCommand> Make, bool TakesPoint = false);
 
     private static IReadOnlyList<ActionRoute> Actions { get; } =
@@ -76,7 +78,7 @@ public static class MachineActionRoutes
         if (repeated) return await CarryOutAsync(context, control, route.Make(known.State.Id, command, point, body), [], cancel);
         if (route.Action == MachineActions.ReverseReplicate) body = body with { Target = await TargetOfReverseAsync(known.State, body.Target, control, cancel) };
         var now = context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
-        var warnings = WarningsOf(route, known, point, now);
+        var warnings = route.Action == MachineActions.CancelFailover ? await WarningsOfCancelAsync(known, control, now, cancel) : WarningsOf(route, known, point, now);
         RequireAcknowledged(context, warnings, body.Acknowledge ?? []);
         return await CarryOutAsync(context, control, route.Make(known.State.Id, command, point, body), warnings, cancel, point);
     }
@@ -100,17 +102,28 @@ public static class MachineActionRoutes
             return [new("replicaWritesLost", "What was written to the replica since the failover is lost; it starts anew at the point.")];
         if (route.Action == MachineActions.PlannedFailover)
             return [new("machineStops", "The machine must be shut down: its disks are moved to the other site once nobody has them open.")];
-        if (route.Action == MachineActions.CancelFailover && machine.State.Phase is not Phase.PlannedFailoverInProgress { Point: null })
-            return [new("replicaWritesLost", "What was written to the replica is lost to the machine; it is kept as a recovery point only.")];
         if (route.Action != MachineActions.UnplannedFailover) return [];
         var warnings = new List<ActionWarning>();
-        if (machine.Agent is { Connected: true, Fenced: false } && now - machine.AgentHeardAt <= MachineView.AgentSilenceMax)
+        if (machine.Agent is { Fenced: false } && HearsOfAgent(machine, now))
             warnings.Add(new("sourceReachable", "The source is alive and replicates: what it has written after the point is lost to the replica."));
         else
-            warnings.Add(new("sourceUnreachable", "The source cannot be asked: if it still runs, it goes on writing to its own copy until it learns that its epoch is over."));
+            warnings.Add(new(SourceUnreachable, "The source cannot be asked: if it still runs, it goes on writing to its own copy until it learns that its epoch is over."));
         if (machine.Store?.Newest is { } newest && newest.Id != point!.Id && newest.At > point.At)
             warnings.Add(new("olderPoint", $"The point is {JsonForms.Text(newest.At - point.At)} older than the newest consistent one."));
         return [.. warnings];
+    }
+
+    private static bool HearsOfAgent(MeasuredMachine machine, DateTimeOffset now) => machine.Agent is { Connected: true } && now - machine.AgentHeardAt <= MachineView.AgentSilenceMax;
+
+    /// <summary>Before the replica runs there is nothing to lose: the machine is at its source, or is not at all.</summary>
+    private static async Task<ActionWarning[]> WarningsOfCancelAsync(MeasuredMachine machine, ControlPlane control, DateTimeOffset now, CancellationToken cancel)
+    {
+        if (machine.State.Phase is Phase.PlannedFailoverInProgress { Point: null }) return [];
+        var lost = new ActionWarning("replicaWritesLost", "What was written to the replica is lost to the machine; it is kept as a recovery point only.");
+        // A replica that was fenced is served no more, and says nothing; whether it can be served again its node says by being there.
+        var isHeard = machine.State.Protection is { Replica: { } replica } protection
+            ? (await control.GetNodesAsync(cancel)).MasterTarget(protection.SourceSite, replica.Node) is not null : HearsOfAgent(machine, now);
+        return isHeard ? [lost] : [lost, new(SourceUnreachable, "The source is not connected: the replica ends all the same, and the machine runs nowhere until its source is back.")];
     }
 
     private static void RequireAcknowledged(HttpContext context, IReadOnlyList<ActionWarning> warnings, IReadOnlyList<string> acknowledged)

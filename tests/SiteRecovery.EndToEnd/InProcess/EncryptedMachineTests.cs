@@ -59,7 +59,7 @@ public sealed class EncryptedMachineTests(TwoSites sites) : IDisposable
         var job = await sites.ActAsync("enc1", "unplanned-failover", new { point = before, acknowledge = new[] { "sourceUnreachable", "sourceReachable", "olderPoint" } });
         Assert.StartsWith("succeeded", (string)job["status"]!, StringComparison.Ordinal);
         Assert.True((await sites.ReplicaAsync("enc1", DiskBytes)).AsSpan(0, Secret.Length).SequenceEqual(Secret));
-        await sites.ActAsync("enc1", "cancel-failover", new { acknowledge = new[] { "replicaWritesLost" } });
+        await sites.ActAsync("enc1", "cancel-failover", new { acknowledge = new[] { "replicaWritesLost", "sourceUnreachable" } }); // of its agent a node that is new here may not have heard yet
         await sites.UntilStateAsync("enc1", "Protected");
 
         // Its key goes with it.

@@ -60,7 +60,7 @@ public sealed class KilledBeforeFreezeTests : IAsyncLifetime
         Assert.Equal(MachineState.Stopped, await StateAsync());
 
         // And its own note still brings the machine back.
-        await _sites.Admin.FinishAsync(await _sites.Admin.PostAsync($"/api/v1/machines/{Machine}/cancel-failover", new { acknowledge = new[] { "replicaWritesLost" } }, _limit.Token), _limit.Token);
+        await _sites.Admin.FinishAsync(await _sites.Admin.PostAsync($"/api/v1/machines/{Machine}/cancel-failover", new { acknowledge = new[] { "replicaWritesLost", "sourceUnreachable" } }, _limit.Token), _limit.Token);
         await _sites.UntilAsync("the machine to run at home", async () => await StateAsync() == MachineState.Running);
         await _sites.RecoveredAsync();
     }
