@@ -8,14 +8,25 @@ namespace SiteRecovery.Cli;
 
 /// <summary>A flag of <c>put</c> and the property that it sets.</summary>
 /// <param name="Path">Names joined by dots.</param>
-/// <param name="Value">Null where the flag is not given.</param>
-internal sealed record Setting(Option Option, string Path, Func<ParseResult, JsonNode?> Value)
+/// <param name="Value">Null where the flag is not given; <see cref="None"/> where it takes away what is set.</param>
+/// <param name="IsSite">It names a site.</param>
+internal sealed record Setting(Option Option, string Path, Func<ParseResult, JsonNode?> Value, bool IsSite = false)
 {
-    public static Setting Of(string flag, string path, string description, bool isBytes = false)
+    private const string NoneWord = "none";
+
+    public static JsonNode None { get; } = new JsonObject();
+
+    /// <param name="orNone">"none" takes the property away.</param>
+    public static Setting Of(string flag, string path, string description, bool isBytes = false, bool orNone = false, bool isSite = false)
     {
-        var option = new Option<string?>(flag) { Description = description };
-        return new(option, path, arguments => arguments.GetValue(option) is not { } value ? null : !isBytes ? JsonValue.Create(value)
-            : JsonValue.Create(Forms.ParseBytes(value) ?? throw CommandProblem.Usage($"{flag} is '{value}'", "Give bytes, or a number with K, M, G or T.")));
+        var option = new Option<string?>(flag) { Description = orNone ? $"{description}; or none" : description };
+        return new(option, path, arguments => arguments.GetValue(option) switch
+        {
+            null => null,
+            NoneWord when orNone => None,
+            var value when isBytes => JsonValue.Create(Forms.ParseBytes(value) ?? throw CommandProblem.Usage($"{flag} is '{value}'", "Give a whole number of bytes, or a whole number with K, M, G or T, such as 1536M.")),
+            var value => JsonValue.Create(value),
+        }, isSite);
     }
 
     public static Setting Whether(string flag, string path, string description)
@@ -28,8 +39,8 @@ internal sealed record Setting(Option Option, string Path, Func<ParseResult, Jso
     /// <param name="item">Null: the value is none.</param>
     public static Setting Each(string flag, string path, string description, string form, Func<string, JsonNode?> item)
     {
-        var option = new Option<string[]>(flag) { Description = $"{description}: {form}; repeatable" };
-        return new(option, path, arguments => arguments.GetValue(option) is not { Length: > 0 } values ? null
+        var option = new Option<string[]>(flag) { Description = $"{description}: {form}; repeatable, and all that there are to be; none for an empty list" };
+        return new(option, path, arguments => arguments.GetValue(option) is not { Length: > 0 } values ? null : values is [NoneWord] ? None
             : new JsonArray([.. values.Select(v => item(v) ?? throw CommandProblem.Usage($"{flag} is '{v}'", $"Give {form}."))]));
     }
 }
@@ -39,6 +50,8 @@ internal sealed record Setting(Option Option, string Path, Func<ParseResult, Jso
 internal sealed record Resource(string Noun, string Path, IReadOnlyList<Column> Columns)
 {
     private static readonly Option<string?> IfMatch = new("--if-match") { Description = "Only if the resource still has this ETag, as 'show --etag' prints it" };
+
+    private static readonly Option<bool> Defaults = new("--defaults") { Description = "What is not named takes its default, whatever it was" };
 
     public string PathOf(string name) => $"{Path}/{Uri.EscapeDataString(name)}";
 
@@ -87,20 +100,23 @@ internal sealed record Resource(string Noun, string Path, IReadOnlyList<Column> 
         return command;
     }
 
-    /// <summary>Replaces the whole resource by what file and flags say; flags win.</summary>
+    /// <summary>Changes what flags say of the resource, or replaces all of it by what file and flags say; flags win.</summary>
     public Command Put(params Setting[] settings)
     {
         var name = Name();
         var file = new Option<string?>("--file", "-f") { Description = "JSON with the whole body, as 'show -o json' prints it; - for stdin" };
-        var command = new Command("put", $"Create or replace a {Noun}; what is left out takes its default") { name, file, IfMatch };
+        var command = new Command("put", $"Create a {Noun}, or change what is named of it") { name, file, Defaults, IfMatch };
         foreach (var setting in settings) command.Add(setting.Option);
         command.SetAction(Session.With(async (session, cancel) =>
         {
             var wanted = session.Arguments.GetRequiredValue(name);
-            var body = await ReadBodyAsync(session.Arguments.GetValue(file), wanted, cancel);
-            foreach (var setting in settings)
-                if (setting.Value(session.Arguments) is { } value) Set(body, setting.Path, value);
-            var answer = await session.Api.SendAsync(HttpMethod.Put, PathOf(wanted), body, cancel, session.Arguments.GetValue(IfMatch));
+            var given = settings.Select(s => (Setting: s, Value: s.Value(session.Arguments))).Where(s => s.Value is not null).ToArray();
+            var (from, tag) = (session.Arguments.GetValue(file), session.Arguments.GetValue(IfMatch));
+            var before = from is null && !session.Arguments.GetValue(Defaults) ? await FindAsync(session, wanted, cancel) : null;
+            var body = before is null ? await ReadBodyAsync(from, wanted, cancel) : before.Body as JsonObject ?? [];
+            foreach (var (setting, value) in given) Set(body, setting.Path, value!);
+            // What is left as it was must still be so.
+            var answer = await session.Api.SendAsync(HttpMethod.Put, PathOf(wanted), body, cancel, tag ?? before?.ETag);
             Write(session.Data, answer, null);
             Session.Say($"{Noun} '{wanted}' is stored");
             return ExitCode.Done;
@@ -143,6 +159,19 @@ internal sealed record Resource(string Noun, string Path, IReadOnlyList<Column> 
         return command;
     }
 
+    /// <returns>Null: there is none.</returns>
+    private async Task<Answer?> FindAsync(Session session, string name, CancellationToken cancel)
+    {
+        try
+        {
+            return await session.Api.GetAsync(PathOf(name), cancel);
+        }
+        catch (CommandProblem none) when (none.ExitCode == ExitCode.NotFound)
+        {
+            return null;
+        }
+    }
+
     private static void Write(DataWriter data, Answer answer, Action<DataWriter, JsonNode>? write)
     {
         if (answer.Body is null) return;
@@ -176,6 +205,7 @@ internal sealed record Resource(string Noun, string Path, IReadOnlyList<Column> 
             if (body[name] is not JsonObject inner) body[name] = inner = [];
             body = inner;
         }
-        body[names[^1]] = value;
+        if (ReferenceEquals(value, Setting.None)) body.Remove(names[^1]);
+        else body[names[^1]] = value;
     }
 }

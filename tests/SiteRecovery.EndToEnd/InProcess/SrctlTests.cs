@@ -72,6 +72,26 @@ public sealed class SrctlTests(NodeForSrctl node) : IClassFixture<NodeForSrctl>
     }
 
     [Fact]
+    public async Task A_put_changes_what_is_named_and_nothing_else()
+    {
+        await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
+        await _srctl.DoneAsync("policy", "put", "long", "--rpo-threshold", "15s", "--retention-window", "48h", "--retention-max-bytes", "20G", "--retention-tier", "1d=30d", "--commit-after", "4h", "--stop-fenced-machine", "true");
+        await _srctl.DoneAsync("policy", "put", "long", "--compression", "lz4");
+        var kept = (await _srctl.DoneAsync("policy", "show", "long", "-o", "json")).Json;
+        Assert.Equal(("15s", "2d", 20L << 30, "4h", true, "lz4"), ((string)kept["rpoThreshold"]!, (string)kept["retention"]!["window"]!, (long)kept["retention"]!["maxBytes"]!, (string)kept["commitAfter"]!, (bool)kept["stopFencedMachine"]!, (string)kept["compression"]!));
+        await _srctl.DoneAsync("policy", "put", "long", "--retention-max-bytes", "none", "--retention-tier", "none", "--commit-after", "none");
+        var less = (await _srctl.DoneAsync("policy", "show", "long", "-o", "json")).Json;
+        Assert.Equal(("2d", null, null, null), ((string)less["retention"]!["window"]!, less["retention"]!["maxBytes"], less["retention"]!["tiers"], less["commitAfter"]));
+        await _srctl.DoneAsync("policy", "put", "long", "--rpo-threshold", "15s", "--defaults");
+        Assert.Equal("1d", (string)(await _srctl.DoneAsync("policy", "show", "long", "-o", "json")).Json["retention"]!["window"]!);
+        Assert.Contains("whole number", (await _srctl.RefusedAsync(2, "policy", "put", "long", "--retention-max-bytes", "1.5G")).People, StringComparison.Ordinal);
+
+        await _srctl.DoneAsync("vault", "put", "half", "--source-site", "lab", "--target-site", "far");
+        await _srctl.DoneAsync("vault", "put", "half", "--target-site", "lab2");
+        Assert.Equal("lab", (string)(await _srctl.DoneAsync("vault", "show", "half", "-o", "json")).Json["sourceSite"]!);
+    }
+
+    [Fact]
     public async Task A_network_mapping_is_put_by_flags_that_repeat()
     {
         await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
