@@ -20,6 +20,17 @@ internal static class MachineView
         Column.Of("CAPTURE", "capture"), Column.Of("PATH", "path"), Column.Of("CAPTURE-URI", "captureUri"), Column.Of("ERROR", "error"),
     ];
 
+    private static readonly Column[] TestColumns =
+    [
+        Column.Of("TEST", "id"), Column.Of("POINT", "pointId"), new("STARTED", t => Forms.Time(t.At("startedAt"))), Column.Of("SERVED", "served"), Column.Of("CONSOLE", "console"),
+    ];
+
+    private static readonly Column[] DrillColumns =
+    [
+        Column.Of("DRILL", "test"), Column.Of("POINT", "pointId"), new("STARTED", d => Forms.Time(d.At("startedAt"))), new("RTO", d => Forms.Duration(d.At("rto"))),
+        new("CLEANED-UP", d => Forms.Time(d.At("cleanedUpAt"))), new("NOTES", d => d.At("notes").Text() is { Length: > 0 } notes ? notes : "-"),
+    ];
+
     private static readonly Column[] RefusedColumns = [Column.Of("NOT ALLOWED", "action"), Column.Of("REASON", "reason"), Column.Of("REMEDY", "remedy")];
 
     /// <summary>An RPO that is not being measured is unknown, never zero.</summary>
@@ -33,7 +44,11 @@ internal static class MachineView
             data.Line($"  {reason.At("severity").Text()}: {reason.At("reason").Text()} {reason.At("remedy").Text()}");
         if (machine.At("sourceChange") is { } change) data.Line($"  to do: {change.Text()}");
         Section(data, machine.At("disks").Items(), DiskColumns);
-        Section(data, machine.At("exports").Items(), [Column.Of("EXPORTED DISK", "disk"), Column.Of("URI", "uri")]);
+        var exports = machine.At("exports").Items();
+        Section(data, [.. exports.Where(e => e.At("test") is null)], [Column.Of("EXPORTED DISK", "disk"), Column.Of("URI", "uri")]);
+        Section(data, [.. exports.Where(e => e.At("test") is not null)], [Column.Of("TEST'S DISK", "disk"), Column.Of("URI", "uri"), Column.Of("TEST", "test")]);
+        Section(data, machine.At("tests").Items(), TestColumns);
+        Section(data, machine.At("drills").Items(), DrillColumns);
         var actions = machine.At("allowedActions").Items();
         data.Line();
         data.Line($"allowed actions: {string.Join(", ", actions.Where(IsAllowed).Select(a => a is JsonObject ? a.At("action").Text() : a.Text()).DefaultIfEmpty("none"))}");
@@ -48,7 +63,7 @@ internal static class MachineView
         ("active site", machine.At("activeSite").Text()), ("direction", machine.At("direction").Text()), ("epoch", machine.At("epoch").Text()),
         ("agent", machine.At("agent").Text()), ("policy", machine.At("policy").Text()),
         ("target node", machine.At("targetNode").Text()), ("store", Store(machine.At("store"))), ("agent is", Replication(machine.At("replication"))),
-        ("failover point", machine.At("failoverPoint").Text()), ("source fenced", machine.At("sourceFenced").Text()),
+        ("failover point", machine.At("failoverPoint").Text()), ("source fenced", machine.At("sourceFenced").Text()), ("console", machine.At("console").Text()),
     ];
 
     private static string Lag(JsonNode machine)

@@ -19,8 +19,10 @@ public sealed partial record ProtectedMachine
     private ProtectedMachine TestServed(TestFailoverServed e) => (this with
     {
         Tests = [.. Tests.Select(t => t.Id == e.Test ? t with { Exports = e.Exports, Console = e.Console, ServedAt = t.ServedAt ?? e.At } : t)],
-        Jobs = Jobs.Complete(WorkKind.ServeTest, e.At, JobId.Of(Id, new CommandId(e.Test))),
+        Jobs = Jobs.Complete(WorkKind.ServeTest, e.At, JobId.Of(Id, new CommandId(e.Test)), Tests.FirstOrDefault(t => t.Id == e.Test) is { } test ? ServedAs(test.Point, e.Console) : null),
     }).Without(WorkKind.ServeTest);
+
+    private static string ServedAs(History.RecoveryPoint point, string? console) => $"point {point.Id}{(console is null ? "" : $"; the test machine runs; {console}")}";
 
     private ProtectedMachine CleanupStarted(TestCleanupStarted e) => Carry(e, MachineActions.TestFailoverCleanup) with
     {

@@ -17,6 +17,7 @@ public sealed class TestFailoverTests
 
         story.TestServed();
         Assert.Equal(JobStatus.Succeeded, story.JobOf(MachineActions.TestFailover).Status);
+        Assert.StartsWith($"point {story.State.Tests[0].Point.Id}", story.JobOf(MachineActions.TestFailover).Steps.Single().Detail, StringComparison.Ordinal);
         Assert.Empty(story.State.Drills);
 
         story.TestCleanedUp("came up, logged in");

@@ -34,6 +34,7 @@ public sealed class ReplicaMachineTests(TwoSites sites, ITestOutputHelper output
 
         var drill = await sites.ActAsync(Machine, "test-failover", new { point = await PointAsync() });
         var test = (await sites.MachineAsync(Machine))["tests"]![0]!;
+        Assert.Equal($"point {test["pointId"]}; the test machine runs; {test["console"]}", (string)drill["steps"]!.AsArray().Single(s => (string)s!["name"]! == "serve-test")!["detail"]!);
         Assert.True(await ReadyAsync((string)test["console"]!) >= records);
         await TimedAsync("test failover", drill, epoch: false);
         await sites.ActAsync(Machine, "test-failover-cleanup");

@@ -191,6 +191,24 @@ public sealed class SrctlActionTests : IDisposable
     }
 
     [Fact]
+    public async Task A_machine_shows_its_console_its_tests_and_its_drills_and_a_tests_disks_apart()
+    {
+        await using var api = await ScriptedApi.StartAsync((_, _) => (200, JsonNode.Parse("""
+            {"name":"db1","state":"FailoverCommitPending","console":"serial unix:/run/db1","exports":[{"disk":0,"uri":"nbd://replica","test":null},{"disk":0,"uri":"nbd://tested","test":"t1"}],
+             "tests":[{"id":"t1","pointId":"e1-s42","startedAt":"2026-01-31T03:00:00Z","served":true,"console":"vnc 127.0.0.1:5901"}],
+             "drills":[{"test":"t0","pointId":"e1-s7","startedAt":"2026-01-30T03:00:00Z","servedAt":"2026-01-30T03:00:02Z","cleanedUpAt":"2026-01-30T04:00:00Z","notes":"it booted","rto":"2100ms"}]}
+            """)), _stop.Token);
+        var lines = (await _srctl.DoneAsync("machine", "show", "db1", "--server", api.Url)).Out.Split('\n');
+        Assert.Matches("^console: +serial unix:/run/db1$", lines.Single(l => l.StartsWith("console", StringComparison.Ordinal)));
+        Assert.Equal("0              nbd://replica", After("EXPORTED DISK"));
+        Assert.Matches("^0 +nbd://tested +t1$", After("TEST'S DISK"));
+        Assert.Matches(@"^t1 +e1-s42 +2026-01-31T03:00:00.000Z +yes +vnc 127.0.0.1:5901$", After("TEST  "));
+        Assert.Matches(@"^t0 +e1-s7 +2026-01-30T03:00:00.000Z +2.1s +2026-01-30T04:00:00.000Z +it booted$", After("DRILL"));
+
+        string After(string title) => lines[Array.FindIndex(lines, l => l.StartsWith(title, StringComparison.Ordinal)) + 1];
+    }
+
+    [Fact]
     public async Task A_list_of_points_shows_which_are_protected_and_where_the_writes_jump()
     {
         await using var api = await ScriptedApi.StartAsync((_, _) => (200, new JsonObject
