@@ -12,6 +12,7 @@ internal static class JobCommands
     public static Command Create() => new("job", "Jobs: what actions started, and how far they are")
     {
         List(), Jobs.Show(WriteJob), Watch(),
+        // Of the contract, but of no node yet: who gives them is told of another way.
         Verb("cancel", "Ask a job to stop"), Verb("resume", "Let a job that waits for input go on"), Verb("retry", "Try a failed job again"),
     };
 
@@ -44,6 +45,7 @@ internal static class JobCommands
     {
         var id = Id();
         var command = new Command(verb, description) { id };
+        command.Hidden = true;
         ActionRun.AddTo(command, dryRun: false);
         command.SetAction(Session.With((session, cancel) =>
             ActionRun.CarryOutAsync(session, HttpMethod.Post, $"{Jobs.PathOf(session.Arguments.GetRequiredValue(id))}/{verb}", null, cancel)));

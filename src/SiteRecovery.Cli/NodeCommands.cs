@@ -52,7 +52,9 @@ internal static class NodeCommands
     private static Command Drain()
     {
         var node = Node();
+        // Of the contract, but of no node yet: who gives it is told of another way.
         var command = new Command("drain", "Move all work away from a node") { node };
+        command.Hidden = true;
         ActionRun.AddTo(command, dryRun: false);
         command.SetAction(Session.With((session, cancel) =>
             ActionRun.CarryOutAsync(session, HttpMethod.Post, $"{Nodes.PathOf(session.Arguments.GetRequiredValue(node))}/drain", null, cancel)));

@@ -46,6 +46,9 @@ public static class JobRoutes
             return new JobsPage(page.Items, page.NextCursor, [.. all.Where(m => m.Jobs is null).Select(m => m.Machine.Value)]);
         }).Needs(AccessRole.Viewer).WithName("list-jobs");
         api.MapGet("/jobs/{job}", ShowAsync).Needs(AccessRole.Viewer).WithName("get-job");
+        NotYet.Map(api, "/jobs/{job}/cancel", "cancel a job", "Take back what it does: cancel-failover of the machine before its commit, test-failover-cleanup for a test, pause for a replication.");
+        NotYet.Map(api, "/jobs/{job}/resume", "resume a job", "No job of this version waits for input.");
+        NotYet.Map(api, "/jobs/{job}/retry", "retry a job", "Give the order itself again.");
     }
 
     private static async Task<JobView> ShowAsync(string job, string? wait, ControlPlane control, NodeSettings settings, TimeProvider time, CancellationToken cancel)

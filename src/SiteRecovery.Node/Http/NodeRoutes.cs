@@ -46,6 +46,7 @@ public static class NodeRoutes
         api.MapGet("/nodes/{node}", async (string node, ClusterHost cluster, ControlPlane control, CancellationToken cancel) =>
             (await NodesAsync(cluster, control, cancel)).FirstOrDefault(n => n.Name == node) ?? throw ProblemException.NotFound("node", node)).Needs(AccessRole.Viewer).WithName("get-node");
         api.MapDelete("/nodes/{node}", ForgetAsync).Needs(AccessRole.Administrator).WithName("forget-node");
+        NotYet.Map(api, "/nodes/{node}/drain", "drain a node", "Stop it, by SIGTERM or systemctl: the other nodes take its machines' actors over, and agents go to another process server of their site. Stores stay with their master target.");
         api.MapGet("/sites", async (HttpContext context, ClusterHost cluster, ControlPlane control, CancellationToken cancel) =>
             Page<SiteView>.Of(await SitesAsync(cluster, control, cancel), context)).Needs(AccessRole.Viewer).WithName("list-sites");
         api.MapGet("/sites/{site}", async (string site, ClusterHost cluster, ControlPlane control, CancellationToken cancel) =>

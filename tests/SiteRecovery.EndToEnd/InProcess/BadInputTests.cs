@@ -36,6 +36,17 @@ public sealed class BadInputTests(TwoSites sites)
         await TwoSites.ProblemAsync(await sites.ProtectAsync("held1", disk), 409, "notAllowedInState");
     }
 
+    [Theory]
+    [InlineData("jobs/none.k1/cancel", "cancel-failover")]
+    [InlineData("jobs/none.k1/resume", "")]
+    [InlineData("jobs/none.k1/retry", "")]
+    [InlineData("nodes/none/drain", "SIGTERM")]
+    public async Task What_the_contract_names_and_no_node_has_yet_says_so_and_what_to_do_instead(string path, string remedy)
+    {
+        var problem = await TwoSites.ProblemAsync(await sites.Http.PostAsync($"/api/v1/{path}", null, sites.Stop), 501, "notYetSupported");
+        Assert.Contains(remedy, (string)problem["remedy"]!, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Points_and_actions_that_the_machine_does_not_have_are_refused_with_what_it_has()
     {

@@ -120,6 +120,19 @@ public sealed class SrctlTests(NodeForSrctl node) : IClassFixture<NodeForSrctl>
     }
 
     [Fact]
+    public async Task Verbs_that_no_node_has_yet_are_in_no_help_and_name_another_way()
+    {
+        await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
+        foreach (var verb in (string[])["cancel", "retry", "resume"])
+        {
+            await _srctl.RefusedAsync(11, "job", verb, "db1.k1");
+            Assert.DoesNotContain(verb, (await _srctl.DoneAsync("job", "--help")).Out, StringComparison.Ordinal);
+        }
+        await _srctl.RefusedAsync(11, "node", "drain", "n1");
+        Assert.DoesNotContain("drain", (await _srctl.DoneAsync("node", "--help")).Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_delete_that_nobody_confirms_is_refused_and_deletes_nothing()
     {
         await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
