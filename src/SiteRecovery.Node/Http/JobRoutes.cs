@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Text.Json;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Jobs;
 using SiteRecovery.Node.Settings;
@@ -33,16 +34,18 @@ public sealed record JobsPage(IReadOnlyList<JobView> Items, string? NextCursor, 
 
 public static class JobRoutes
 {
+    private static readonly JobStatus[] Statuses = Enum.GetValues<JobStatus>();
     private static readonly TimeSpan PollEvery = TimeSpan.FromMilliseconds(250);
 
     public static void Map(RouteGroupBuilder api)
     {
         api.MapGet("/jobs", async (string? machine, string? status, HttpContext context, ControlPlane control, CancellationToken cancel) =>
         {
+            if (status is not null && Statuses.All(s => !Named(s, status))) throw ProblemException.Invalid($"status is '{status}'.", $"Give one of: {string.Join(", ", Statuses.Select(s => JsonNamingPolicy.CamelCase.ConvertName(s.ToString())))}.");
             var machines = (await control.GetConfigurationAsync(cancel)).Machines.Where(m => machine is null || m.Machine.Value == machine);
             var all = await control.GetJobsAsync(machines, cancel);
-            var jobs = all.SelectMany(m => m.Jobs?.Jobs ?? []).Where(j => status is null || string.Equals(j.Status.ToString(), status, StringComparison.OrdinalIgnoreCase));
-            var page = Page<JobView>.Of([.. jobs.OrderByDescending(j => j.StartedAt).Select(JobView.Of)], context);
+            var jobs = all.SelectMany(m => m.Jobs?.Jobs ?? []).Where(j => status is null || Named(j.Status, status));
+            var page = Page<JobView>.Of([.. jobs.OrderByDescending(j => j.StartedAt).Select(JobView.Of)], context, "machine", "status");
             return new JobsPage(page.Items, page.NextCursor, [.. all.Where(m => m.Jobs is null).Select(m => m.Machine.Value)]);
         }).Needs(AccessRole.Viewer).WithName("list-jobs");
         api.MapGet("/jobs/{job}", ShowAsync).Needs(AccessRole.Viewer).WithName("get-job");
@@ -50,6 +53,8 @@ public static class JobRoutes
         NotYet.Map(api, "/jobs/{job}/resume", "resume a job", "No job of this version waits for input.");
         NotYet.Map(api, "/jobs/{job}/retry", "retry a job", "Give the order itself again.");
     }
+
+    private static bool Named(JobStatus status, string name) => string.Equals(status.ToString(), name, StringComparison.OrdinalIgnoreCase);
 
     private static async Task<JobView> ShowAsync(string job, string? wait, ControlPlane control, NodeSettings settings, TimeProvider time, CancellationToken cancel)
     {

@@ -1,6 +1,8 @@
+using System.Collections;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Jobs;
 using SiteRecovery.Domain.Vaults;
@@ -15,7 +17,10 @@ public static class JsonForms
     {
         // A misspelt setting must not pass for a default.
         options.UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow;
-        options.Converters.Add(new JsonStringEnumConverter<PointKind>(JsonNamingPolicy.CamelCase));
+        options.TypeInfoResolver = (options.TypeInfoResolver ?? new DefaultJsonTypeInfoResolver()).WithAddedModifier(RefuseNullItems);
+        options.Converters.Add(new JsonStringEnumConverter<PointKind>(JsonNamingPolicy.CamelCase, allowIntegerValues: false));
+        // Before what the types themselves say, which takes numbers as well: a role of 4 is nobody's intention.
+        options.Converters.Add(new JsonStringEnumConverter(namingPolicy: null, allowIntegerValues: false));
         options.Converters.Add(new TextForm<SiteName>(v => v.Value, t => new SiteName(t)));
         options.Converters.Add(new TextForm<AgentName>(v => v.Value, t => new AgentName(t)));
         options.Converters.Add(new TextForm<MachineId>(v => v.Value, t => new MachineId(t)));
@@ -39,6 +44,24 @@ public static class JsonForms
         };
         return number.ToString(CultureInfo.InvariantCulture) + unit;
     }
+
+    /// <summary>No list of the API has a place for null, and nobody who reads one looks for it.</summary>
+    private static void RefuseNullItems(JsonTypeInfo type)
+    {
+        if (type.Kind != JsonTypeInfoKind.Object) return;
+        var lists = type.Properties.Where(p => p.Get is not null && typeof(IEnumerable).IsAssignableFrom(p.PropertyType) && p.PropertyType.GenericTypeArguments is [{ IsValueType: false }]).ToArray();
+        if (lists.Length == 0) return;
+        var before = type.OnDeserialized;
+        type.OnDeserialized = read =>
+        {
+            before?.Invoke(read);
+            foreach (var list in lists)
+                if (list.Get!(read) is IEnumerable items && !IsMissing(items) && items.Cast<object?>().Contains(null)) throw new JsonException($"{list.Name} holds null.");
+        };
+    }
+
+    // An ImmutableArray that was left out cannot even be asked how long it is.
+    private static bool IsMissing(IEnumerable items) => items.GetType() is { IsValueType: true } type && items.Equals(Activator.CreateInstance(type));
 
     private sealed class TextForm<T>(Func<T, string> write, Func<string, T> read) : JsonConverter<T>
     {

@@ -26,10 +26,12 @@ public sealed record ProtectBody(string Name, string Vault, string? Policy, Sour
 
 public static class MachineRoutes
 {
+    private static readonly string[] States = [.. typeof(Phase).GetNestedTypes().Where(t => t.IsSubclassOf(typeof(Phase))).Select(t => t.Name), MachineView.Unknown];
+
     public static void Map(RouteGroupBuilder api)
     {
-        api.MapGet("/machines", async (HttpContext context, ControlPlane control, TimeProvider time, CancellationToken cancel) =>
-            await PageAsync(context, control, time, cancel)).Needs(AccessRole.Viewer).WithName("list-machines");
+        api.MapGet("/machines", async (string? state, HttpContext context, ControlPlane control, TimeProvider time, CancellationToken cancel) =>
+            await PageAsync(state, context, control, time, cancel)).Needs(AccessRole.Viewer).WithName("list-machines");
         api.MapGet("/machines/{machine}", async (string machine, ControlPlane control, TimeProvider time, CancellationToken cancel) =>
             MachineView.Of(await KnownAsync(machine, control, cancel), time.GetUtcNow())).Needs(AccessRole.Viewer).WithName("get-machine");
         api.MapPost("/machines", ProtectAsync).Needs(AccessRole.Administrator).WithName("protect-machine").WithDryRun();
@@ -53,17 +55,18 @@ public static class MachineRoutes
     }
 
     /// <summary>Only machines that may be on the page are asked; the cursor counts all that were ever protected.</summary>
-    private static async Task<Page<MachineView>> PageAsync(HttpContext context, ControlPlane control, TimeProvider time, CancellationToken cancel)
+    private static async Task<Page<MachineView>> PageAsync(string? state, HttpContext context, ControlPlane control, TimeProvider time, CancellationToken cancel)
     {
+        if (state is not null && !States.Contains(state, StringComparer.OrdinalIgnoreCase)) throw ProblemException.Invalid($"state is '{state}'.", $"Give one of: {string.Join(", ", States)}.");
         var listed = (await control.GetConfigurationAsync(cancel)).Machines;
-        var (limit, at) = Page.Of(context);
+        var (limit, at) = Page.Of(context, "state");
         List<MachineView> items = [];
         while (items.Count < limit && at < listed.Length)
             foreach (var view in await ViewsAsync(listed.Skip(at).Take(limit), control, time, cancel))
             {
                 if (items.Count == limit) break;
                 at++;
-                if (view.State != nameof(Phase.Unprotected) || view.TargetSite is not null) items.Add(view);
+                if ((state is null || string.Equals(view.State, state, StringComparison.OrdinalIgnoreCase)) && (view.State != nameof(Phase.Unprotected) || view.TargetSite is not null)) items.Add(view);
             }
         return new(items, at < listed.Length ? at.ToString(CultureInfo.InvariantCulture) : null);
     }

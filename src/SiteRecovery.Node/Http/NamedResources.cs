@@ -34,7 +34,7 @@ public static class NamedResources
             Show(context, Find(kind, name, await control.GetConfigurationAsync(cancel)) ?? throw ProblemException.NotFound(kind.Noun, name))).Needs(AccessRole.Viewer).WithName($"get-{kind.Id}");
         api.MapPut($"/{kind.Plural}/{{name}}", async (string name, TBody body, HttpContext context, ControlPlane control, CancellationToken cancel) =>
         {
-            if (!MachineId.IsValid(name)) throw ProblemException.Invalid($"'{name}' is no name.", "Use 1 to 63 of a-z, 0-9, '-' and '.', starting with a letter or digit.");
+            if (!MachineId.IsValid(name)) throw ProblemException.Invalid($"'{ProblemException.AsTyped(name)}' is no name.", "Use 1 to 63 of a-z, 0-9, '-' and '.', starting with a letter or digit.");
             var before = await control.GetConfigurationAsync(cancel);
             RequireMatch(context, Find(kind, name, before));
             var command = kind.Save(context.CallerOf().Name, name, body);

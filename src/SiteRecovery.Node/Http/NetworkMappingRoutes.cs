@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Domain.Networks;
 
@@ -10,11 +9,7 @@ public sealed record NetworkMappingBody(string? Name, string Vault, IReadOnlyLis
     public static NetworkMappingBody Of(NetworkMapping mapping) => new(mapping.Name, mapping.Vault, mapping.Networks, mapping.Subnets, mapping.Nics);
 
     public NetworkMapping ToMapping(string name) => new(name, Vault ?? throw ProblemException.Invalid("A network mapping needs a vault.", "Name the vault whose machines it is for."),
-        Without(Networks, "networks"), Without(Subnets, "subnets"), Without(Nics, "nics"));
-
-    /// <summary>JSON may hold a null where a rule belongs.</summary>
-    private static ImmutableArray<T> Without<T>(IReadOnlyList<T>? items, string where) where T : class =>
-        items?.Any(i => i is null) == true ? throw ProblemException.Invalid($"{where} holds null.", "Leave it out.") : [.. items ?? []];
+        [.. Networks ?? []], [.. Subnets ?? []], [.. Nics ?? []]);
 }
 
 public static class NetworkMappingRoutes

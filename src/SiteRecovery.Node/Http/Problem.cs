@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Http.HttpResults;
 using SiteRecovery.Actors.Configuration;
 using SiteRecovery.Domain.Results;
+using SiteRecovery.Node.Settings;
 
 namespace SiteRecovery.Node.Http;
 
@@ -15,7 +16,10 @@ public sealed class ProblemException(int status, string code, string detail, str
     public IDictionary<string, object?> More { get; } = new Dictionary<string, object?>();
 
     public static ProblemException NotFound(string noun, string name) =>
-        new(404, "notFound", $"There is no {noun} '{name}'.", $"List what exists with GET /api/v1/{Plural(noun)}.");
+        new(404, "notFound", $"There is no {noun} '{AsTyped(name)}'.", $"List what exists with GET /api/v1/{Plural(noun)}.");
+
+    /// <summary>A name from a path: a slash in it stays escaped on its way here.</summary>
+    public static string AsTyped(string name) => name.Replace("%2F", "/", StringComparison.OrdinalIgnoreCase);
 
     public static ProblemException Invalid(string detail, string remedy) => new(400, "invalid", detail, remedy);
 
@@ -46,7 +50,7 @@ public static class Problems
     public static void UseProblems(this WebApplication app)
     {
         app.UseExceptionHandler(handler => handler.Run(context =>
-            WriteAsync(context, Explain(context.Features.Get<IExceptionHandlerFeature>()?.Error, app.Logger))));
+            WriteAsync(context, Explain(context, context.Features.Get<IExceptionHandlerFeature>()?.Error, app.Logger))));
         app.UseStatusCodePages(pages => WriteAsync(pages.HttpContext, Explain(pages.HttpContext)));
     }
 
@@ -56,17 +60,16 @@ public static class Problems
 
     private static Task WriteAsync(HttpContext context, ProblemException problem) => Result(problem).ExecuteAsync(context);
 
-    private static ProblemException Explain(Exception? error, ILogger log)
+    private static ProblemException Explain(HttpContext context, Exception? error, ILogger log)
     {
         switch (error)
         {
             case ProblemException problem: return problem;
-            case BadHttpRequestException { StatusCode: 413 }:
-                return new ProblemException(413, "bodyTooLarge", "The body is larger than siterecovery.http.body-bytes-max, or than the 64 KiB that a request without a token may have.", "Send a smaller body.");
+            case BadHttpRequestException { StatusCode: 413 }: return TooLarge(context);
             case BadHttpRequestException bad:
-                return new ProblemException(bad.StatusCode, "invalid", Innermost(bad).Message, "Correct the request; /openapi/v1.json describes every body.");
+                return new ProblemException(bad.StatusCode, "invalid", BadRequests.Explain(bad), "Correct the request; /openapi/v1.json describes every body.");
             case JsonException json:
-                return ProblemException.Invalid(json.Message, "Send JSON as /openapi/v1.json describes it.");
+                return ProblemException.Invalid(BadRequests.Explain(json), "Send JSON as /openapi/v1.json describes it.");
             case TimeoutException or Akka.Actor.AskTimeoutException:
                 return new ProblemException(503, "noAnswer", "The cluster did not answer in time.", "Look at GET /api/v1/nodes for unreachable nodes, and try again.");
             default:
@@ -79,11 +82,14 @@ public static class Problems
     {
         404 => new(404, "unknownRoute", $"There is nothing at {context.Request.Path}.", "The routes are listed in /openapi/v1.json."),
         405 => new(405, "methodNotAllowed", $"{context.Request.Method} is not possible at {context.Request.Path}.", "The methods are listed in /openapi/v1.json."),
+        413 => TooLarge(context),
         415 => new(415, "unsupportedMediaType", "The body is not JSON.", "Send it with Content-Type: application/json."),
         var status => new(status, "refused", $"The request was refused with status {status}.", "Compare it with /openapi/v1.json."),
     };
 
-    private static Exception Innermost(Exception error) => error.InnerException is { } inner ? Innermost(inner) : error;
+    private static ProblemException TooLarge(HttpContext context) => context.GetEndpoint()?.Metadata.GetMetadata<Microsoft.AspNetCore.Http.Metadata.IRequestSizeLimitMetadata>()?.MaxRequestBodySize is { } own
+        ? new(413, "bodyTooLarge", $"The body is larger than the {own} bytes that a request without a token may have.", "Send a smaller body.")
+        : new(413, "bodyTooLarge", $"The body is larger than {context.RequestServices.GetRequiredService<NodeSettings>().BodyBytesMax} bytes.", "Send a smaller body, or raise siterecovery.http.body-bytes-max of the node.");
 
     private static string Title(int status) => Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status);
 }

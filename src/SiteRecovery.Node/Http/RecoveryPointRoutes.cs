@@ -43,7 +43,7 @@ public static class RecoveryPointRoutes
         string machine, DateTimeOffset? from, DateTimeOffset? to, string? kind, HttpContext context, ControlPlane control, CancellationToken cancel)
     {
         var state = (await MachineRoutes.KnownAsync(machine, control, cancel)).State;
-        var (limit, skip) = Page.Of(context);
+        var (limit, skip) = Page.Of(context, "from", "to", "kind");
         PointKind? wanted = kind switch
         {
             null or "" => null,

@@ -67,5 +67,61 @@ public sealed class BadInputTests(TwoSites sites)
         Assert.Equal("Protected", (string)(await sites.MachineAsync("points1"))["state"]!);
     }
 
+    [Theory]
+    [InlineData("POST", "machines", """{"name":"bad2","vault":"main","source":{"agent":"host1","disks":[null]}}""", "disks holds null")]
+    [InlineData("POST", "machines", """{"name":"bad2","vault":"main","source":{"agent":"host1","disks":[{"id":"vda","path":"/d"}]},"excludeDisks":[null]}""", "excludeDisks holds null")]
+    [InlineData("POST", "machines", """{"name":"bad2","vault":"main","source":{"agent":"host1","disks":[{"id":"vda","path":"/d"}]},"definition":{"name":"bad2","machineType":"pc","cpuCount":1,"memoryBytes":1,"disks":[null]}}""", "disks holds null")]
+    [InlineData("POST", "machines", """{"name":"bad2","vault":"main","source":{"agent":"host1","disks":[{"id":"vda","path":"/d"}]},"definition":{"name":"bad2"}}""", "definition lacks 'machineType', 'cpuCount', 'memoryBytes'.")]
+    [InlineData("POST", "machines", """{"name":"bad2","vualt":"main"}""", "There is no property 'vualt'.")]
+    [InlineData("POST", "machines", "[]", "The body is not of the form that belongs there.")]
+    [InlineData("POST", "machines", "null", "The request has no body.")]
+    [InlineData("POST", "machines", "", "The request has no body.")]
+    [InlineData("POST", "machines", "{", "Expected depth")]
+    [InlineData("PUT", "policies/bad2", """{"retention":{"tiers":[null]}}""", "tiers holds null")]
+    [InlineData("PUT", "policies/bad2", """{"retention":{"window":7}}""", "retention.window is not of the form")]
+    [InlineData("PUT", "policies/bad2", """{"retention":{"window":"7 days"}}""", "retention.window: '7 days' is not a duration")]
+    [InlineData("PUT", "policies/bad2", """{"resynchronization":{"window":1}}""", "resynchronization.window is not of the form")]
+    [InlineData("PUT", "policies/bad%2Fworse", "{}", "'bad/worse' is no name.")]
+    [InlineData("PUT", "network-mappings/bad2", """{"vault":"main","networks":[null]}""", "networks holds null")]
+    [InlineData("PUT", "network-mappings/bad2", """{"vault":"main","subnets":[{"source":"10.0.0.0/24","failover":{"subnet":"10.1.0.0/24","dns":[null]}}]}""", "dns holds null")]
+    [InlineData("POST", "tokens", """{"name":"bad2","role":4}""", "role is not of the form")]
+    [InlineData("POST", "tokens", """{"name":"bad2","role":"4"}""", "role is not of the form")]
+    [InlineData("POST", "machines/none/unplanned-failover", """{"acknowledge":[null]}""", "acknowledge holds null")]
+    [InlineData("POST", "machines/none/recovery-points", """{"kind":1}""", "kind is not of the form")]
+    [InlineData("GET", "machines?state=Foo", null, "state is 'Foo'.")]
+    [InlineData("GET", "machines?stat=Protected", null, "The list cannot be asked with 'stat'.")]
+    [InlineData("GET", "jobs?status=done", null, "status is 'done'.")]
+    [InlineData("GET", "jobs?state=running", null, "The list cannot be asked with 'state'.")]
+    [InlineData("GET", "policies?name=gold", null, "The list cannot be asked with 'name'.")]
+    [InlineData("GET", "machines/none/recovery-points?from=yesterday", null, "from is 'yesterday', which is not of the form")]
+    public async Task What_cannot_be_read_is_refused_in_words_of_its_users(string method, string path, string? body, string said)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Parse(method), $"/api/v1/{path}") { Content = body is null ? null : new StringContent(body, System.Text.Encoding.UTF8, "application/json") };
+        var problem = await TwoSites.ProblemAsync(await sites.Http.SendAsync(request, sites.Stop), 400, "invalid");
+        Assert.Contains(said, (string)problem["detail"]!, StringComparison.Ordinal);
+        Assert.DoesNotMatch(@"SiteRecovery\.\w|System\.|\.NET|Path: \$|Service instead", problem.ToJsonString());
+    }
+
+    [Fact]
+    public async Task A_body_that_is_too_large_is_refused_with_the_limit_and_its_setting()
+    {
+        using var body = new StringContent($$"""{"name":"{{new string('x', 2 << 20)}}"}""", System.Text.Encoding.UTF8, "application/json");
+        var problem = await TwoSites.ProblemAsync(await sites.Http.PostAsync("/api/v1/machines", body, sites.Stop), 413, "bodyTooLarge");
+        Assert.Contains("1048576 bytes", (string)problem["detail"]!, StringComparison.Ordinal);
+        Assert.Contains("siterecovery.http.body-bytes-max", (string)problem["remedy"]!, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Machines_are_listed_by_their_state()
+    {
+        using (var accepted = await sites.ProtectAsync("state1", sites.NewDisk("state1.raw"))) accepted.EnsureSuccessStatusCode();
+        await sites.UntilStateAsync("state1", "Protected");
+        Assert.Contains("state1", await NamesAsync("protected"));
+        Assert.DoesNotContain("state1", await NamesAsync("Paused"));
+        Assert.Contains("Protected", (string)(await TwoSites.ProblemAsync(await sites.Http.GetAsync("/api/v1/machines?state=Foo", sites.Stop), 400, "invalid"))["remedy"]!, StringComparison.Ordinal);
+
+        async Task<string[]> NamesAsync(string state) => [.. (await sites.GetAsync($"/api/v1/machines?state={state}"))["items"]!.AsArray().Select(m => (string)m!["name"]!)];
+    }
+
     private Task<HttpResponseMessage> FailOverAsync(object body) => sites.Http.PostAsJsonAsync("/api/v1/machines/points1/unplanned-failover", body, sites.Stop);
 }
