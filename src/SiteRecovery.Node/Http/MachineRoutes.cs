@@ -83,6 +83,9 @@ public static class MachineRoutes
         var domain = SourceDomain.NamedIn(body);
         var chosen = (body.Source?.Disks ?? []).Where(d => body.ExcludeDisks?.Contains(d.Id) != true).ToArray();
         if (domain is null && chosen.Length == 0) throw ProblemException.Invalid("source.disks is empty.", "Name at least one disk of the agent with id and path, or the machine as source.domain.");
+        // A misspelt name would protect what was to be left out.
+        if (domain is null && body.ExcludeDisks?.FirstOrDefault(e => body.Source!.Disks!.All(d => d.Id != e) && body.Definition?.Disks.Any(d => d.Target == e) != true) is { } excluded)
+            throw ProblemException.Invalid($"There is no disk '{excluded}' that could be excluded.", "Name one of source.disks, or of the definition's disks.");
         if (domain is null) Check(chosen, body.Definition, body.ExcludeDisks ?? [], settings.Hypervisor.Boot);
         var configuration = await control.GetConfigurationAsync(cancel);
         var vault = configuration.Vaults.FirstOrDefault(v => v.Name == body.Vault) ?? throw ProblemException.NotFound("vault", body.Vault ?? "");

@@ -17,6 +17,8 @@ public sealed class BadInputTests(TwoSites sites)
         await TwoSites.ProblemAsync(await sites.ProtectAsync("bad1", disk, agent: "none"), 404, "notFound");
         await TwoSites.ProblemAsync(await sites.ProtectAsync("Bad Name", disk), 400, "invalid");
         await TwoSites.ProblemAsync(await sites.Http.PostAsJsonAsync("/api/v1/machines", new { name = "bad1", vualt = "main" }, sites.Stop), 400, "invalid");
+        var nothing = await TwoSites.ProblemAsync(await sites.Http.PostAsJsonAsync("/api/v1/machines", new { name = "bad1", vault = "main", source = new { agent = "host1", disks = new[] { new { id = "vda", path = disk } } }, excludeDisks = new[] { "vdz" } }, sites.Stop), 400, "invalid");
+        Assert.Contains("'vdz'", (string)nothing["detail"]!, StringComparison.Ordinal);
         await TwoSites.ProblemAsync(await sites.Http.GetAsync("/api/v1/machines/bad1", sites.Stop), 404, "notFound");
         Assert.DoesNotContain((await sites.GetAsync("/api/v1/machines"))["items"]!.AsArray(), m => (string)m!["name"]! == "bad1");
     }
