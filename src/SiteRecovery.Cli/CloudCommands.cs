@@ -11,7 +11,7 @@ internal static class CloudCommands
     {
         Clouds.List(), Clouds.ShowWithETag(), Clouds.Delete(),
         Clouds.Put(
-            Setting.Of("--site", "site", "The site of its hosts"),
+            Setting.Of("--site", "site", "The site of its hosts", isSite: true),
             Setting.Of("--policy", "policy", "The policy of its machines")),
     };
 }

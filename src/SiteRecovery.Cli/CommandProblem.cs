@@ -30,7 +30,7 @@ internal sealed class CommandProblem(int exitCode, string what, string? why = nu
         if (problem?.At("code") is null)
             return new CommandProblem(ExitCodeOf(status), $"{request} was answered with status {status}", "The answer is not one of a SiteRecovery node.", "Check that --server names a node's HTTP address, and any proxy between.");
         var state = problem.At("state") is { } s ? $" (state {s.Text()})" : "";
-        return new CommandProblem(ExitCodeOf(status), $"{request}: {problem.At("code").Text()}{state}", problem.At("detail")?.Text(), problem.At("remedy")?.Text())
+        return new CommandProblem(ExitCodeOf(status), $"{request}: {problem.At("code").Text()}{state}", problem.At("detail")?.Text(), problem.At("remedy") is { } remedy ? SrctlTerms.Of(remedy.Text()) : null)
         {
             AllowedActions = [.. (problem.At("allowedActions") as JsonArray ?? []).Select(a => a.Text())],
             Warnings = [.. (problem.At("warnings") as JsonArray ?? []).OfType<JsonNode>()],

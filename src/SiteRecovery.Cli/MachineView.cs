@@ -41,7 +41,7 @@ internal static class MachineView
     {
         data.Fields(Fields(machine).Where(f => f.Value != "-"));
         foreach (var reason in machine.At("health.reasons").Items())
-            data.Line($"  {reason.At("severity").Text()}: {reason.At("reason").Text()} {reason.At("remedy").Text()}");
+            data.Line($"  {reason.At("severity").Text()}: {reason.At("reason").Text()} {SrctlTerms.Of(reason.At("remedy").Text())}");
         if (machine.At("sourceChange") is { } change) data.Line($"  to do: {change.Text()}");
         Section(data, machine.At("disks").Items(), DiskColumns);
         var exports = machine.At("exports").Items();

@@ -119,6 +119,7 @@ internal sealed record Resource(string Noun, string Path, IReadOnlyList<Column> 
             var answer = await session.Api.SendAsync(HttpMethod.Put, PathOf(wanted), body, cancel, tag ?? before?.ETag);
             Write(session.Data, answer, null);
             Session.Say($"{Noun} '{wanted}' is stored");
+            await SiteCommands.NoteUnknownAsync(session, given.Where(s => s.Setting.IsSite).Select(s => s.Value.Text()), cancel);
             return ExitCode.Done;
         }));
         return command;
@@ -154,6 +155,7 @@ internal sealed record Resource(string Noun, string Path, IReadOnlyList<Column> 
             if (!session.Data.IsForPeople) session.Data.Document(token!);
             else session.Data.Line(token.At("token").Text());
             Session.Say($"good for {(token.At("name") is { } admitted ? $"{Noun} '{admitted.Text()}' alone" : $"one new {Noun}")}, until {Forms.Time(token.At("expiresAt"))}");
+            if (this == AgentCommands.Agents && token.At("site") is { } home) await SiteCommands.NoteUnknownAsync(session, [home.Text()], cancel);
             return ExitCode.Done;
         }));
         return command;

@@ -16,7 +16,8 @@ internal static class StatusCommands
         var command = new Command("overview", "Can I fail over right now?");
         command.SetAction(Session.With(async (session, cancel) =>
         {
-            session.Data.Document((await session.Api.GetAsync("overview", cancel)).Body);
+            var overview = (await session.Api.GetAsync("overview", cancel)).Body;
+            session.Data.Document(session.Data.IsForPeople ? ForPeople(overview) : overview);
             return ExitCode.Done;
         }));
         return command;
@@ -49,14 +50,26 @@ internal static class StatusCommands
             data.Document(status);
             return;
         }
-        data.Line(status["overview"].Text());
+        var overview = ForPeople(status["overview"]);
+        var unable = status["machines"].Items().Where(m => m.At("canFailOver") is { } can && !can.IsTrue() && m.At("state").Text() != "Unprotected").Select(m => m.At("name").Text()).ToArray();
+        (overview as JsonObject)?.Remove("cannotFailOver");
+        data.Line(overview.Text());
+        if (unable.Length > 0) data.Line($"cannot fail over: {string.Join(", ", unable)}");
         data.Line();
         data.Table(status["sites"].Items(), SiteCommands.Sites.Columns);
         data.Line();
         data.Table(status["machines"].Items(), MachineView.Columns);
         foreach (var machine in status["machines"].Items())
             foreach (var reason in machine.At("health.reasons").Items())
-                data.Line($"{machine.At("name").Text()}: {reason.At("severity").Text()}: {reason.At("reason").Text()} {reason.At("remedy").Text()}");
+                data.Line($"{machine.At("name").Text()}: {reason.At("severity").Text()}: {reason.At("reason").Text()} {SrctlTerms.Of(reason.At("remedy").Text())}");
+    }
+
+    /// <summary>Its durations as all others are shown.</summary>
+    private static JsonNode? ForPeople(JsonNode? overview)
+    {
+        var shown = overview?.DeepClone();
+        if (shown is JsonObject fields && fields.At("worstRpo") is { } rpo) fields["worstRpo"] = Forms.Duration(rpo);
+        return shown;
     }
 
     private static async Task WatchAsync(Session session, CancellationToken cancel)

@@ -15,7 +15,7 @@ internal static class TokenCommands
         var name = new Argument<string>("name") { Description = "What the audit log calls its bearer" };
         var role = new Option<string>("--role") { Description = "Each may do all that the ones before it may", Required = true };
         role.AcceptOnlyFromAmong("viewer", "operator", "recovery-admin", "administrator");
-        var command = new Command("make", "Make a token, or replace the one of that name, and print it") { name, role };
+        var command = new Command("make", "Make a token, and print it; one of that name has to be revoked before") { name, role };
         command.SetAction(Session.With(async (session, cancel) =>
         {
             var body = new JsonObject { ["name"] = session.Arguments.GetRequiredValue(name), ["role"] = session.Arguments.GetRequiredValue(role) };

@@ -11,7 +11,7 @@ internal static class VaultCommands
     {
         Vaults.List(), Vaults.ShowWithETag(), Vaults.Delete(),
         Vaults.Put(
-            Setting.Of("--source-site", "sourceSite", "Where the machines run"),
-            Setting.Of("--target-site", "targetSite", "Where their replicas are kept")),
+            Setting.Of("--source-site", "sourceSite", "Where the machines run", isSite: true),
+            Setting.Of("--target-site", "targetSite", "Where their replicas are kept", isSite: true)),
     };
 }

@@ -7,11 +7,12 @@ namespace SiteRecovery.Node.Http;
 
 /// <summary>Can I fail over right now?</summary>
 /// <param name="CanFailOver">Every protected machine could run at its target now, or does; null while nothing is protected.</param>
+/// <param name="CannotFailOver">Names of the protected machines that could not run at their target now.</param>
 /// <param name="WorstRpo">Null where one is unknown.</param>
 /// <param name="UnreachableNodes">Also those that are known and no members now.</param>
 public sealed record Overview(
     bool? CanFailOver, int Machines, int MachinesThatCanFailOver, int Healthy, int Degraded, int Critical, TimeSpan? WorstRpo,
-    int Nodes, int UnreachableNodes, int Agents, int ConnectedAgents);
+    int Nodes, int UnreachableNodes, int Agents, int ConnectedAgents, IReadOnlyList<string> CannotFailOver);
 
 public static class StatusRoutes
 {
@@ -43,6 +44,7 @@ public static class StatusRoutes
             machines.Count(m => m.Health.Status == HealthStatus.Healthy), machines.Count(m => m.Health.Status == HealthStatus.Degraded),
             machines.Count(m => m.Health.Status == HealthStatus.Critical),
             machines.Length == 0 || machines.Any(m => m.Rpo is null) ? null : machines.Max(m => m.Rpo),
-            nodes.Count, nodes.Count(n => !n.Reachable), agents.Count, agents.Count(a => a.Connected));
+            nodes.Count, nodes.Count(n => !n.Reachable), agents.Count, agents.Count(a => a.Connected),
+            [.. machines.Where(m => !m.CanFailOver).Select(m => m.Name)]);
     }
 }

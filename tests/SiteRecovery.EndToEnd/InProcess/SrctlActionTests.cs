@@ -175,6 +175,36 @@ public sealed class SrctlActionTests : IDisposable
             """, run.People);
     }
 
+    [Theory]
+    [InlineData("List what exists with GET /api/v1/policies.", "List what exists with 'srctl policy list'.")]
+    [InlineData("List its points with GET /api/v1/machines/db1/recovery-points.", "List its points with 'srctl recovery-point list db1'.")]
+    [InlineData("List what it has with GET /api/v1/agents/a1/machines.", "List what it has with 'srctl agent machines a1'.")]
+    [InlineData("Look at GET /api/v1/nodes, and start it.", "Look at 'srctl node list', and start it.")]
+    [InlineData("If that is meant, repeat it with acknowledge: machineStops, olderPoint.", "If that is meant, repeat it with --acknowledge machineStops olderPoint.")]
+    [InlineData("""Name the agent's site: {"site": "..."}.""", "Name the agent's site: --site SITE.")]
+    [InlineData("Repeat GET /api/v1/overview/later.", "Repeat GET /api/v1/overview/later.")]
+    public async Task What_a_node_says_is_to_be_done_is_said_as_srctl_does_it(string remedy, string said)
+    {
+        await using var api = await ScriptedApi.StartAsync((_, _) =>
+        {
+            var problem = Problem("refused");
+            problem["remedy"] = remedy;
+            return (422, problem);
+        }, _stop.Token);
+        Assert.Contains($"  do:      {said}\n", (await _srctl.RefusedAsync(2, "machine", "pause", "db1", "--server", api.Url)).People, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_status_names_the_machines_that_cannot_fail_over_and_rounds_the_rpo()
+    {
+        await using var api = await ScriptedApi.StartAsync((r, _) => (200, r.Path.EndsWith("/overview", StringComparison.Ordinal)
+            ? JsonNode.Parse("""{"canFailOver":false,"machines":2,"worstRpo":"20564ms","cannotFailOver":["db2"]}""")
+            : JsonNode.Parse(r.Path.Contains("/machines", StringComparison.Ordinal) ? """{"items":[{"name":"db1","state":"Protected","canFailOver":true},{"name":"db2","state":"Protected","canFailOver":false}]}""" : """{"items":[]}""")), _stop.Token);
+        Assert.StartsWith("canFailOver=no machines=2 worstRpo=21s\ncannot fail over: db2\n", (await _srctl.DoneAsync("status", "--server", api.Url)).Out, StringComparison.Ordinal);
+        Assert.Contains("worstRpo: \"21s\"", (await _srctl.DoneAsync("overview", "--server", api.Url)).Out, StringComparison.Ordinal);
+        Assert.Equal("20564ms", (string)(await _srctl.DoneAsync("overview", "--server", api.Url, "-o", "json")).Json["worstRpo"]!);
+    }
+
     [Fact]
     public async Task Lists_follow_their_cursors_and_filters_reach_the_node()
     {

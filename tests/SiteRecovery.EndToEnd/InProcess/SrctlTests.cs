@@ -109,6 +109,18 @@ public sealed class SrctlTests(NodeForSrctl node) : IClassFixture<NodeForSrctl>
     }
 
     [Fact]
+    public async Task A_site_that_no_node_has_is_taken_and_said_to_be_so()
+    {
+        await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
+        var people = (await _srctl.DoneAsync("vault", "put", "misspelt", "--source-site", "lab", "--target-site", "lba")).People;
+        Assert.Contains("'lba'", people, StringComparison.Ordinal);
+        Assert.DoesNotContain("'lab'", people, StringComparison.Ordinal);
+        Assert.Contains("'lba'", (await _srctl.DoneAsync("agent", "join-token", "--site", "lba")).People, StringComparison.Ordinal);
+        Assert.DoesNotContain("note", (await _srctl.DoneAsync("agent", "join-token", "--site", "lab")).People, StringComparison.Ordinal);
+        Assert.DoesNotContain("note", (await _srctl.DoneAsync("node", "join-token", "--site", "new")).People, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_put_with_an_old_etag_is_refused_and_changes_nothing()
     {
         await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
@@ -160,7 +172,9 @@ public sealed class SrctlTests(NodeForSrctl node) : IClassFixture<NodeForSrctl>
     public async Task Every_kind_of_refusal_has_its_exit_code_and_a_remedy()
     {
         await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
-        await _srctl.RefusedAsync(10, "machine", "show", "nowhere");
+        Assert.Contains("srctl machine list", (await _srctl.RefusedAsync(10, "machine", "show", "nowhere")).People, StringComparison.Ordinal);
+        Assert.Contains("'a/b'", (await _srctl.RefusedAsync(10, "machine", "show", "a/b")).People, StringComparison.Ordinal);
+        Assert.DoesNotContain("replace", (await _srctl.DoneAsync("token", "make", "--help")).Out, StringComparison.Ordinal);
         await _srctl.RefusedAsync(10, "node", "show", "nowhere");
         await _srctl.RefusedAsync(10, "context", "use", "nowhere");
         Assert.Contains("5s to 15m", (await _srctl.RefusedAsync(2, "policy", "put", "bad", "--copy-frequency", "1s")).People, StringComparison.Ordinal);
@@ -200,7 +214,7 @@ public sealed class SrctlTests(NodeForSrctl node) : IClassFixture<NodeForSrctl>
     {
         await _srctl.DoneAsync("context", "add", "lab", "--data", node.Data);
         var ca = Path.Combine(node.Data, "pki", "ca.crt");
-        await _srctl.RefusedAsync(12, "site", "list", "--server", node.Url, "--ca-file", ca);
+        Assert.Contains("--token-file", (await _srctl.RefusedAsync(12, "site", "list", "--server", node.Url, "--ca-file", ca)).People, StringComparison.Ordinal);
         _srctl.Environment["SRCTL_TOKEN_FILE"] = Path.Combine(node.Data, "admin.token");
         await _srctl.DoneAsync("site", "list", "--server", node.Url, "--ca-file", ca);
         _srctl.Environment["SRCTL_SERVER"] = "https://127.0.0.1:1," + node.Url; // the first is down: the next is asked

@@ -67,6 +67,7 @@ public sealed class UnansweringMachineTests(OneDumbMachine machines) : IClassFix
         var overview = await _sites.GetAsync("/api/v1/overview");
         Assert.Equal((false, 2, 1, 1), ((bool)overview["canFailOver"]!, (int)overview["machines"]!, (int)overview["machinesThatCanFailOver"]!, (int)overview["critical"]!));
         Assert.Null(overview["worstRpo"]);
+        Assert.Equal(["dumb1"], overview["cannotFailOver"]!.AsArray().Select(m => (string)m!));
 
         await _sites.UntilAsync(async () => await _sites.Http.GetStringAsync("/metrics", _sites.Stop) is var text && Shows(text, "good1", 1) && Shows(text, "dumb1", 0));
         await SrctlShowsItAsync();
