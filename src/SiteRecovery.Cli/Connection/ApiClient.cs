@@ -133,7 +133,7 @@ internal sealed class ApiClient : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new CommandProblem(ExitCode.Usage, $"the token cannot be read from {path}", e.Message, "Name a readable file with --token-file F or SRCTL_TOKEN_FILE.", e);
+            throw new CommandProblem(ExitCode.Usage, $"the token cannot be read from {path}", e.Message, "Name a readable file with --token-file F or SRCTL_TOKEN_FILE. The administrator's token lies in admin.token in the first node's data directory, and in no other node's; 'srctl token make' makes more.", e);
         }
     }
 

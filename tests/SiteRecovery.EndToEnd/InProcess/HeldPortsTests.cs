@@ -48,7 +48,7 @@ public sealed class HeldPortsTests
         Assert.StartsWith($"port {port} of 127.0.0.1 is in use by another process", refused.Message, StringComparison.Ordinal);
         Assert.Contains("--cluster-port (siterecovery.ports.cluster)", refused.Message, StringComparison.Ordinal);
         // An address for documentation.
-        Assert.StartsWith("192.0.2.1 is no address of this host", Assert.Throws<IOException>(() => new HeldPorts(Any, "192.0.2.1", null)).Message, StringComparison.Ordinal);
+        Assert.StartsWith("203.0.113.77 is no address of this host", Assert.Throws<IOException>(() => new HeldPorts(Any, "203.0.113.77", null)).Message, StringComparison.Ordinal);
     }
 
     private static int[] Of(NodePorts ports) => [ports.Http, ports.Cluster, ports.Data, ports.Agent];

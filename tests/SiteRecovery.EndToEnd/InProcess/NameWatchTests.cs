@@ -30,7 +30,9 @@ public sealed class NameWatchTests : IDisposable
             var why = await copy.WaitAsync().WaitAsync(_stop.Token);
             Assert.StartsWith("the node 'second' is up already, at https://127.0.0.1:", why, StringComparison.Ordinal);
         }
+        await UntilAsync(async () => (await NodesAsync(http)).Count == 2);
         Assert.False(second.HasExited);
+        Assert.DoesNotContain("is up already", await File.ReadAllTextAsync(At("second.log"), _stop.Token), StringComparison.Ordinal);
 
         // The same folder elsewhere, while the cluster still lists the one that was killed.
         second.KillHard();
