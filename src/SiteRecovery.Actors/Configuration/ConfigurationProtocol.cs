@@ -66,11 +66,11 @@ public sealed record ConfigurationRefused(string Code, string Reason, string Rem
 /// <summary>Answered with <see cref="ConfigurationView"/>.</summary>
 public sealed record GetConfiguration : IClusterMessage;
 
-/// <param name="Nodes">All that were members once; empty from a node of before.</param>
+/// <param name="Nodes">All that were members once; default from a node of before.</param>
 public sealed record ConfigurationView(
     ImmutableArray<Vault> Vaults, ImmutableArray<NamedPolicy> Policies, ImmutableArray<Cloud> Clouds,
     ImmutableArray<ListedMachine> Machines, ImmutableArray<Peer> Peers, ImmutableArray<NamedToken> Tokens,
-    ImmutableArray<NetworkMapping> NetworkMappings, ImmutableArray<KnownNode> Nodes = default) : IClusterMessage;
+    ImmutableArray<NetworkMapping> NetworkMappings, ImmutableArray<KnownNode> Nodes) : IClusterMessage;
 
 public sealed record NamedToken(string Name, TokenRole Role);
 

@@ -29,6 +29,35 @@ public sealed class ConfigurationActorTests() : TestKit(TestSettings.Config)
     }
 
     [Fact]
+    public async Task Nodes_that_were_members_are_known_after_a_restart_until_they_are_forgotten()
+    {
+        KnownNode[] nodes = [new("n1", Primary, ["process-server"], "akka://1"), new("n2", new SiteName("secondary"), ["configuration-server"], "akka://2")];
+        var actor = Start();
+        Assert.IsType<ConfigurationAccepted>(await Ask(actor, new NoteNodes("cluster", [.. nodes])));
+        await actor.GracefulStop(Patience);
+
+        actor = Start();
+        Assert.Equal(nodes, (await actor.Ask<ConfigurationView>(new GetConfiguration(), Patience)).Nodes);
+        await Ask(actor, new NoteNodes("cluster", [nodes[0] with { Address = "akka://3" }]));
+        Assert.IsType<ConfigurationAccepted>(await Ask(actor, new ForgetNode("admin", "n2")));
+        Assert.IsType<ConfigurationRefused>(await Ask(actor, new ForgetNode("admin", "n2")));
+        Assert.Equal(nodes[0] with { Address = "akka://3" }, Assert.Single((await actor.Ask<ConfigurationView>(new GetConfiguration(), Patience)).Nodes));
+        // That somebody forgot one is of interest, not that nodes come and go.
+        Assert.Equal(["forget-node"], (await actor.Ask<AuditEntries>(new GetAudit(10), Patience)).Entries.Select(e => e.Action));
+    }
+
+    /// <summary>They are told every few seconds.</summary>
+    [Fact]
+    public void Nodes_that_are_known_already_are_no_event()
+    {
+        var told = new NoteNodes("cluster", [new("n1", Primary, ["process-server", "master-target"], "akka://1")]);
+        var happened = ClusterConfiguration.Empty.Decide(told, DateTimeOffset.UnixEpoch).Event;
+        var known = ClusterConfiguration.Empty.Apply(happened!);
+        Assert.Null(known.Decide(new NoteNodes("cluster", [new("n1", Primary, ["process-server", "master-target"], "akka://1")]), DateTimeOffset.UnixEpoch).Event);
+        Assert.NotNull(known.Decide(new NoteNodes("cluster", [new("n1", Primary, ["process-server"], "akka://1")]), DateTimeOffset.UnixEpoch).Event);
+    }
+
+    [Fact]
     public async Task A_join_token_admits_one_peer_of_its_kind_and_no_second()
     {
         var actor = Start();

@@ -102,6 +102,34 @@ public sealed class ProtectedMachineActorTests() : TestKit(TestSettings.Config)
     }
 
     [Fact]
+    public async Task It_says_when_the_source_was_heard_last_and_since_when_it_listens_for_it()
+    {
+        var clock = new SetClock();
+        var began = clock.GetUtcNow();
+        var machine = Start(clock);
+        Assert.Equal((null, began), await ListeningAsync(machine));
+        clock.Pass(TimeSpan.FromSeconds(10));
+        machine.Tell(Examples.Enable);
+        ReceiveWorkAndReply<Accepted>();
+        Assert.Equal((null, began.AddSeconds(10)), await ListeningAsync(machine)); // for this one since now
+        clock.Pass(TimeSpan.FromSeconds(10));
+        machine.Tell(AgentReport.Gone(Vm, "a1", null) with { Connected = true });
+        Assert.Equal((began.AddSeconds(20), began.AddSeconds(10)), await ListeningAsync(machine));
+        clock.Pass(TimeSpan.FromSeconds(10));
+        machine.Tell(AgentReport.Gone(Vm, "a1", null)); // says another
+        Assert.Equal((began.AddSeconds(20), began.AddSeconds(10)), await ListeningAsync(machine));
+
+        await machine.GracefulStop(TimeSpan.FromSeconds(5));
+        Assert.Equal((null, began.AddSeconds(30)), await ListeningAsync(Start(clock)));
+    }
+
+    private static async Task<(DateTimeOffset? HeardAt, DateTimeOffset? Since)> ListeningAsync(IActorRef machine)
+    {
+        var measured = await machine.Ask<MeasuredMachine>(new GetMeasuredMachine(Vm), TimeSpan.FromSeconds(5));
+        return (measured.AgentHeardAt, measured.ListeningSince);
+    }
+
+    [Fact]
     public async Task It_says_which_epochs_have_ended()
     {
         var machine = Start();

@@ -86,6 +86,23 @@ public sealed class ChannelTests : IAsyncLifetime
         Assert.Equal(new StatusHeard(), await control.ReceiveMessageAsync(stop.Token));
     }
 
+    /// <summary>An agent that is refused says so when it is told something new, and tries again every second.</summary>
+    [Fact]
+    public async Task One_that_tries_again_and_again_comes_from_the_same_place_each_time()
+    {
+        using var stop = new CancellationTokenSource(Patience);
+        var origins = System.Threading.Channels.Channel.CreateUnbounded<string>();
+        await using var listener = new ChannelListener(new IPEndPoint(IPAddress.Loopback, 0), _authority.Issue("node-2", PeerRole.Node).ForServer(), new ChannelOptions(),
+            (_, _, _) => Task.CompletedTask, async (control, cancel) => await origins.Writer.WriteAsync(control.Origin, cancel));
+        listener.Start();
+        for (var i = 0; i < 2; i++)
+        {
+            await using var control = await ControlChannel.OpenAsync(await ChannelConnector.ConnectAsync(
+                "127.0.0.1", listener.Endpoint.Port, _authority.Issue("agent-1", PeerRole.Agent).ForClient(), stop.Token), null, stop.Token);
+            Assert.Equal("127.0.0.1", await origins.Reader.ReadAsync(stop.Token));
+        }
+    }
+
     [Fact]
     public async Task Whoever_accepts_a_connection_and_says_nothing_is_given_up()
     {

@@ -66,7 +66,7 @@ public sealed class PlannedFailoverTests
 
         Waits("the power button was pressed", null);
         Assert.Equal((JobStatus.Running, "the power button was pressed"), StepOf(story, "stop-source"));
-        Assert.Equal((JobStatus.Running, null), StepOf(story, "drain-source"));
+        Assert.Equal((JobStatus.Pending, null), StepOf(story, "drain-source"));
 
         Waits("the last writes are on their way", "shut down through its hypervisor");
         Assert.Equal((JobStatus.Succeeded, "shut down through its hypervisor"), StepOf(story, "stop-source"));
@@ -90,6 +90,42 @@ public sealed class PlannedFailoverTests
         story.When(new SourceDrained(Story.Vm1, story.NextId(), Epoch.First, story.State.Round, Story.Drain, stopped));
         Assert.Equal((JobStatus.Succeeded, stopped), StepOf(story, "stop-source"));
         Assert.Equal(JobStatus.Succeeded, StepOf(story, "drain-source").Status);
+    }
+
+    [Fact]
+    public void A_step_is_pending_until_it_begins()
+    {
+        var story = new Story().Protected().PlannedStarted();
+        Assert.Equal(["stop-source"], Begun(story));
+        story.When(new DrainWaits(Story.Vm1, story.NextId(), Epoch.First, story.State.Round, "the last writes are on their way", "shut down"));
+        Assert.Equal(["drain-source"], Begun(story));
+        Assert.Equal(["verify-target"], Begun(story.Drained()));
+        Assert.Equal(["hold-source"], Begun(story.Matched()));
+        Assert.Equal(["open-epoch", "fence-source"], Begun(story.Held()));
+        Assert.Equal(["serve-replica", "fence-source"], Begun(story.EpochOpened()));
+        Assert.Empty(Begun(story.Served().Fenced()));
+        Assert.All(story.LastJob.Steps, s => Assert.Equal(JobStatus.Succeeded, s.Status));
+
+        var unplanned = new Story().Protected().FailedOverTo(Story.Point);
+        Assert.Equal(["open-epoch"], Begun(unplanned)); // its source is not stopped for nothing
+        Assert.Equal(["serve-replica", "fence-source"], Begun(unplanned.EpochOpened()));
+        Assert.Equal(["remove-store", "release-agent"], Begun(new Story().Protected().Disabled()));
+    }
+
+    private static IEnumerable<string> Begun(Story story) => story.LastJob.Steps.Where(s => s.Status == JobStatus.Running).Select(s => s.Name);
+
+    [Fact]
+    public void What_an_operator_cancels_ends_as_cancelled_with_all_that_it_did_not_come_to()
+    {
+        var story = new Story().Protected().PlannedStarted().Drained().Cancelled();
+        var job = story.JobOf("planned-failover");
+        Assert.Equal(JobStatus.Cancelled, job.Status);
+        Assert.StartsWith("Cancelled by an operator. Nothing has changed.", job.Error, StringComparison.Ordinal);
+        Assert.Equal([JobStatus.Succeeded, JobStatus.Succeeded, .. Enumerable.Repeat(JobStatus.Cancelled, 5)], job.Steps.Select(s => s.Status));
+        Assert.Equal(JobStatus.Succeeded, story.JobOf("cancel-failover").Status);
+
+        var unplanned = new Story().Protected().FailedOverTo(Story.Point).Cancelled();
+        Assert.NotEqual(JobStatus.Failed, unplanned.JobOf("unplanned-failover").Status);
     }
 
     private static (JobStatus Status, string? Detail) StepOf(Story story, string step) =>
@@ -127,6 +163,7 @@ public sealed class PlannedFailoverTests
         story.When(new DrainLapsed(Story.Vm1, story.NextId(), story.State.Epoch, story.State.Round, "The source heard nothing."));
 
         Assert.Equal("Protected", story.Phase);
+        Assert.Equal(JobStatus.Failed, story.JobOf("planned-failover").Status);
         Assert.Contains("heard nothing", story.JobOf("planned-failover").Error, StringComparison.Ordinal);
         story.When(held);
         Assert.Empty(story.Last.Events);

@@ -229,6 +229,14 @@ public sealed class ProtectionTests
     }
 
     [Fact]
+    public void A_refusal_names_the_disk_and_says_times_as_people_do()
+    {
+        var odd = Story.EnableWith(new("odd")) with { Disks = [Story.Disks[0], Story.Disks[1] with { SizeBytes = 40000001 }] };
+        Assert.Equal("Disk 'data' (/disks/data) has 40000001 bytes.", new Story().When(odd).Refusal.Reason);
+        Assert.Equal("A patience of 1000d00h is out of range.", new Story().Protected().PlannedStarted(TimeSpan.FromDays(1000)).Refusal.Reason);
+    }
+
+    [Fact]
     public void Where_the_operator_resynchronizes_nothing_is_mended_by_itself()
     {
         var story = new Story().Protected(Story.ManualPolicy);

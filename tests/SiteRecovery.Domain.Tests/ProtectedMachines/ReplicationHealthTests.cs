@@ -63,6 +63,41 @@ public sealed class ReplicationHealthTests
     public void A_lost_agent_degrades() =>
         Assert.Equal("agentDisconnected", Health(new Story().Protected(), 5, connected: false).Reasons.Single().Code);
 
+    /// <summary>A server that was started when the source was dead already.</summary>
+    [Fact]
+    public void A_source_that_was_not_heard_since_the_server_listens_is_a_reason_after_a_short_while()
+    {
+        ReplicationHealth Since(Story story, int seconds) =>
+            ReplicationHealth.Of(story.State, new(Now.AddSeconds(-1), Now, null, ListeningSince: Now.AddSeconds(-seconds)), Now);
+
+        Assert.Equal(HealthStatus.Healthy, Since(new Story().Protected(), 15).Status);
+        var reason = Since(new Story().Protected(), 16).Reasons.Single();
+        Assert.Equal(("agentDisconnected", HealthSeverity.Warning), (reason.Code, reason.Severity));
+        Assert.Contains($"has not been heard since this server began to listen for it at {Now.AddSeconds(-16):yyyy-MM-dd HH:mm:ss}Z", reason.Reason, StringComparison.Ordinal);
+        Assert.Equal("replicaSilent", Since(new Story().Protected().Turned(), 16).Reasons.Single().Code);
+    }
+
+    [Fact]
+    public void Of_a_source_that_is_gone_is_said_when_it_was_heard_last_and_not_what_it_does()
+    {
+        var measured = new ReplicationMeasurement(Now.AddSeconds(-5), Now, false, AgentHeardAt: Now.AddSeconds(-40), ListeningSince: Story.T0);
+        var reason = ReplicationHealth.Of(new Story().Protected().State, measured, Now).Reasons.Single().Reason;
+        Assert.EndsWith($"is not connected; it was heard last at {Now.AddSeconds(-40):yyyy-MM-dd HH:mm:ss}Z.", reason, StringComparison.Ordinal);
+        Assert.DoesNotContain("track", reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_server_that_has_just_started_has_measured_nothing_since_then()
+    {
+        var story = new Story().Protected();
+        var started = ReplicationHealth.Of(story.State, ReplicationMeasurement.None with { ListeningSince = Now.AddSeconds(-3) }, Now);
+        Assert.Equal((null, (DateTimeOffset?)Now.AddSeconds(-3)), (started.Rpo, started.RpoUnknownSince));
+        Assert.Equal((HealthStatus.Degraded, "rpoUnknown"), (started.Status, started.Reasons.Single().Code));
+        Assert.Contains("yet", started.Reasons.Single().Reason, StringComparison.Ordinal);
+        // One that was protected later was not there before.
+        Assert.Equal(Story.T0, ReplicationHealth.Of(story.State, ReplicationMeasurement.None with { ListeningSince = Story.T0.AddHours(-1) }, Now).RpoUnknownSince!.Value, TimeSpan.FromMinutes(1));
+    }
+
     [Fact]
     public void No_state_but_Protected_is_ever_healthy_beside_a_failover_in_progress()
     {
@@ -81,6 +116,22 @@ public sealed class ReplicationHealthTests
         var health = ReplicationHealth.Of(new Story().Protected().State, measured, Now);
         Assert.Equal(HealthStatus.Critical, health.Status);
         Assert.Equal(["sourceFailed", "storeFailed", "storeDamaged"], health.Reasons.Select(r => r.Code));
+    }
+
+    [Fact]
+    public void Reasons_are_sentences_with_times_as_people_say_them_and_name_what_is_away()
+    {
+        var story = new Story().Protected();
+        var late = Health(story, 7384.1066110).Reasons.Single();
+        Assert.Equal(("The newest point is 2h03m old; the objective is 30s.", "Check link, process server and master target."), (late.Reason, late.Remedy));
+        var away = Health(story, 100, connected: false).Reasons.Single(r => r.Code == "rpoCritical");
+        Assert.Equal($"Bring agent '{story.State.Protection!.Agent}' back: nothing new comes without it.", away.Remedy);
+        Assert.StartsWith("Bring the master target", Health(new Story().Protected().Turned(), 70, connected: false).Reasons.Single(r => r.Code == "rpoExceeded").Remedy, StringComparison.Ordinal);
+
+        var locked = ReplicationHealth.Of(story.State, new ReplicationMeasurement(Now, Now, true, StoreFailure: "set store-key-file or store-key-command"), Now).Reasons.Single();
+        Assert.EndsWith("store-key-command.", locked.Reason, StringComparison.Ordinal);
+        Assert.Contains("key", locked.Remedy, StringComparison.Ordinal);
+        foreach (var (_, tell) in Story.EveryState) Assert.All(Health(tell().Failed(WorkKind.HoldStore, permanent: false), 500, connected: false).Reasons, r => Assert.EndsWith(".", r.Reason, StringComparison.Ordinal));
     }
 
     [Fact]

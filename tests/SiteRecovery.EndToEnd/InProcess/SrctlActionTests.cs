@@ -288,6 +288,20 @@ public sealed class SrctlActionTests : IDisposable
     }
 
     [Fact]
+    public async Task Of_an_agent_that_is_not_heard_only_that_is_shown_and_since_when()
+    {
+        await using var api = await ScriptedApi.StartAsync((_, _) => (200, new JsonObject
+        {
+            ["name"] = "db1", ["state"] = "Protected", ["lag"] = null,
+            ["replication"] = new JsonObject { ["agentConnected"] = false, ["agentMode"] = "unknown", ["newestSequence"] = 7, ["durableSequence"] = 7, ["agentHeardAt"] = "2026-01-31T03:00:00Z" },
+        }), _stop.Token);
+        var shown = (await _srctl.DoneAsync("machine", "show", "db1", "--server", api.Url)).Out;
+        Assert.Matches("lag: +unknown", shown);
+        Assert.Matches("agent is: +not connected, heard last at 2026-01-31T03:00:00.000Z\\s", shown);
+        Assert.DoesNotContain("at write", shown, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Protect_sends_the_definition_that_is_in_a_file_and_only_with_disks()
     {
         await using var api = await ScriptedApi.StartAsync((_, _) => (202, Job("succeeded")), _stop.Token);

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
+using Akka.Actor;
 using SiteRecovery.Agent;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.DataPlane.Transport;
@@ -58,6 +59,20 @@ public sealed class TwoSites : IAsyncLifetime
         if (forgetsOthers) File.Delete(At("secondary/members.json"));
         await StartSecondaryAsync();
     }
+
+    /// <summary>As if their host had lost its power: nobody of it comes back.</summary>
+    internal async Task LosePrimaryAsync()
+    {
+        await _stopAgent.CancelAsync();
+        await _agentRuns.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _agent!.DisposeAsync();
+        await _primary!.DisposeAsync();
+        (_agent, _primary) = (null, null);
+    }
+
+    /// <summary>What the configuration would miss.</summary>
+    internal async Task<string[]> KnownNodesAsync() => [.. (await Akka.Hosting.ActorRegistry.For(_secondary!.Actors).Get<Actors.Configuration.ConfigurationActor>()
+        .Ask<Actors.Configuration.ConfigurationView>(new Actors.Configuration.GetConfiguration(), TimeSpan.FromSeconds(10), Stop)).Nodes.Select(n => n.Name)];
 
     internal string NewDisk(string name, int bytes = 1 << 20)
     {
