@@ -55,6 +55,8 @@ public sealed class FullStoreTests : IDisposable
         await using var stores = new StoreReceiver(_folder, _files, TimeProvider.System);
         _files.IsFull = true;
         await OfferAsync(stores, fails: true);
+        stores.Hold(Machine, Disks, Epoch.First);
+        Assert.NotNull(stores.FailureOf(Machine));
         await stores.RemoveAsync(Machine, CancellationToken.None);
         stores.Hold(Machine, Disks, new Epoch(2));
         Assert.Null(stores.FailureOf(Machine));
