@@ -14,7 +14,15 @@ internal static class SiteCommands
     public static async Task NoteUnknownAsync(Session session, IEnumerable<string> named, CancellationToken cancel)
     {
         if (named.Distinct().ToArray() is not { Length: > 0 } sites) return;
-        var known = (await session.Api.ListAsync(Sites.Path, cancel)).Select(s => s.At("name").Text()).ToArray();
+        string[] known;
+        try
+        {
+            known = [.. (await session.Api.ListAsync(Sites.Path, cancel)).Select(s => s.At("name").Text())];
+        }
+        catch (CommandProblem)
+        {
+            return; // what was asked for is done: this is a note
+        }
         foreach (var site in sites.Except(known))
             Session.Say($"note: no node of a site '{site}' is in the cluster now; there are {string.Join(", ", known)}. If it is misspelt, put it right; if its nodes come later or are down, nothing needs to be done.");
     }

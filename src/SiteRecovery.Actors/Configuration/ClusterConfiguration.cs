@@ -61,7 +61,7 @@ public sealed partial record ClusterConfiguration
     public ConfigurationView View() => new(
         [.. Vaults.Values], [.. Policies.Select(p => new NamedPolicy(p.Key, p.Value))], [.. Clouds.Values],
         [.. Machines.Select(m => new ListedMachine(new MachineId(m.Key), m.Value))], [.. Peers.Values],
-        [.. Tokens.Values.Select(t => new NamedToken(t.Name, t.Role))], [.. NetworkMappings.Values], [.. Nodes.Values]);
+        [.. Tokens.Values.Select(t => new NamedToken(t.Name, t.Role))], [.. NetworkMappings.Values]);
 
     private ClusterConfiguration Noted(ConfigurationEvent e, string action, string subject, string outcome = "accepted") =>
         this with { Audit = Audit.Add(new AuditEntry(e.At, e.By, action, subject, outcome)) };

@@ -23,7 +23,12 @@ public sealed class ConfigurationActor : ReceivePersistentActor
         {
             if (_configuration.Policies.TryGetValue(q.Name, out var policy) && policy != q.Known) Sender.Tell(new ChangePolicy(q.Machine, new CommandId("policy"), q.Name, policy), ActorRefs.NoSender);
         });
-        Command<GetListing>(q => Sender.Tell(new Listing(_configuration.Machines.GetValueOrDefault(q.Machine.Value), q.Machine.Value)));
+        Command<GetListing>(q => Sender.Tell(new Listing(_configuration.Machines.GetValueOrDefault(q.Machine.Value))));
+        Command<FindListed>(q =>
+        {
+            if (_configuration.Machines.ContainsKey(q.Machine.Value)) Sender.Tell(new ListedFound(q.Machine));
+        });
+        Command<GetKnownNodes>(_ => Sender.Tell(new KnownNodes([.. _configuration.Nodes.Values])));
         Command<CheckToken>(q => Sender.Tell(_configuration.Check(q.Hash)));
         Command<GetAudit>(q => Sender.Tell(new AuditEntries([.. _configuration.Audit.NewestFirst.Take(q.Limit)])));
     }

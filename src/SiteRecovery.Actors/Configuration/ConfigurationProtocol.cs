@@ -66,11 +66,16 @@ public sealed record ConfigurationRefused(string Code, string Reason, string Rem
 /// <summary>Answered with <see cref="ConfigurationView"/>.</summary>
 public sealed record GetConfiguration : IClusterMessage;
 
-/// <param name="Nodes">All that were members once; default from a node of before.</param>
 public sealed record ConfigurationView(
     ImmutableArray<Vault> Vaults, ImmutableArray<NamedPolicy> Policies, ImmutableArray<Cloud> Clouds,
     ImmutableArray<ListedMachine> Machines, ImmutableArray<Peer> Peers, ImmutableArray<NamedToken> Tokens,
-    ImmutableArray<NetworkMapping> NetworkMappings, ImmutableArray<KnownNode> Nodes) : IClusterMessage;
+    ImmutableArray<NetworkMapping> NetworkMappings) : IClusterMessage;
+
+/// <summary>Answered with <see cref="KnownNodes"/>.</summary>
+public sealed record GetKnownNodes : IClusterMessage;
+
+/// <param name="Nodes">All that were members once.</param>
+public sealed record KnownNodes(ImmutableArray<KnownNode> Nodes) : IClusterMessage;
 
 public sealed record NamedToken(string Name, TokenRole Role);
 
@@ -86,8 +91,11 @@ public sealed record GetPolicy(MachineId Machine, string Name, ReplicationPolicy
 public sealed record GetListing(MachineId Machine) : IClusterMessage;
 
 /// <param name="Vault">Null: the machine is not listed.</param>
-/// <param name="Machine">Which was asked for; null from a node of before.</param>
-public sealed record Listing(string? Vault, string? Machine = null) : IClusterMessage;
+public sealed record Listing(string? Vault) : IClusterMessage;
+
+/// <summary>Answered with <see cref="ListedFound"/> where somebody protects it, else with nothing.</summary>
+public sealed record FindListed(MachineId Machine) : IClusterMessage;
+public sealed record ListedFound(MachineId Machine) : IClusterMessage;
 
 /// <summary>Answered with <see cref="TokenChecked"/>.</summary>
 public sealed record CheckToken(string Hash) : IClusterMessage;

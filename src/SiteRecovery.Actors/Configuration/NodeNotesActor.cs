@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using SiteRecovery.Actors.Sites;
 
@@ -8,11 +9,17 @@ public sealed class NodeNotesActor : ReceiveActor, IWithTimers
 {
     private static readonly TimeSpan TellEvery = TimeSpan.FromSeconds(5);
     private Nodes _nodes = Nodes.None;
+    private ImmutableArray<KnownNode> _told = [];
 
     public NodeNotesActor(IActorRef site, IActorRef configuration)
     {
         Receive<Nodes>(nodes => _nodes = nodes);
-        Receive<TellNow>(_ => configuration.Tell(new NoteNodes("cluster", [.. _nodes.All.Select(KnownNode.Of)])));
+        Receive<TellNow>(_ =>
+        {
+            // Where two are of one name, one of them: else each would be news again.
+            _told = [.. _nodes.All.Select(KnownNode.Of).GroupBy(n => n.Name).Select(g => g.FirstOrDefault(_told.Contains) ?? g.First())];
+            configuration.Tell(new NoteNodes("cluster", _told));
+        });
         Receive<ConfigurationReply>(_ => { });
         site.Tell(new SubscribeNodes());
     }

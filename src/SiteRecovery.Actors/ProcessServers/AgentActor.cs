@@ -56,7 +56,7 @@ public sealed class AgentActor : ReceiveActor
     {
         (_agent, _room, _machines, _clock) = (agent, room, machines, clock);
         var self = Self;
-        _known = new KnownMachines(agent, room.Routes, unknown => configuration.Tell(new GetListing(unknown), self), clock);
+        _known = new KnownMachines(agent, room.Routes, unknown => configuration.Tell(new FindListed(unknown), self), clock);
         Receive<Nodes>(nodes => _nodes = nodes);
         Receive<Work>(Want);
         Receive<WorkEnded>(ended =>
@@ -68,7 +68,6 @@ public sealed class AgentActor : ReceiveActor
         {
             // What a session before was asked is answered in none.
             _due.Clear();
-            _tailParts.Clear();
             TellAll();
         });
         Receive<AgentSaid>(said =>
@@ -82,7 +81,7 @@ public sealed class AgentActor : ReceiveActor
                 said.Heard();
             }
         });
-        Receive<Listing>(_known.Hear);
+        Receive<ListedFound>(_known.Hear);
         Receive<AgentGone>(_ => Gone());
         Receive<AgentRefused>(Hear);
         Receive<InspectAgentDisk>(q => AskAgent(id => new InspectDisk(id, q.Path)));

@@ -35,9 +35,9 @@ internal sealed class KnownMachines(AgentName agent, MachineRoutes routes, Actio
         return false;
     }
 
-    public void Hear(Listing listing)
+    public void Hear(ListedFound listed)
     {
-        if (listing is { Vault: not null, Machine: { } name } && _asked.Remove(new MachineId(name))) _known.Add(new MachineId(name));
+        if (_asked.Remove(listed.Machine)) _known.Add(listed.Machine);
     }
 
     private void Sweep()

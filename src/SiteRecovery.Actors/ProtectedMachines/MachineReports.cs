@@ -50,11 +50,15 @@ public sealed record GetMeasuredMachine(MachineId Machine) : IForMachine;
 
 /// <summary>State and last measurements, from which a view is made.</summary>
 /// <param name="StoreMeasuredAt">By the clock of the machine's actor; null: not measured since it started.</param>
-/// <param name="AgentHeardAt">When the source itself said something last; null: not since <paramref name="ListeningSince"/>.</param>
-/// <param name="ListeningSince">When the machine's actor started, or its source became another; null from a node of before.</param>
+/// <param name="AgentHeardAt">When the source itself said something last; null: not since <see cref="Listening"/> began.</param>
 public sealed record MeasuredMachine(
-    ProtectedMachine State, StoreReport? Store, DateTimeOffset? StoreMeasuredAt, AgentReport? Agent, DateTimeOffset? AgentHeardAt, FlatteningReport? Flattening = null,
-    DateTimeOffset? ListeningSince = null) : IClusterMessage;
+    ProtectedMachine State, StoreReport? Store, DateTimeOffset? StoreMeasuredAt, AgentReport? Agent, DateTimeOffset? AgentHeardAt, FlatteningReport? Flattening = null) : IClusterMessage;
+
+/// <summary>Answered with <see cref="Listening"/>.</summary>
+public sealed record GetListening(MachineId Machine) : IForMachine;
+
+/// <param name="Since">When the machine's actor started, or its source became another.</param>
+public sealed record Listening(DateTimeOffset? Since) : IClusterMessage;
 
 /// <summary>Answered with <see cref="ProtectionsEnded"/>.</summary>
 public sealed record GetEndedProtections(MachineId Machine) : IForMachine;

@@ -54,7 +54,8 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         });
         Command<FlatteningReport>(r => _flattening = r);
         Command<GetMachine>(_ => Sender.Tell(new MachineState(_machine)));
-        Command<GetMeasuredMachine>(_ => Sender.Tell(new MeasuredMachine(_machine, _store?.Report, _store?.At, _agent?.Report, _agent?.HeardAt, IsFlattening ? _flattening : null, _listening?.Since)));
+        Command<GetMeasuredMachine>(_ => Sender.Tell(new MeasuredMachine(_machine, _store?.Report, _store?.At, _agent?.Report, _agent?.HeardAt, IsFlattening ? _flattening : null)));
+        Command<GetListening>(_ => Sender.Tell(new Listening(_listening?.Since)));
         Command<GetEndedProtections>(_ => Sender.Tell(new ProtectionsEnded(id, _machine.EndedUpTo)));
         Command<GetJobs>(q => Sender.Tell(new MachineJobs(id, [.. _machine.Jobs.NewestFirst.Where(j => q.Only is null || j.Id == q.Only)])));
         Command<RepeatWork>(_ =>

@@ -13,11 +13,14 @@ public sealed class HeldPorts : IDisposable
 {
     private readonly List<Socket> _held = [];
     private readonly IPAddress _bind;
+    private readonly IReadOnlySet<string>? _used;
 
     /// <param name="address">An IP address.</param>
+    /// <param name="used">By their names, the ports that the node listens on: one with a number that it does not is anybody's; null: all.</param>
     /// <exception cref="IOException">A port is in use, or the address is not this host's: which one, and what sets it.</exception>
-    public HeldPorts(NodePorts asked, string address, NodeEndpoints? former)
+    public HeldPorts(NodePorts asked, string address, NodeEndpoints? former, IReadOnlySet<string>? used = null)
     {
+        _used = used;
         _bind = IPAddress.Parse(address);
         try
         {
@@ -34,6 +37,7 @@ public sealed class HeldPorts : IDisposable
 
     private int One(string name, int port, int? before)
     {
+        if (port != 0 && _used?.Contains(name) == false) return port;
         var socket = (port == 0 && before is { } known ? TryHold(known) : null) ?? Hold(name, port);
         _held.Add(socket);
         return ((IPEndPoint)socket.LocalEndPoint!).Port;

@@ -48,7 +48,7 @@ public sealed class RunningNode : IAsyncDisposable
         try
         {
             settings = Allowed(settings with { Address = await HostAddress.ResolveAsync(settings.Address, cancel) }, NodeIdentity.Joined(folder) is not null, join is not null);
-            held = new HeldPorts(settings.Ports, settings.Address, folder.ReadEndpoints());
+            held = new HeldPorts(settings.Ports, settings.Address, folder.ReadEndpoints(), PortsOf(settings));
             var ports = held.Ports;
             var (host, told) = (settings.Advertised.Address, settings.Advertised.Ports.Or(ports));
             var identity = await IdentifyAsync(folder, settings, told, join, time, cancel);
@@ -177,6 +177,14 @@ public sealed class RunningNode : IAsyncDisposable
         if (join.TokenFile is null || folder.Files.TryReadAll(Path.GetFullPath(join.TokenFile)) is not { } token)
             throw new SettingsException("--join needs --token-file FILE with a token of 'srctl node join-token'.");
         return await NodeIdentity.JoinAsync(folder, settings, ports, join.Url, System.Text.Encoding.UTF8.GetString(token), cancel);
+    }
+
+    private static HashSet<string> PortsOf(NodeSettings settings)
+    {
+        HashSet<string> used = ["http", "cluster"];
+        if (settings.Roles.Contains(NodeRoles.MasterTarget)) used.Add("data");
+        if (settings.Roles.Contains(NodeRoles.ProcessServer)) used.UnionWith(["agent", "data"]);
+        return used;
     }
 
     private static WebApplication Build(

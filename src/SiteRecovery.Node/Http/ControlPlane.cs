@@ -20,11 +20,14 @@ namespace SiteRecovery.Node.Http;
 
 /// <param name="Measured">Null: the machine did not answer in time.</param>
 /// <param name="SilentSince">When this node first found that it does not answer.</param>
-public sealed record MachineAnswer(MachineId Machine, MeasuredMachine? Measured, DateTimeOffset? SilentSince);
+/// <param name="UnheardSince">Its source was never heard, since then.</param>
+public sealed record MachineAnswer(MachineId Machine, MeasuredMachine? Measured, DateTimeOffset? SilentSince, DateTimeOffset? UnheardSince = null);
 
 /// <summary>All that the routes need of the cluster, from whichever node they are asked.</summary>
 public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings, TimeProvider time)
 {
+    /// <summary>For what a node of an earlier version does not answer, and what can be done without.</summary>
+    private static readonly TimeSpan NewAnswerPatience = TimeSpan.FromSeconds(2);
     private readonly ConcurrentDictionary<MachineId, DateTimeOffset> _silentSince = new();
 
     public Task<MachineReply> SendAsync(OperatorCommand command, CancellationToken cancel) => Ask<ProtectedMachineActor, MachineReply>(command, cancel);
@@ -33,12 +36,19 @@ public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings, Tim
     public Task<MeasuredMachine> GetMachineAsync(MachineId machine, CancellationToken cancel) =>
         Ask<ProtectedMachineActor, MeasuredMachine>(new GetMeasuredMachine(machine), cancel);
 
+    /// <summary>Since when a source has not been heard that never was; null where it was, or a node of an earlier version has the machine.</summary>
+    public async Task<DateTimeOffset?> UnheardSinceAsync(MeasuredMachine machine, CancellationToken cancel) => machine is { AgentHeardAt: null, State.Protection: not null }
+        ? (await OrSilentAsync(Ask<ProtectedMachineActor, Listening>(new GetListening(machine.State.Id), cancel, NewAnswerPatience)))?.Since : null;
+
+    /// <summary>The nodes that were members once; null where nobody says.</summary>
+    public Task<KnownNodes?> GetKnownNodesAsync(CancellationToken cancel) => OrSilentAsync(Ask<ConfigurationActor, KnownNodes>(new GetKnownNodes(), cancel, NewAnswerPatience));
+
     /// <summary>Of each machine what <see cref="GetMachineAsync"/> says; one that does not answer holds up none of the others.</summary>
     public Task<MachineAnswer[]> GetMachinesAsync(IEnumerable<ListedMachine> machines, CancellationToken cancel) => Task.WhenAll(machines.Select(async m =>
     {
         if (await OrSilentAsync(GetMachineAsync(m.Machine, cancel)) is not { } measured) return new MachineAnswer(m.Machine, null, _silentSince.GetOrAdd(m.Machine, _ => time.GetUtcNow()));
         _silentSince.TryRemove(m.Machine, out _);
-        return new MachineAnswer(m.Machine, measured, null);
+        return new MachineAnswer(m.Machine, measured, null, await UnheardSinceAsync(measured, cancel));
     }));
 
     /// <summary>All jobs of each machine; null of one that does not answer.</summary>
@@ -99,6 +109,9 @@ public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings, Tim
             ConfigurationRefused refused => throw ProblemException.Of(refused),
             var other => throw new InvalidOperationException($"{other.GetType().Name} is no answer"),
         };
+
+    /// <summary>A member that is dark stays one until it is taken out.</summary>
+    public bool IsReachable(NodeAnnouncement node) => Akka.Cluster.Cluster.Get(cluster.System).State.Unreachable.All(m => m.Address.ToString() != node.Address);
 
     public Task<Nodes> GetNodesAsync(CancellationToken cancel) => Ask<SiteActor, Nodes>(new GetNodes(), cancel);
 
@@ -187,6 +200,6 @@ public sealed class ControlPlane(ClusterHost cluster, NodeSettings settings, Tim
         };
     }
 
-    private Task<T> Ask<TActor, T>(object message, CancellationToken cancel) =>
-        ActorRegistry.For(cluster.System).Get<TActor>().Ask<T>(message, settings.AskTimeout, cancel);
+    private Task<T> Ask<TActor, T>(object message, CancellationToken cancel, TimeSpan? patience = null) =>
+        ActorRegistry.For(cluster.System).Get<TActor>().Ask<T>(message, patience is { } less && less < settings.AskTimeout ? less : settings.AskTimeout, cancel);
 }

@@ -122,7 +122,7 @@ public static class MachineActionRoutes
         var lost = new ActionWarning("replicaWritesLost", "What was written to the replica is lost to the machine; it is kept as a recovery point only.");
         // A replica that was fenced is served no more, and says nothing; whether it can be served again its node says by being there.
         var isHeard = machine.State.Protection is { Replica: { } replica } protection
-            ? (await control.GetNodesAsync(cancel)).MasterTarget(protection.SourceSite, replica.Node) is not null : HearsOfAgent(machine, now);
+            ? (await control.GetNodesAsync(cancel)).MasterTarget(protection.SourceSite, replica.Node) is { } node && control.IsReachable(node) : HearsOfAgent(machine, now);
         return isHeard ? [lost] : [lost, new(SourceUnreachable, "The source is not connected: the replica ends all the same, and the machine runs nowhere until its source is back.")];
     }
 

@@ -33,7 +33,7 @@ public static class MachineRoutes
         api.MapGet("/machines", async (string? state, HttpContext context, ControlPlane control, TimeProvider time, CancellationToken cancel) =>
             await PageAsync(state, context, control, time, cancel)).Needs(AccessRole.Viewer).WithName("list-machines");
         api.MapGet("/machines/{machine}", async (string machine, ControlPlane control, TimeProvider time, CancellationToken cancel) =>
-            MachineView.Of(await KnownAsync(machine, control, cancel), time.GetUtcNow())).Needs(AccessRole.Viewer).WithName("get-machine");
+            await ViewAsync(await KnownAsync(machine, control, cancel), control, time, cancel)).Needs(AccessRole.Viewer).WithName("get-machine");
         api.MapPost("/machines", ProtectAsync).Needs(AccessRole.Administrator).WithName("protect-machine").WithDryRun();
         api.MapGet("/machines/{machine}/exports", async (string machine, HttpContext context, ControlPlane control, CancellationToken cancel) =>
             Page<ExportView>.Of(ExportView.Of((await KnownAsync(machine, control, cancel)).State), context)).Needs(AccessRole.Viewer).WithName("list-machine-exports");
@@ -47,11 +47,14 @@ public static class MachineRoutes
         return await ViewsAsync(listed, control, time, cancel);
     }
 
+    private static async Task<MachineView> ViewAsync(MeasuredMachine measured, ControlPlane control, TimeProvider time, CancellationToken cancel) =>
+        MachineView.Of(measured, time.GetUtcNow(), await control.UnheardSinceAsync(measured, cancel));
+
     private static async Task<MachineView[]> ViewsAsync(IEnumerable<ListedMachine> listed, ControlPlane control, TimeProvider time, CancellationToken cancel)
     {
         var answers = await control.GetMachinesAsync(listed, cancel);
         var now = time.GetUtcNow();
-        return [.. answers.Select(a => a.Measured is { } measured ? MachineView.Of(measured, now) : MachineView.NotAnswering(a.Machine, a.SilentSince))];
+        return [.. answers.Select(a => a.Measured is { } measured ? MachineView.Of(measured, now, a.UnheardSince) : MachineView.NotAnswering(a.Machine, a.SilentSince))];
     }
 
     /// <summary>Only machines that may be on the page are asked; the cursor counts all that were ever protected.</summary>

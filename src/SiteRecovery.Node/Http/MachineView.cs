@@ -91,7 +91,8 @@ public sealed record MachineView(
 
     public static TimeSpan AgentSilenceMax { get; } = TimeSpan.FromSeconds(5);
 
-    public static MachineView Of(MeasuredMachine measured, DateTimeOffset now)
+    /// <param name="unheardSince">Since when the source has not been heard; null where it has been, or nobody knows.</param>
+    public static MachineView Of(MeasuredMachine measured, DateTimeOffset now, DateTimeOffset? unheardSince = null)
     {
         var store = measured.Store;
         // An agent speaks twice a second; one that has not for long is gone, whoever was to say so.
@@ -99,7 +100,7 @@ public sealed record MachineView(
         // And what it said last is not so any more for that.
         var heard = agent is { Connected: true } ? agent : null;
         var view = ProtectedMachineView.Of(measured.State, new ReplicationMeasurement(store?.Newest?.At, measured.StoreMeasuredAt, agent?.Connected, store?.FailedReason, heard is { Failed: true } ? heard.Error : null,
-            heard is { Fenced: true } ? heard.Clients : 0, agent?.Spool?.ClockOffset, store?.Rot, measured.AgentHeardAt, measured.ListeningSince), now);
+            heard is { Fenced: true } ? heard.Clients : 0, agent?.Spool?.ClockOffset, store?.Rot, measured.AgentHeardAt, unheardSince), now);
         return new(
             view.Name, view.State, new HealthView(view.Health.Status, view.Health.Reasons), view.Rpo, view.RpoUnknownSince, view.ActiveSite?.Value, view.Direction, view.Epoch,
             view.SourceSite?.Value, view.TargetSite?.Value, measured.State.Protection?.TargetNode, view.Agent?.Value, view.Policy, LagOf(heard, now), ProgressOf(measured.State, heard),

@@ -79,10 +79,12 @@ public static class NodeRoutes
     /// <summary>The members of the cluster, and those that were and are not now.</summary>
     public static async Task<IReadOnlyList<NodeView>> NodesAsync(ClusterHost cluster, ControlPlane control, CancellationToken cancel)
     {
+        // Also without a configuration server, and from one of an earlier version, the members are told.
+        var asked = control.GetKnownNodesAsync(cancel);
         var members = await MembersAsync(cluster, control, cancel);
-        var known = (await control.GetConfigurationAsync(cancel)).Nodes;
+        if (await asked is not { } known) return members;
         // A member that has not announced itself yet is told by its address.
-        return known.IsDefault ? members : [.. members, .. known.Where(k => members.All(m => m.Name != k.Name && m.Address != k.Address))
+        return [.. members, .. known.Nodes.Where(k => members.All(m => m.Name != k.Name && m.Address != k.Address))
             .Select(k => new NodeView(k.Name, k.Address, k.Site.Value, [.. k.Roles.Order()], NotSeen, false, null, null, null, null))];
     }
 

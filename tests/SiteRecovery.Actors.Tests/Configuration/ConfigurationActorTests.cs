@@ -37,11 +37,11 @@ public sealed class ConfigurationActorTests() : TestKit(TestSettings.Config)
         await actor.GracefulStop(Patience);
 
         actor = Start();
-        Assert.Equal(nodes, (await actor.Ask<ConfigurationView>(new GetConfiguration(), Patience)).Nodes);
+        Assert.Equal(nodes, (await actor.Ask<KnownNodes>(new GetKnownNodes(), Patience)).Nodes);
         await Ask(actor, new NoteNodes("cluster", [nodes[0] with { Address = "akka://3" }]));
         Assert.IsType<ConfigurationAccepted>(await Ask(actor, new ForgetNode("admin", "n2")));
         Assert.IsType<ConfigurationRefused>(await Ask(actor, new ForgetNode("admin", "n2")));
-        Assert.Equal(nodes[0] with { Address = "akka://3" }, Assert.Single((await actor.Ask<ConfigurationView>(new GetConfiguration(), Patience)).Nodes));
+        Assert.Equal(nodes[0] with { Address = "akka://3" }, Assert.Single((await actor.Ask<KnownNodes>(new GetKnownNodes(), Patience)).Nodes));
         // That somebody forgot one is of interest, not that nodes come and go.
         Assert.Equal(["forget-node"], (await actor.Ask<AuditEntries>(new GetAudit(10), Patience)).Entries.Select(e => e.Action));
     }

@@ -46,9 +46,8 @@ public sealed class ReportedMachinesTests : TestKit
         Say([.. Enumerable.Range(0, 5000).Select(i => $"made-up-{i}"), Vm.Value]);
         Assert.Equal(Vm, Told());
         // Somebody may protect one of them; but for that no more is asked than helps.
-        var asked = Enumerable.Range(0, 256).Select(_ => _configuration.ExpectMsg<GetListing>(Limit).Machine.Value).ToHashSet();
+        var asked = Enumerable.Range(0, 256).Select(_ => _configuration.ExpectMsg<FindListed>(Limit).Machine.Value).ToHashSet();
         Assert.Equal(256, asked.Count);
-        foreach (var name in asked) AgentRef().Tell(new Listing(null, name));
         Say([.. Enumerable.Range(0, 5000).Select(i => $"made-up-{i}"), Vm.Value]);
         Assert.Equal(Vm, Told());
         Assert.False(_configuration.HasMessages);
@@ -70,7 +69,7 @@ public sealed class ReportedMachinesTests : TestKit
         Say(new CommandDone($"{WorkKind.ReleaseAgent}|{Vm}|2", null));
         _machines.FishForMessage<AgentReleased>(_ => true, Limit);
         Say([Vm.Value]);
-        Assert.Equal(Vm, _configuration.ExpectMsg<GetListing>(Limit).Machine);
+        Assert.Equal(Vm, _configuration.ExpectMsg<FindListed>(Limit).Machine);
         Assert.False(_machines.HasMessages);
     }
 
@@ -79,9 +78,8 @@ public sealed class ReportedMachinesTests : TestKit
     public void A_machine_that_somebody_protects_is_heard_of_though_nothing_here_names_it()
     {
         Say([Vm.Value, Other.Value]);
-        Assert.Equal(Vm, _configuration.ExpectMsg<GetListing>(Limit).Machine);
-        AgentRef().Tell(new Listing("pair", Vm.Value));
-        AgentRef().Tell(new Listing(null, Other.Value));
+        Assert.Equal(Vm, _configuration.ExpectMsg<FindListed>(Limit).Machine);
+        AgentRef().Tell(new ListedFound(Vm));
         Say([Vm.Value, Other.Value]);
         Assert.Equal(Vm, Told());
         Say(new CommandDone("nothing", null));

@@ -126,7 +126,7 @@ public sealed class ProtectedMachineActorTests() : TestKit(TestSettings.Config)
     private static async Task<(DateTimeOffset? HeardAt, DateTimeOffset? Since)> ListeningAsync(IActorRef machine)
     {
         var measured = await machine.Ask<MeasuredMachine>(new GetMeasuredMachine(Vm), TimeSpan.FromSeconds(5));
-        return (measured.AgentHeardAt, measured.ListeningSince);
+        return (measured.AgentHeardAt, (await machine.Ask<Listening>(new GetListening(Vm), TimeSpan.FromSeconds(5))).Since);
     }
 
     [Fact]

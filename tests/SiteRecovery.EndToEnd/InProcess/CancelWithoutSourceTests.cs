@@ -19,6 +19,7 @@ public sealed class CancelWithoutSourceTests(TwoSites sites)
             await File.WriteAllTextAsync(sites.At(Host + ".token"), (string)JsonNode.Parse(await answer.Content.ReadAsStringAsync(sites.Stop))!["token"]!, sites.Stop);
         await using (var _ = await RunningAgent.StartAsync(sites))
         {
+            await sites.UntilAsync(async () => (await sites.GetAsync("/api/v1/agents"))["items"]!.AsArray().Any(a => (string?)a!["name"] == Host && (bool)a["connected"]!));
             using (var accepted = await sites.ProtectAsync(Machine, sites.NewDisk("gone1.raw"), agent: Host)) Assert.True(accepted.IsSuccessStatusCode, await accepted.Content.ReadAsStringAsync(sites.Stop));
             await sites.UntilStateAsync(Machine, "Protected");
             await sites.UntilAsync(async () => (await sites.MachineAsync(Machine))["newestPoint"] is not null);

@@ -52,8 +52,7 @@ public sealed class FrameSizeTests
         [.. Enumerable.Range(0, Machines + Nodes).Select(i => new Actors.Configuration.Peer(PeerKind.Agent, $"{Long}{i}", Primary, Long, At))],
         [.. Enumerable.Range(0, Nodes).Select(i => new NamedToken($"{Long}{i}", TokenRole.Viewer))],
         [.. Enumerable.Range(0, Nodes).Select(i => new NetworkMapping($"{Long}{i}", $"{Long}{i}", [new NetworkPair(Long, Long, Long)], [],
-            [.. Enumerable.Range(0, Machines / Nodes).Select(n => new NicRule($"{Long}{n:00000}", Long))]))],
-        [.. Enumerable.Range(0, Nodes).Select(i => new KnownNode($"{Long}{i}", Primary, [Long, Long, Long, Long], $"{Long}{Long}"))]);
+            [.. Enumerable.Range(0, Machines / Nodes).Select(n => new NicRule($"{Long}{n:00000}", Long))]))]);
 
     /// <summary>With all that its state may hold.</summary>
     private static MeasuredMachine Machine()

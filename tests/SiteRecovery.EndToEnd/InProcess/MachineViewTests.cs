@@ -42,6 +42,6 @@ public sealed class MachineViewTests
     {
         var enabled = new ProtectionEnabled(Now, new CommandId("e"), Epoch.First, 1, new AgentName("host1"), new SiteName("primary"), new SiteName("secondary"),
             [new DiskSpec(0, "vda", "/db1.raw", 1 << 20, "nbd")], "default", ReplicationPolicy.Default);
-        return MachineView.Of(new MeasuredMachine(ProtectedMachine.New(new MachineId("db1")).Apply(enabled), null, Now, said, heardAt, ListeningSince: Now.AddHours(-1)), Now);
+        return MachineView.Of(new MeasuredMachine(ProtectedMachine.New(new MachineId("db1")).Apply(enabled), null, Now, said, heardAt), Now);
     }
 }

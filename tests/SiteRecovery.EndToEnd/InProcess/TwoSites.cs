@@ -72,7 +72,7 @@ public sealed class TwoSites : IAsyncLifetime
 
     /// <summary>What the configuration would miss.</summary>
     internal async Task<string[]> KnownNodesAsync() => [.. (await Akka.Hosting.ActorRegistry.For(_secondary!.Actors).Get<Actors.Configuration.ConfigurationActor>()
-        .Ask<Actors.Configuration.ConfigurationView>(new Actors.Configuration.GetConfiguration(), TimeSpan.FromSeconds(10), Stop)).Nodes.Select(n => n.Name)];
+        .Ask<Actors.Configuration.KnownNodes>(new Actors.Configuration.GetKnownNodes(), TimeSpan.FromSeconds(10), Stop)).Nodes.Select(n => n.Name)];
 
     internal string NewDisk(string name, int bytes = 1 << 20)
     {
