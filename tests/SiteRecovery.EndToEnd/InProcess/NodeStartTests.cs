@@ -82,7 +82,7 @@ public sealed class NodeStartTests : IDisposable
             ("--data-port", port, 1, $"the node cannot start: port {port} of 127.0.0.1 is in use by another process"),
         })
         {
-            var said = await HostProgram.RunAsync("dotnet", [Path.Combine(AppContext.BaseDirectory, "siterecovery.dll"), "node", "--site", "lab", "--roles", "configuration-server", "--data", Data,
+            var said = await HostProgram.RunAsync("dotnet", [Path.Combine(AppContext.BaseDirectory, "siterecovery.dll"), "node", "--site", "lab", "--roles", "configuration-server,master-target", "--data", Data,
                 "--http-port", "0", "--cluster-port", "0", "--agent-port", "0", .. option == "--data-port" ? Array.Empty<string>() : ["--data-port", "0"], option, value], null, code);
             Assert.Contains(why, said, StringComparison.Ordinal);
             Assert.Single(said.TrimEnd().Split('\n'));

@@ -40,7 +40,7 @@ public sealed class CutLinkTests(ITestOutputHelper output) : IDisposable
         await using var sites = new SitesUnderTest(Settings, _limit.Token, Nodes);
         await sites.StartAsync(WritesPerSecond);
         sites.CutLink();
-        await sites.UntilAsync("the primary to be taken out", async () => (await sites.ItemsAsync("nodes")).Count == 1);
+        await sites.UntilAsync("the primary to be taken out", async () => (await sites.MembersAsync()).Count == 1);
         var action = $"/api/v1/machines/{SitesUnderTest.Machine}/unplanned-failover";
         var dryRun = await sites.Admin.PostAsync(action + "?dryRun=true", new { point = "latest" }, _limit.Token);
         await sites.Admin.PostAsync(action, new
@@ -86,7 +86,7 @@ public sealed class CutLinkTests(ITestOutputHelper output) : IDisposable
 
         sites.CutLink();
         begun = TimeProvider.System.GetTimestamp();
-        await sites.UntilAsync("the primary to be taken out", async () => (await sites.ItemsAsync("nodes")).Count == 1);
+        await sites.UntilAsync("the primary to be taken out", async () => (await sites.MembersAsync()).Count == 1);
         // The secondary alone: it answers, and could fail over.
         var alone = await sites.Admin.PostAsync($"/api/v1/machines/{SitesUnderTest.Machine}/unplanned-failover?dryRun=true", new { point = "latest" }, _limit.Token);
         Assert.NotNull(alone["point"]?["id"]);
@@ -107,7 +107,7 @@ public sealed class CutLinkTests(ITestOutputHelper output) : IDisposable
         output.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"cut {cut.TotalSeconds:F0} s; longest wait before {before:F0} ms, during {during:F0} ms, after {LedgerWaits.Longest(ledger, healed):F0} ms; {rate:F0} writes/s during; well again {well.TotalSeconds:F1} s after; guest wrote {guest >> 20} MiB, {link >> 20} MiB over the link"));
         Assert.True(during < Math.Max(WaitMax, 2 * before), $"a write waited {during} ms while the link was cut, and {before} ms before");
-        Assert.Equal(2, (await sites.ItemsAsync("nodes")).Count);
+        Assert.Equal(2, (await sites.MembersAsync()).Count);
         // What waited in spool, buffer and window when they were full, and then the changed part of the disk.
         var most = spoolOverflows ? Math.Min(guest, 3 * (64L << 20)) + SitesUnderTest.WorkingSetBytes : guest;
         Assert.True(link < most + sites.DiskBytes / 8, $"{link >> 20} MiB were sent for {guest >> 20} MiB written: that is no delta");

@@ -33,7 +33,7 @@ public sealed class HostilePortTests(ITestOutputHelper output) : IDisposable
         sites.Kill(SitesUnderTest.Agent);
         sites.Start(SitesUnderTest.Agent);
         await sites.RecoveredAsync();
-        Assert.Equal(2, (await sites.ItemsAsync("nodes")).Count);
+        Assert.Equal(2, (await sites.MembersAsync()).Count);
         output.WriteLine($"{silent.Count} silent connections; longest wait {LedgerWaits.Longest(sites.LedgerNow, begun):F0} ms, over the agent's restart");
         Assert.InRange(LedgerWaits.Longest(sites.LedgerNow, begun), 0, WaitMax);
         await sites.ProveEqualAsync();

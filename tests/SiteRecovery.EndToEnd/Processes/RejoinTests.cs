@@ -40,8 +40,8 @@ public sealed class RejoinTests(ITestOutputHelper output) : IDisposable
         await sites.StopAsync(configuration);
         File.Delete(sites.At(Path.Combine(configuration, "members.json")));
         sites.Start(configuration);
-        await sites.UntilAsync("the first node to be alone", async () => await sites.Admin.IsReadyAsync(_limit.Token) && (await sites.ItemsAsync("nodes")).Count == 1);
-        await sites.UntilAsync("the other node to find it", async () => (await sites.ItemsAsync("nodes")).Any(n => (string?)n!["name"] == processServer));
+        await sites.UntilAsync("the first node to be alone", async () => await sites.Admin.IsReadyAsync(_limit.Token) && (await sites.MembersAsync()).Count == 1);
+        await sites.UntilAsync("the other node to find it", async () => (await sites.MembersAsync()).Any(n => (string?)n!["name"] == processServer));
     }
 
     public void Dispose() => _limit.Dispose();

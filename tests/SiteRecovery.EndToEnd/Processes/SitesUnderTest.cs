@@ -107,7 +107,7 @@ internal sealed class SitesUnderTest : IAsyncDisposable
         {
             await JoinTokenAsync("nodes", node.Site);
             StartNode(node, "--join", Admin.Url.ToString(), "--token-file", At("nodes.token"));
-            await UntilAsync($"{node.Name} to join", async () => (await ItemsAsync("nodes")).Any(n => (string?)n!["name"] == node.Name));
+            await UntilAsync($"{node.Name} to join", async () => (await MembersAsync()).Any(n => (string?)n!["name"] == node.Name));
         }
         await JoinTokenAsync("agents", Primary);
         StartAgent("--join", Admin.Url.ToString(), "--token-file", At("agents.token"));
@@ -255,6 +255,9 @@ internal sealed class SitesUnderTest : IAsyncDisposable
     }
 
     internal async Task<JsonArray> ItemsAsync(string nouns) => (await Admin.GetAsync($"/api/v1/{nouns}", _stop))["items"]!.AsArray();
+
+    /// <summary>The nodes, without those that are only known.</summary>
+    internal async Task<IReadOnlyList<JsonNode>> MembersAsync() => [.. (await ItemsAsync("nodes")).Where(n => (string?)n!["status"] != "notSeen").Select(n => n!)];
 
     private async Task JoinTokenAsync(string nouns, string site)
     {
