@@ -7,7 +7,7 @@ namespace SiteRecovery.Actors.MasterTargets;
 /// <summary>What an old source tells of its tail, part by part. It may be anybody's by now: however much it tells, it takes no more memory here than this.</summary>
 internal sealed class ToldRanges
 {
-    /// <summary>16 MiB. A tail of more is taken for everything: that costs a comparison, and misses nothing.</summary>
+    /// <summary>25 MB, and as much again for a moment. A tail of more is taken for everything: that costs a comparison, and misses nothing.</summary>
     public const int Max = 1_000_000;
 
     private readonly List<DiskRange> _ranges = [];

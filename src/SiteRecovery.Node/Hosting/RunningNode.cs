@@ -182,8 +182,8 @@ public sealed class RunningNode : IAsyncDisposable
     private static HashSet<string> PortsOf(NodeSettings settings)
     {
         HashSet<string> used = ["http", "cluster"];
-        if (settings.Roles.Contains(NodeRoles.MasterTarget)) used.Add("data");
-        if (settings.Roles.Contains(NodeRoles.ProcessServer)) used.UnionWith(["agent", "data"]);
+        if (settings.Is(NodeRoles.MasterTarget)) used.Add("data");
+        if (settings.Is(NodeRoles.ProcessServer)) used.Add("agent");
         return used;
     }
 

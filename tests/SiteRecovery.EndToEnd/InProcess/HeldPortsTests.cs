@@ -67,4 +67,16 @@ public sealed class HeldPortsTests
             return false;
         }
     }
+
+    /// <summary>Two nodes of one host may share the default ports of what only one of them does.</summary>
+    [Fact]
+    public void A_port_that_the_node_does_not_listen_on_is_anybodys()
+    {
+        using var other = new TcpListener(IPAddress.Loopback, 0);
+        other.Start();
+        var port = ((IPEndPoint)other.LocalEndpoint).Port;
+        using var held = new HeldPorts(Any with { Data = port }, "127.0.0.1", null, new HashSet<string> { "http", "cluster" });
+        Assert.Equal(port, held.Ports.Data);
+        Assert.Throws<IOException>(() => new HeldPorts(Any with { Data = port }, "127.0.0.1", null, new HashSet<string> { "http", "cluster", "data" }));
+    }
 }
