@@ -9,7 +9,7 @@ namespace SiteRecovery.Simulation;
 /// </summary>
 internal static class Program
 {
-    private const string Usage = "SEED [COUNT [SECONDS]] | until-found SEED SECONDS|FILE … | fresh SEED SECONDS BOX | blows SEED COUNT | blow SEED | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS | coverage SEED COUNT SECONDS";
+    private const string Usage = "SEED [COUNT [SECONDS]] | until-found SEED SECONDS|FILE … | fresh SEED SECONDS BOX | blows SEED COUNT | blow SEED | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS | coverage SEED COUNT SECONDS | total FILE …";
 
     public static async Task<int> Main(string[] arguments)
     {
@@ -25,6 +25,7 @@ internal static class Program
                 return 0;
             case ["shrink", var seed, var seconds]: return await ShrinkAsync(SimFate.Of(Number(seed), Number(seconds) * 1000));
             case ["coverage", var seed, var count, var seconds]: return await CoverAsync(Number(seed), Number(count), Number(seconds) * 1000);
+            case ["total", .. var files]: return Total([.. files.SelectMany(File.ReadLines)]);
             case ["blows", var seed, var count]: return await SayAsync(Enumerable.Range(Number(seed), Number(count)).Select(s => ($"blow {s}", SimFate.BlowsOf(s))));
             case ["blow", var seed]:
                 Console.Write(SimFate.BlowsOf(Number(seed)));
@@ -76,6 +77,17 @@ internal static class Program
         var exit = await SayAsync(Seeds(first, count, until), coverage: coverage);
         Console.Write(coverage);
         return exit;
+    }
+
+    /// <summary>Of what <c>coverage</c> said in several runs, also in some that were cut short.</summary>
+    private static int Total(string[] lines)
+    {
+        var seeds = lines.Where(l => l.StartsWith("seed ", StringComparison.Ordinal)).GroupBy(l => l.Split(' ', ':')[1]).ToArray();
+        var violations = lines.Where(l => l.Contains("VIOLATION", StringComparison.Ordinal)).ToArray();
+        foreach (var line in violations) Console.WriteLine(line);
+        Console.WriteLine($"{seeds.Length} seeds, {violations.Length} violations");
+        Console.Write(SimCoverage.Said(lines));
+        return violations.Length > 0 ? 1 : 0;
     }
 
     private static int NumberAt(string[] arguments, int index, int otherwise) => arguments.Length > index ? Number(arguments[index]) : otherwise;

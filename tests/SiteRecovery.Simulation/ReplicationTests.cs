@@ -46,6 +46,20 @@ public sealed class ReplicationTests
         Assert.DoesNotContain("VIOLATION", await RunAsync("blows", $"{first}", "10"), StringComparison.Ordinal);
     }
 
+    /// <summary>Long/run adds up what its batches say.</summary>
+    [Fact]
+    public async Task Two_runs_visited_together_what_one_over_all_their_seeds_visits()
+    {
+        var (one, other) = (Path.GetTempFileName(), Path.GetTempFileName());
+        await File.WriteAllTextAsync(one, await RunAsync("coverage", "11", "2", "10"));
+        await File.WriteAllTextAsync(other, await RunAsync("coverage", "13", "1", "10"));
+        var whole = (await RunAsync("coverage", "11", "3", "10")).Split('\n').Where(l => !l.StartsWith("seed ", StringComparison.Ordinal));
+        var total = (await RunAsync("total", one, other)).Split('\n');
+        Assert.Equal(whole.Prepend("3 seeds, 0 violations"), total);
+        File.Delete(one);
+        File.Delete(other);
+    }
+
     private static async Task<string> RunAsync(params string[] arguments)
     {
         var start = new ProcessStartInfo("dotnet", [typeof(Program).Assembly.Location, .. arguments]) { RedirectStandardOutput = true };

@@ -63,7 +63,7 @@ public sealed class ReplicaMachine : IReplicaDisks
         CancellationToken stop = default)
     {
         var (files, time) = (room.Files, room.Time);
-        var layers = new ReplicaLayers(store, point, folder, files, stop);
+        var layers = new ReplicaLayers(store, point, folder, files, mayStandAlone: true, stop);
         MachineCapture? capture = null;
         try
         {

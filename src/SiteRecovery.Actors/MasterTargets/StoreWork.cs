@@ -240,7 +240,7 @@ internal static class StoreWork
         var (store, folder) = (room.Stores.StoreOf(test.Machine), room.LayerFolderOf(test.Machine, $"test-{test.Test}"));
         var (name, machine) = (NameOf(test.Machine, test.Test), await MachineOfAsync(room, test.Machine, test.Test, stop));
         var served = await room.Exports.ServeAsync(name, (store, test.Point.Id),
-            () => Task.FromResult<IReplicaDisks>(new TestDisks(new ReplicaLayers(store, test.Point, folder, room.Files, stop))), stop);
+            () => Task.FromResult<IReplicaDisks>(new TestDisks(new ReplicaLayers(store, test.Point, folder, room.Files, stop: stop))), stop);
         var console = await room.Machines.RunAsync(test.Machine, machine, ReplicaPurpose.Test, PlacesOf(store, served), test.Networks, mustRun: false, stop);
         return new TestServed(test.Machine, IdOf(test), test.Test, Exported(served), console, FirstsOf(room, name, machine));
     }
@@ -403,7 +403,7 @@ internal static class StoreWork
             throw new IOException($"what the replica of {next.Machine} wrote is gone: reverse the replication with full");
         if (isGone || store.ConsistentUpTo is not { } top) return;
         var end = ReplicaMachine.EndOf(folder, room.Files) ?? top.Sequence;
-        using var layers = new ReplicaLayers(store, top, folder, room.Files, stop);
+        using var layers = new ReplicaLayers(store, top, folder, room.Files, stop: stop);
         // What was written has a position of its own, also where nobody remembers how many writes there were.
         var isRepeated = store.Points.LastOrDefault(p => p.Label == LabelOf(next))?.Id == top.Id;
         if (end <= top.Sequence && !isRepeated && layers.Written.Any(d => d.Runs.Any())) end = new Sequence(top.Sequence.Value + 1);

@@ -141,6 +141,9 @@ public sealed class OverlayFile : IBlockFile
     /// <summary>How much of the disk no longer needs what lies below, in whole clusters.</summary>
     public long FlatBytes => Math.Min(LengthBytes, _map.Present * ClusterBytes);
 
+    /// <summary>Nothing of it needs what lies below.</summary>
+    public bool IsFlat => FlatBytes == LengthBytes;
+
     /// <summary>
     /// Copies the next piece that still is only below, at most 256 KiB, without holding up the guest's writes: what they reach first is theirs. When nothing is left,
     /// and <see cref="Flush"/> has returned, the data file alone is the disk.

@@ -9,19 +9,29 @@ namespace SiteRecovery.DataPlane.Export;
 public sealed class ReplicaLayers : IDisposable
 {
     private readonly List<(DiskRecord Disk, OverlayFile File)> _disks = [];
-    private readonly StoreView _view;
+    private readonly StoreView? _view;
 
     /// <param name="folder">Where the layers lie, or will; it is made.</param>
+    /// <param name="mayStandAlone">Layers that have been flattened are the whole disks: they are opened also where what they lay over is lost.</param>
     /// <param name="stop">Opening may have to write a layer anew.</param>
     /// <exception cref="InvalidDataException">The point is not viewable, or a layer is damaged.</exception>
-    public ReplicaLayers(RetentionStore store, RecoveryPoint point, string folder, IFileSystem files, CancellationToken stop = default)
+    public ReplicaLayers(RetentionStore store, RecoveryPoint point, string folder, IFileSystem files, bool mayStandAlone = false, CancellationToken stop = default)
     {
         files.CreateDirectory(folder);
-        var view = _view = store.At(point);
+        var lost = default(InvalidDataException);
         try
         {
-            foreach (var disk in view.Disks)
-                _disks.Add((disk, new OverlayFile(view.File(disk.Index), Path.Combine(folder, FileOf(disk.Index)), files, stop: stop)));
+            _view = store.At(point);
+        }
+        catch (InvalidDataException failed) when (mayStandAlone && store.Disks.All(d => files.Exists(Path.Combine(folder, FileOf(d.Index)) + ".map")))
+        {
+            lost = failed;
+        }
+        try
+        {
+            foreach (var disk in _view?.Disks ?? store.Disks)
+                _disks.Add((disk, new OverlayFile(_view?.File(disk.Index) ?? new Nothing(disk.SizeBytes), Path.Combine(folder, FileOf(disk.Index)), files, stop: stop)));
+            if (lost is not null && !_disks.TrueForAll(d => d.File.IsFlat)) throw new InvalidDataException(lost.Message, lost);
         }
         catch
         {
@@ -72,16 +82,16 @@ public sealed class ReplicaLayers : IDisposable
                 failed ??= failure; // the other disks' layers are let go all the same
             }
         }
-        _view.Release();
+        _view?.Release();
         return failed;
     }
 
-    /// <summary>What lies below a layer that is only flushed: nobody looks there.</summary>
+    /// <summary>What lies below a layer that is flat, or is only flushed.</summary>
     private sealed class Nothing(long lengthBytes) : IBlockFile
     {
         public long LengthBytes => lengthBytes;
         public void SetLength(long length) => throw new NotSupportedException();
-        public void Read(long offset, Span<byte> into) => throw new NotSupportedException();
+        public void Read(long offset, Span<byte> into) => throw new InvalidDataException("what lay below the layer is lost");
         public void Write(long offset, ReadOnlySpan<byte> from) => throw new NotSupportedException();
         public void Zero(long offset, long length) => throw new NotSupportedException();
         public (long Length, bool Hole) RunAt(long offset) => throw new NotSupportedException();

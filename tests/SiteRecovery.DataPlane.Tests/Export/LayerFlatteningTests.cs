@@ -64,7 +64,34 @@ public sealed class LayerFlatteningTests : IDisposable
         Assert.InRange(flattening.BytesDone, 0, 1 << 20);
     }
 
-    private ReplicaLayers Open(IFileSystem files) => new(_store, _point, Path.Combine(_folder, "layers"), files);
+    /// <summary>A machine whose disks are whole must not stand still for what it no longer reads.</summary>
+    [Fact]
+    public async Task Flat_it_needs_nothing_of_the_store_that_it_lay_over_and_before_that_it_does()
+    {
+        var lost = _point with { Sequence = new Sequence(99) };
+        Assert.Throws<InvalidDataException>(() => Open(RealFileSystem.Instance, lost, mayStandAlone: true));
+        Assert.Empty(Directory.GetFiles(Path.Combine(_folder, "layers")));
+        using (var layers = Open(RealFileSystem.Instance))
+        {
+            layers.Disks[0].File.Write(8192, new byte[4096]);
+            _disk.AsSpan(8192, 4096).Clear();
+            layers.Disks[0].File.FlattenFrom(0);
+        }
+        var refused = Assert.Throws<InvalidDataException>(() => Open(RealFileSystem.Instance, lost, mayStandAlone: true));
+        Assert.Contains("is not viewable", refused.Message, StringComparison.Ordinal);
+        using (var layers = Open(RealFileSystem.Instance)) await new LayerFlattening(layers, _folder, RealFileSystem.Instance, TimeProvider.System).RunAsync(default);
+        using (var alone = Open(RealFileSystem.Instance, lost, mayStandAlone: true))
+        {
+            var read = new byte[DiskBytes];
+            alone.Disks[0].File.Read(0, read);
+            Assert.True(_disk.AsSpan().SequenceEqual(read));
+            Assert.Equal([(8192L, 4096L)], alone.Written[0].Runs);
+            alone.Disks[0].File.Write(100, [1]);
+        }
+        Assert.Throws<InvalidDataException>(() => Open(RealFileSystem.Instance, lost));
+    }
+
+    private ReplicaLayers Open(IFileSystem files, RecoveryPoint? point = null, bool mayStandAlone = false) => new(_store, point ?? _point, Path.Combine(_folder, "layers"), files, mayStandAlone);
 
     private sealed class ScarceFiles : RealFiles
     {

@@ -7,7 +7,7 @@ namespace SiteRecovery.Simulation.World;
 /// <summary>Which faults were there in which state while which action that is allowed there was taken; or with no action, when they began.</summary>
 internal sealed class SimCoverage
 {
-    private const string NoAction = "-", NoFault = "none";
+    private const string NoAction = "-", NoFault = "none", NotVisited = "not visited: ", Never = "never", Visited = " (state, action, fault) visited";
     private static readonly string[] Faults = ["drop", "cut", "mute", "deafen", "lose", "late", "mix", "storm", "crash", "slow", "full", "fail", "tear", "unreadable", "rot", "spoil", "smudge", "dark", "stop", "orphan", "forget", "doubt", "jump", "drift"];
     private static readonly RecoveryPoint Any = new(Epoch.First, Sequence.None, DateTimeOffset.UnixEpoch, PointKind.CrashConsistent);
     private static readonly Phase[] Phases =
@@ -30,6 +30,35 @@ internal sealed class SimCoverage
         foreach (var (triple, times) in other._visited) Add(triple, times);
     }
 
+    /// <summary>What <see cref="ToString"/> said of some runs, several times: visited is what any of them visited.</summary>
+    /// <param name="lines">Of one output or of several, one behind the other; other lines among them are passed over.</param>
+    /// <exception cref="FormatException">A line that names a state, an action or a fault that there is not: it is of another version.</exception>
+    internal static SimCoverage Said(IEnumerable<string> lines)
+    {
+        var possible = Possible();
+        var (whole, unvisited) = (new SimCoverage(), default(HashSet<(string, string, string)>));
+        foreach (var line in lines)
+        {
+            if (line.EndsWith(Visited, StringComparison.Ordinal))
+            {
+                End();
+                unvisited = [];
+            }
+            if (!line.StartsWith(NotVisited, StringComparison.Ordinal) || unvisited is null) continue;
+            if (line[NotVisited.Length..].Split(": ") is not [var place, var faults] || place.Split(' ') is not [var state, var action]) throw new FormatException(line);
+            var missing = faults == Never ? possible.Where(t => t.State == state && t.Action == action).ToArray() : [.. faults.Split(", ").Select(f => (state, action, f))];
+            if (missing.Length == 0 || missing.Except(possible).Any()) throw new FormatException($"Of another version: {line}");
+            unvisited.UnionWith(missing);
+        }
+        End();
+        return whole;
+
+        void End()
+        {
+            if (unvisited is not null) foreach (var triple in possible.Where(t => !unvisited.Contains(t))) whole.Add(triple, 1);
+        }
+    }
+
     /// <summary>How many of those that can be were visited, and those that were not: one line per state and action.</summary>
     public override string ToString()
     {
@@ -38,9 +67,9 @@ internal sealed class SimCoverage
         foreach (var group in possible.GroupBy(t => (t.State, t.Action)))
         {
             var missing = group.Where(t => !_visited.ContainsKey(t)).Select(t => t.Fault).ToArray();
-            if (missing.Length > 0) text.Append($"not visited: {group.Key.State} {group.Key.Action}: {(missing.Length == group.Count() ? "never" : string.Join(", ", missing))}\n");
+            if (missing.Length > 0) text.Append($"{NotVisited}{group.Key.State} {group.Key.Action}: {(missing.Length == group.Count() ? Never : string.Join(", ", missing))}\n");
         }
-        return text.Insert(0, $"{possible.Count(_visited.ContainsKey)} of {possible.Count} (state, action, fault) visited\n").ToString();
+        return text.Insert(0, $"{possible.Count(_visited.ContainsKey)} of {possible.Count}{Visited}\n").ToString();
     }
 
     private static List<(string State, string Action, string Fault)> Possible() =>
