@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation;
@@ -14,6 +15,7 @@ internal static class Run
     /// <summary>What no code throws that was thought of: wherever it is caught, and whoever would never hear of it.</summary>
     private static void Note(Exception thrown)
     {
+        if (thrown is DecoderFallbackException) return; // how the reader of JSON finds bytes that are no text, which it tells as damage
         if (_mistake is not null || thrown is not (NullReferenceException or IndexOutOfRangeException or KeyNotFoundException or InvalidCastException or ArgumentException or UnreachableException or DivideByZeroException or OverflowException)) return;
         if (new StackTrace().GetFrames().Select(f => f.GetMethod()?.DeclaringType?.FullName).FirstOrDefault(n => n?.StartsWith("SiteRecovery.", StringComparison.Ordinal) == true && !n.StartsWith("SiteRecovery.Simulation.Run", StringComparison.Ordinal)) is { } by
             && !by.StartsWith("SiteRecovery.Simulation", StringComparison.Ordinal)) _mistake = $"{by}: {thrown}";

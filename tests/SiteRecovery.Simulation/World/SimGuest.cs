@@ -172,11 +172,12 @@ internal sealed class SimGuest(SimMachine machine, Random random)
         }
         if (!_ledgers.TryGetValue(place.Epoch, out var ledger))
         {
-            if (place.Host != "agent") CheckFork(place.Epoch, content);
             // The same disks, whoever had the machine meanwhile.
-            else if (LastLedgerAt("agent", 0, place.Epoch.Value)?.FirstLost(content) is >= 0 and var gone)
+            var before = place.Host == "agent" ? LastLedgerAt("agent", 0, place.Epoch.Value) : null;
+            if (place.Host != "agent") CheckFork(place.Epoch, content);
+            else if (before?.FirstLost(content) is >= 0 and var gone)
                 throw new SimViolation("durable ack", $"the guest at home again in epoch {place.Epoch} finds its disks without what it was told there is there, at {gone}");
-            ledger = _ledgers[place.Epoch] = new SimLedger(place.Host);
+            ledger = _ledgers[place.Epoch] = new SimLedger(place.Host, before);
         }
         if (ledger.FirstLost(content) is >= 0 and var lost)
             throw new SimViolation("durable ack", $"the guest at {place.Host} finds its disks in epoch {place.Epoch} without what it was told is there, at {lost}");

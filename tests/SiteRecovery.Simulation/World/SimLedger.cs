@@ -5,13 +5,14 @@ namespace SiteRecovery.Simulation.World;
 /// lie one behind the other.
 /// </summary>
 /// <param name="host">Where its epoch's source is.</param>
-internal sealed class SimLedger(string host)
+/// <param name="before">Of the same disks in an epoch before, as they were looked at last: what no flush has come back for since then may still go with the power. Null: they are other disks.</param>
+internal sealed class SimLedger(string host, SimLedger? before = null)
 {
     private const int WritesBetween = 200;
     private readonly List<Life> _lives = [];
     private byte[]? _expected;
     /// <summary>Sectors of which what is in them now may be gone with the power: no flush has come back since they were written.</summary>
-    private readonly HashSet<int> _loose = [];
+    private readonly HashSet<int> _loose = before?.LooseOnceSeen() ?? [];
 
     internal string Host => host;
     internal long First => _lives[0].From;
@@ -20,11 +21,22 @@ internal sealed class SimLedger(string host)
     /// <summary>The disks are as they are, and the next write has a higher sequence.</summary>
     internal void Begin(long sequence, byte[] content)
     {
-        // With the power on, what a failed write has left is in the cache only; without it, what is seen is on the disk.
+        See();
+        _lives.Add(new Life(sequence, content));
+    }
+
+    private HashSet<int> LooseOnceSeen()
+    {
+        See();
+        return [.. _loose];
+    }
+
+    /// <summary>The disks have been looked at: with the power on, what a failed write has left is in the cache only; without it, what is seen is on the disk.</summary>
+    private void See()
+    {
         if (_lives.Count > 0 && _lives[^1].IsLost) _loose.Clear();
         else if (_lives.Count > 0)
             foreach (var (offset, length) in _lives[^1].Doubtful) Loosen(offset, length);
-        _lives.Add(new Life(sequence, content));
     }
 
     /// <summary>
