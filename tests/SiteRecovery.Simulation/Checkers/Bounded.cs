@@ -49,13 +49,26 @@ internal static class Bounded
     internal static async Task CheckStoresAsync(SimSites sites)
     {
         // What idle machines leave says little.
-        var deadline = sites.Clock.Elapsed + sites.Script.Limits.Longest + 2 * Beyond; // a stream that came to be whole just now, behind a long time in which it was not, is young
+        // A stream that came to be whole just now, behind a long time in which it was not, is young; and what a clock that was ahead has written ages as much later, with all that lies before it.
+        var deadline = sites.Clock.Elapsed + sites.Script.Limits.Longest + 2 * Beyond + sites.Machines.Max(AheadOfWhatFollows);
         if (sites.Script is { Tiers: true, SegmentBytes: > 0 } && !await sites.WriteOnAsync(sites.Script.Limits.Longest + Beyond / 2)) return;
         while (sites.Machines.Select(WhyUnbounded).FirstOrDefault(w => w is not null) is { } why)
         {
             if (sites.Clock.Elapsed > deadline) throw new SimViolation("bounded", why);
             if (!await sites.GoOnAsync(TimeSpan.FromSeconds(1))) return;
         }
+    }
+
+    /// <summary>How much later than a later one a point of the store's is said to be, at most: nobody knows which of the two clocks was right, and the store keeps what may be young.</summary>
+    private static TimeSpan AheadOfWhatFollows(SimMachine machine)
+    {
+        var (ahead, following) = (TimeSpan.Zero, DateTimeOffset.MaxValue);
+        foreach (var point in (machine.OpenStoreOfTarget?.Points ?? []).Reverse())
+        {
+            if (point.At - following > ahead) ahead = point.At - following;
+            if (point.At < following) following = point.At;
+        }
+        return ahead;
     }
 
     private static string? WhyUnbounded(SimMachine machine)
