@@ -34,6 +34,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     private int _tailParts;
     private RetentionLimits? _limits;
     private readonly SpaceForecast _forecast = new();
+    private readonly UnreadableOrders _unreadable;
     private bool _maintaining;
     private ImmutableHashSet<string> _verifying = []; // ids of points
     private Task _verification = Task.CompletedTask; // one after the other
@@ -41,7 +42,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
 
     public StoreActor(MachineId machine, MasterTargetRoom room, SiteName site, IActorRef machines)
     {
-        (_machine, _room, _site, _machines) = (machine, room, site, machines);
+        (_machine, _room, _site, _machines, _unreadable) = (machine, room, site, machines, new UnreadableOrders(room.Time));
         Receive<Work>(Enqueue);
         Receive<ReplicateReplica>(Enqueue);
         Receive<TellTail>(Enqueue);
@@ -59,6 +60,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             _waiting.RemoveAll(waiting => ended.Work.Equals(WorkOf(waiting)));
             // Nobody waits for hours until disks are hashed that nobody asks for any more. What its end wakes is not done on this thread.
             if (_underWay is { } now && ended.Work.Equals(WorkOf(now.Order))) _ = now.Stop.CancelAsync();
+            _unreadable.Forget(ended.Work);
             if (ended.Work is ServeReplica) Enqueue(ended);
         });
         Receive<WorkDone>(Done);
@@ -125,13 +127,14 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         _underWay = (next, own);
         var (room, machine, stop) = (_room, _machine, own.Token);
         // What the actor before this one had under way ends first.
-        Task.Run(() => room.Turns.TakeAsync(machine, () => StoreWork.PerformAsync(room, machine, next, stop), stop), stop).PipeTo(Self, success: report => new WorkDone(report), failure: error => next is ServeAgain ? new NotServedAgain(error.Message) : new WorkDone(Failure(next, error)));
+        Task.Run(() => room.Turns.TakeAsync(machine, () => StoreWork.PerformAsync(room, machine, next, stop), stop), stop).PipeTo(Self, success: report => new WorkDone(report), failure: error => next is ServeAgain ? new NotServedAgain(error.Message) : new WorkDone(null, error));
     }
 
     private void Done(WorkDone done)
     {
         // What was ended tells nothing: whoever wants it after all asks again.
-        var result = _underWay is { Stop.IsCancellationRequested: true } ? null : done.Result;
+        var result = _underWay is not { Stop.IsCancellationRequested: false } now ? null : done.Failure is { } failure ? FailureOf(now.Order, failure) : done.Result;
+        if (done.Failure is null && WorkOf(_underWay?.Order) is { } did) _unreadable.Forget(did);
         _underWay?.Stop.Dispose();
         _underWay = null;
         if (result is TailTold told)
@@ -163,7 +166,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         Task.Run(() => MeasureStore(room, machine, site)).PipeTo(Self, failure: _ => Unmeasured.Instance);
     }
 
-    private static Work? WorkOf(object order) => order switch
+    private static Work? WorkOf(object? order) => order switch
     {
         Work own => own,
         TellTail tail => tail.Work,
@@ -171,13 +174,13 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         _ => null,
     };
 
-    // What is wrong with the order itself stays wrong; what is wrong with disk or network may be mended.
-    private static WorkFailed? Failure(object order, Exception error)
+    // What is wrong with the order itself stays wrong, and what is lost stays lost; what else is wrong with disk or network may be mended.
+    private WorkFailed? FailureOf(object order, Exception error)
     {
         var work = WorkOf(order);
         if (order is MarkTail mark) return new WorkFailed(mark.Machine, new CommandId($"{WorkKind.TakeBackTail}:{mark.Epoch}"), mark.Epoch, WorkKind.TakeBackTail, error.Message, Permanent: false);
         return work is null ? null : new WorkFailed(work.Machine, StoreWork.IdOf(work), work.Epoch, work.Kind, error.Message,
-            Permanent: error is InvalidDataException or StaleEpochException && work is not (HoldStore or ContinueStore or TakeBackTail or ReplicateFrom or FlattenReplica or ReleaseReplica));
+            Permanent: _unreadable.IsLost(work, error) || error is InvalidDataException or StaleEpochException && work is not (HoldStore or ContinueStore or TakeBackTail or ReplicateFrom or FlattenReplica or ReleaseReplica));
     }
 
     private static RetentionStore OpenedStore(MasterTargetRoom room, MachineId machine) =>
@@ -276,7 +279,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     }
 
     /// <param name="Result">A report to the machine, or a tail to tell; null: nothing.</param>
-    private sealed record WorkDone(object? Result);
+    private sealed record WorkDone(object? Result, Exception? Failure = null);
 
     private sealed record NotServedAgain(string Reason);
 

@@ -19,7 +19,6 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     private readonly ConcurrentDictionary<MachineId, StoreSession> _sessions = new();
     /// <summary>'~' is in no machine's name.</summary>
     private const string Removed = "~removed";
-    private static readonly TimeSpan PatienceWithDisk = TimeSpan.FromSeconds(15);
     private readonly ConcurrentDictionary<MachineId, Gate> _gates = new();
 
     /// <summary>Of one machine: what its store waits for, a disk or a key service, keeps no other machine waiting.</summary>
@@ -244,7 +243,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     private RetentionStore Open(MachineId machine)
     {
         var gate = GateOf(machine);
-        var givesUp = gate.UnreadableSince is { } since && time.GetElapsedTime(since) > PatienceWithDisk;
+        var givesUp = gate.UnreadableSince is { } since && time.GetElapsedTime(since) > DiskFailure.Patience;
         try
         {
             var store = RetentionStore.Open(FolderOf(machine), files, time, options: (options ?? new StoreOptions()) with { GivesUpUnreadable = givesUp });

@@ -1,4 +1,5 @@
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.ProcessServer;
@@ -17,7 +18,7 @@ internal sealed partial class MachineSpool
         {
             try
             {
-                Recover(failure is null ? paths : [.. paths.Where(_files.Exists)], _time.GetElapsedTime(began) > PatienceWithDisk);
+                Recover(failure is null ? paths : [.. paths.Where(_files.Exists)], _time.GetElapsedTime(began) > DiskFailure.Patience);
                 if (_lastError == failure) _lastError = null;
                 _isLoaded = true;
                 return;

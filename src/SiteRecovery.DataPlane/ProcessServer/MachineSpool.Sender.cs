@@ -1,4 +1,5 @@
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.ProcessServer;
@@ -8,7 +9,6 @@ internal sealed partial class MachineSpool
 {
     private const long UnderWayBytesMax = 8 << 20;
     private const int HandedFramesMax = 16384;
-    private static readonly TimeSpan PatienceWithDisk = TimeSpan.FromSeconds(15);
     private (StreamPosition At, long Since)? _unreadable; // the sender's own
     private Epoch _sent; // the sender's own: what it finds says nothing about one that begins meanwhile
     private IStreamSession? _upstream; // under _gate, like all below
@@ -70,7 +70,7 @@ internal sealed partial class MachineSpool
     private bool IsGivenUp(StreamPosition at)
     {
         if (_unreadable?.At != at) _unreadable = (at, _time.GetTimestamp());
-        if (_time.GetElapsedTime(_unreadable.Value.Since) < PatienceWithDisk) return false;
+        if (_time.GetElapsedTime(_unreadable.Value.Since) < DiskFailure.Patience) return false;
         _unreadable = null;
         return true;
     }

@@ -1,9 +1,10 @@
+using SiteRecovery.DataPlane.Storage;
+
 namespace SiteRecovery.DataPlane.Retention;
 
 /// <summary>Where a disk did not give what promotion needs, and since when: one bad sector must not keep everything for ever. Not safe for concurrent calls.</summary>
 internal sealed class UnreadablePlaces(TimeProvider time)
 {
-    private static readonly TimeSpan PatienceWithDisk = TimeSpan.FromSeconds(15);
     private readonly Dictionary<(int Of, long Offset), long> _since = [];
 
     /// <summary>A disk of the base, beside the numbers of segments.</summary>
@@ -18,8 +19,8 @@ internal sealed class UnreadablePlaces(TimeProvider time)
     /// <summary>Whether what failed is damaged, or has not been readable for long.</summary>
     internal bool IsDamage(IOException failure, int of, long offset)
     {
-        if (failure.InnerException is InvalidDataException) return true;
-        return !_since.TryAdd((of, offset), time.GetTimestamp()) && time.GetElapsedTime(_since[(of, offset)]) >= PatienceWithDisk;
+        if (DiskFailure.IsDamage(failure)) return true;
+        return !_since.TryAdd((of, offset), time.GetTimestamp()) && time.GetElapsedTime(_since[(of, offset)]) >= DiskFailure.Patience;
     }
 
     internal void WasRead(int of, long offset)

@@ -306,6 +306,27 @@ public sealed class StoreActorTests : TestKit
         Report<WorkFailed>();
     }
 
+    /// <summary>Tried again for ever, it would let nobody choose another point.</summary>
+    [Fact]
+    public async Task A_point_whose_segment_is_damaged_is_failed_over_to_in_vain_for_good()
+    {
+        var point = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept!;
+        _store.Tell(new OpenEpoch(Vm, new Epoch(3), point, Site)); // behind it the segment is sealed
+        Report<EpochOpened>();
+        await BeginAnewAsync();
+        _store = Sys.ActorOf(StoreActor.Props(Vm, _room, Site, _machine));
+        foreach (var file in Directory.GetFiles(Path.Combine(_room.Stores.FolderOf(Vm), "log"), "0000000001.*").Where(f => !f.EndsWith(".end", StringComparison.Ordinal)))
+        {
+            var bytes = File.ReadAllBytes(file);
+            bytes.AsSpan(bytes.Length / 2).Fill(0xFF);
+            File.WriteAllBytes(file, bytes);
+        }
+        _store.Tell(new OpenEpoch(Vm, new Epoch(4), point, Site));
+        Assert.True(Report<WorkFailed>() is { Work: WorkKind.OpenEpoch, Permanent: true } failed && failed.Reason.Contains("damaged", StringComparison.Ordinal));
+        _store.Tell(new ContinueStore(Vm, new Epoch(4), new StoreContinuation(new Epoch(3)), new Sequence(5), _disks, Site)); // the store is none the worse
+        Report<StoreContinued>();
+    }
+
     /// <summary>The old source may be anybody's by now, and production runs on this host.</summary>
     [Theory]
     [InlineData(1, 0L, 65536L)]

@@ -189,7 +189,9 @@ public sealed partial class SimDisk : IFileSystem
         if (_off) throw new IOException("the host is off");
     }
 
-    private static IOException Broken(string path) => new($"Input/output error : '{path}'");
+    private const int ErrIo = 5; // as .NET hands on what the kernel says
+
+    private static IOException Broken(string path) => new($"Input/output error : '{path}'", ErrIo);
 
     private static IOException NoSpace(string path) => new($"No space left on device : '{path}'");
 

@@ -19,6 +19,7 @@ internal sealed class SimOperator(SimMachine machine, Random random)
     /// <summary>What it ran on has said that it does not come back.</summary>
     private bool _sourceIsLost;
     private TimeSpan? _damagedSince;
+    private string? _failedAt; // a point's id
 
     internal void Protect() => Tell(id => new EnableProtection(machine.Id, id, SimSites.Agent, SimSites.Primary, SimSites.Secondary, Disks(), PolicyName, _sites.Script.Policy));
 
@@ -68,12 +69,21 @@ internal sealed class SimOperator(SimMachine machine, Random random)
             case Phase.Paused: Do(MachineActions.Resume); break;
             case Phase.ResynchronizationRequired when _sites.Script.Asks: Do(MachineActions.Resynchronize); break;
             case Phase.UnplannedFailoverInProgress { Failure: not null } when HasLostAll(): Do(MachineActions.CancelFailover); break;
-            case Phase.UnplannedFailoverInProgress { Failure: not null }: Do($"{MachineActions.UnplannedFailover} latest"); break;
+            case Phase.UnplannedFailoverInProgress { Failure: not null } failed: Repeat(failed.Point); break;
             // Its health says what of its disks cannot be read.
             case Phase.FailoverCommitPending: Do(!_sourceIsLost && (_sites.Rot.Was || random.Next(2) == 0) ? MachineActions.CancelFailover : MachineActions.Commit); break;
             case Phase.FailedOver: Do($"{MachineActions.ReverseReplicate} {(_sourceIsLost ? "full" : "delta")}"); break;
             default: break;
         }
+    }
+
+    /// <summary>With another point where the newest has failed already; or not at all, where the source can go on.</summary>
+    private void Repeat(RecoveryPoint failed)
+    {
+        var again = failed.Id == _failedAt;
+        _failedAt = failed.Id;
+        if (again && !_sourceIsLost && random.Next(2) == 0) Do(MachineActions.CancelFailover);
+        else Do($"{MachineActions.UnplannedFailover} {(again ? "any" : "latest")}");
     }
 
     /// <summary>What the product mends by itself it is given time for, and has to have tried.</summary>

@@ -1,0 +1,34 @@
+using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
+using SiteRecovery.Domain.Results;
+
+namespace SiteRecovery.Actors.MasterTargets;
+
+/// <summary>Since when a disk has not given what orders need of a point: one bad sector must not keep a failover waiting for ever. Not safe for concurrent calls.</summary>
+internal sealed class UnreadableOrders(TimeProvider time)
+{
+    private readonly Dictionary<(string Kind, Epoch Epoch, string? Point), long> _since = [];
+
+    /// <summary>Whether what failed is damaged, or has not been readable for long: whoever ordered it has to choose another point.</summary>
+    internal bool IsLost(Work work, Exception failure)
+    {
+        if (KeyOf(work) is not { } key) return false;
+        if (DiskFailure.IsDamage(failure)) return true;
+        return DiskFailure.IsUnreadable(failure) && !_since.TryAdd(key, time.GetTimestamp()) && time.GetElapsedTime(_since[key]) >= DiskFailure.Patience;
+    }
+
+    /// <summary>It was done, or nobody asks for it any more.</summary>
+    internal void Forget(Work work)
+    {
+        if (_since.Count > 0 && KeyOf(work) is { } key) _since.Remove(key);
+    }
+
+    private static (string Kind, Epoch Epoch, string? Point)? KeyOf(Work work) => work switch
+    {
+        OpenEpoch open => (open.Kind, open.Epoch, open.Point.Id),
+        ServeReplica serve => (serve.Kind, serve.Epoch, serve.Point.Id),
+        ServeTest test => (test.Kind, test.Epoch, test.Point.Id),
+        VerifyTarget verify => (verify.Kind, verify.Epoch, null),
+        _ => null,
+    };
+}
