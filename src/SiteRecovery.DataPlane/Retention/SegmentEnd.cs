@@ -78,15 +78,7 @@ internal sealed record SegmentEnd
             var point = Points.FirstOrDefault(p => (p.Epoch, p.Sequence, p.At) == (header.Epoch.Value, header.Last.Value, header.Time));
             return Encoding.UTF8.GetBytes(point?.Label ?? "");
         }
-        // A gap lasts up to where a synchronization completes, or a start says so anew.
-        var next = frames.Skip(index + 1).Where(f => f.Marker is MarkerKind.StreamStart or MarkerKind.SyncCompleted).Select(f => (BatchHeader?)f).FirstOrDefault();
-        var continues = next switch
-        {
-            null => !Gap,
-            { Marker: MarkerKind.SyncCompleted } => false,
-            { } start => Points.Any(p => p.At >= header.Time && p.At < start.Time),
-        };
-        return continues ? "continue"u8.ToArray() : "gap"u8.ToArray();
+        return (StreamStarts.HasContinued(frames, index, Gap, Points.Append(ConsistentUpTo).Where(p => p is not null).Select(p => p!.At)) ? "continue"u8 : "gap"u8).ToArray();
     }
 
     internal byte[] ToBytes()

@@ -192,20 +192,24 @@ internal sealed partial class StoreHistory
     {
         if (segment.Kept is { } kept) return kept;
         if (_remembered.TryGetValue(segment.Number, out var remembered)) return remembered;
-        // Where a start cannot be read any more it was a gap, unless that would not have come to what the segment did, or would not show a point that it has.
-        var (frames, after, unread) = Read(segment, "gap");
-        if (unread is not null && !Fits(segment, frames, after)) (frames, after, _) = Read(segment, "continue");
+        var (frames, after, unread) = Read(segment);
         if (unread is not null && !Fits(segment, frames, after)) throw unread;
         if (_rememberedInTurn.Count == SegmentsRemembered) _remembered.Remove(_rememberedInTurn.Dequeue());
         _rememberedInTurn.Enqueue(segment.Number);
         return _remembered[segment.Number] = frames;
     }
 
+    private bool HasContinued(SegmentHistory segment, int index)
+    {
+        var viewable = _points.Where(p => p.Segment == segment.Number).Select(p => (DateTimeOffset?)p.Point.At).Append(segment.After.ConsistentUpTo?.At).OfType<DateTimeOffset>();
+        return StreamStarts.HasContinued([.. _framesOf(segment.Number).Select(e => e.Header)], index, segment.After.Gap, viewable);
+    }
+
     private bool Fits(SegmentHistory segment, List<HistoryFrame> frames, HistoryState after) => after == segment.After
         && _points.Where(p => p.Segment == segment.Number).All(p => frames.Exists(f => f.Viewable && f.Entry.Header.Epoch == p.Point.Epoch && Reaches(f.Entry.Header, p.Point.Sequence)));
 
-    /// <param name="unreadable">What a start says whose frame is damaged.</param>
-    private (List<HistoryFrame> Frames, HistoryState After, IOException? Unread) Read(SegmentHistory segment, string unreadable)
+    /// <returns>With an error where what a start said was told by what became of it.</returns>
+    private (List<HistoryFrame> Frames, HistoryState After, IOException? Unread) Read(SegmentHistory segment)
     {
         var (frames, state, unread) = (new List<HistoryFrame>(Math.Min(segment.Frames, FramesExpectedMax)), segment.Before, (IOException?)null);
         foreach (var entry in _framesOf(segment.Number))
@@ -218,7 +222,7 @@ internal sealed partial class StoreHistory
             }
             catch (IOException damage)
             {
-                text = System.Text.Encoding.UTF8.GetBytes(unreadable);
+                text = HasContinued(segment, frames.Count) ? "continue"u8 : "gap"u8;
                 unread = damage;
             }
             (state, var viewable) = state.After(entry.Header, text);
