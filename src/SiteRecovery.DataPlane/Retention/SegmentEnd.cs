@@ -78,7 +78,8 @@ internal sealed record SegmentEnd
             var point = Points.FirstOrDefault(p => (p.Epoch, p.Sequence, p.At) == (header.Epoch.Value, header.Last.Value, header.Time));
             return Encoding.UTF8.GetBytes(point?.Label ?? "");
         }
-        return (StreamStarts.HasContinued(frames, index, Gap, Points.Append(ConsistentUpTo).Where(p => p is not null).Select(p => p!.At)) ? "continue"u8 : "gap"u8).ToArray();
+        var continued = StreamStarts.HasContinued(frames, index, Gap, Points.Select(p => p.ToPoint()), LastSequence < 0 ? null : ConsistentUpTo?.ToPoint());
+        return (continued ? "continue"u8 : "gap"u8).ToArray();
     }
 
     internal byte[] ToBytes()

@@ -192,24 +192,23 @@ internal sealed partial class StoreHistory
     {
         if (segment.Kept is { } kept) return kept;
         if (_remembered.TryGetValue(segment.Number, out var remembered)) return remembered;
-        var (frames, after, unread) = Read(segment);
-        if (unread is not null && !Fits(segment, frames, after)) throw unread;
+        var (frames, unread) = Read(segment);
+        if (unread is not null && !ShowsPoints(segment, frames)) throw unread;
         if (_rememberedInTurn.Count == SegmentsRemembered) _remembered.Remove(_rememberedInTurn.Dequeue());
         _rememberedInTurn.Enqueue(segment.Number);
         return _remembered[segment.Number] = frames;
     }
 
-    private bool HasContinued(SegmentHistory segment, int index)
-    {
-        var viewable = _points.Where(p => p.Segment == segment.Number).Select(p => (DateTimeOffset?)p.Point.At).Append(segment.After.ConsistentUpTo?.At).OfType<DateTimeOffset>();
-        return StreamStarts.HasContinued([.. _framesOf(segment.Number).Select(e => e.Header)], index, segment.After.Gap, viewable);
-    }
+    private bool HasContinued(SegmentHistory segment, int index) => StreamStarts.HasContinued([.. _framesOf(segment.Number).Select(e => e.Header)], index, segment.After.Gap,
+        PointsOf(segment), segment.LastSequence < 0 ? null : segment.After.ConsistentUpTo);
 
-    private bool Fits(SegmentHistory segment, List<HistoryFrame> frames, HistoryState after) => after == segment.After
-        && _points.Where(p => p.Segment == segment.Number).All(p => frames.Exists(f => f.Viewable && f.Entry.Header.Epoch == p.Point.Epoch && Reaches(f.Entry.Header, p.Point.Sequence)));
+    private IEnumerable<RecoveryPoint> PointsOf(SegmentHistory segment) => _points.Where(p => p.Segment == segment.Number).Select(p => p.Point);
+
+    private bool ShowsPoints(SegmentHistory segment, List<HistoryFrame> frames) =>
+        PointsOf(segment).All(p => frames.Exists(f => f.Viewable && f.Entry.Header.Epoch == p.Epoch && Reaches(f.Entry.Header, p.Sequence)));
 
     /// <returns>With an error where what a start said was told by what became of it.</returns>
-    private (List<HistoryFrame> Frames, HistoryState After, IOException? Unread) Read(SegmentHistory segment)
+    private (List<HistoryFrame> Frames, IOException? Unread) Read(SegmentHistory segment)
     {
         var (frames, state, unread) = (new List<HistoryFrame>(Math.Min(segment.Frames, FramesExpectedMax)), segment.Before, (IOException?)null);
         foreach (var entry in _framesOf(segment.Number))
@@ -230,6 +229,6 @@ internal sealed partial class StoreHistory
         }
         // Everything else counts on it, epochs that began behind the segment above all.
         if (frames.Count != segment.Frames) throw StoreLog.OtherFrames(segment.Number, frames.Count, segment.Frames);
-        return (frames, state, unread);
+        return (frames, unread);
     }
 }

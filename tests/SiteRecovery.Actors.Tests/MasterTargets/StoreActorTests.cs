@@ -323,6 +323,8 @@ public sealed class StoreActorTests : TestKit
         }
         _store.Tell(new OpenEpoch(Vm, new Epoch(4), point, Site));
         Assert.True(Report<WorkFailed>() is { Work: WorkKind.OpenEpoch, Permanent: true } failed && failed.Reason.Contains("damaged", StringComparison.Ordinal));
+        _store.Tell(Continue(4, new StoreContinuation(new Epoch(3)))); // called off, the store goes on
+        Report<StoreContinued>();
     }
 
     /// <summary>The old source may be anybody's by now, and production runs on this host.</summary>

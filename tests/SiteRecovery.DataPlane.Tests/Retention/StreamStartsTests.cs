@@ -55,25 +55,38 @@ public sealed class StreamStartsTests : IDisposable
         }
     }
 
-    /// <summary>S: a start; c: a synchronization has completed; w: something else.</summary>
+    /// <summary>S: a start; c: a synchronization has completed; p: a point; w: something else; t: what stands for what was thinned. P, W, and a start behind them: at the time of the frame before.</summary>
     [Theory]
-    [InlineData("Sw", false, new int[0], "1")]
-    [InlineData("Sw", true, new int[0], "0")]
-    [InlineData("Sw", true, new[] { 1 }, "1")]
-    [InlineData("SwcSw", false, new[] { 3, 4 }, "01")]
-    [InlineData("SwcSwSw", true, new[] { 4 }, "010")]
-    [InlineData("SwSw", false, new int[0], "11")]
-    [InlineData("SwSwcw", false, new int[0], "00")]
-    [InlineData("SwSwcw", false, new[] { 1 }, "10")]
-    public void What_a_start_said_is_told_by_what_became_of_it(string frames, bool gap, int[] viewable, string continued)
+    [InlineData("Sw", false, null, "1")]
+    [InlineData("Sw", true, null, "0")]
+    [InlineData("Sp", true, null, "1")]
+    [InlineData("SwcSw", false, null, "01")]
+    [InlineData("SwcSpSw", true, null, "010")]
+    [InlineData("SwSw", false, null, "11")]
+    [InlineData("SwSwcw", false, null, "00")]
+    [InlineData("SpSwcw", false, null, "10")]
+    [InlineData("SwwSw", true, 2, "10")] // the newest position is in front of the second
+    [InlineData("SS", true, 0, "10")]
+    [InlineData("SwtwSw", false, null, "01")] // what was thinned in between may have made it whole
+    [InlineData("SwPSPw", true, null, "00")] // either of the two may be no point
+    [InlineData("SwWSWw", true, 2, "00")]
+    public void What_a_start_said_is_told_by_what_became_of_it(string frames, bool gap, int? newest, string continued)
     {
+        var times = new long[frames.Length];
+        for (var i = 1; i < frames.Length; i++) times[i] = frames[i] is 'P' or 'W' || (frames[i] == 'S' && frames[i - 1] is 'P' or 'W') ? times[i - 1] : i;
         BatchHeader[] headers = [.. frames.Select((f, i) => new BatchHeader
         {
-            Kind = f == 'w' ? BatchKind.Delta : BatchKind.Marker, Marker = f switch { 'S' => MarkerKind.StreamStart, 'c' => MarkerKind.SyncCompleted, _ => MarkerKind.None }, Time = At(i), MachineTag = 1, Epoch = Epoch.First, Incarnation = 1, Ordinal = i + 1, First = Sequence.None, Last = Sequence.None,
+            Kind = f is 'w' or 'W' or 't' ? BatchKind.Delta : BatchKind.Marker,
+            Marker = f switch { 'S' => MarkerKind.StreamStart, 'c' => MarkerKind.SyncCompleted, 'p' or 'P' => MarkerKind.CrashConsistentPoint, _ => MarkerKind.None },
+            Thinned = f == 't', Time = At(times[i]), MachineTag = 1, Epoch = Epoch.First, Incarnation = 1, Ordinal = i + 1, First = Sequence.None, Last = Sequence.None,
         })];
-        var said = headers.Select((h, i) => (h.Marker, Index: i)).Where(h => h.Marker == MarkerKind.StreamStart).Select(h => StreamStarts.HasContinued(headers, h.Index, gap, viewable.Select(v => At(v))) ? '1' : '0');
+        var points = headers.Where(h => h.Marker == MarkerKind.CrashConsistentPoint).Select(h => PointAt(h.Time));
+        var said = Enumerable.Range(0, frames.Length).Where(i => frames[i] == 'S')
+            .Select(i => StreamStarts.HasContinued(headers, i, gap, points, newest is { } last ? PointAt(headers[last].Time) : null) ? '1' : '0');
         Assert.Equal(continued, string.Concat(said));
     }
+
+    private static RecoveryPoint PointAt(DateTimeOffset time) => new(Epoch.First, Sequence.None, time, PointKind.CrashConsistent);
 
     private static DateTimeOffset At(long second) => DateTimeOffset.UnixEpoch.AddSeconds(second);
 
