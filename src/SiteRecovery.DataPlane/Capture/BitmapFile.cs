@@ -10,6 +10,7 @@ internal sealed class BitmapFile : IDisposable
 {
     public const int BlockBytes = 64 << 10;
     public const int RegionBytes = 4 << 20;
+    private const int NoteAt = 512, NoteBytes = 16; // in a sector of its own: one that is cut short costs nothing of the header
     private const int Page = 4096, BlocksPerRegion = RegionBytes / BlockBytes, Version = 1, ActiveRegionsKept = 1024, RegionsAhead = 8;
     private const uint Magic = 0x4D425253; // "SRBM"
     private readonly IBlockFile _file;
@@ -42,6 +43,9 @@ internal sealed class BitmapFile : IDisposable
     /// <summary>Why everything had to be taken as unsynced, or null.</summary>
     public string? LostReason { get; private set; }
 
+    /// <summary>A flush of the disk has failed in this boot of the host, and whoever saw it could perhaps say so nowhere else. Conservative: also where that cannot be read.</summary>
+    internal bool FlushHasFailed { get; private set; }
+
     /// <param name="startsClean">A file that is not there yet is made with no bit set: the replica is known to be complete.</param>
     public static BitmapFile Open(IFileSystem files, string path, long diskBytes, Guid bootId, bool startsClean = false)
     {
@@ -62,13 +66,73 @@ internal sealed class BitmapFile : IDisposable
 
     private void Begin(bool existed, Guid bootId, bool startsClean)
     {
+        FlushHasFailed = existed && HasNote(_file, bootId);
         if (!existed && startsClean) _file.SetLength(FileBytes);
         else if (!existed) Start("there is no bitmap file");
         else if (WhyLost(out var storedBoot) is { } reason) Start(reason);
         else Resume(storedBoot == bootId);
         _file.Flush();
         WriteHeader(bootId);
+        if (FlushHasFailed) WriteNote(_file, bootId);
         _file.Flush();
+    }
+
+    /// <summary>A flush of the disk has failed. To the page cache, which outlives the process as long as what the disk only shows.</summary>
+    internal void NoteFailedFlush(Guid bootId)
+    {
+        FlushHasFailed = true;
+        WriteNote(_file, bootId);
+    }
+
+    /// <summary>The same of the bitmaps in a folder that nobody has open, where that can be.</summary>
+    internal static void NoteFailedFlush(IFileSystem files, string folder, Guid bootId)
+    {
+        foreach (var path in PathsIn(files, folder))
+        {
+            try
+            {
+                using var file = files.Open(path, FileOpening.ReadWrite);
+                WriteNote(file, bootId);
+            }
+            catch (IOException)
+            {
+                // capture.json says it then, or nobody.
+            }
+        }
+    }
+
+    internal static bool HasNotedFailedFlush(IFileSystem files, string folder, Guid bootId)
+    {
+        foreach (var path in PathsIn(files, folder))
+        {
+            using var file = files.Open(path, FileOpening.Read);
+            if (HasNote(file, bootId)) return true;
+        }
+        return false;
+    }
+
+    private static IEnumerable<string> PathsIn(IFileSystem files, string folder) => files.List(folder).Where(f => f.EndsWith(".bitmap", StringComparison.Ordinal));
+
+    private static bool HasNote(IBlockFile file, Guid bootId)
+    {
+        var note = (stackalloc byte[NoteBytes]);
+        try
+        {
+            if (file.LengthBytes < NoteAt + NoteBytes) return false;
+            file.Read(NoteAt, note);
+        }
+        catch (IOException)
+        {
+            return true;
+        }
+        return bootId != Guid.Empty && new Guid(note) == bootId;
+    }
+
+    private static void WriteNote(IBlockFile file, Guid bootId)
+    {
+        var note = (stackalloc byte[NoteBytes]);
+        bootId.TryWriteBytes(note);
+        file.Write(NoteAt, note);
     }
 
     /// <summary>Null: what it says is loaded. A bad sector in it must not keep a machine from its disks: everything is compared instead.</summary>

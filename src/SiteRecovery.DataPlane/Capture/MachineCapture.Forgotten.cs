@@ -17,6 +17,7 @@ public sealed partial class MachineCapture
     {
         _mayForget = true;
         if (_state.FlushFailedIn is not null) return;
+        NoteInBitmaps();
         try
         {
             Save(s => s with { FlushFailedIn = _bootId });
@@ -25,6 +26,22 @@ public sealed partial class MachineCapture
         {
             // Perhaps the same disk. The next one that fails tries again, and so does every other save.
             _lastError = unsaved.Message;
+        }
+    }
+
+    /// <summary>What cannot be saved now may never be: the process may end before the next one tries.</summary>
+    private void NoteInBitmaps()
+    {
+        foreach (var disk in _disks)
+        {
+            try
+            {
+                disk.Bitmap.NoteFailedFlush(new Guid(_bootId));
+            }
+            catch (IOException unnoted)
+            {
+                _lastError = unnoted.Message;
+            }
         }
     }
 

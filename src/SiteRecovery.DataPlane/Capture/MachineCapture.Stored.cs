@@ -16,9 +16,15 @@ public sealed partial class MachineCapture
         var known = CaptureState.TryLoad(files, path);
         var stored = known ?? new CaptureState();
         if (stored.Epoch > epoch.Value) return (new Epoch(stored.Epoch), stored.Fenced);
+        var boot = HostBoot.IdOf(files);
+        if (BitmapFile.HasNotedFailedFlush(files, stateFolder, boot)) stored = stored with { FlushFailedIn = boot.ToString() };
         // Before: whoever opens it fenced says where it ended.
         foreach (var disk in disks.Where(files.Exists))
-            if (!TryFlush(disk, known is null || known.FlushFailedIn is not null, files)) stored = stored with { FlushFailedIn = HostBoot.IdOf(files).ToString() };
+        {
+            if (TryFlush(disk, known is null || stored.FlushFailedIn is not null, files)) continue;
+            stored = stored with { FlushFailedIn = boot.ToString() };
+            BitmapFile.NoteFailedFlush(files, stateFolder, boot); // what comes next may fail, and a flush that failed is told once
+        }
         if (stored.FlushFailedIn is not null) stored = stored with { CleanAt = null }; // where it was closed it may have held more
         (stored with { Fenced = true, Epoch = epoch.Value, Durable = 0 }).Save(files, path);
         return (epoch, true);

@@ -73,6 +73,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         try
         {
             foreach (var disk in options.Disks) capture.Open(disk);
+            capture._mayForget |= capture._disks.Exists(d => d.Bitmap.FlushHasFailed);
             if ((capture._isNew || options.BeginsAnew) && options.ForkedAt is null) capture.ForgetWhatIsOnlyShown();
             // Before it is no longer remembered.
             if (capture.HasForgotten || (capture._mayForget && capture._state.Fenced)) capture.MarkAllUnsynced(ForgottenReason);

@@ -55,6 +55,40 @@ public sealed class ForgottenWritesTests
         AssertShowsWhatIsLeft(disk);
     }
 
+    /// <summary>The end of a process, told to end or killed, comes before it could be saved anywhere that a loss of power leaves.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task One_that_could_not_be_saved_is_known_to_the_next_process(bool killed)
+    {
+        var capture = await OpenAsync(_disk);
+        await capture.Disks[0].WriteAsync(0, _written, false, default);
+        _disk.Faults = io => io.Kind == IoKind.Flush ? Fault.Error : Fault.None;
+        if (killed) await Assert.ThrowsAsync<IOException>(async () => await capture.Disks[0].FlushAsync(default));
+        else await Assert.ThrowsAsync<IOException>(async () => await capture.DisposeAsync());
+        _disk.Faults = null;
+        var disk = _disk.Kill();
+        capture = await OpenAsync(disk);
+        capture.Disks[0].Bitmap.Unsynced.ClearAll();
+        await capture.FreezeAsync(1, default);
+        AssertShowsWhatIsLeft(disk);
+        await capture.FenceAsync(Epoch.First);
+        Assert.Equal([new DiskRange(0, 0, DiskBytes)], capture.NotKnownDurable());
+    }
+
+    [Fact]
+    public async Task One_that_could_not_be_saved_is_known_to_whoever_fences_a_machine_that_is_not_open()
+    {
+        var capture = await OpenAsync(_disk);
+        await capture.Disks[0].WriteAsync(0, _written, false, default);
+        var killed = _disk.Kill();
+        killed.Faults = io => io.Kind == IoKind.Flush ? Fault.Error : Fault.None;
+        Assert.Throws<IOException>(() => MachineCapture.FenceStored(Folder, Epoch.First, killed, [DiskPath]));
+        killed.Faults = null;
+        MachineCapture.FenceStored(Folder, Epoch.First, killed, [DiskPath]);
+        Assert.Equal([new DiskRange(0, 0, DiskBytes)], (await OpenAsync(killed)).NotKnownDurable());
+    }
+
     [Fact]
     public async Task A_disk_that_cannot_be_flushed_keeps_no_machine_from_being_fenced()
     {
