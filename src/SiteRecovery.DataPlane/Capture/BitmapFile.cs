@@ -71,7 +71,8 @@ internal sealed class BitmapFile : IDisposable
         else if (!existed) Start("there is no bitmap file");
         else if (WhyLost(out var storedBoot) is { } reason) Start(reason);
         else Resume(storedBoot == bootId);
-        _file.Flush();
+        _doubtful = existed; // of what a process before could not flush nobody knows any more
+        Flush();
         WriteHeader(bootId);
         if (FlushHasFailed) WriteNote(_file, bootId);
         _file.Flush();
