@@ -116,6 +116,45 @@ internal static class SimFate
         return Kept(random, new SimScript(seed, at + random.Next(5000, 20_000), [.. steps.OrderBy(s => s.At)]) { Aged = random.Next(2) == 0, Pace = random.Next(2) == 0 ? LongRunsPace : SimScript.BusyPace });
     }
 
+    /// <summary>
+    /// A short script of a host whose disk ails: now and then something fails or rots, the process ends before or behind that, and the power goes at last, which shows what was only in memory; while an operator moves the machine.
+    /// </summary>
+    internal static SimScript AilmentsOf(int seed)
+    {
+        var (random, steps) = (new Random(seed), new List<SimStep>());
+        var (at, host) = (random.Next(4000, 12_000), Of(random, "source", "target"));
+        for (var stories = random.Next(1, 4); stories > 0; stories--)
+            foreach (var action in Stories[random.Next(Stories.Length)])
+            {
+                if (random.Next(2) == 0) Ail(random, random.Next(5) > 0 ? host : Of(random, "source", "relay", "target"), at + random.Next(-2000, 2000), steps);
+                steps.Add(new SimStep(at, $"do {action}"));
+                at += random.Next(3) == 0 ? random.Next(50, 1000) : random.Next(1000, 7000);
+            }
+        if (random.Next(3) > 0) steps.Add(new SimStep(at, $"crash {host} power for {random.Next(50, 2000)}"));
+        return Kept(random, new SimScript(seed, at + random.Next(2000, 15_000), [.. steps.OrderBy(s => s.At)]) { Aged = random.Next(2) == 0, Asks = random.Next(4) == 0, Pace = random.Next(2) == 0 ? LongRunsPace : SimScript.BusyPace });
+    }
+
+    private static void Ail(Random random, string host, int at, List<SimStep> steps)
+    {
+        for (var times = random.Next(1, 4); times > 0; times--)
+            steps.Add(new SimStep(at + random.Next(1500), random.Next(7) switch
+            {
+                0 => $"rot {host} {random.Next(1, 3)}",
+                1 => $"spoil {host} {random.Next(1, 3)}",
+                2 => $"smudge {host} 1",
+                3 => $"tear {host} {random.Next(1, 12)}",
+                _ => $"fail {host} {Of(random, Moments[1..])} {random.Next(1, 12)}",
+            }));
+        if (random.Next(4) == 0) return;
+        var end = random.Next(4) switch
+        {
+            0 => $"stop {host}",
+            1 => $"crash {host} {Way(random)}",
+            _ => $"crash {host} {Way(random)} {Of(random, "in", "after")} {Of(random, Moments)} {random.Next(1, 20)}",
+        };
+        steps.Add(new SimStep(at + random.Next(2500), $"{end} for {Down(random, random.Next(500, 6000))}"));
+    }
+
     private static void Strike(Random random, int until, List<SimStep> steps)
     {
         for (var at = random.Next(5000, 30_000); at < until; at += random.Next(10_000, 60_000)) Blow(random, at, steps);
