@@ -9,7 +9,7 @@ namespace SiteRecovery.Simulation;
 /// </summary>
 internal static class Program
 {
-    private const string Usage = "SEED [COUNT [SECONDS]] | until-found SEED SECONDS|FILE … | fresh SEED SECONDS BOX | blows SEED COUNT | blow SEED | ailments SEED COUNT | ailment SEED | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS | coverage SEED COUNT SECONDS | total FILE …";
+    private const string Usage = "SEED [COUNT [SECONDS]] | until-found SEED SECONDS|FILE … | fresh SEED SECONDS BOX | blows SEED COUNT | blow SEED | ailments SEED COUNT | ailment SEED | variations SEED COUNT FILE … | variation SEED FILE … | replay FILE … | tell FILE | script SEED SECONDS | shrink SEED SECONDS | coverage SEED COUNT SECONDS | total FILE …";
 
     public static async Task<int> Main(string[] arguments)
     {
@@ -33,6 +33,12 @@ internal static class Program
             case ["ailments", var seed, var count]: return await SayAsync(Enumerable.Range(Number(seed), Number(count)).Select(s => ($"ailment {s}", SimFate.AilmentsOf(s))));
             case ["ailment", var seed]:
                 Console.Write(SimFate.AilmentsOf(Number(seed)));
+                return 0;
+            case ["variations", var seed, var count, .. var files]:
+                SimScript[] known = [.. Scripts(files).Select(s => s.Script)];
+                return await SayAsync(Enumerable.Range(Number(seed), Number(count)).Select(s => ($"variation {s}", SimVariation.Of(s, known))));
+            case ["variation", var seed, .. var files]:
+                Console.Write(SimVariation.Of(Number(seed), [.. Scripts(files).Select(s => s.Script)]));
                 return 0;
             case ["until-found", var seed, var seconds]: return await SayAsync(Seeds(Number(seed), int.MaxValue, Number(seconds) * 1000), untilFound: true);
             case ["fresh", var seed, var seconds, var box]:

@@ -38,12 +38,18 @@ public sealed class ReplicationTests
         Assert.DoesNotContain("VIOLATION", said, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task Nor_where_blow_follows_blow_for_fresh_seeds()
+    /// <summary>Blow upon blow; a disk that ails; and what is near to what was found once.</summary>
+    [Theory]
+    [InlineData("blows")]
+    [InlineData("ailments")]
+    [InlineData("variations")]
+    public async Task Nor_in_fresh_scripts_of_a_kind(string kind)
     {
         var first = Random.Shared.Next(1 << 20);
-        Console.WriteLine($"simulator: blows {first} to {first + 9}");
-        Assert.DoesNotContain("VIOLATION", await RunAsync("blows", $"{first}", "10"), StringComparison.Ordinal);
+        Console.WriteLine($"simulator: {kind} {first} to {first + 9}");
+        var said = await RunAsync([kind, $"{first}", "10", .. kind == "variations" ? Scripts : []]);
+        Assert.Equal(10, said.Split('\n').Count(l => l.StartsWith(kind[..^1], StringComparison.Ordinal)));
+        Assert.DoesNotContain("VIOLATION", said, StringComparison.Ordinal);
     }
 
     /// <summary>Long/run adds up what its batches say.</summary>

@@ -77,7 +77,7 @@ internal static class SimFate
 
     /// <summary>How the stores keep it.</summary>
     private static SimScript Kept(Random random, SimScript script) => WithRelays(random,
-        script with { Tiers = random.Next(2) == 0, Encrypted = random.Next(4) == 0, SegmentBytes = random.Next(2) == 0 ? 0 : random.Next(SegmentBytesLeast, SegmentBytesMost), Flushes = script.Seed % 2 == 1, Repeats = script.Seed % 3 == 0 });
+        script with { Tiers = random.Next(2) == 0, Encrypted = random.Next(4) == 0, SegmentBytes = random.Next(2) == 0 ? 0 : SegmentBytes(random), Flushes = script.Seed % 2 == 1, Repeats = script.Seed % 3 == 0 });
 
     /// <summary>Of two process servers either has what was meant for the one.</summary>
     private static SimScript WithRelays(Random random, SimScript script) => random.Next(3) > 0 ? script
@@ -134,7 +134,7 @@ internal static class SimFate
         return Kept(random, new SimScript(seed, at + random.Next(2000, 15_000), [.. steps.OrderBy(s => s.At)]) { Aged = random.Next(2) == 0, Asks = random.Next(4) == 0, Pace = random.Next(2) == 0 ? LongRunsPace : SimScript.BusyPace });
     }
 
-    private static void Ail(Random random, string host, int at, List<SimStep> steps)
+    internal static void Ail(Random random, string host, int at, List<SimStep> steps)
     {
         for (var times = random.Next(1, 4); times > 0; times--)
             steps.Add(new SimStep(at + random.Next(1500), random.Next(7) switch
@@ -170,6 +170,20 @@ internal static class SimFate
         foreach (var host in (string[])["target", "target", "relay", "source"])
             if (random.Next(2) == 0) steps.Add(new SimStep(then + random.Next(100), $"crash {host} {Way(random)} for {Down(random, random.Next(500, 12_000))}"));
     }
+
+    /// <summary>One of the stories, from a time on.</summary>
+    internal static void Operate(Random random, int at, List<SimStep> steps)
+    {
+        foreach (var action in Stories[random.Next(Stories.Length)])
+        {
+            steps.Add(new SimStep(at, $"do {action}"));
+            at += random.Next(4) == 0 ? random.Next(50, 1000) : random.Next(1000, 8000);
+        }
+    }
+
+    internal static string AnyFault(Random random) => One(random, Draw(random));
+
+    internal static int SegmentBytes(Random random) => random.Next(SegmentBytesLeast, SegmentBytesMost);
 
     private static Temper Draw(Random random)
     {
