@@ -72,7 +72,8 @@ internal static class StoreWork
                 }
                 return new StoreRemoved(remove.Machine, IdOf(remove), remove.Epoch);
             case WorkEnded { Work: ServeReplica ended }:
-                await StopAsync(room, ended.Machine, stop);
+                // However late it comes: what is served since then is not meant.
+                if (ServedIn(room, ended.Machine) is not { } serves || serves <= ended.Epoch) await StopAsync(room, ended.Machine, stop);
                 return null;
             default:
                 throw new InvalidOperationException($"a master target cannot do {order.GetType().Name}");
@@ -299,7 +300,7 @@ internal static class StoreWork
     private static async Task<DataPlaneReport> FenceAsync(MasterTargetRoom room, FenceReplica fence, CancellationToken stop)
     {
         // One that serves a later epoch is not meant. A machine may run on disks that are not served, for a while.
-        var serves = ReplicaOf(room, fence.Machine)?.Epoch ?? OrderToServe(room, fence.Machine)?.Epoch;
+        var serves = ServedIn(room, fence.Machine);
         // First of all it takes no more writes: whoever runs it may not be there to be asked.
         try
         {
@@ -314,8 +315,13 @@ internal static class StoreWork
         return new SourceFenced(fence.Machine, IdOf(fence), fence.Epoch, ReplicaMachine.EndOf(folder, room.Files));
     }
 
-    private static async Task<DataPlaneReport> ReleaseAsync(MasterTargetRoom room, ReleaseReplica release, CancellationToken stop)
+    /// <summary>In which epoch a machine's replica is served, or is to be; null: there is none.</summary>
+    private static Epoch? ServedIn(MasterTargetRoom room, MachineId machine) => ReplicaOf(room, machine)?.Epoch ?? OrderToServe(room, machine)?.Epoch;
+
+    private static async Task<DataPlaneReport?> ReleaseAsync(MasterTargetRoom room, ReleaseReplica release, CancellationToken stop)
     {
+        // However late it comes: the store of the next protection is not meant, and goes with it at the end.
+        if (!room.Stores.TryEnd(release.Machine, release.Epoch)) return null;
         var (layer, released) = (room.LayerFolderOf(release.Machine, LayerOf(release.Layer)), room.ReleasedFolderOf(release.Machine, LayerOf(release.Layer)));
         if (!room.Files.FolderExists(released))
         {
@@ -326,9 +332,10 @@ internal static class StoreWork
             await StopAsync(room, release.Machine, stop);
             room.Files.CreateDirectory(Path.GetDirectoryName(released)!);
             room.Files.Rename(layer, released); // from here on nobody takes them for a replica
-            room.Files.FlushFolder(Path.GetDirectoryName(released)!);
-            room.Files.FlushFolder(Path.GetDirectoryName(layer)!);
         }
+        // Also where an attempt before this one ended in front of it: the store goes next, and without power the disks would be in neither place.
+        room.Files.FlushFolder(Path.GetDirectoryName(released)!);
+        room.Files.FlushFolder(Path.GetDirectoryName(layer)!);
         foreach (var disk in release.Disks)
         {
             var file = Path.Combine(released, ReplicaLayers.FileOf((ushort)disk.Index));

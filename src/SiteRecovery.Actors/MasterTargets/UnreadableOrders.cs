@@ -7,7 +7,7 @@ namespace SiteRecovery.Actors.MasterTargets;
 /// <summary>Since when a disk has not given what orders need of a point: one bad sector must not keep a failover waiting for ever. Not safe for concurrent calls.</summary>
 internal sealed class UnreadableOrders(TimeProvider time)
 {
-    private readonly Dictionary<(string Kind, Epoch Epoch, string? Point), long> _since = [];
+    private readonly Dictionary<(string Kind, Epoch Epoch, string Of), long> _since = [];
 
     /// <summary>Whether what failed is damaged, or has not been readable for long: whoever ordered it has to choose another point.</summary>
     internal bool IsLost(Work work, Exception failure)
@@ -23,12 +23,12 @@ internal sealed class UnreadableOrders(TimeProvider time)
         if (_since.Count > 0 && KeyOf(work) is { } key) _since.Remove(key);
     }
 
-    private static (string Kind, Epoch Epoch, string? Point)? KeyOf(Work work) => work switch
+    private static (string Kind, Epoch Epoch, string Of)? KeyOf(Work work) => work switch
     {
         OpenEpoch open => (open.Kind, open.Epoch, open.Point.Id),
         ServeReplica serve => (serve.Kind, serve.Epoch, serve.Point.Id),
         ServeTest test => (test.Kind, test.Epoch, test.Point.Id),
-        VerifyTarget verify => (verify.Kind, verify.Epoch, null),
+        VerifyTarget verify => (verify.Kind, verify.Epoch, verify.Source.RootHash), // an epoch may have several attempts
         _ => null,
     };
 }

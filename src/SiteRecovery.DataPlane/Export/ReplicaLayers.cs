@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.ExceptionServices;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
@@ -12,18 +13,18 @@ public sealed class ReplicaLayers : IDisposable
     private readonly StoreView? _view;
 
     /// <param name="folder">Where the layers lie, or will; it is made.</param>
-    /// <param name="mayStandAlone">Layers that have been flattened are the whole disks: they are opened also where what they lay over is lost.</param>
+    /// <param name="mayStandAlone">Layers that have been flattened are the whole disks: they are opened also where what they lay over is lost, or is not to be had now.</param>
     /// <param name="stop">Opening may have to write a layer anew.</param>
     /// <exception cref="InvalidDataException">The point is not viewable, or a layer is damaged.</exception>
     public ReplicaLayers(RetentionStore store, RecoveryPoint point, string folder, IFileSystem files, bool mayStandAlone = false, CancellationToken stop = default)
     {
         files.CreateDirectory(folder);
-        var lost = default(InvalidDataException);
+        var lost = default(Exception);
         try
         {
             _view = store.At(point);
         }
-        catch (InvalidDataException failed) when (mayStandAlone && store.Disks.All(d => files.Exists(Path.Combine(folder, FileOf(d.Index)) + ".map")))
+        catch (Exception failed) when (failed is InvalidDataException or IOException && mayStandAlone && store.Disks.All(d => files.Exists(Path.Combine(folder, FileOf(d.Index)) + ".map")))
         {
             lost = failed;
         }
@@ -31,7 +32,7 @@ public sealed class ReplicaLayers : IDisposable
         {
             foreach (var disk in _view?.Disks ?? store.Disks)
                 _disks.Add((disk, new OverlayFile(_view?.File(disk.Index) ?? new Nothing(disk.SizeBytes), Path.Combine(folder, FileOf(disk.Index)), files, stop: stop)));
-            if (lost is not null && !_disks.TrueForAll(d => d.File.IsFlat)) throw new InvalidDataException(lost.Message, lost);
+            if (lost is not null && !_disks.TrueForAll(d => d.File.IsFlat)) ExceptionDispatchInfo.Throw(lost);
         }
         catch
         {

@@ -96,14 +96,33 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
 
     /// <summary>Its protection has ended with this epoch: for what it is told late no store is made any more.</summary>
     /// <returns>False: the store is a later protection's.</returns>
+    /// <exception cref="IOException">Whose it is cannot be read just now.</exception>
     public bool TryEnd(MachineId machine, Epoch epoch)
     {
         var gate = GateOf(machine);
         lock (gate.Store)
         {
-            if (_stores.TryGetValue(machine, out var store) && store.CurrentEpoch > epoch) return false;
+            if ((_stores.TryGetValue(machine, out var store) ? store.CurrentEpoch : EpochOf(machine)) > epoch) return false;
             if (epoch > gate.EndedUpTo) gate.EndedUpTo = epoch;
             return true;
+        }
+    }
+
+    /// <summary>Of a store that is not open; none where there is none, or where nothing says it any more: such a store must be removable.</summary>
+    private Epoch? EpochOf(MachineId machine)
+    {
+        var gate = GateOf(machine);
+        try
+        {
+            return files.TryReadAll(Path.Combine(FolderOf(machine), StoreManifest.FileName)) is { } manifest ? new Epoch(StoreManifest.Parse(manifest).Epochs[^1].Epoch) : null;
+        }
+        catch (InvalidDataException)
+        {
+            return null;
+        }
+        catch (IOException) when (time.GetElapsedTime(gate.UnreadableSince ??= time.GetTimestamp()) > DiskFailure.Patience)
+        {
+            return null;
         }
     }
 

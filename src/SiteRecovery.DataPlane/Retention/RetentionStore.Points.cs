@@ -21,6 +21,8 @@ public sealed partial class RetentionStore
         lock (_gate)
         {
             if (_history.Resolve(point.Epoch, point.Sequence) is null) throw _history.NotViewable(point.Epoch, point.Sequence);
+            // On the disk it may be on its way into the base already, which nobody here knows of.
+            if (_isUnsure) Save(_manifest);
             // Nothing is kept that a loss of power would take.
             _log.Flush();
             return _notes.Protect(point.Id, keep, IsThere);

@@ -16,7 +16,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     private readonly StoreHistory _history;
     private readonly BaseImages _bases;
     private readonly SegmentMaps _maps;
-    private readonly bool _readOnly, _givesUp;
+    private readonly bool _readOnly;
     private StoreManifest _manifest;
     private byte[] _manifestBytes = []; // as it was opened, where it is only read
     private string? _unviewable;
@@ -25,8 +25,8 @@ public sealed partial class RetentionStore : IDisposable, IReplay
 
     private RetentionStore(string folder, IFileSystem files, TimeProvider time, StoreManifest manifest, bool readOnly, StoreOptions? options)
     {
-        _givesUp = readOnly || options?.GivesUpUnreadable == true;
-        (Folder, _files, _time, _manifest, _readOnly, _notes, _unreadable) = (folder, files, time, manifest, readOnly, new PointNotes(folder, files, _givesUp), new UnreadablePlaces(time));
+        var givesUp = readOnly || options?.GivesUpUnreadable == true;
+        (Folder, _files, _time, _manifest, _readOnly, _notes, _unreadable) = (folder, files, time, manifest, readOnly, new PointNotes(folder, files, givesUp), new UnreadablePlaces(time));
         var tag = BatchCodec.TagOf(Machine);
         _keys = new StoreKeys(folder, files, options?.Keys, time, readOnly);
         _bases = new BaseImages(folder, manifest.Disks, files, readOnly, _keys) { IsPromoted = manifest.Promoted is not null, IsEncrypted = manifest.Promoted?.Encrypted == true };
@@ -42,7 +42,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             // Also where the log has failed: the base is not what it was.
             if (manifest.Promoting is { } interrupted)
             {
-                if (_log.FailedReason is null || _history.Segments.Any(s => s > interrupted)) Plan(interrupted, PartialBlocks.Load(folder, interrupted, tag, files, _givesUp));
+                if (_log.FailedReason is null || _history.Segments.Any(s => s > interrupted)) Plan(interrupted, PartialBlocks.Load(folder, interrupted, tag, files, givesUp));
                 else _unviewable = $"the base was being written when the log behind segment {interrupted} was lost: {_log.FailedReason}";
             }
         }
@@ -318,7 +318,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     }
 
     /// <summary>
-    /// Where what an epoch forks from was lost, with the end of the log or with all that says where it lies, it goes on from what is left, with a gap: nothing of it is viewable before all of it was sent.
+    /// Where what an epoch forks from was lost with the end of the log, it goes on from what is left, with a gap: nothing of it is viewable before all of it was sent.
     /// </summary>
     private StoreHistory.Beginning PlanAgain(EpochRecord epoch)
     {
@@ -326,13 +326,11 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         {
             return _history.Plan(epoch);
         }
-        catch (Exception lost) when (IsLost(lost) && epoch.ForkedFromEpoch != 0 && _history.Knows(new Epoch(epoch.ForkedFromEpoch)))
+        catch (InvalidDataException) when (epoch.ForkedFromEpoch != 0 && _history.Knows(new Epoch(epoch.ForkedFromEpoch)))
         {
             return _history.Plan(epoch with { ForkedFromEpoch = 0, ForkedFromSequence = 0, ContinuesAfter = epoch.ForkedFromEpoch });
         }
     }
-
-    private bool IsLost(Exception failure) => failure is InvalidDataException || DiskFailure.IsDamage(failure) || (_givesUp && failure is IOException);
 
     private void CheckExtents(Batch batch)
     {

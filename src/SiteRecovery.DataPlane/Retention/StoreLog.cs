@@ -18,6 +18,8 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
     /// <summary>Of a mark that is forgotten with the power, rot in front of it is taken for a torn tail.</summary>
     private const int FlushesPerMark = 16;
     private IBlockFile? _mark;
+    private readonly Lock _syncing = new(); // taken in the order of the store's gate, this
+    private IOException? _unsynced; // under _syncing; such a log is opened anew
     private long _flushes;
     private SegmentIndex _index = new(tag, 1);
     private int _segment;
@@ -78,11 +80,11 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
 
     /// <summary>What one flush makes durable: a segment up to where it ended when the flush began.</summary>
     /// <param name="Mark">What an earlier one has made durable, if that is to be known without power too; null: not now.</param>
-    internal readonly record struct Pending(IBlockFile File, int Segment, long End, IBlockFile? Mark)
+    internal readonly record struct Pending(StoreLog Log, IBlockFile File, int Segment, long End, IBlockFile? Mark)
     {
         internal void Flush()
         {
-            File.Flush();
+            Log.Sync(File);
             try
             {
                 Mark?.Flush();
@@ -94,11 +96,31 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
         }
     }
 
+    /// <summary>
+    /// One after the other, and none behind one that failed: whoever seals or protects flushes beside whoever flushes, and of two flushes at once only one hears of what was not written; the other would vouch for it.
+    /// </summary>
+    private void Sync(IBlockFile file)
+    {
+        lock (_syncing)
+        {
+            if (_unsynced is { } before) throw new IOException("a flush before this one failed: " + before.Message, before);
+            try
+            {
+                file.Flush();
+            }
+            catch (IOException failure)
+            {
+                _unsynced = failure;
+                throw;
+            }
+        }
+    }
+
     /// <summary>What has to be flushed, or null. Appending may go on while the file is flushed; then comes <see cref="EndFlush"/>.</summary>
     internal Pending? BeginFlush()
     {
         if (FailedReason is not null) throw new IOException("the store takes no writes: " + FailedReason);
-        return _unflushed ? new Pending(_tail!, _segment, _end, ++_flushes % FlushesPerMark == 0 ? _mark : null) : null;
+        return _unflushed ? new Pending(this, _tail!, _segment, _end, ++_flushes % FlushesPerMark == 0 ? _mark : null) : null;
     }
 
     /// <param name="failure">Null: it worked. What a failed flush left in the page cache is unknown: only a new opening finds out.</param>

@@ -28,6 +28,9 @@ public sealed class EndedStoreTests : IDisposable
         stores.Hold(Machine, Disks, new Epoch(4));
         Assert.False(stores.TryEnd(Machine, new Epoch(3)));
         Assert.True(stores.Has(Machine));
+        await using var again = new StoreReceiver(_folder, RealFileSystem.Instance, TimeProvider.System); // which has opened none yet
+        Assert.False(again.TryEnd(Machine, new Epoch(3)));
+        Assert.True(again.TryEnd(Machine, new Epoch(4)));
     }
 
     [Fact]
