@@ -37,6 +37,8 @@ public sealed class ReplicaLayers : IDisposable
         catch
         {
             LetGo(); // what is told is why they could not be opened
+            // What is only not to be had now is waited for, whatever the lack of it led to.
+            if (lost is IOException) ExceptionDispatchInfo.Throw(lost);
             throw;
         }
     }
