@@ -4,7 +4,9 @@ using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.DataPlane.Capture;
 
-/// <summary>capture.json: what a machine's capture must know for sure after any crash.</summary>
+/// <summary>
+/// capture.json: what a machine's capture must know for sure after any crash; and, since one bad sector would keep the machine from its disks, capture.copy, which is never older.
+/// </summary>
 internal sealed record CaptureState
 {
     public int Epoch { get; init; }
@@ -33,20 +35,56 @@ internal sealed record CaptureState
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] // an agent of before would not take the file
     public string? FlushFailedIn { get; init; }
 
+    /// <summary>Null where there is none.</summary>
+    /// <exception cref="IOException">Neither of the two can be read.</exception>
+    /// <exception cref="JsonException">What is there is damaged, and so is its copy.</exception>
     public static CaptureState? TryLoad(IFileSystem files, string path)
+    {
+        try
+        {
+            return Read(files, path);
+        }
+        catch (Exception lost) when (lost is IOException or JsonException && TryReadCopy(files, path) is not null)
+        {
+            return TryReadCopy(files, path);
+        }
+    }
+
+    /// <summary>Durable when it returns.</summary>
+    public void Save(IFileSystem files, string path)
+    {
+        var stored = SealedJson.Seal(JsonSerializer.SerializeToUtf8Bytes(this, CaptureJson.Default.CaptureState));
+        // First: where only it was written, it says what was to be, and nobody has been told that.
+        files.Replace(CopyOf(path), stored);
+        files.Replace(path, stored);
+    }
+
+    private static string CopyOf(string path) => Path.ChangeExtension(path, ".copy");
+
+    private static CaptureState? TryReadCopy(IFileSystem files, string path)
+    {
+        try
+        {
+            return Read(files, CopyOf(path));
+        }
+        catch (Exception lost) when (lost is IOException or JsonException)
+        {
+            return null;
+        }
+    }
+
+    private static CaptureState? Read(IFileSystem files, string path)
     {
         var bytes = files.TryReadAll(path);
         try
         {
             return bytes is null ? null : JsonSerializer.Deserialize(SealedJson.Open(bytes), CaptureJson.Default.CaptureState);
         }
-        catch (InvalidDataException damage)
+        catch (Exception damage) when (damage is InvalidDataException or JsonException)
         {
-            throw new JsonException($"{path}: {damage.Message}", damage);
+            throw new JsonException($"{path}: {damage.Message}; nobody knows whether the machine is fenced here, so it does not get its disks: fail it over, or disable its protection and protect it anew", damage);
         }
     }
-
-    public void Save(IFileSystem files, string path) => files.Replace(path, SealedJson.Seal(JsonSerializer.SerializeToUtf8Bytes(this, CaptureJson.Default.CaptureState)));
 }
 
 [JsonSourceGenerationOptions(UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]

@@ -54,6 +54,51 @@ public sealed class BadSectorTests
         }
     }
 
+    /// <summary>Without it nobody knows whether the machine is fenced, and it would not get its disks.</summary>
+    [Theory]
+    [InlineData("/state/capture.json", true)]
+    [InlineData("/state/capture.json", false)]
+    [InlineData("/state/capture.copy", true)]
+    public async Task What_a_capture_must_know_outlives_a_bad_sector(string lost, bool unreadable)
+    {
+        var disk = new SimDisk();
+        foreach (var folder in (string[])["/disks", "/state"]) disk.CreateDirectory(folder);
+        using (var file = disk.Open("/disks/m1.img", FileOpening.Create)) file.SetLength(1 << 20);
+        await using (var capture = await OpenAsync(disk))
+        {
+            await capture.Disks[0].WriteAsync(0, new byte[512], false, default);
+            await capture.FenceAsync(new Epoch(4));
+        }
+        Lose(disk, lost, unreadable);
+        await using (var again = await OpenAsync(disk))
+        {
+            Assert.True(again.IsFenced);
+            Assert.Equal(4, again.Epoch.Value);
+            Assert.Equal(1, again.Status().Newest.Value);
+        }
+        // What was lost is there again, by then.
+        Lose(disk, lost == "/state/capture.json" ? "/state/capture.copy" : "/state/capture.json", unreadable);
+        Assert.True(MachineCapture.IsFencedStored("/state", disk));
+        Assert.Contains("disable its protection and protect it anew", (await Assert.ThrowsAsync<System.Text.Json.JsonException>(() => OpenAsync(Both(disk)))).Message);
+
+        static void Lose(SimDisk disk, string path, bool unreadable)
+        {
+            if (unreadable) disk.Spoil(path, 0);
+            else disk.Flip(path, 20, 1);
+        }
+
+        static SimDisk Both(SimDisk disk)
+        {
+            foreach (var path in (string[])["/state/capture.json", "/state/capture.copy"]) disk.Replace(path, "{"u8);
+            return disk;
+        }
+    }
+
+    private static Task<MachineCapture> OpenAsync(SimDisk disk) => MachineCapture.OpenAsync(new CaptureOptions
+    {
+        Machine = new MachineId("m1"), Epoch = new Epoch(4), StateFolder = "/state", Disks = [new CaptureDisk(new DiskGeometry(0, "sda", 1 << 20), "/disks/m1.img")],
+    }, disk, TimeProvider.System);
+
     /// <summary>It would be that of no state, and the failover would be rolled back as if the replica differed.</summary>
     [Fact]
     public async Task Hashes_that_are_lost_while_a_machine_is_drained_make_no_root_hash()

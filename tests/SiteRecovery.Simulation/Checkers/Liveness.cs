@@ -16,7 +16,7 @@ internal static class Liveness
     {
         try
         {
-            return IsProtected(machine) || (machine.Sites.Rot.WasAt(machine.SourceNow) && machine.State is { Phase: Phase.FailedOver or Phase.ReverseReplicating or Phase.Resynchronizing } state && IsLost(machine, state));
+            return IsProtected(machine) || (machine.Sites.Rot.WasAt(machine.SourceNow) && machine.State is { Phase: Phase.Protected or Phase.FailedOver or Phase.ReverseReplicating or Phase.Resynchronizing } state && IsLost(machine, state));
         }
         catch (IOException) when (machine.Sites.Rot.Was)
         {
@@ -27,7 +27,7 @@ internal static class Liveness
     private static bool IsLost(SimMachine machine, ProtectedMachine state) =>
         state.Problems.Select(p => p.Reason).Append(SourceOf(machine)?.Status().LastError).Any(r => r is not null && (r.Contains("damaged at offset", StringComparison.Ordinal) || r.Contains("Input/output error", StringComparison.Ordinal)
             // With another site to fail over to, that is what is to be done.
-            || (state.Phase is not Phase.Resynchronizing && r.Contains("cannot be served any more", StringComparison.Ordinal))));
+            || (state.Phase is not (Phase.Protected or Phase.Resynchronizing) && r.Contains("cannot be served any more", StringComparison.Ordinal))));
 
     internal static bool IsProtected(SimMachine machine) => machine.State is { Phase: Phase.Protected, Tests.Length: 0, Fence: null, FormerFences.Length: 0 } && SourceOf(machine) is { } source
         && source.Status() is { Complete: true, Mode: CaptureMode.Streaming, DirtyBytes: 0 } status && status.Durable == status.Newest && machine.StoreOfTarget is { } store && store.ConsistentUpTo?.Sequence == status.Newest

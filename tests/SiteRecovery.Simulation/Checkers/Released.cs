@@ -9,6 +9,13 @@ internal static class Released
 {
     private const string Layer = "epoch-";
 
+    /// <summary>Nobody but its owner takes it away.</summary>
+    internal static void CheckStays(SimHost host, string folder)
+    {
+        for (var disk = 0; disk < SimSource.DiskCount; disk++)
+            if (!host.Disk.Exists(Path.Combine(folder, $"disk-{disk}.raw"))) throw new SimViolation("durable ack", $"the released replica in {folder} at {host.Name} has lost its disk {disk}");
+    }
+
     /// <param name="folder">Of a release that was confirmed; by now the machine may have been protected and released again.</param>
     /// <param name="begun">The epochs in which a protection began.</param>
     internal static void Check(SimMachine machine, MasterTargetRoom room, string folder, string host, SortedSet<long> begun)

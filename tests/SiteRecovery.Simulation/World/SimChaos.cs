@@ -160,6 +160,8 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
             case ["tear", var host, var nth]: sites.HostOf(host).Faults.Fail(SimMoment.Write, SimScript.Number(nth), Fault.Torn); break;
             case ["rot", var host, var bytes]: sites.Rot.Flip(sites.HostOf(host), SimScript.Number(bytes)); break;
             case ["spoil", var host, var sectors]: sites.Rot.Spoil(sites.HostOf(host), SimScript.Number(sectors)); break;
+            case ["wear", var host, var sectors]: sites.Rot.Wear(sites.HostOf(host), SimScript.Number(sectors)); break;
+            case ["evict", var host]: sites.HostOf(host).Evict(); break;
             case ["smudge", var host, var marks]: sites.Rot.Smudge(sites.HostOf(host), SimScript.Number(marks)); break;
             case ["dark", "for", var lasts]:
                 sites.Wan.Cut(true);

@@ -8,7 +8,7 @@ namespace SiteRecovery.Simulation.World;
 internal sealed class SimCoverage
 {
     private const string NoAction = "-", NoFault = "none", NotVisited = "not visited: ", Never = "never", Visited = " (state, action, fault) visited";
-    private static readonly string[] Faults = ["drop", "cut", "mute", "deafen", "lose", "late", "mix", "storm", "crash", "slow", "full", "fail", "tear", "unreadable", "rot", "spoil", "smudge", "dark", "stop", "orphan", "forget", "doubt", "jump", "drift"];
+    private static readonly string[] Faults = ["drop", "cut", "mute", "deafen", "lose", "late", "mix", "storm", "crash", "slow", "full", "fail", "tear", "unreadable", "rot", "spoil", "smudge", "wear", "evict", "dark", "stop", "orphan", "forget", "doubt", "jump", "drift"];
     private static readonly RecoveryPoint Any = new(Epoch.First, Sequence.None, DateTimeOffset.UnixEpoch, PointKind.CrashConsistent);
     private static readonly Phase[] Phases =
     [

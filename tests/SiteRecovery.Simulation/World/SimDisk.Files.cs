@@ -17,6 +17,32 @@ public sealed partial class SimDisk
         lock (_gate) ((SimInode)Find(path)!).Spoil(offset);
     }
 
+    /// <summary>Memory is short, and pages are dropped: of what flushes have failed to write nothing is shown any more.</summary>
+    /// <returns>Whether anything was.</returns>
+    public bool Evict()
+    {
+        List<string> forgot = [];
+        lock (_gate)
+        {
+            foreach (var path in Files())
+            {
+                var file = (SimInode)Find(path)!;
+                if (!file.ShowsWhatIsNotThere) continue;
+                ShowDisk(file);
+                forgot.Add(path);
+            }
+        }
+        foreach (var path in forgot) Forgot?.Invoke(path);
+        return forgot.Count > 0;
+    }
+
+    private void ShowDisk(SimInode file)
+    {
+        _pages -= file.Live.Pages;
+        file.ForgetCached();
+        _pages += file.Live.Pages;
+    }
+
     /// <summary>A file's bytes as they are, whatever the disk suffers from.</summary>
     public void Peek(string path, Span<byte> into)
     {
@@ -151,12 +177,7 @@ public sealed partial class SimDisk
         public void ForgetCached()
         {
             ObjectDisposedException.ThrowIf(_closed, this);
-            lock (disk._gate)
-            {
-                disk._pages -= file.Live.Pages;
-                file.ForgetCached();
-                disk._pages += file.Live.Pages;
-            }
+            lock (disk._gate) disk.ShowDisk(file);
             disk.Forgot?.Invoke(path);
         }
 

@@ -48,10 +48,10 @@ internal static class SimFate
     /// <param name="Waits">One in so many faults waits for a state of the machine.</param>
     private sealed record Temper(Kind[] Kinds, string[] Hosts, string[] Moments, int GapMax, int CallsMax, int Waits, bool ActsSeldom);
 
-    private enum Kind { Drop, Cut, Mute, Late, Mix, Storm, Crash, CrashWithin, Slow, Full, Fail, Tear, Unreadable, Rot, Dark, Stop, Deafen, Lose, Orphan, Journal, Clock }
+    private enum Kind { Drop, Cut, Mute, Late, Mix, Storm, Crash, CrashWithin, Slow, Full, Fail, Tear, Unreadable, Rot, Dark, Stop, Deafen, Lose, Orphan, Journal, Clock, Wear, Evict }
 
     /// <summary>A long run is to see many faults in many states, not much data.</summary>
-    private const int LongRun = 300_000, LongRunsPace = 160, SegmentBytesLeast = 32 << 10, SegmentBytesMost = 1 << 20;
+    private const int LongRun = 300_000, LongRunsPace = 160, SegmentBytesLeast = 32 << 10, SegmentBytesMost = 1 << 20, LateMost = 9000;
 
     internal static SimScript Of(int seed, int until)
     {
@@ -137,11 +137,13 @@ internal static class SimFate
     internal static void Ail(Random random, string host, int at, List<SimStep> steps)
     {
         for (var times = random.Next(1, 4); times > 0; times--)
-            steps.Add(new SimStep(at + random.Next(1500), random.Next(7) switch
+            steps.Add(new SimStep(at + random.Next(1500), random.Next(9) switch
             {
                 0 => $"rot {host} {random.Next(1, 3)}",
                 1 => $"spoil {host} {random.Next(1, 3)}",
                 2 => $"smudge {host} 1",
+                7 => $"wear {host} {random.Next(1, 3)}",
+                8 => $"evict {host}",
                 3 => $"tear {host} {random.Next(1, 12)}",
                 _ => $"fail {host} {Of(random, Moments[1..])} {random.Next(1, 12)}",
             }));
@@ -221,7 +223,7 @@ internal static class SimFate
             Kind.Drop => $"drop {wire}",
             Kind.Cut => $"cut {wire} for {lasts}",
             Kind.Mute => $"mute {wire} for {lasts}",
-            Kind.Late => $"late {wire} {random.Next(50, 1000)} for {lasts}",
+            Kind.Late => $"late {wire} {random.Next(50, random.Next(4) == 0 ? LateMost : 1000)} for {lasts}",
             Kind.Mix => $"mix wan for {lasts}",
             Kind.Storm => $"storm for {random.Next(20, 600)}",
             Kind.Crash => $"crash {host} {Way(random)} for {Down(random, lasts)}",
@@ -232,6 +234,8 @@ internal static class SimFate
             Kind.Tear => $"tear {host} {random.Next(1, temper.CallsMax)}",
             Kind.Unreadable => $"unreadable {Of(random, "source", "relay", "target")} for {random.Next(50, 1500)}",
             Kind.Rot => $"{Of(random, "rot", "spoil")} {Of(random, "source", "relay", "target", "target")} {random.Next(1, 3)}",
+            Kind.Wear => $"wear {Of(random, "source", "target")} {random.Next(1, 3)}",
+            Kind.Evict => $"evict {host}",
             Kind.Deafen => $"deafen {wire} for {lasts}",
             Kind.Lose => $"lose wan for {lasts}",
             Kind.Orphan => $"orphan for {Down(random, lasts)}",

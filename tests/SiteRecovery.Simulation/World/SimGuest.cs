@@ -115,6 +115,13 @@ internal sealed class SimGuest(SimMachine machine, Random random)
         if (host == "source") _mayForget.Clear();
     }
 
+    /// <summary>Of a replica at a host what a flush failed to write is shown no longer: its guest was told.</summary>
+    internal void Forget(string host)
+    {
+        foreach (var ledger in _ledgers.Values.Where(l => l.Host == host)) ledger.LosePower();
+        foreach (var (_, place) in _places.Where(p => p.Value.Host == host)) place.IsKnown = false;
+    }
+
     /// <summary>A flush of a file at the agent's host has failed, and its guest was told: until the power is lost it may be there or not.</summary>
     internal void LoseSector(string path, long sector)
     {

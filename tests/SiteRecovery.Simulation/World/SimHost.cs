@@ -39,6 +39,8 @@ internal abstract class SimHost
     internal Action<string, long>? LostSector { get; set; }
     /// <summary>Told of a file that shows what is on the disk again.</summary>
     internal Action<string>? ForgotCached { get; set; }
+    /// <summary>Told that what its files only showed is gone.</summary>
+    internal Action<string>? Evicted { get; set; }
     /// <summary>Told what becomes of it, for people.</summary>
     internal Action<string>? Said { get; set; }
 
@@ -86,6 +88,12 @@ internal abstract class SimHost
         }
         // It may be in the middle of anything, with any lock held.
         _ = Task.Run(() => EndQuietlyAsync());
+    }
+
+    /// <summary>Its memory is short: what a flush has failed to write is shown no longer.</summary>
+    internal void Evict()
+    {
+        if (Disk.Evict()) Evicted?.Invoke(Name);
     }
 
     /// <summary>What runs on it is told to end, has time for it, and is killed then.</summary>

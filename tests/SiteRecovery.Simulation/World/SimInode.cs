@@ -47,6 +47,8 @@ internal sealed class SimInode : SimNode
     internal HashSet<long> Unreadable { get; } = [];
     /// <summary>Of these the disk has lost the durable bytes: what was written there since is read from memory, and is gone with it until a flush.</summary>
     private readonly HashSet<long> _bad = [];
+    /// <summary>A flush has failed to write some of what is shown: it is shown until its page is dropped.</summary>
+    internal bool ShowsWhatIsNotThere { get; private set; }
     internal int Opens { get; set; }
     internal bool Linked { get; set; }
 
@@ -118,6 +120,7 @@ internal sealed class SimInode : SimNode
             {
                 var lands = random.Next(2) == 0;
                 if (!lands) lost?.Invoke(sector);
+                ShowsWhatIsNotThere |= !lands;
                 return lands;
             }));
         }
@@ -128,6 +131,7 @@ internal sealed class SimInode : SimNode
     /// <summary>It shows what is on the disk, and what is on its way there.</summary>
     internal void ForgetCached()
     {
+        ShowsWhatIsNotThere = false;
         Live = Durable.Copy();
         foreach (var change in Pending) change.ApplyTo(Live);
         Unreadable.UnionWith(_bad.Where(page => !Pending.Any(change => change.Kind != ChangeKind.SetLength
@@ -142,7 +146,7 @@ internal sealed class SimInode : SimNode
 
     internal SimInode Copy()
     {
-        var copy = new SimInode { Live = Live.Copy(), Durable = Durable.Copy(), Linked = true };
+        var copy = new SimInode { Live = Live.Copy(), Durable = Durable.Copy(), Linked = true, ShowsWhatIsNotThere = ShowsWhatIsNotThere };
         copy.Pending.AddRange(Pending);
         copy.Unreadable.UnionWith(Unreadable);
         copy._bad.UnionWith(_bad);

@@ -35,6 +35,15 @@ internal sealed class SimRot(SimSites sites, Random random)
         else host.Disk.Flip(path, offset, (byte)(1 << random.Next(8)));
     });
 
+    /// <summary>Sectors of what has no hashes, or which of its parts has none, become unreadable: what a replica's guest wrote and where it lies, what a capture has noted; and what is noted under a seal turns into something else.</summary>
+    internal void Wear(SimHost host, int times) => Befall(host, times, IsWorn, (path, offset) =>
+    {
+        if (Path.GetExtension(path) is ".json" or ".copy" && random.Next(2) == 0) host.Disk.Flip(path, offset, (byte)(1 << random.Next(8)));
+        else host.Disk.Spoil(path, offset);
+    });
+
+    private static bool IsWorn(string file) => Path.GetFileName(file) is "capture.json" or "capture.copy" || Path.GetExtension(file) is ".data" or ".bitmap" || (Path.GetExtension(file) == ".map" && !IsHashed(file));
+
     private static bool IsHashed(string file) => IsOfKeys(file)
         || (Path.GetExtension(file) is ".seg" or ".idx" or ".map" or ".raw" or ".sum" or ".aes" or ".tag" && Path.GetFileName(Path.GetDirectoryName(file)) is "log" or "base" or "spool");
 
