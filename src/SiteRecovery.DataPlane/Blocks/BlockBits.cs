@@ -4,10 +4,10 @@ using SiteRecovery.DataPlane.Storage;
 
 namespace SiteRecovery.DataPlane.Blocks;
 
-/// <summary>One bit per block, mirrored into a file area. A bit that reads as set is already in the page cache: it survives kill -9.</summary>
+/// <summary>One bit per block, mirrored into a file area of whole pages. A bit that reads as set is already in the page cache: it survives kill -9.</summary>
 internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
 {
-    private const int WordsAtOnce = 64;
+    private const int WordsAtOnce = 64, PageBytes = 4096;
     private readonly ulong[] _words = new ulong[(blocks + 63) / 64];
     private readonly Lock _gate = new();
     private long _count;
@@ -81,10 +81,28 @@ internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
 
     private void Write(long from, ReadOnlySpan<ulong> words)
     {
-        if (_behind && words.Length < _words.Length) file?.Write(areaOffset, MemoryMarshal.AsBytes(_words.AsSpan()));
+        if (_behind && words.Length < _words.Length) WriteFile(0, MemoryMarshal.AsBytes(_words.AsSpan()));
         Volatile.Write(ref _behind, CountsUnwritten);
-        file?.Write(areaOffset + from * 8, MemoryMarshal.AsBytes(words));
+        WriteFile(from * 8, MemoryMarshal.AsBytes(words));
         Volatile.Write(ref _behind, false);
+    }
+
+    private void WriteFile(long at, ReadOnlySpan<byte> bytes)
+    {
+        if (file is null) return;
+        try
+        {
+            file.Write(areaOffset + at, bytes);
+        }
+        catch (IOException failed) when (DiskFailure.IsUnreadable(failed))
+        {
+            // A page that is changed in part is read first. Everything that was in it is known here, and written as a whole it lies somewhere else than on the bad sector.
+            long first = at / PageBytes * PageBytes, last = (at + bytes.Length + PageBytes - 1) / PageBytes * PageBytes;
+            var pages = new byte[last - first];
+            MemoryMarshal.AsBytes(_words.AsSpan())[(int)first..(int)Math.Min(last, 8L * _words.Length)].CopyTo(pages);
+            bytes.CopyTo(pages.AsSpan((int)(at - first)));
+            file.Write(areaOffset + first, pages);
+        }
     }
 
     public void SetAll()

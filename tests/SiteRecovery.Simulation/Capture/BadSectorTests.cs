@@ -36,6 +36,29 @@ public sealed class BadSectorTests
         }
     }
 
+    /// <summary>A page that is changed in part is read first, and where memory is short it comes from the disk.</summary>
+    [Fact]
+    public void A_bitmap_whose_sectors_go_bad_while_it_is_open_fails_no_write()
+    {
+        var disk = new SimDisk();
+        disk.CreateDirectory("/state");
+        const long large = 5L << 30;
+        using (var bitmap = BitmapFile.Open(disk, Path, large, disk.BootId, startsClean: true))
+        {
+            for (long page = 4096; page < disk.LengthOf(Path); page += 4096) disk.Spoil(Path, page);
+            for (var slot = 0; slot < 2; slot++)
+            {
+                for (long at = 0; at < large; at += 1L << 30) bitmap.Mark(at, 1);
+                bitmap.Rotate();
+            }
+            bitmap.Fold();
+            bitmap.Flush();
+        }
+        using var again = BitmapFile.Open(disk, Path, large, disk.BootId);
+        Assert.Null(again.LostReason);
+        Assert.Equal(5, again.Unsynced.Count);
+    }
+
     /// <summary>A bit that is set and not counted would never be written to the bitmap again.</summary>
     [Fact]
     public void Of_a_bitmap_that_was_read_half_nothing_is_left()
