@@ -119,7 +119,8 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
     private void Reconcile()
     {
         var wanted = ProtectedMachine.Pending(_machine).ToHashSet();
-        foreach (var ended in _underWay.Except(wanted)) _work.Tell(new WorkEnded(ended), Self);
+        foreach (var ended in _underWay.Except(wanted))
+            if (ended is not ServeReplica served || !wanted.OfType<ServeReplica>().Any(served.GoesOnAs)) _work.Tell(new WorkEnded(ended), Self);
         foreach (var work in wanted.Except(_underWay)) _work.Tell(work, Self);
         _underWay = wanted;
         Listen();

@@ -23,8 +23,8 @@ public sealed partial record ProtectedMachine
         Phase.Unprotected => [],
         Phase.InitialReplication => [Hold(), Replicate(synchronize: true)],
         Phase.Protected => [.. Source(), Hold(), Replicate()],
-        // Cancelled: until the store goes on the target's replica may still take writes, so the source must not, wherever it is served.
-        Phase.Paused or Phase.ResynchronizationRequired or Phase.Resynchronizing when Continuation is not null => [Continue()],
+        // Cancelled: until the store goes on the target's replica may still take writes, so the source must not, wherever it is served. Where there never was one it runs on.
+        Phase.Paused or Phase.ResynchronizationRequired or Phase.Resynchronizing when Continuation is not null => [.. SourceNotLeftYet(), Continue()],
         Phase.Paused => [.. Source(), Hold(), Replicate(paused: true)],
         // The target's prefix ends before the divergence; nothing may be appended until it is mended.
         Phase.ResynchronizationRequired => [.. Source(), Hold(), Replicate(paused: true)],
@@ -35,8 +35,8 @@ public sealed partial record ProtectedMachine
             [.. Source(), Hold(), Replicate(drain: true), new VerifyTarget(Id, Epoch, drained, Required.TargetSite, Required.TargetNode)],
         Phase.PlannedFailoverInProgress { Point: { } point, EpochIsOpen: false } => [Hold(), Open(point)],
         Phase.PlannedFailoverInProgress { Point: { } point } => [Hold(), Serve(point)],
-        Phase.UnplannedFailoverInProgress { Failure: not null } => [Hold()],
-        Phase.UnplannedFailoverInProgress { EpochIsOpen: false } p => [Hold(), Open(p.Point)],
+        Phase.UnplannedFailoverInProgress { Failure: not null } => [.. SourceNotLeftYet(), Hold()],
+        Phase.UnplannedFailoverInProgress { EpochIsOpen: false } p => [.. SourceNotLeftYet(), Hold(), Open(p.Point)],
         Phase.UnplannedFailoverInProgress p => [Hold(), Serve(p.Point)],
         Phase.FailoverCommitPending p => [Hold(), Serve(p.Point)],
         Phase.FailedOver p => [Hold(), Serve(p.Point), .. Flatten(Epoch, Required.TargetSite, Required.TargetNode)],
@@ -76,6 +76,10 @@ public sealed partial record ProtectedMachine
     /// <summary>A source that is a replica is served at its own site for as long as it is the source.</summary>
     private ImmutableArray<Work> Source() => Required.Replica is { } replica
         ? [new ServeReplica(Id, Epoch, replica.Point, Required.SourceSite, replica.Node, replica.Layer, Required.Policy), .. Flatten(replica.Layer, Required.SourceSite, replica.Node)] : [];
+
+    /// <summary>Of a failover that the target has not begun, and may never: a replica that it leads away from is served as before, in the epoch in which it writes.</summary>
+    private ImmutableArray<Work> SourceNotLeftYet() => Required.Replica is { } replica && StoreEpoch <= SourceEpoch
+        ? [new ServeReplica(Id, SourceEpoch, replica.Point, Required.SourceSite, replica.Node, replica.Layer, Required.Policy)] : [];
 
     /// <summary>What is the machine for good shall not hang on a point of a store for ever.</summary>
     private ImmutableArray<Work> Flatten(Epoch layer, SiteName site, string? node) => Flattened == layer ? [] : [new FlattenReplica(Id, Epoch, layer, site, node)];

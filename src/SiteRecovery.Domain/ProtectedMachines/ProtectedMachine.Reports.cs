@@ -39,7 +39,7 @@ public sealed partial record ProtectedMachine
             TimePassed r => Decision.Accept(reply, Overdue(r, now)),
             EpochOpened r when r.Epoch == Epoch && Phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false } or Phase.PlannedFailoverInProgress { Point: not null, EpochIsOpen: false } =>
                 Decision.Accept(reply, new FailoverEpochOpened(now, r.Id, r.Epoch)),
-            ReplicaServed r when r.Epoch == Epoch => Decision.Accept(reply, Served(r.Exports.IsDefault ? r with { Exports = [] } : r, now)),
+            ReplicaServed r when Pending(this).Any(w => w is ServeReplica && w.Epoch == r.Epoch) => Decision.Accept(reply, Served(r.Exports.IsDefault ? r with { Exports = [] } : r, now)),
             ReplicaFlattened r when r.Epoch == Epoch && Flattened != r.Layer && Pending(this).Any(w => w is FlattenReplica flatten && flatten.Layer == r.Layer) =>
                 Decision.Accept(reply, new DisksFlattened(now, r.Id, r.Layer)),
             ReplicaReleased r when Releasing is { } release && r.Layer == release.Layer => Decision.Accept(reply, new ReplicaReleaseConfirmed(now, r.Id, Bounded(r.Folder))),
@@ -179,6 +179,8 @@ public sealed partial record ProtectedMachine
     private bool IsNews(WorkFailed r)
     {
         if (!Pending(this).Any(w => w.Kind == r.Work && w.Epoch == r.Epoch)) return false;
+        // That the source is in trouble is why it is left.
+        if (r.Work == WorkKind.ServeReplica && Phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false }) return false;
         if (r.Work is WorkKind.Replicate or WorkKind.HoldStore && !r.Permanent && !IsSynchronizing && Phase is not Phase.PlannedFailoverInProgress { Drained: null }) return false;
         return !Problems.Any(p => p.Work == r.Work && p.Permanent == r.Permanent && p.Reason == Bounded(r.Reason));
     }

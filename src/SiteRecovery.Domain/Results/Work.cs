@@ -131,6 +131,9 @@ public sealed record ServeReplica(
         && Layer == other.Layer && Networks == other.Networks;
 
     public override int GetHashCode() => HashCode.Combine(Machine, Epoch, Point, TargetSite, TargetNode, Layer, Networks);
+
+    /// <summary>The same replica in another epoch: the machine that runs on it runs on.</summary>
+    public bool GoesOnAs(ServeReplica later) => later with { Epoch = Epoch } == this;
 }
 
 /// <summary>Tell the source that its epoch ended with the start of <paramref name="Epoch"/>. Reports <see cref="SourceFenced"/>.</summary>

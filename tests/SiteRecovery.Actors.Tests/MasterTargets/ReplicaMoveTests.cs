@@ -109,6 +109,18 @@ public sealed class ReplicaMoveTests : TestKit
         Assert.True(_host.IsPressed);
     }
 
+    /// <summary>As where a failover away from it is cancelled before it was begun.</summary>
+    [Fact]
+    public void A_machine_runs_on_when_its_replica_is_served_in_a_later_epoch()
+    {
+        var before = Replica;
+        _target.Tell(new ServeReplica(Vm, new Epoch(5), _point, Site, null, new Epoch(3), ReplicationPolicy.Default));
+        Assert.Equal(new Epoch(5), Report<ReplicaServed>().Epoch);
+        Assert.NotSame(before, Replica);
+        Assert.False(Replica.Capture.IsFenced);
+        Assert.Equal((true, 0, 1), (_host.Runs, _host.Destroyed, _host.Started));
+    }
+
     /// <summary>Ids are as whoever began the tests gave them, by date for one.</summary>
     [Fact]
     public void Tests_whose_ids_end_alike_have_machines_of_their_own()
@@ -178,7 +190,7 @@ public sealed class ReplicaMoveTests : TestKit
         private readonly List<NbdClient> _open = [];
         private readonly ConcurrentDictionary<string, MachineDefinition> _machines = new();
         private volatile bool _runs, _isPressed;
-        private volatile int _refused, _presses;
+        private volatile int _refused, _presses, _destroyed, _started;
 
         internal IReadOnlyList<string> Names => [.. _machines.Keys.Order(StringComparer.Ordinal)];
         internal bool Runs => _runs;
@@ -186,6 +198,8 @@ public sealed class ReplicaMoveTests : TestKit
         internal bool IsPressed => _isPressed;
         internal int Presses => _presses;
         internal int Refused => _refused;
+        internal int Destroyed => _destroyed;
+        internal int Started => _started;
 
         internal void Obey()
         {
@@ -219,6 +233,7 @@ public sealed class ReplicaMoveTests : TestKit
                 }
                 lock (_gate) _open.Add(disk);
             }
+            Interlocked.Increment(ref _started);
             _runs = true;
         }
 
@@ -241,6 +256,7 @@ public sealed class ReplicaMoveTests : TestKit
 
         public Task DestroyAsync(string name, CancellationToken stop)
         {
+            Interlocked.Increment(ref _destroyed);
             Obey();
             return Task.CompletedTask;
         }

@@ -16,6 +16,7 @@ namespace SiteRecovery.Actors.Tests.ProtectedMachines;
 public sealed class ProtectedMachineActorTests() : TestKit(TestSettings.Config)
 {
     private static readonly MachineId Vm = Examples.Vm;
+    private int _ids;
 
     [Fact]
     public async Task A_failover_goes_on_in_a_new_incarnation_after_a_crash_in_the_middle()
@@ -165,6 +166,33 @@ public sealed class ProtectedMachineActorTests() : TestKit(TestSettings.Config)
         Assert.IsType<Phase.PlannedFailoverInProgress>(state.State.Phase);
         clock.Pass(TimeSpan.FromSeconds(31));
         await AwaitConditionAsync(async () => (await machine.Ask<MachineState>(new GetMachine(Vm), TimeSpan.FromSeconds(5))).State.Phase is not Phase.PlannedFailoverInProgress, TimeSpan.FromSeconds(20));
+    }
+
+    /// <summary>Whoever is told the end of an order to serve destroys the machine that runs on it.</summary>
+    [Fact]
+    public void A_failover_that_the_target_does_not_begin_ends_no_order_to_serve_the_replica_that_it_leads_away_from()
+    {
+        var machine = Start();
+        var (point, exports) = (new RecoveryPoint(Epoch.First, new Sequence(9), DateTimeOffset.UnixEpoch, PointKind.CrashConsistent), (DiskExport[])[new(0, "nbd://a")]);
+        foreach (var told in (MachineCommand[])[Examples.Enable, new SynchronizationCompleted(Vm, Next(), Epoch.First, 1, new Sequence(10)), new UnplannedFailover(Vm, Next(), point), new EpochOpened(Vm, Next(), new Epoch(2)),
+            new ReplicaServed(Vm, Next(), new Epoch(2), [.. exports]), new CommitFailover(Vm, Next()), new ReverseReplicate(Vm, Next(), Full: true), new StoreContinued(Vm, Next(), new Epoch(2), null), new SynchronizationCompleted(Vm, Next(), new Epoch(2), 2, new Sequence(20))])
+        {
+            machine.Tell(told);
+            ReceiveWorkAndReply<Accepted>();
+        }
+        var ended = new List<object>();
+        foreach (var told in (MachineCommand[])[new UnplannedFailover(Vm, Next(), point with { Epoch = new Epoch(2) }), new CancelFailover(Vm, Next()), new StoreContinued(Vm, Next(), new Epoch(4), null)])
+        {
+            machine.Tell(told);
+            ended.AddRange(ReceiveWorkAndReply<Accepted>().Where(m => m is WorkEnded { Work: ServeReplica }));
+            Assert.Empty(ended);
+        }
+        machine.Tell(new UnplannedFailover(Vm, Next(), point with { Epoch = new Epoch(4) }));
+        ReceiveWorkAndReply<Accepted>();
+        machine.Tell(new EpochOpened(Vm, Next(), new Epoch(5)));
+        Assert.Single(ReceiveWorkAndReply<Accepted>(), m => m is WorkEnded { Work: ServeReplica { Epoch.Value: 4, Layer.Value: 2 } });
+
+        CommandId Next() => new($"n{++_ids}");
     }
 
     /// <summary>Whoever should have told it may have died between saving the policy and telling it.</summary>

@@ -45,6 +45,36 @@ public sealed class FailoverTests
         Assert.DoesNotContain("fence-source", story.PendingKinds);
     }
 
+    /// <summary>Its machine is production until then, and whoever ends the order ends it.</summary>
+    [Fact]
+    public void A_replica_that_is_failed_over_from_is_served_as_before_until_the_target_has_begun()
+    {
+        var story = new Story().Protected().Turned();
+        var served = story.Pending.OfType<ServeReplica>().Single();
+        var point = Story.Point with { Epoch = new Epoch(2) };
+        foreach (var tell in (Func<Story>[])[() => story.FailedOverTo(point), () => story.Failed(WorkKind.OpenEpoch, permanent: true), story.Cancelled, () => story.FailedOverTo(point), story.Cancelled])
+            Assert.Equal(served, tell().Pending.OfType<ServeReplica>().Single());
+        Assert.True(served.GoesOnAs(story.StoreContinued().Pending.OfType<ServeReplica>().Single()));
+
+        story.FailedOverTo(point).EpochOpened();
+        Assert.Equal((Story.Source, story.State.Epoch), story.Pending.OfType<ServeReplica>().Select(s => (s.TargetSite, s.Layer)).Single());
+        Assert.Equal(served.Layer, story.Pending.OfType<FenceReplica>().Single().Layer);
+        // From here on it may not write, whatever becomes of the other side.
+        Assert.Empty(story.Served().Cancelled().Pending.OfType<ServeReplica>());
+        Assert.Empty(story.FailedOverTo(point).Pending.OfType<ServeReplica>());
+    }
+
+    [Fact]
+    public void A_replica_that_cannot_be_served_any_more_keeps_nobody_from_failing_over_from_it()
+    {
+        var story = new Story().Protected().Turned().FailedOverTo(Story.Point with { Epoch = new Epoch(2) });
+        var served = story.Pending.OfType<ServeReplica>().Single();
+        story.When(new WorkFailed(Story.Vm1, story.NextId(), served.Epoch, served.Kind, "its layer is damaged", Permanent: true));
+        Assert.Empty(story.State.Problems);
+        Assert.Contains("open-epoch", story.PendingKinds);
+        Assert.Equal("FailoverCommitPending", story.EpochOpened().Served().Phase);
+    }
+
     /// <summary>It keeps nothing that could be fenced, or has lost what it knew.</summary>
     [Fact]
     public void An_agent_that_is_released_has_nothing_left_to_be_fenced()

@@ -5,7 +5,7 @@ namespace SiteRecovery.Simulation.Checkers;
 
 /// <summary>
 /// What was failed over to runs until something else is asked for: only the secondary's own host may keep it from that. A master target that was killed serves it again by itself, with no configuration server
-/// there to say so.
+/// there to say so. Nor does a failover that leads away from it end it before its target has begun.
 /// </summary>
 internal sealed class ReplicaRuns
 {
@@ -35,11 +35,20 @@ internal sealed class ReplicaRuns
     {
         if (state is not null)
         {
-            _isToRun = state is { Phase: Phase.FailoverCommitPending or Phase.FailedOver, Protection.TargetSite: var site } && site == SimSites.Secondary;
+            _isToRun = state is { Phase: Phase.FailoverCommitPending or Phase.FailedOver, Protection.TargetSite: var site } && site == SimSites.Secondary || IsSource(state);
             (_unmanned, _ranUnmanned, _powerLosses) = (null, false, target.PowerLosses);
             return;
         }
         _unmanned ??= now;
         _ranUnmanned |= runs && now - _unmanned > Settled;
     }
+
+    /// <summary>The machine is the secondary's replica. Where a failover was cancelled that had begun, and while a planned one stops it, it waits.</summary>
+    private static bool IsSource(ProtectedMachine state) => state.Protection is { Replica: not null, SourceSite: var site } && site == SimSites.Secondary && state.Phase switch
+    {
+        Phase.UnplannedFailoverInProgress { EpochIsOpen: false } => state.StoreEpoch <= state.SourceEpoch,
+        Phase.Paused or Phase.ResynchronizationRequired or Phase.Resynchronizing => state.Continuation is not { Fold: not null },
+        Phase.Protected or Phase.ReverseReplicating => true,
+        _ => false,
+    };
 }
