@@ -47,7 +47,8 @@ public static class Transitions
             Act.ReverseReplicate when beside.TestRuns => ("A test failover runs on the store beside the replica.", "Clean the test failover up first."),
             Act.PlannedFailover => PlannedFailover(phase),
             // Where a replica ran before, what it wrote has to be laid over the very point that it ran from.
-            Act.CancelFailover when phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false } && beside.NothingServed => null,
+            Act.CancelFailover when phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false, Failure: null } && !beside.NothingServed =>
+                ("A replica has run at the target from another point, and the target has not begun the one that was chosen then.", "Wait until the job's step open-epoch is done, or has failed; while its master target is down it can do neither."),
             Act.CancelFailover => CancelFailover(phase),
             Act.ReverseReplicate => ReverseReplicate(phase),
             Act.TestFailoverCleanup => beside.TestRuns ? ((string, string)?)null : ("No test failover runs.", "Nothing needs to be done."),
@@ -129,9 +130,8 @@ public static class Transitions
 
     private static (string, string)? CancelFailover(Phase phase) => phase switch
     {
-        Phase.PlannedFailoverInProgress or Phase.FailoverCommitPending or Phase.UnplannedFailoverInProgress { Failure: not null } => null,
+        Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress or Phase.FailoverCommitPending => null,
         Phase.Unprotected => NotProtected,
-        Phase.UnplannedFailoverInProgress => FailoverRuns,
         Phase.FailedOver => ("The failover is committed.", "Reverse the replication, then move the machine back with a planned failover."),
         Phase.ReverseReplicating => ("The failover is committed, and the replication reversed.", "Wait until it completes, then move the machine back with a planned failover."),
         _ => ("There is no failover to cancel.", "Nothing needs to be done."),
@@ -180,7 +180,7 @@ public static class Transitions
 
     private static (string, string) ReverseRuns => ("The reverse replication is under way.", "Wait until it completes.");
 
-    private static (string, string) FailoverRuns => ("A failover is in progress.", "Wait until its job has ended.");
+    private static (string, string) FailoverRuns => ("A failover is in progress.", "Wait until its job has ended, or cancel it if that is allowed.");
 
     private static (string, string)? NoDelta(Phase phase) => phase switch
     {

@@ -93,6 +93,17 @@ public sealed class StoreActorTests : TestKit
         Continued(4, left with { MayStartEmpty = true });
     }
 
+    /// <summary>Its hypervisor refused it, and the failover was cancelled: the store goes on from the end of the source's own epoch.</summary>
+    [Fact]
+    public void A_replica_that_was_never_served_keeps_no_store_from_going_on()
+    {
+        var point = Continued(2, new StoreContinuation(Epoch.First, FromDisks: true)).Kept!;
+        _store.Tell(new OpenEpoch(Vm, new Epoch(3), point, Site));
+        Report<EpochOpened>();
+        Assert.Null(Continued(4, new StoreContinuation(new Epoch(2), Fold: new Epoch(3))).Kept);
+        Assert.Equal(new Epoch(4), _room.Stores.StoreOf(Vm).CurrentEpoch);
+    }
+
     [Fact]
     public void What_was_kept_is_told_however_often_it_is_tried()
     {

@@ -75,6 +75,18 @@ public sealed class FailoverTests
         Assert.Equal("FailoverCommitPending", story.EpochOpened().Served().Phase);
     }
 
+    /// <summary>Its hypervisor refuses, for one: the source is fenced, and what refuses may do so for good.</summary>
+    [Fact]
+    public void A_failover_whose_replica_does_not_start_can_be_cancelled_and_begun_again_from_another_point()
+    {
+        var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Failed(WorkKind.ServeReplica, permanent: false, "no virtualization here").Cancelled();
+        Assert.Equal(new StoreContinuation(After: Epoch.First, Fold: new Epoch(2)), story.Pending.OfType<ContinueStore>().Single().Continuation);
+        Assert.Equal(JobStatus.Cancelled, story.JobOf("unplanned-failover").Status);
+        Assert.Empty(story.Served().Last.Events); // it comes late
+        story.FailedOverTo(Story.Point with { Sequence = new Sequence(30) }).EpochOpened().Served();
+        Assert.Equal("FailoverCommitPending", story.Phase);
+    }
+
     /// <summary>It keeps nothing that could be fenced, or has lost what it knew.</summary>
     [Fact]
     public void An_agent_that_is_released_has_nothing_left_to_be_fenced()

@@ -80,6 +80,7 @@ internal sealed class Story
     public Story TestServed() => When(new TestServed(Vm1, NextId(), State.Tests[^1].Id, Exports, Firsts: new(TimeSpan.Zero)));
     public Story TestCleanedUp(string? notes = null) => When(new TestFailoverCleanup(Vm1, NextId(), null, notes));
     public Story TestGone() => When(new TestRemoved(Vm1, NextId(), State.Tests[^1].Id));
+    public Story PointChanged() => When(new ChangeRecoveryPoint(Vm1, NextId(), Point with { Sequence = new Sequence(30) }));
     public Story Committed() => When(new CommitFailover(Vm1, NextId()));
     public Story Disabled() => When(new DisableProtection(Vm1, NextId()));
     public Story StoreGone() => When(new StoreRemoved(Vm1, NextId(), State.Epoch));
@@ -108,6 +109,9 @@ internal sealed class Story
         ("Resynchronizing", () => new Story().Protected().Diverged()),
         ("UnplannedFailoverInProgress", () => new Story().Protected().FailedOverTo(Point)),
         ("UnplannedFailoverInProgress (failed)", () => new Story().Protected().FailedOverTo(Point).Failed(WorkKind.OpenEpoch, permanent: true)),
+        ("UnplannedFailoverInProgress (starting)", () => new Story().Protected().FailedOverTo(Point).EpochOpened()),
+        ("UnplannedFailoverInProgress (another point)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().PointChanged()),
+        ("UnplannedFailoverInProgress (from a replica)", () => new Story().Protected().Turned().FailedOverTo(Point with { Epoch = new Epoch(2) })),
         ("FailoverCommitPending", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served()),
         ("Protected (test failover runs)", () => new Story().Protected().TestStarted()),
         ("PlannedFailoverInProgress (draining)", () => new Story().Protected().PlannedStarted()),
