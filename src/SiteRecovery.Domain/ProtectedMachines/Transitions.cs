@@ -50,6 +50,8 @@ public static class Transitions
             Act.CancelFailover when phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false, Failure: null } && !beside.NothingServed =>
                 ("A replica has run at the target from another point, and the target has not begun the one that was chosen then.", "Wait until the job's step open-epoch is done, or has failed; while its master target is down it can do neither."),
             Act.CancelFailover => CancelFailover(phase),
+            // Nothing is there yet that would be lost: where its master target does not come to it, another one may.
+            Act.ReverseReplicate when phase is Phase.ReverseReplicating && beside.StoreIsBehind => null,
             Act.ReverseReplicate => ReverseReplicate(phase),
             Act.TestFailoverCleanup => beside.TestRuns ? ((string, string)?)null : ("No test failover runs.", "Nothing needs to be done."),
             Act.ChangeRecoveryPoint => ChangeRecoveryPoint(phase),

@@ -48,6 +48,22 @@ public sealed class ReverseReplicationTests
         Assert.Equal("mt-a", before.Reversed(full: true).State.Protection!.TargetNode);
     }
 
+    /// <summary>Its node may have died right behind the command.</summary>
+    [Fact]
+    public void A_full_reverse_replication_whose_store_does_not_go_on_can_be_sent_elsewhere()
+    {
+        var story = FailedOver().Fenced().When(new ReverseReplicate(Story.Vm1, new("first"), "mt-a", Full: true));
+        Assert.Equal("reverse-replicate", Assert.Single(Transitions.AllowedNames(story.State.Phase, story.State.Circumstances)));
+        var work = story.When(new ReverseReplicate(Story.Vm1, new("second"), "mt-b", Full: true)).Pending.OfType<ContinueStore>().Single();
+        Assert.Equal(("mt-b", true), (work.TargetNode, work.Continuation.MayStartEmpty));
+        Assert.Equal(JobStatus.Cancelled, story.State.Jobs.Find(JobId.Of(Story.Vm1, new("first")))!.Status);
+        Assert.Equal(JobStatus.Succeeded, story.StoreContinued().Synchronized().State.Jobs.Find(JobId.Of(Story.Vm1, new("second")))!.Status);
+
+        // From where it has gone on it goes nowhere else.
+        var gone = FailedOver().Fenced().Reversed(full: true).StoreContinued();
+        Assert.Equal(RefusalCode.NotAllowedInState, gone.When(new ReverseReplicate(Story.Vm1, new("third"), "mt-b", Full: true)).Refusal.Code);
+    }
+
     [Fact]
     public void A_reverse_replication_whose_store_goes_on_already_goes_nowhere_else()
     {

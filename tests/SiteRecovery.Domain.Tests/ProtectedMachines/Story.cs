@@ -123,6 +123,7 @@ internal sealed class Story
         ("ReverseReplicating", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed().Reversed()),
         ("ReverseReplicating (synchronizing)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Fenced().Committed().Reversed().TailMarked().StoreContinued()),
         ("ReverseReplicating (full)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Fenced().Committed().Reversed(full: true)),
+        ("ReverseReplicating (full, synchronizing)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Fenced().Committed().Reversed(full: true).StoreContinued()),
         ("Protected (from a replica)", () => new Story().Protected().Turned()),
         ("FailedOver (test failover runs)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed().TestStarted()),
         ("FailedOver (flattened)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed().Flattened()),
