@@ -65,7 +65,7 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
     {
         if (machine.Protection is null || machine.Phase is Phase.Unprotected)
         {
-            return new(HealthStatus.Unprotected, null, null, [.. OfProblems(machine).Select(AsSentence)]);
+            return new(HealthStatus.Unprotected, null, null, [.. OfProblems(machine).Concat(OfFences(machine)).Select(AsSentence)]);
         }
         var replicates = machine.Phase is Phase.InitialReplication or Phase.Protected or Phase.Paused
             or Phase.ResynchronizationRequired or Phase.Resynchronizing or Phase.ReverseReplicating or Phase.PlannedFailoverInProgress { Point: null };
@@ -75,7 +75,7 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
         if (clocksDisagree) rpo = null;
         if (rpo < TimeSpan.Zero) rpo = TimeSpan.Zero;
 
-        var reasons = OfPhase(machine).Concat(OfProblems(machine)).Concat(OfTests(machine, now)).Concat(OfOldSource(machine, measured)).ToList();
+        var reasons = OfPhase(machine).Concat(OfProblems(machine)).Concat(OfFences(machine)).Concat(OfTests(machine, now)).Concat(OfOldSource(machine, measured)).ToList();
         if (replicates)
         {
             if (WhyUnheard(measured, now) is { } unheard) reasons.Add(machine.Protection.Replica is null
@@ -176,8 +176,20 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
         .Where(t => now - t.StartedAt > TestRun.ForgottenAfter)
         .Select(t => new HealthReason("testForgotten", HealthSeverity.Warning, $"The test failover of {t.StartedAt:yyyy-MM-dd} still runs.", "Clean it up."));
 
-    private static IEnumerable<HealthReason> OfProblems(ProtectedMachine machine) => machine.Problems.Select(p => p.Work == WorkKind.FenceSource
-        ? new HealthReason("sourceNotFenced", HealthSeverity.Warning, p.Reason, "Make sure that the old machine is off before clients use the replica.")
-        : new HealthReason("workFailed", p.Permanent ? HealthSeverity.Critical : HealthSeverity.Warning, $"{p.Work}: {p.Reason}",
+    private static IEnumerable<HealthReason> OfProblems(ProtectedMachine machine) => machine.Problems.Where(p => p.Work != WorkKind.FenceSource)
+        .Select(p => new HealthReason("workFailed", p.Permanent ? HealthSeverity.Critical : HealthSeverity.Warning, $"{p.Work}: {p.Reason}",
             p.Permanent ? "Mend the cause, then repeat the action." : "It is being tried again; mend the cause if it stays."));
+
+    /// <summary>Whoever has not confirmed its end may write on, whatever has become of the machine, and of what was said of it, since then.</summary>
+    private static IEnumerable<HealthReason> OfFences(ProtectedMachine machine)
+    {
+        var said = machine.Problems.FirstOrDefault(p => p.Work == WorkKind.FenceSource)?.Reason;
+        // A failover that is in progress has only just asked for it.
+        if (machine.Fence is { } fence && (said is not null || machine.Phase is not (Phase.UnplannedFailoverInProgress or Phase.PlannedFailoverInProgress)))
+            yield return new("sourceNotFenced", HealthSeverity.Warning, said ?? $"{NameOf(fence)} has not confirmed that it stopped.", "Make sure that the old machine is off before clients use the replica.");
+        foreach (var former in machine.FormerFences)
+            yield return new("sourceNotFenced", HealthSeverity.Warning, $"{NameOf(former)}, which a failover before the last led away from, has not confirmed that it stopped.", "Make sure that the old machine there is off.");
+    }
+
+    private static string NameOf(UnconfirmedFence fence) => fence.Replica is null ? $"The source at {fence.SourceSite}, agent '{fence.Agent}'" : $"The replica at {fence.SourceSite}";
 }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
 
@@ -173,6 +174,24 @@ public sealed class ReplicationHealthTests
         Assert.True(Can(over.Served(), good));
         Assert.True(Can(over.Committed(), good));
         Assert.False(Can(over, ReplicationMeasurement.None));
+    }
+
+    /// <summary>What was said of it is forgotten where something else begins.</summary>
+    [Fact]
+    public void A_former_source_that_has_not_confirmed_its_end_is_told_until_it_has()
+    {
+        static IEnumerable<string> Told(Story story) => Health(story, 5).Reasons.Where(r => r.Code == "sourceNotFenced").Select(r => r.Reason);
+        var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served();
+        Assert.Single(Told(story));
+        story.Committed().Reversed(full: true).StoreContinued().Synchronized();
+        Assert.Single(Told(story));
+
+        var point = Story.Point with { Epoch = new Epoch(2) };
+        foreach (var tell in (Func<Story>[])[() => story.FailedOverTo(point), story.EpochOpened, () => story.When(new SourceFenced(Story.Vm1, story.NextId(), new(3))), story.Served, story.Cancelled, () => story.StoreContinued().Synchronized(),
+            () => story.PlannedStarted(), story.Cancelled, () => story.Flattened().Disabled()])
+            Assert.Contains(Story.Agent.Value, Assert.Single(Told(tell())), StringComparison.Ordinal);
+        story.When(new SourceFenced(Story.Vm1, story.NextId(), new(2)));
+        Assert.Empty(Told(story));
     }
 
     [Fact]
