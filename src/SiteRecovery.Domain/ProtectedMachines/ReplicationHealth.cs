@@ -75,7 +75,7 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
         if (clocksDisagree) rpo = null;
         if (rpo < TimeSpan.Zero) rpo = TimeSpan.Zero;
 
-        var reasons = OfPhase(machine).Concat(OfProblems(machine)).Concat(OfFences(machine)).Concat(OfTests(machine, now)).Concat(OfOldSource(machine, measured)).ToList();
+        var reasons = OfPhase(machine).Concat(OfProblems(machine)).Concat(OfFences(machine)).Concat(OfTests(machine, now)).Concat(OfOldSource(machine, measured)).Concat(OfTarget(machine, measured, now)).ToList();
         if (replicates)
         {
             if (WhyUnheard(measured, now) is { } unheard) reasons.Add(machine.Protection.Replica is null
@@ -171,6 +171,21 @@ public sealed record ReplicationHealth(HealthStatus Status, TimeSpan? Rpo, DateT
             ? [new("splitBrainSuspected", HealthSeverity.Critical, $"The old machine runs at {machine.Protection!.SourceSite} beside its replica: it has its disks open, and its writes are refused.",
                 "Shut it down; what it wrote after the failover's point is taken back by the reverse replication. To keep it instead of the replica, cancel the failover before the commit.")]
             : [];
+
+    /// <summary>All that a failover brings about is at the target, and then production is.</summary>
+    private static IEnumerable<HealthReason> OfTarget(ProtectedMachine machine, ReplicationMeasurement measured, DateTimeOffset now)
+    {
+        if (!((measured.MeasuredAt ?? measured.ListeningSince) is { } at && now - at > MeasurementAgeMax)) return [];
+        var since = $"has told nothing of its store since {(measured.MeasuredAt is null ? "this server began to listen for it at " : "")}{at.UtcDateTime:u}";
+        return machine.Phase switch
+        {
+            Phase.FailoverCommitPending or Phase.FailedOver =>
+                [new("replicaSilent", HealthSeverity.Critical, $"The master target at {machine.Protection!.TargetSite} that serves the machine {since}.", "Check its node: while it is down, so is the machine.")],
+            Phase.UnplannedFailoverInProgress or Phase.PlannedFailoverInProgress { Point: not null } =>
+                [new("targetSilent", HealthSeverity.Critical, $"The master target at {machine.Protection!.TargetSite} that the machine is failed over to {since}.", "Check its node: the failover waits for it.")],
+            _ => [],
+        };
+    }
 
     private static IEnumerable<HealthReason> OfTests(ProtectedMachine machine, DateTimeOffset now) => machine.Tests
         .Where(t => now - t.StartedAt > TestRun.ForgottenAfter)

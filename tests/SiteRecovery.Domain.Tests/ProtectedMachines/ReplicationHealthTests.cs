@@ -176,6 +176,27 @@ public sealed class ReplicationHealthTests
         Assert.False(Can(over, ReplicationMeasurement.None));
     }
 
+    /// <summary>Nothing is replicated then, so that nobody asks how old its newest point is.</summary>
+    [Theory]
+    [InlineData("UnplannedFailoverInProgress", "targetSilent")]
+    [InlineData("UnplannedFailoverInProgress (starting)", "targetSilent")]
+    [InlineData("PlannedFailoverInProgress (opening)", "targetSilent")]
+    [InlineData("PlannedFailoverInProgress (starting)", "targetSilent")]
+    [InlineData("FailoverCommitPending", "replicaSilent")]
+    [InlineData("FailedOver", "replicaSilent")]
+    public void A_target_that_is_silent_while_the_machine_is_moved_to_it_or_runs_there_is_critical(string state, string code)
+    {
+        var story = Story.EveryState.Single(s => s.Name == state).Tell();
+        Assert.DoesNotContain(Health(story, 5, measuredSecondsAgo: 30).Reasons, r => r.Severity == HealthSeverity.Critical);
+        var silent = Health(story, 5, measuredSecondsAgo: 31);
+        Assert.Equal((HealthStatus.Critical, code), (silent.Status, silent.Reasons.Single(r => r.Severity == HealthSeverity.Critical).Code));
+        Assert.Contains($"has told nothing of its store since {Now.AddSeconds(-31):yyyy-MM-dd HH:mm:ss}Z", silent.Reasons.Single(r => r.Code == code).Reason, StringComparison.Ordinal);
+
+        ReplicationHealth Started(int secondsAgo) => ReplicationHealth.Of(story.State, ReplicationMeasurement.None with { ListeningSince = Now.AddSeconds(-secondsAgo) }, Now);
+        Assert.DoesNotContain(Started(30).Reasons, r => r.Code == code);
+        Assert.Contains(Started(31).Reasons, r => r.Code == code);
+    }
+
     /// <summary>What was said of it is forgotten where something else begins.</summary>
     [Fact]
     public void A_former_source_that_has_not_confirmed_its_end_is_told_until_it_has()
