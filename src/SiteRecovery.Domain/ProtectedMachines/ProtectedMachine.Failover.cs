@@ -136,7 +136,8 @@ public sealed partial record ProtectedMachine
             Problems = Problems.RemoveAll(p => p.Work != WorkKind.FenceSource),
             Jobs = Jobs.CancelRunning(e.At, "a reverse replication").Start(
                 JobId.Of(Id, e.Cause), MachineActions.ReverseReplicate, e.At,
-                [.. fence, .. tail, (WorkKind.ContinueStore, true), (StepNames.Resynchronization, true)]),
+                [.. fence, .. tail, (WorkKind.ContinueStore, true), (StepNames.Resynchronization, true)])
+                .Fail(WorkKind.FenceSource, e.At, Problems.FirstOrDefault(p => p.Work == WorkKind.FenceSource)?.Reason, permanent: false), // it is said once
         };
     }
 

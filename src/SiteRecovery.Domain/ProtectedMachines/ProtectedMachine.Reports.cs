@@ -85,20 +85,40 @@ public sealed partial record ProtectedMachine
     private bool IsVerifying(Epoch epoch, string hash) => epoch == Epoch && Phase is Phase.PlannedFailoverInProgress { Point: null, Matched: null, Drained: { } drained } && drained.RootHash == hash;
 
     /// <summary>When time alone changes something; null: it does not.</summary>
-    [System.Text.Json.Serialization.JsonIgnore] public DateTimeOffset? Deadline => Phase switch
+    [System.Text.Json.Serialization.JsonIgnore] public DateTimeOffset? Deadline => UnansweredAt < PhaseDeadline ? UnansweredAt : PhaseDeadline ?? UnansweredAt;
+
+    private DateTimeOffset? PhaseDeadline => Phase switch
     {
         Phase.PlannedFailoverInProgress p => p.Deadline,
         Phase.FailoverCommitPending p => p.CommitAt,
         _ => null,
     };
 
-    private MachineEvent[] Overdue(TimePassed r, DateTimeOffset now) => Phase switch
+    /// <summary>What a job may end without is waited for so long before that is said: of a host that is gone for good nobody ever says anything.</summary>
+    private static readonly TimeSpan AnswerPatience = TimeSpan.FromSeconds(30);
+
+    private DateTimeOffset? UnansweredAt => Unanswered.Min(s => (DateTimeOffset?)s.At) + AnswerPatience;
+
+    private IEnumerable<JobStep> Unanswered => Jobs.Jobs.Where(j => !j.IsFinished).SelectMany(j => j.Steps)
+        .Where(s => s is { Required: false, Status: JobStatus.Running, Detail: null } && (s.Name == WorkKind.FenceSource ? Fence is not null : s.Name == WorkKind.ReleaseAgent && !AgentsToRelease.IsEmpty));
+
+    private MachineEvent[] Overdue(TimePassed r, DateTimeOffset now)
     {
-        _ when Deadline is not { } deadline || (now < deadline && r.Deadline != deadline) => [],
-        Phase.PlannedFailoverInProgress => [RollBack(new CommandId($"overdue:{Epoch}:{Round}"), $"Not done by its deadline{(Problems.IsEmpty ? "" : ": " + Problems[^1].Reason)}.", now)],
-        Phase.FailoverCommitPending => [new FailoverCommitted(now, new CommandId($"commit-by-policy:{Epoch}"))],
-        _ => [],
-    };
+        return [.. IsPast(UnansweredAt) ? Unanswered.Select(s => s.Name).Distinct().Select(MachineEvent (work) => new WorkFailureNoted(now, r.Id, work, work == WorkKind.FenceSource ? NotFenced : Bounded(NotReleased), false)) : NoEvents, .. IsPast(PhaseDeadline) ? OfPhase() : NoEvents];
+
+        bool IsPast(DateTimeOffset? deadline) => deadline is not null && (now >= deadline || r.Deadline == deadline);
+
+        MachineEvent[] OfPhase() => Phase switch
+        {
+            Phase.PlannedFailoverInProgress => [RollBack(new CommandId($"overdue:{Epoch}:{Round}"), $"Not done by its deadline{(Problems.IsEmpty ? "" : ": " + Problems[^1].Reason)}.", now)],
+            Phase.FailoverCommitPending => [new FailoverCommitted(now, new CommandId($"commit-by-policy:{Epoch}"))],
+            _ => [],
+        };
+    }
+
+    private const string NotFenced = "The source has not confirmed that it stopped; it may be dead or cut off.";
+
+    private string NotReleased => $"Agent '{string.Join("', '", AgentsToRelease)}' has not confirmed that it let go of the machine; it may be off or cut off. If its host is gone for good, join an agent of the same name on any host: it confirms.";
 
     private MachineEvent[] Differs(TargetDiffers r, DateTimeOffset now)
     {
@@ -145,8 +165,7 @@ public sealed partial record ProtectedMachine
         {
             // The source of a planned failover is known to take no writes, whether it has heard of the new epoch or not.
             var unsure = Phase is Phase.UnplannedFailoverInProgress && Fence is not null && Problems.All(p => p.Work != WorkKind.FenceSource);
-            var started = new ReplicaStarted(now, r.Id, r.Exports, r.Console);
-            return [.. unsure ? [new WorkFailureNoted(now, r.Id, WorkKind.FenceSource, "The source has not confirmed that it stopped; it may be dead or cut off.", false)] : NoEvents, started, .. timed];
+            return [.. unsure ? [new WorkFailureNoted(now, r.Id, WorkKind.FenceSource, NotFenced, false)] : NoEvents, new ReplicaStarted(now, r.Id, r.Exports, r.Console), .. timed];
         }
         if (!ReplicaRuns) return [];
         return !r.Exports.AsSpan().SequenceEqual(Exports.AsSpan()) || r.Console != Console || Problems.Any(p => p.Work == WorkKind.ServeReplica)

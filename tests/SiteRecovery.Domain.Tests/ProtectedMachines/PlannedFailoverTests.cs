@@ -8,6 +8,31 @@ namespace SiteRecovery.Domain.Tests.ProtectedMachines;
 
 public sealed class PlannedFailoverTests
 {
+    /// <summary>Its host was switched off behind its promise.</summary>
+    [Fact]
+    public void A_planned_failover_does_not_wait_for_ever_for_a_source_to_confirm_its_end()
+    {
+        var story = new Story().Protected().PlannedStarted().Drained().Verified().EpochOpened().Served();
+        Assert.Equal(JobStatus.Running, story.After(TimeSpan.FromSeconds(20)).LastJob.Status);
+        Assert.Equal(JobStatus.SucceededWithWarnings, story.After(TimeSpan.FromSeconds(10)).LastJob.Status);
+        Assert.Contains("fence-source", story.PendingKinds);
+        Assert.Null(story.State.Deadline);
+        Assert.Equal(JobStatus.Succeeded, story.Fenced().LastJob.Status);
+        Assert.Empty(story.State.Problems);
+    }
+
+    [Fact]
+    public void A_source_that_does_not_confirm_its_end_moves_no_deadline_of_the_failover()
+    {
+        var story = new Story().Protected(ReplicationPolicy.Default with { CommitAfter = TimeSpan.FromMinutes(1) }).PlannedStarted(TimeSpan.FromMinutes(1)).Drained().Verified();
+        var deadline = Assert.IsType<Phase.PlannedFailoverInProgress>(story.State.Phase).Deadline;
+        Assert.True(story.State.Deadline < deadline);
+        Assert.Equal(deadline, story.After(TimeSpan.FromSeconds(35)).State.Deadline);
+        story.EpochOpened().Served();
+        Assert.Equal("FailoverCommitPending", story.After(TimeSpan.FromSeconds(50)).Phase);
+        Assert.Equal("FailedOver", story.After(TimeSpan.FromSeconds(11)).Phase);
+    }
+
     [Fact]
     public void A_planned_failover_drains_verifies_and_only_then_opens_the_next_epoch()
     {

@@ -119,6 +119,32 @@ public sealed class ProtectionTests
         Assert.Empty(story.Pending);
     }
 
+    /// <summary>Nobody says anything of a host that was scrapped: what ends the job is time.</summary>
+    [Fact]
+    public void Disabling_ends_with_a_warning_that_names_the_way_out_where_nothing_is_heard_of_the_agent()
+    {
+        var story = new Story().Protected().Disabled().StoreGone().After(TimeSpan.FromSeconds(20));
+        Assert.Equal(JobStatus.Running, story.LastJob.Status);
+        story.After(TimeSpan.FromSeconds(20));
+        Assert.Equal(JobStatus.SucceededWithWarnings, story.LastJob.Status);
+        var said = story.LastJob.Steps.Single(s => s.Name == "release-agent").Detail;
+        Assert.Contains($"'{Story.Agent}'", said, StringComparison.Ordinal);
+        Assert.Contains("join an agent of the same name", said, StringComparison.Ordinal);
+        Assert.Null(story.State.Deadline);
+        Assert.Equal(["release-agent"], story.PendingKinds);
+        Assert.Equal(JobStatus.Succeeded, story.AgentGone().LastJob.Status);
+        Assert.Empty(story.State.Problems);
+    }
+
+    [Fact]
+    public void Disabling_whose_store_takes_longer_than_its_agent_may_waits_for_it()
+    {
+        var story = new Story().Protected().Disabled().After(TimeSpan.FromSeconds(40));
+        Assert.Equal(JobStatus.Running, story.LastJob.Status);
+        Assert.Empty(story.After(TimeSpan.FromSeconds(40)).Last.Events);
+        Assert.Equal(JobStatus.SucceededWithWarnings, story.StoreGone().LastJob.Status);
+    }
+
     /// <summary>A process server that comes to hear of it late must not take a protection's own for that.</summary>
     [Fact]
     public void What_has_ended_is_all_before_the_protection_that_lasts()
