@@ -80,7 +80,7 @@ internal static class StoreWork
         }
     }
 
-    internal static CommandId IdOf(Work work) => new($"{work.Kind}:{work.Epoch}");
+    internal static CommandId IdOf(Work work) => new(work is ServeTest test ? test.Test : $"{work.Kind}:{work.Epoch}");
 
     internal static ReplicaMachine? ReplicaOf(MasterTargetRoom room, MachineId machine) => room.Exports.Find(machine.Value) as ReplicaMachine;
 

@@ -40,7 +40,7 @@ public sealed record JobLog(ImmutableArray<Job> Jobs)
 
     /// <summary>The step is being tried again, or (permanent) has failed for good.</summary>
     /// <param name="reason">Null changes nothing.</param>
-    public JobLog Fail(string step, DateTimeOffset at, string? reason, bool permanent) => reason is null ? this : Change(step, at, null, s =>
+    public JobLog Fail(string step, DateTimeOffset at, string? reason, bool permanent, JobId? only = null) => reason is null ? this : Change(step, at, only, s =>
         !IsOpen(s) ? s
         : s with { Status = permanent ? JobStatus.Failed : s.Status, At = at, Detail = reason });
 

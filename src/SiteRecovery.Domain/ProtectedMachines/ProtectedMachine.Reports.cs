@@ -201,6 +201,8 @@ public sealed partial record ProtectedMachine
         // That the source is in trouble is why it is left.
         if (r.Work == WorkKind.ServeReplica && Phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false }) return false;
         if (r.Work is WorkKind.Replicate or WorkKind.HoldStore && !r.Permanent && !IsSynchronizing && Phase is not Phase.PlannedFailoverInProgress { Drained: null }) return false;
+        // Of several tests each has its own, and they must not be noted by turns for ever.
+        if (JobOfTest(r.Work, r.Id) is { } test) return Problems.All(p => p.Work != r.Work || (r.Permanent && !p.Permanent)) || (!test.IsFinished && (r.Permanent || test.Steps.Any(s => s.Detail != Bounded(r.Reason))));
         return !Problems.Any(p => p.Work == r.Work && p.Permanent == r.Permanent && p.Reason == Bounded(r.Reason));
     }
 

@@ -53,6 +53,9 @@ public sealed partial record ProtectedMachine
         Jobs = Jobs.Start(JobId.Of(Id, e.Cause), MachineActions.ChangeRecoveryPoint, e.At, (WorkKind.OpenEpoch, true), (WorkKind.ServeReplica, true)).Opens(MachineActions.ChangeRecoveryPoint, e.Epoch),
     };
 
+    /// <summary>Whose test could not be served; null where it was none, or a node of before said it, which does not say which.</summary>
+    private Job? JobOfTest(string work, CommandId test) => work == WorkKind.ServeTest && Jobs.Find(JobId.Of(Id, test)) is { Action: MachineActions.TestFailover } job ? job : null;
+
     private IEnumerable<Work> PendingTests() => Tests.Select(Work (t) => t.CleanupNotes is null
         ? new ServeTest(Id, t.Id, t.Point, Required.TargetSite, Required.TargetNode)
         : new RemoveTest(Id, t.Id, t.Point, Required.TargetSite, Required.TargetNode));

@@ -249,7 +249,8 @@ public sealed partial record ProtectedMachine(MachineId Id)
 
     private ProtectedMachine Failed(WorkFailureNoted e)
     {
-        var jobs = StepNames.Of(e.Work).Aggregate(Jobs, (log, step) => log.Fail(step, e.At, e.Reason, e.Permanent));
+        var only = JobOfTest(e.Work, e.Cause)?.Id;
+        var jobs = StepNames.Of(e.Work).Aggregate(Jobs, (log, step) => log.Fail(step, e.At, e.Reason, e.Permanent, only));
         var since = Problems.FirstOrDefault(p => p.Work == e.Work)?.Since ?? e.At;
         var machine = Without(e.Work) with { Jobs = jobs };
         machine = machine with { Problems = machine.Problems.Add(new WorkProblem(e.Work, e.Reason, e.Permanent, since)) };

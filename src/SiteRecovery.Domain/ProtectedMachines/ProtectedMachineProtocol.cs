@@ -142,6 +142,7 @@ public sealed record TestRemoved(MachineId Machine, CommandId Id, string Test) :
 public sealed record StoreRemoved(MachineId Machine, CommandId Id, Epoch Epoch) : DataPlaneReport(Machine, Id);
 public sealed record AgentReleased(MachineId Machine, CommandId Id, Epoch Epoch, AgentName Agent) : DataPlaneReport(Machine, Id);
 
+/// <param name="Id">Of a test the test's: each has a job of its own.</param>
 /// <param name="Work">The <see cref="Work.Kind"/>.</param>
 /// <param name="Permanent">False: it is being tried again. True: trying again will not help.</param>
 public sealed record WorkFailed(MachineId Machine, CommandId Id, Epoch Epoch, string Work, string Reason, bool Permanent) : DataPlaneReport(Machine, Id);

@@ -105,6 +105,14 @@ public sealed class StoreActorTests : TestKit
     }
 
     [Fact]
+    public void A_test_that_cannot_be_served_is_named()
+    {
+        Continued(2, new StoreContinuation(Epoch.First, FromDisks: true));
+        _store.Tell(new ServeTest(Vm, "test-7", new RecoveryPoint(Epoch.First, new Sequence(99), DateTimeOffset.UnixEpoch, PointKind.CrashConsistent), Site));
+        Assert.Equal((new CommandId("test-7"), WorkKind.ServeTest, Epoch.First), Report<WorkFailed>() is var failed ? (failed.Id, failed.Work, failed.Epoch) : default);
+    }
+
+    [Fact]
     public void What_was_kept_is_told_however_often_it_is_tried()
     {
         // As a master target leaves it that dies in between.

@@ -60,6 +60,38 @@ public sealed class TestFailoverTests
     }
 
     [Fact]
+    public void A_test_that_fails_for_good_fails_its_own_job_alone()
+    {
+        var story = new Story().Protected().TestStarted().TestStarted();
+        var (first, second) = (story.State.Tests[0].Id, story.State.Tests[1].Id);
+        JobStatus Of(string test) => story.State.Jobs.Find(JobId.Of(Story.Vm1, new(test)))!.Status;
+        Story Failed(string test, string reason = "the point is damaged", bool permanent = true) => story.When(new WorkFailed(Story.Vm1, new(test), Story.Point.Epoch, WorkKind.ServeTest, reason, permanent));
+
+        Assert.Equal((JobStatus.Failed, JobStatus.Running), (Of(Failed(first).State.Tests[0].Id), Of(second)));
+        Failed(second, permanent: false);
+        Assert.Equal("the point is damaged", story.State.Jobs.Find(JobId.Of(Story.Vm1, new(second)))!.Steps[0].Detail);
+        Assert.Equal(JobStatus.Failed, Of(Failed(second).State.Tests[1].Id));
+        // Both are told again every few seconds.
+        foreach (var test in (string[])[first, second, first, second]) Assert.Empty(Failed(test).Last.Events);
+        // What the one is served with, the other still lacks.
+        story.TestServed();
+        Assert.NotEmpty(Failed(first).Last.Events);
+        Assert.Empty(Failed(first).Last.Events);
+        // And what has been served may fail later.
+        Assert.Empty(Failed(second, "its disk is away").Last.Events);
+        Assert.Empty(Failed(second, "its disk is full", permanent: false).Last.Events);
+    }
+
+    /// <summary>A node of before does not say which.</summary>
+    [Fact]
+    public void Of_a_test_that_is_not_named_every_job_fails()
+    {
+        var story = new Story().Protected().TestStarted().TestStarted();
+        story.When(new WorkFailed(Story.Vm1, new("serve-test:1"), Story.Point.Epoch, WorkKind.ServeTest, "damaged", true));
+        Assert.All(story.State.Jobs.Jobs.Where(j => j.Action == MachineActions.TestFailover), j => Assert.Equal(JobStatus.Failed, j.Status));
+    }
+
+    [Fact]
     public void A_test_that_was_forgotten_is_reported()
     {
         var machine = new Story().Protected().TestStarted().TestServed().State;
