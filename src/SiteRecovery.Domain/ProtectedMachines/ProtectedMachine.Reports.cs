@@ -69,6 +69,9 @@ public sealed partial record ProtectedMachine
     private ImmutableArray<Repair> RepairsWith(ResynchronizationStarted e) => e.Stale is not { } ranges || !e.Cause.Value.StartsWith(RepairCause, StringComparison.Ordinal) ? Repairs
         : [.. Repairs.Where(r => r.Epoch == Epoch && (e.At - r.At).Duration() < RepairsApart), new Repair(e.At, Epoch, ranges)];
 
+    /// <summary>Of the repair that is under way, also while it is paused: a source that was away has not heard of it. Null: none is.</summary>
+    private ImmutableArray<StaleRange>? StaleOfRepair => Repairs is [.., var last] && last.Epoch == Epoch && Jobs.Find(JobId.Of(Id, new CommandId($"{RepairCause}{Epoch}:{Round}"))) is { IsFinished: false } ? last.Ranges : null;
+
     private bool IsCurrent(Epoch epoch, int round) => epoch == Epoch && round == Round;
 
     private bool IsDraining(Epoch epoch, int round) => IsCurrent(epoch, round) && Phase is Phase.PlannedFailoverInProgress { Drained: null };

@@ -210,7 +210,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
         {
             ResumeTo.InitialReplication => new Phase.InitialReplication(),
             ResumeTo.Protected => new Phase.Protected(),
-            ResumeTo.Resynchronizing => new Phase.Resynchronizing(),
+            ResumeTo.Resynchronizing => new Phase.Resynchronizing(Stale: StaleOfRepair),
             var other => throw new UnreachableException($"cannot resume to {other}"),
         },
         Jobs = Jobs.Done(JobId.Of(Id, e.Cause), MachineActions.Resume, e.At),

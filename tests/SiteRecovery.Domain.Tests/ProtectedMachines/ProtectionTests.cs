@@ -217,6 +217,20 @@ public sealed class ProtectionTests
         Assert.Empty(new Story().Protected().Failed(WorkKind.OpenEpoch, permanent: true).Last.Events);
     }
 
+    /// <summary>Its source may have been away until then.</summary>
+    [Fact]
+    public void A_repair_that_is_paused_sends_what_was_lost_when_it_goes_on()
+    {
+        StaleRange[] lost = [new(0, 65536, 4096)];
+        var story = new Story().Protected();
+        story.When(new StoreDamaged(Story.Vm1, story.NextId(), story.State.Epoch, [.. lost]));
+        var work = story.Pending.OfType<ReplicateFrom>().Single();
+        Assert.Equal(work, story.Paused().Resumed().Pending.OfType<ReplicateFrom>().Single());
+        Assert.Equal(lost, work.Stale.AsEnumerable());
+        // What is complete is not sent again by a later one.
+        Assert.Empty(story.Synchronized().Resynchronized().Paused().Resumed().Pending.OfType<ReplicateFrom>().Single().Stale);
+    }
+
     [Fact]
     public void What_the_targets_disk_has_lost_is_sent_again_just_that_and_not_over_and_over()
     {
