@@ -45,7 +45,7 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         // Either side of a machine that was failed over measures on; what counts is the target's store and the source's capture.
         Command<StoreReport>(r =>
         {
-            if (IsProtected && r.Site == _machine.Protection!.TargetSite) _store = (r, clock.GetUtcNow());
+            if (IsProtected && IsOfTarget(r)) _store = (r, clock.GetUtcNow());
         });
         Command<AgentReport>(r =>
         {
@@ -114,6 +114,9 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
     /// <summary>Of a machine that is not nothing is measured: what is still heard of it is what goes.</summary>
     private bool IsProtected => _machine is { Protection: not null, Phase: not Phase.Unprotected };
 
+    /// <summary>A node that the store has moved away from, within the site, may hold one of an epoch before. Until the store has gone on it stands in one itself.</summary>
+    private bool IsOfTarget(StoreReport report) => report.Site == _machine.Protection!.TargetSite && (_machine.Continuation is not null || report.Epoch >= _machine.StoreEpoch);
+
     private bool IsFlattening => _underWay.Any(w => w is FlattenReplica);
 
     private void Reconcile()
@@ -127,6 +130,7 @@ public sealed class ProtectedMachineActor : ReceivePersistentActor, IWithTimers
         _ = PassedDeadline(); // from here on it is measured
         if (!IsFlattening) _flattening = null;
         if (!IsProtected) (_store, _agent) = (null, null);
+        if (_store?.Report.Site != _machine.Protection?.TargetSite) _store = null; // the other side's says nothing of this one
     }
 
     /// <summary>A time of day that is set back while the machine stands still for a planned failover must not leave it so.</summary>

@@ -173,9 +173,9 @@ public sealed class ProtectedMachineActorTests() : TestKit(TestSettings.Config)
     public void A_failover_that_the_target_does_not_begin_ends_no_order_to_serve_the_replica_that_it_leads_away_from()
     {
         var machine = Start();
-        var (point, exports) = (new RecoveryPoint(Epoch.First, new Sequence(9), DateTimeOffset.UnixEpoch, PointKind.CrashConsistent), (DiskExport[])[new(0, "nbd://a")]);
-        foreach (var told in (MachineCommand[])[Examples.Enable, new SynchronizationCompleted(Vm, Next(), Epoch.First, 1, new Sequence(10)), new UnplannedFailover(Vm, Next(), point), new EpochOpened(Vm, Next(), new Epoch(2)),
-            new ReplicaServed(Vm, Next(), new Epoch(2), [.. exports]), new CommitFailover(Vm, Next()), new ReverseReplicate(Vm, Next(), Full: true), new StoreContinued(Vm, Next(), new Epoch(2), null), new SynchronizationCompleted(Vm, Next(), new Epoch(2), 2, new Sequence(20))])
+        var point = Point;
+        Commit(machine);
+        foreach (var told in (MachineCommand[])[new ReverseReplicate(Vm, Next(), Full: true), new StoreContinued(Vm, Next(), new Epoch(2), null), new SynchronizationCompleted(Vm, Next(), new Epoch(2), 2, new Sequence(20))])
         {
             machine.Tell(told);
             ReceiveWorkAndReply<Accepted>();
@@ -191,8 +191,58 @@ public sealed class ProtectedMachineActorTests() : TestKit(TestSettings.Config)
         ReceiveWorkAndReply<Accepted>();
         machine.Tell(new EpochOpened(Vm, Next(), new Epoch(5)));
         Assert.Single(ReceiveWorkAndReply<Accepted>(), m => m is WorkEnded { Work: ServeReplica { Epoch.Value: 4, Layer.Value: 2 } });
+    }
 
-        CommandId Next() => new($"n{++_ids}");
+    /// <summary>Its node has come back since the way was sent elsewhere, and measures what it still has.</summary>
+    [Fact]
+    public async Task A_store_that_was_left_behind_within_the_site_is_not_taken_for_the_targets()
+    {
+        var machine = Start();
+        Commit(machine);
+        machine.Tell(new ReverseReplicate(Vm, Next(), "mt-a", Full: true));
+        ReceiveWorkAndReply<Accepted>();
+        var left = Stored with { Site = new SiteName("primary"), FailedReason = "its disk fails" };
+        Assert.Equal(left, await MeasuredAsync(left)); // nothing else is there yet
+        machine.Tell(new ReverseReplicate(Vm, Next(), "mt-b", Full: true));
+        ReceiveWorkAndReply<Accepted>();
+        machine.Tell(new StoreContinued(Vm, Next(), new Epoch(2), null));
+        ReceiveWorkAndReply<Accepted>();
+        var own = Stored with { Site = new SiteName("primary"), Epoch = new Epoch(2) };
+        Assert.Equal(own, await MeasuredAsync(own));
+        Assert.Equal(own, await MeasuredAsync(left));
+
+        async Task<StoreReport?> MeasuredAsync(StoreReport told)
+        {
+            machine.Tell(told);
+            return (await machine.Ask<MeasuredMachine>(new GetMeasuredMachine(Vm), TimeSpan.FromSeconds(5))).Store;
+        }
+    }
+
+    [Fact]
+    public async Task What_was_measured_at_the_former_target_says_nothing_of_the_new_one()
+    {
+        var machine = Start();
+        Commit(machine);
+        machine.Tell(Stored with { Epoch = new Epoch(2) });
+        Assert.NotNull((await machine.Ask<MeasuredMachine>(new GetMeasuredMachine(Vm), TimeSpan.FromSeconds(5))).Store);
+        machine.Tell(new ReverseReplicate(Vm, Next(), Full: true));
+        ReceiveWorkAndReply<Accepted>();
+        Assert.Null((await machine.Ask<MeasuredMachine>(new GetMeasuredMachine(Vm), TimeSpan.FromSeconds(5))).StoreMeasuredAt);
+    }
+
+    private static RecoveryPoint Point => new(Epoch.First, new Sequence(9), DateTimeOffset.UnixEpoch, PointKind.CrashConsistent);
+
+    private CommandId Next() => new($"n{++_ids}");
+
+    /// <summary>Protected, failed over, and committed in epoch 2.</summary>
+    private void Commit(IActorRef machine)
+    {
+        foreach (var told in (MachineCommand[])[Examples.Enable, new SynchronizationCompleted(Vm, Next(), Epoch.First, 1, new Sequence(10)), new UnplannedFailover(Vm, Next(), Point), new EpochOpened(Vm, Next(), new Epoch(2)),
+            new ReplicaServed(Vm, Next(), new Epoch(2), [new(0, "nbd://a")]), new CommitFailover(Vm, Next())])
+        {
+            machine.Tell(told);
+            ReceiveWorkAndReply<Accepted>();
+        }
     }
 
     /// <summary>Whoever should have told it may have died between saving the policy and telling it.</summary>
