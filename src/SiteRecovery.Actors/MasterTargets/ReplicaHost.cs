@@ -26,6 +26,7 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
     private const string DefinitionFile = "machine.json";
     private readonly ConcurrentDictionary<string, ReplicaShutDown> _shutDown = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, long> _started = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, Epoch> _released = new(StringComparer.Ordinal);
 
     /// <summary>Durable when it returns.</summary>
     public void Keep(MachineId machine, string? definition)
@@ -73,6 +74,14 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
         _started[name] = time.GetTimestamp();
         return await ConsoleAsync(name, stop);
     }
+
+    /// <summary>It runs for as long as its owner lets it, and is started no more. Of one that is served in a later epoch nothing is said.</summary>
+    public void Release(string name, Epoch epoch) => _released[name] = epoch;
+
+    /// <summary>It is to be released and does not run: also where a process before this one started it.</summary>
+    /// <param name="epoch">In which its disks are served.</param>
+    public async Task<bool> StaysStoppedAsync(string name, Epoch epoch, CancellationToken stop) => hosting is not null && _released.TryGetValue(name, out var released) && released >= epoch
+        && await hosting.Hypervisor.FindAsync(name, stop) is null or { State: MachineState.Stopped };
 
     /// <summary>One that its guest or a person has stopped stays so; but where it is production, somebody must hear of it.</summary>
     private async Task LookAfterAsync(HypervisorMachine found, bool mustRun, CancellationToken stop)

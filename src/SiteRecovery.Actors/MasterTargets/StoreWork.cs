@@ -44,6 +44,7 @@ internal static class StoreWork
                 await ServeAgainAsync(room, machine, stop);
                 return null;
             case ReleaseReplica release:
+                room.Machines.Release(release.Machine.Value, release.Epoch);
                 return await ReleaseAsync(room, release, stop);
             case ReplicateReplica replicate:
                 await ReplicateAsync(room, replicate, stop);
@@ -174,7 +175,7 @@ internal static class StoreWork
         for (var epoch = 2; epoch < serve.Layer.Value; epoch++) room.DeleteLayer(serve.Machine, LayerOf(new Epoch(epoch)));
         // A machine that was shut down for its move stays down, also when this node has started anew meanwhile.
         var replica = ReplicaOf(room, serve.Machine);
-        var console = replica is { IsFrozen: true } ? null
+        var console = replica is { IsFrozen: true } || await room.Machines.StaysStoppedAsync(name, serve.Epoch, stop) ? null
             : await room.Machines.RunAsync(serve.Machine, name, ReplicaPurpose.Failover, PlacesOf(store, served), serve.Networks, mustRun: replica is not { Work.Drain: true }, stop);
         return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console, FirstsOf(room, name, name));
     }

@@ -18,7 +18,7 @@ public sealed partial record ProtectedMachine
     private ImmutableArray<Work> PendingOfPhase() => Phase switch
     {
         Phase.Unprotected { StoreRemovalPending: true } when Releasing is { } release =>
-            [new ServeReplica(Id, Epoch, release.Point, release.Site, release.Node, release.Layer, Required.Policy), new ReleaseReplica(Id, Epoch, release.Layer, Required.Disks, release.Site, release.Node)],
+            [new ReleaseReplica(Id, Epoch, release.Layer, Required.Disks, release.Site, release.Node), new ServeReplica(Id, Epoch, release.Point, release.Site, release.Node, release.Layer, Required.Policy)], // in this order: what is to be released is not started
         Phase.Unprotected { StoreRemovalPending: true } => [new RemoveStore(Id, Epoch, Required.TargetSite, Required.TargetNode)],
         Phase.Unprotected => [],
         Phase.InitialReplication => [Hold(), Replicate(synchronize: true)],

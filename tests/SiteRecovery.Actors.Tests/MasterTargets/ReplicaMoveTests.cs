@@ -31,21 +31,19 @@ public sealed class ReplicaMoveTests : TestKit
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
     private readonly string _folder = Directory.CreateTempSubdirectory("sr-move").FullName;
     private readonly Host _host = new();
-    private readonly MasterTargetRoom _room;
+    private readonly PeerIdentity _identity;
+    private MasterTargetRoom _room;
     private readonly TestProbe _machine;
-    private readonly IActorRef _target;
+    private IActorRef _target;
     private readonly RecoveryPoint _point;
     private readonly ImmutableArray<DiskSpec> _disks;
 
     public ReplicaMoveTests()
     {
         using var authority = Authority.LoadOrCreate(Path.Combine(_folder, "pki"), "test", TimeProvider.System);
-        _room = new MasterTargetRoom(_folder, new IPEndPoint(IPAddress.Loopback, 0), authority.IssueInto(Path.Combine(_folder, "node"), "n1", PeerRole.Node),
-            RealFileSystem.Instance, TimeProvider.System, new ReplicaHosting(_host, null));
-        _room.Start();
+        _identity = authority.IssueInto(Path.Combine(_folder, "node"), "n1", PeerRole.Node);
         _machine = CreateTestProbe();
-        _target = Sys.ActorOf(MasterTargetActor.Props(_room, Own, _machine, CreateTestProbe()));
-        _target.Tell(new Nodes([Own, Own with { Name = "n2", Site = Home }]));
+        (_room, _target) = Start();
         var disk = Path.Combine(_folder, "vda.raw");
         File.WriteAllBytes(disk, new byte[1 << 20]);
         _disks = [new DiskSpec(0, "vda", disk, 1 << 20, "nbd")];
@@ -56,6 +54,15 @@ public sealed class ReplicaMoveTests : TestKit
         _target.Tell(new OpenEpoch(Vm, new Epoch(3), _point, Site));
         Report<EpochOpened>();
         Serve();
+    }
+
+    private (MasterTargetRoom, IActorRef) Start()
+    {
+        var room = new MasterTargetRoom(_folder, new IPEndPoint(IPAddress.Loopback, 0), _identity, RealFileSystem.Instance, TimeProvider.System, new ReplicaHosting(_host, null));
+        room.Start();
+        var target = Sys.ActorOf(MasterTargetActor.Props(room, Own, _machine, CreateTestProbe()));
+        target.Tell(new Nodes([Own, Own with { Name = "n2", Site = Home }]));
+        return (room, target);
     }
 
     private ReplicaMachine Replica => (ReplicaMachine)_room.Exports.Find(Vm.Value)!;
@@ -119,6 +126,36 @@ public sealed class ReplicaMoveTests : TestKit
         Assert.NotSame(before, Replica);
         Assert.False(Replica.Capture.IsFenced);
         Assert.Equal((true, 0, 1), (_host.Runs, _host.Destroyed, _host.Started));
+    }
+
+    /// <summary>Its owner has shut it down for that, and its node starts anew.</summary>
+    [Fact]
+    public async Task A_machine_that_is_to_be_released_is_not_started_by_a_process_that_has_not_seen_it_run()
+    {
+        _host.Obey();
+        await _target.GracefulStop(Limit);
+        await _room.DisposeAsync();
+        (_room, _target) = Start();
+        var release = new ReleaseReplica(Vm, new Epoch(3), new Epoch(3), _disks, Site);
+        _target.Tell(release);
+        Serve();
+        Assert.Equal((false, 1), (_host.Runs, _host.Started));
+        for (var released = false; !released;)
+        {
+            _target.Tell(release); // it is told again until its disks are flat
+            released = _machine.FishForMessage(m => m is ReplicaReleased or WorkFailed, Limit) is ReplicaReleased;
+        }
+        Assert.True(File.Exists(Path.Combine(_room.ReleasedFolderOf(Vm, "epoch-3"), "disk-0.raw")));
+    }
+
+    [Fact]
+    public async Task A_machine_that_is_served_in_a_later_epoch_than_one_that_was_released_is_started()
+    {
+        _target.Tell(new ReleaseReplica(Vm, new Epoch(2), new Epoch(2), _disks, Site)); // late
+        _host.Obey();
+        await _host.UndefineAsync("vm1", default);
+        Serve();
+        Assert.True(_host.Runs);
     }
 
     /// <summary>Ids are as whoever began the tests gave them, by date for one.</summary>

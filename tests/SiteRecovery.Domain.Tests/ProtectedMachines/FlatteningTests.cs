@@ -54,7 +54,7 @@ public sealed class FlatteningTests
         var story = new Story().Protected().Turned();
         Assert.Equal(RefusalCode.NotAllowedInState, story.Disabled().Refusal.Code);
         story.Flattened().Disabled();
-        Assert.Equal(["serve-replica", "release-replica", "release-agent"], story.PendingKinds);
+        Assert.Equal(["release-replica", "serve-replica", "release-agent"], story.PendingKinds);
         Assert.NotEmpty(story.State.Exports);
 
         story.Failed(WorkKind.ServeReplica, permanent: false, "the machine does not run any more").Released();
