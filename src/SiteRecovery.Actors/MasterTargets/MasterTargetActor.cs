@@ -1,4 +1,5 @@
 using Akka.Actor;
+using Akka.Event;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.Sites;
 using SiteRecovery.Domain.History;
@@ -9,12 +10,13 @@ namespace SiteRecovery.Actors.MasterTargets;
 /// <summary>On every node of the role, at "/user/master-target": hands work and questions to the machine's store actor.</summary>
 public sealed class MasterTargetActor : ReceiveActor, IWithTimers
 {
-    private static readonly TimeSpan LoadEvery = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan LoadEvery = TimeSpan.FromSeconds(2), LookAgainAfter = TimeSpan.FromSeconds(1);
     private readonly MasterTargetRoom _room;
     private readonly IActorRef _machines, _site;
     private readonly NodeAnnouncement _own;
     private readonly Dictionary<MachineId, StoreReport> _reports = [];
     private Nodes _nodes = Nodes.None;
+    private string? _unlisted;
 
     /// <param name="machines">The machines' shard region or its proxy.</param>
     public MasterTargetActor(MasterTargetRoom room, NodeAnnouncement own, IActorRef machines, IActorRef site)
@@ -34,6 +36,7 @@ public sealed class MasterTargetActor : ReceiveActor, IWithTimers
         Receive<TailFound>(found => StoreOf(found.Machine, own).Forward(found));
         Receive<IForStore>(question => StoreOf(question.Machine, own).Forward(question));
         Receive<StoreReport>(report => _reports[report.Machine] = report);
+        Receive<LookForServed>(_ => ServeAgainAll());
         Receive<TellLoad>(_ => site.Tell(new StoresHeld(_reports.Count, _reports.Values.Sum(r => r.Bytes), FreeBytes())));
     }
 
@@ -46,7 +49,21 @@ public sealed class MasterTargetActor : ReceiveActor, IWithTimers
     {
         Timers.StartPeriodicTimer(nameof(TellLoad), TellLoad.Instance, TimeSpan.Zero, LoadEvery);
         _site.Tell(new SubscribeNodes());
-        foreach (var machine in _room.Served.Machines()) StoreOf(machine, _own).Tell(ServeAgain.Instance);
+        ServeAgainAll();
+    }
+
+    /// <summary>A folder that cannot be listed now is listed later. An actor that fails as it starts is not made again, and its node would do no more work until its process ends.</summary>
+    private void ServeAgainAll()
+    {
+        try
+        {
+            foreach (var machine in _room.Served.Machines()) StoreOf(machine, _own).Tell(ServeAgain.Instance);
+        }
+        catch (Exception unlisted) when (unlisted is IOException or UnauthorizedAccessException)
+        {
+            if (unlisted.Message != _unlisted) Context.GetLogger().Warning("Which replicas were served before cannot be read yet: {0}", _unlisted = unlisted.Message);
+            Timers.StartSingleTimer(nameof(LookForServed), LookForServed.Instance, LookAgainAfter);
+        }
     }
 
     /// <summary>Through a process server of this site, rather this node's own; where there is none, straight to the other master target.</summary>
@@ -71,6 +88,11 @@ public sealed class MasterTargetActor : ReceiveActor, IWithTimers
         {
             return 0;
         }
+    }
+
+    private sealed class LookForServed
+    {
+        public static LookForServed Instance { get; } = new();
     }
 
     private sealed class TellLoad

@@ -14,7 +14,7 @@ public sealed class SeedKeeper : ReceiveActor
 
     public SeedKeeper(DataFolder folder, IActorRef site)
     {
-        _kept = [.. Read(folder)];
+        _kept = KeptIn(folder);
         Receive<Nodes>(nodes =>
         {
             var members = nodes.All.Select(n => n.Address).Order(StringComparer.Ordinal).ToArray();
@@ -32,6 +32,19 @@ public sealed class SeedKeeper : ReceiveActor
             }
         });
         site.Tell(new SubscribeNodes());
+    }
+
+    /// <summary>What cannot be read is written anew, as what is not there: an actor that fails as it begins is not made again, and nothing would be kept until the process ends.</summary>
+    private static string[] KeptIn(DataFolder folder)
+    {
+        try
+        {
+            return [.. Read(folder)];
+        }
+        catch (Exception unread) when (unread is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
     }
 
     /// <summary>A damaged file is as good as none: the other seeds lead to the members, and it is written anew.</summary>

@@ -158,6 +158,24 @@ public sealed class StoreActorTests : TestKit
         Assert.Equal((new Epoch(3), (byte)0), (again.Epoch, sector[0]));
     }
 
+    /// <summary>One that ends as it begins is not made again: its node would stay a member, and do nothing until its process ends.</summary>
+    [Fact]
+    public async Task A_folder_that_cannot_be_listed_as_it_begins_ends_no_master_target()
+    {
+        Served();
+        await BeginAnewAsync();
+        var (served, away) = (Path.Combine(_folder, "served"), Path.Combine(_folder, "served-away"));
+        Directory.Move(served, away);
+        File.CreateSymbolicLink(served, "served"); // leads to itself: an error, and not absent
+        var site = CreateTestProbe();
+        Sys.ActorOf(MasterTargetActor.Props(_room, Own, _machine, site));
+        site.FishForMessage<StoresHeld>(_ => true, TimeSpan.FromSeconds(20));
+
+        File.Delete(served);
+        Directory.Move(away, served);
+        await AwaitConditionAsync(() => Task.FromResult(_room.Exports.Find(Vm.Value) is ReplicaMachine), TimeSpan.FromSeconds(20));
+    }
+
     [Fact]
     public async Task A_replica_that_was_fenced_is_not_served_again()
     {
