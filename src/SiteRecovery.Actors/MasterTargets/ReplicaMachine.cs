@@ -35,14 +35,18 @@ public sealed class ReplicaMachine : IReplicaDisks
     /// <summary>In which it writes.</summary>
     public Epoch Epoch { get; }
 
+    /// <summary>Where its layers lie.</summary>
+    public string Folder { get; }
+
     /// <summary>It is being moved away: nobody may write to it.</summary>
     public bool IsFrozen => _capture.IsFrozen;
 
     /// <summary>A layer takes nothing more: only opened anew it is as its disk has it.</summary>
     public bool HasFailed => _layers.Disks.Any(d => d.File.HasFailed);
 
-    private ReplicaMachine(MachineId machine, ReplicaLayers layers, MachineCapture capture, LayerFlattening flattening, Epoch epoch, Func<ReplicaMachine, int> clients, TimeProvider time)
+    private ReplicaMachine(MachineId machine, string folder, ReplicaLayers layers, MachineCapture capture, LayerFlattening flattening, Epoch epoch, Func<ReplicaMachine, int> clients, TimeProvider time)
     {
+        Folder = folder;
         (_layers, _flattening) = (layers, flattening);
         (_machine, _capture, _clients, Epoch) = (machine, capture, () => clients(this), epoch);
         Disks = [.. layers.Disks.Zip(capture.Disks, (layer, disk) => (layer.Disk, (IBlockDevice)disk))];
@@ -79,7 +83,7 @@ public sealed class ReplicaMachine : IReplicaDisks
                 capture.MarkAllUnsynced("a flush of the replica's disk failed");
                 foreach (var (_, file) in layers.Disks) file.ForgetFailedFlush();
             }
-            return new ReplicaMachine(store.Machine, layers, capture, new LayerFlattening(layers, folder, files, time), epoch, clients, time);
+            return new ReplicaMachine(store.Machine, folder, layers, capture, new LayerFlattening(layers, folder, files, time), epoch, clients, time);
         }
         catch
         {

@@ -298,8 +298,11 @@ internal static class StoreWork
             : new TargetDiffers(verify.Machine, IdOf(verify), verify.Epoch, verify.Source.RootHash, $"At {point.Id} the source's root hash is {verify.Source.RootHash}, but the target's is {hash}.");
     }
 
-    private static async Task<DataPlaneReport> FenceAsync(MasterTargetRoom room, FenceReplica fence, CancellationToken stop)
+    private static async Task<DataPlaneReport?> FenceAsync(MasterTargetRoom room, FenceReplica fence, CancellationToken stop)
     {
+        var folder = room.LayerFolderOf(fence.Machine, LayerOf(fence.Layer));
+        // The failover whose source it was has been called off, and it goes on: neither is it fenced, nor may its layers be opened beside it.
+        if (GoesOn(room, fence, folder)) return null;
         // One that serves a later epoch is not meant. A machine may run on disks that are not served, for a while.
         var serves = ServedIn(room, fence.Machine);
         // First of all it takes no more writes: whoever runs it may not be there to be asked.
@@ -311,10 +314,14 @@ internal static class StoreWork
         {
             if (serves is not { } epoch || epoch < fence.Epoch) await StopAsync(room, fence.Machine, stop);
         }
-        var folder = room.LayerFolderOf(fence.Machine, LayerOf(fence.Layer));
         ReplicaMachine.Fence(folder, fence.Epoch, room.Files);
         return new SourceFenced(fence.Machine, IdOf(fence), fence.Epoch, ReplicaMachine.EndOf(folder, room.Files));
     }
+
+    /// <summary>The very replica that was to be fenced is served in that epoch or a later one, or is to be.</summary>
+    private static bool GoesOn(MasterTargetRoom room, FenceReplica fence, string folder) => ReplicaOf(room, fence.Machine) is { } served
+        ? served.Folder == folder && served.Epoch >= fence.Epoch
+        : OrderToServe(room, fence.Machine) is { } order && order.Layer == fence.Layer && order.Epoch >= fence.Epoch;
 
     /// <summary>In which epoch a machine's replica is served, or is to be; null: there is none.</summary>
     private static Epoch? ServedIn(MasterTargetRoom room, MachineId machine) => ReplicaOf(room, machine)?.Epoch ?? OrderToServe(room, machine)?.Epoch;

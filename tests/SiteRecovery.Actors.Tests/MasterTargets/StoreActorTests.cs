@@ -57,8 +57,9 @@ public sealed class StoreActorTests : TestKit
         Assert.Equal((WorkKind.ServeReplica, new Epoch(2)), Report<WorkFailed>() is var late ? (late.Work, late.Epoch) : default);
         _store.Tell(Serve(3, layer: 3));
         Assert.Equal(new Epoch(3), Report<WorkFailed>().Epoch);
-        _store.Tell(new FenceReplica(Vm, new Epoch(4), new Epoch(3), Site));
-        Report<SourceFenced>();
+        _store.Tell(new FenceReplica(Vm, new Epoch(4), new Epoch(3), Site)); // it is not fenced, and is not said to be
+        _store.Tell(new FenceReplica(Vm, new Epoch(4), new Epoch(2), Site));
+        Assert.Equal(new Epoch(4), Report<SourceFenced>().Epoch);
         Assert.Same(replica, _room.Exports.Find(Vm.Value));
         Assert.False(Directory.Exists(_room.LayerFolderOf(Vm, "epoch-2")));
 
