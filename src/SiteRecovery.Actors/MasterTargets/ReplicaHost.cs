@@ -41,26 +41,25 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
     public byte[]? DefinitionOf(MachineId machine) => files.TryReadAll(Path.Combine(folderOf(machine), DefinitionFile));
 
     /// <summary>The machine runs on the disks that are served; repeated, it continues one that its disks had stopped, and leaves one alone that was shut down from inside.</summary>
+    /// <param name="exported">What its disks are served as, before the disk's own name.</param>
     /// <param name="disks">Place of the disk in the machine → NBD URI.</param>
     /// <param name="networks">A <see cref="NetworkPlan"/> as JSON. Null: a failed-over machine goes into the network of the settings, a test into none, and addresses stay.</param>
     /// <param name="mustRun">False: whether it runs is its tester's, or it is about to be moved.</param>
     /// <returns>Where it is reached; null where no machine is known, or none is to run here.</returns>
-    /// <exception cref="HypervisorException">The host refuses, or a machine that was started and must run does not any more.</exception>
-    public async Task<string?> RunAsync(MachineId machine, string name, ReplicaPurpose purpose, IReadOnlyDictionary<string, string> disks, string? networks, bool mustRun, CancellationToken stop)
+    /// <exception cref="HypervisorException">The host refuses, another machine has the name, or a machine that was started and must run does not any more.</exception>
+    public async Task<string?> RunAsync(
+        MachineId machine, string name, string exported, ReplicaPurpose purpose, IReadOnlyDictionary<string, string> disks, string? networks, bool mustRun, CancellationToken stop)
     {
-        if (hosting is null || files.TryReadAll(Path.Combine(folderOf(machine), DefinitionFile)) is not { } kept) return null;
+        if (hosting is null || DefinitionOf(machine) is not { } kept) return null;
         var source = MachineDefinition.FromJson(kept);
-        var found = await hosting.Hypervisor.FindAsync(name, stop);
+        var found = await FindOwnAsync(hosting, name, exported, stop);
         // One that was shut down for its move stays down, and is started by whoever calls that off.
         if (found is { State: not MachineState.Stopped } || (found is not null && (_started.ContainsKey(name) || _shutDown.ContainsKey(name))))
         {
             await LookAfterAsync(found, mustRun && !_shutDown.ContainsKey(name), stop);
             return await ConsoleAsync(name, stop);
         }
-        // Whoever sent it looked only at what it says, if at all.
-        if (hosting.Boot.MisplacedHere(source) is { } misplaced)
-            throw new HypervisorException(HypervisorProblem.Refused, $"the machine {name} is not started: {misplaced.What} {misplaced.Why}",
-                $"If the machine may read it, add its folder to {BootFolders.Setting} of this node and restart the node; or put the file where it may be, under the name that the definition has");
+        ThrowIfMisplaced(hosting, name, source);
         var plan = networks is null ? null : NetworkPlan.FromJson(networks);
         var replica = new ReplicaPlan
         {
@@ -83,6 +82,32 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
     public async Task<bool> StaysStoppedAsync(string name, Epoch epoch, CancellationToken stop) => hosting is not null && _released.TryGetValue(name, out var released) && released >= epoch
         && await hosting.Hypervisor.FindAsync(name, stop) is null or { State: MachineState.Stopped };
 
+    /// <summary>What would keep a failed-over machine from being run here, however often it is tried, is said before its source is given up for it.</summary>
+    /// <exception cref="HypervisorException">That, or the hypervisor cannot tell.</exception>
+    public async Task CheckAsync(MachineId machine, CancellationToken stop)
+    {
+        if (hosting is null || DefinitionOf(machine) is not { } kept) return;
+        await FindOwnAsync(hosting, machine.Value, exported: machine.Value, stop);
+        ThrowIfMisplaced(hosting, machine.Value, MachineDefinition.FromJson(kept));
+    }
+
+    /// <summary>Null: there is none.</summary>
+    /// <exception cref="HypervisorException">The name is another machine's.</exception>
+    private static async Task<HypervisorMachine?> FindOwnAsync(ReplicaHosting hosting, string name, string exported, CancellationToken stop) =>
+        await hosting.Hypervisor.FindAsync(name, stop) is { } found ? IsOurs(found, exported) ? found : throw HypervisorException.NotOurs(name) : null;
+
+    /// <summary>It is a replica, and on these disks. Another one of its name, such as the old source that was left on its host, is nobody's to continue, to stop or to take for it.</summary>
+    private static bool IsOurs(HypervisorMachine found, string exported) =>
+        found.Definition.ReplicaOf is not null && found.Definition.Disks.Any(d => d.ExportName()?.StartsWith(exported + ".", StringComparison.Ordinal) == true);
+
+    /// <summary>Whoever sent it looked only at what it says, if at all.</summary>
+    private static void ThrowIfMisplaced(ReplicaHosting hosting, string name, MachineDefinition source)
+    {
+        if (hosting.Boot.MisplacedHere(source) is { } misplaced)
+            throw new HypervisorException(HypervisorProblem.Unfit, $"the machine {name} is not started: {misplaced.What} {misplaced.Why}",
+                $"If the machine may read it, add its folder to {BootFolders.Setting} of this node and restart the node; or put the file where it may be, under the name that the definition has");
+    }
+
     /// <summary>One that its guest or a person has stopped stays so; but where it is production, somebody must hear of it.</summary>
     private async Task LookAfterAsync(HypervisorMachine found, bool mustRun, CancellationToken stop)
     {
@@ -101,16 +126,16 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
     /// <summary>A replica of this name is there, and has disks of this export's.</summary>
     /// <param name="exported">What its disks are served as, before the disk's own name.</param>
     public async Task<bool> IsOnAsync(string name, string exported, CancellationToken stop) =>
-        hosting is not null && await hosting.Hypervisor.FindAsync(name, stop) is { Definition: { ReplicaOf: not null } replica }
-        && replica.Disks.Any(d => d.ExportName()?.StartsWith(exported + ".", StringComparison.Ordinal) == true);
+        hosting is not null && await hosting.Hypervisor.FindAsync(name, stop) is { } found && IsOurs(found, exported);
 
     /// <summary>The machine is gone from the host, whatever it was doing.</summary>
-    public async Task RemoveAsync(string name, CancellationToken stop)
+    /// <param name="exported">As in <see cref="RunAsync"/>.</param>
+    public async Task RemoveAsync(string name, string exported, CancellationToken stop)
     {
         if (hosting is null) return;
         // First: nobody must start it meanwhile.
         if (_shutDown.TryRemove(name, out var shutDown)) await shutDown.DisposeAsync();
-        if (await hosting.Hypervisor.FindAsync(name, stop) is { Definition.ReplicaOf: not null } found)
+        if (await hosting.Hypervisor.FindAsync(name, stop) is { } found && IsOurs(found, exported))
         {
             if (found.State != MachineState.Stopped) await hosting.Hypervisor.DestroyAsync(name, stop);
             await hosting.Hypervisor.UndefineAsync(name, stop);
@@ -120,10 +145,11 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
     }
 
     /// <summary>For a planned failover the machine is asked to shut down; when it is called off, what was shut down is started again, or watched for as long as it may still obey.</summary>
+    /// <param name="exported">As in <see cref="RunAsync"/>.</param>
     /// <param name="drain">False: its disks take writes. A hypervisor starts no machine on disks that do not.</param>
     /// <exception cref="HypervisorException">The hypervisor cannot tell.</exception>
     /// <exception cref="IOException">What came of it so far: it goes on.</exception>
-    public async Task DrainAsync(string name, bool drain, CancellationToken stop)
+    public async Task DrainAsync(string name, string exported, bool drain, CancellationToken stop)
     {
         if (hosting is null) return;
         if (_shutDown.TryGetValue(name, out var shutDown) && shutDown.IsOver)
@@ -137,8 +163,8 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
             if (shutDown is not null) await shutDown.CallOffAsync();
             return;
         }
-        if (shutDown is null && await hosting.Hypervisor.FindAsync(name, stop) is { Definition.ReplicaOf: not null, State: not MachineState.Stopped })
-            shutDown = _shutDown[name] = new ReplicaShutDown(hosting.Hypervisor, name, time);
+        if (shutDown is null && await hosting.Hypervisor.FindAsync(name, stop) is { State: not MachineState.Stopped } found && IsOurs(found, exported))
+            shutDown = _shutDown[name] = new ReplicaShutDown(hosting.Hypervisor, name, machine => IsOurs(machine, exported), time);
         if (shutDown is not null) await shutDown.PressAsync();
     }
 

@@ -6,7 +6,8 @@ namespace SiteRecovery.Actors.MasterTargets;
 /// A replica's machine that is shut down for a planned failover, and started again where that is called off. Either takes as long as guest and hypervisor take, in the
 /// background; what fails is said by the next order, and goes on. One call at a time.
 /// </summary>
-internal sealed class ReplicaShutDown(IHypervisor hypervisor, string name, TimeProvider time) : IAsyncDisposable
+/// <param name="isOurs">False: another machine has its name by now.</param>
+internal sealed class ReplicaShutDown(IHypervisor hypervisor, string name, Func<HypervisorMachine, bool> isOurs, TimeProvider time) : IAsyncDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5), LookAgain = TimeSpan.FromSeconds(1);
     /// <summary>A guest may obey the button when nobody wants it to any more.</summary>
@@ -75,7 +76,7 @@ internal sealed class ReplicaShutDown(IHypervisor hypervisor, string name, TimeP
 
         async Task LookAsync()
         {
-            var machine = await hypervisor.FindAsync(name, stop);
+            var machine = await hypervisor.FindAsync(name, stop) is { } found && isOurs(found) ? found : null;
             if (machine is { State: MachineState.Stopped })
             {
                 await hypervisor.StartAsync(name, stop);

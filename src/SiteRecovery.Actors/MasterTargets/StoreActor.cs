@@ -5,6 +5,7 @@ using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.Actors.ProcessServers;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Capture;
+using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.Domain.History;
@@ -180,8 +181,12 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         var work = WorkOf(order);
         if (order is MarkTail mark) return new WorkFailed(mark.Machine, new CommandId($"{WorkKind.TakeBackTail}:{mark.Epoch}"), mark.Epoch, WorkKind.TakeBackTail, error.Message, Permanent: false);
         return work is null ? null : new WorkFailed(work.Machine, StoreWork.IdOf(work), work.Epoch, work.Kind, error.Message,
-            Permanent: _unreadable.IsLost(work, error) || error is InvalidDataException or StaleEpochException && work is not (HoldStore or ContinueStore or TakeBackTail or ReplicateFrom or FlattenReplica or ReleaseReplica));
+            Permanent: _unreadable.IsLost(work, error) || IsNeverRun(work, error) || error is InvalidDataException or StaleEpochException && work is not (HoldStore or ContinueStore or TakeBackTail or ReplicateFrom or FlattenReplica or ReleaseReplica));
     }
+
+    /// <summary>Somebody has to change something on the host first: what was planned goes back, and else another way can be chosen.</summary>
+    private static bool IsNeverRun(Work work, Exception error) =>
+        work is VerifyTarget or ServeReplica or ServeTest && error is HypervisorException { Problem: HypervisorProblem.Conflict or HypervisorProblem.Unfit };
 
     private static RetentionStore OpenedStore(MasterTargetRoom room, MachineId machine) =>
         room.Stores.Has(machine) ? room.Stores.StoreOf(machine) : throw new IOException($"this master target holds no store of {machine}");

@@ -60,7 +60,7 @@ internal static class StoreWork
             case ServeTest test:
                 return await ServeAsync(room, test, stop);
             case RemoveTest test:
-                await room.Machines.RemoveAsync(await MachineOfAsync(room, test.Machine, test.Test, stop), stop);
+                await room.Machines.RemoveAsync(await MachineOfAsync(room, test.Machine, test.Test, stop), NameOf(test.Machine, test.Test), stop);
                 await room.Exports.StopAsync(NameOf(test.Machine, test.Test), stop);
                 room.DeleteLayer(test.Machine, $"test-{test.Test}");
                 return new TestRemoved(test.Machine, IdOf(test), test.Test);
@@ -159,7 +159,7 @@ internal static class StoreWork
         }
         finally
         {
-            await room.Machines.RemoveAsync(machine.Value, stop);
+            await room.Machines.RemoveAsync(machine.Value, machine.Value, stop);
             await room.Exports.StopAsync(machine.Value, stop);
         }
     }
@@ -176,7 +176,7 @@ internal static class StoreWork
         // A machine that was shut down for its move stays down, also when this node has started anew meanwhile.
         var replica = ReplicaOf(room, serve.Machine);
         var console = replica is { IsFrozen: true } || await room.Machines.StaysStoppedAsync(name, serve.Epoch, stop) ? null
-            : await room.Machines.RunAsync(serve.Machine, name, ReplicaPurpose.Failover, PlacesOf(store, served), serve.Networks, mustRun: replica is not { Work.Drain: true }, stop);
+            : await room.Machines.RunAsync(serve.Machine, name, name, ReplicaPurpose.Failover, PlacesOf(store, served), serve.Networks, mustRun: replica is not { Work.Drain: true }, stop);
         return new ReplicaServed(serve.Machine, IdOf(serve), serve.Epoch, Exported(served), console, FirstsOf(room, name, name));
     }
 
@@ -243,7 +243,7 @@ internal static class StoreWork
         var (name, machine) = (NameOf(test.Machine, test.Test), await MachineOfAsync(room, test.Machine, test.Test, stop));
         var served = await room.Exports.ServeAsync(name, (store, test.Point.Id),
             () => Task.FromResult<IReplicaDisks>(new TestDisks(new ReplicaLayers(store, test.Point, folder, room.Files, stop: stop))), stop);
-        var console = await room.Machines.RunAsync(test.Machine, machine, ReplicaPurpose.Test, PlacesOf(store, served), test.Networks, mustRun: false, stop);
+        var console = await room.Machines.RunAsync(test.Machine, machine, name, ReplicaPurpose.Test, PlacesOf(store, served), test.Networks, mustRun: false, stop);
         return new TestServed(test.Machine, IdOf(test), test.Test, Exported(served), console, FirstsOf(room, name, machine));
     }
 
@@ -272,7 +272,7 @@ internal static class StoreWork
             {
                 try
                 {
-                    await room.Machines.DrainAsync(machine, drain, stop);
+                    await room.Machines.DrainAsync(machine, machine, drain, stop);
                     return null;
                 }
                 catch (Exception unreachable) when (unreachable is not OperationCanceledException)
@@ -285,6 +285,8 @@ internal static class StoreWork
 
     private static async Task<DataPlaneReport?> VerifyAsync(MasterTargetRoom room, VerifyTarget verify, CancellationToken stop)
     {
+        // Before the epoch: until it is open the machine only has to be started again where it was.
+        await room.Machines.CheckAsync(verify.Machine, stop);
         var store = room.Stores.StoreOf(verify.Machine);
         for (var waited = TimeSpan.Zero; store.ConsistentUpTo?.Sequence != verify.Source.At || store.DurableSequence < verify.Source.At; waited += LookEvery)
         {

@@ -13,7 +13,7 @@ internal static partial class DomainXml
     {
         var type = MachineTypes.Nearest(machine.MachineType, host.MachineTypes);
         if (type is null && host.MachineTypes.Count > 0)
-            throw new HypervisorException(HypervisorProblem.Refused, $"the host has no machine like {machine.MachineType}, which {machine.Name} is");
+            throw new HypervisorException(HypervisorProblem.Unfit, $"the host has no machine like {machine.MachineType}, which {machine.Name} is");
         return new XElement("domain", new XAttribute("type", host.DomainType),
             new XElement("name", machine.Name),
             machine.Id is { } id ? new XElement("uuid", id) : null,
@@ -78,7 +78,7 @@ internal static partial class DomainXml
             var nbd when NbdAddress.IsNbd(nbd) => ("network", NbdSource(NbdAddress.Parse(nbd))),
             var device when device.StartsWith("/dev/", StringComparison.Ordinal) => ("block", new XElement("source", new XAttribute("dev", device))),
             var path when path.StartsWith('/') => ("file", new XElement("source", new XAttribute("file", path))),
-            var other => throw new HypervisorException(HypervisorProblem.Refused, $"the disk {disk.Target} lies at {other}, and libvirt is only given files, block devices and NBD exports"),
+            var other => throw new HypervisorException(HypervisorProblem.Unfit, $"the disk {disk.Target} lies at {other}, and libvirt is only given files, block devices and NBD exports"),
         };
         return new XElement("disk", new XAttribute("type", type), new XAttribute("device", disk.Device.ToString().ToLowerInvariant()),
             new XElement("driver", new XAttribute("name", "qemu"), new XAttribute("type", disk.Format), new XAttribute("discard", "unmap"),
@@ -107,7 +107,7 @@ internal static partial class DomainXml
             ["network", { Length: > 0 } name] => ("network", "network", name),
             ["bridge", { Length: > 0 } name] => ("bridge", "bridge", name),
             ["direct", { Length: > 0 } name] => ("direct", "dev", name),
-            _ => throw new HypervisorException(HypervisorProblem.Refused, $"the network {nic.Network} is not one that a replica can join", "Map it to network:NAME, bridge:NAME, direct:INTERFACE, to user, or to none"),
+            _ => throw new HypervisorException(HypervisorProblem.Unfit, $"the network {nic.Network} is not one that a replica can join", "Map it to network:NAME, bridge:NAME, direct:INTERFACE, to user, or to none"),
         };
         return new XElement("interface", new XAttribute("type", type),
             new XElement("mac", new XAttribute("address", nic.Mac)),

@@ -16,12 +16,12 @@ internal sealed record LibvirtHost(string DomainType, string OsType, string Arch
         var wanted = guests.FirstOrDefault(g => (string?)g.Element("arch")?.Attribute("name") == architecture)
             // The test driver has one architecture, whatever is asked of it.
             ?? guests.FirstOrDefault(g => TypesOf(g).Contains("test"))
-            ?? throw new HypervisorException(HypervisorProblem.Refused, $"the host has no hypervisor for {architecture}", "Install qemu-system for that architecture");
+            ?? throw new HypervisorException(HypervisorProblem.Unfit, $"the host has no hypervisor for {architecture}", "Install qemu-system for that architecture");
         var offered = TypesOf(wanted);
         var type = domainType is null ? offered.FirstOrDefault(t => t == "kvm") ?? offered.FirstOrDefault() : offered.FirstOrDefault(t => t == domainType);
         var arch = wanted.Element("arch")!;
         return type is null
-            ? throw new HypervisorException(HypervisorProblem.Refused, $"the host offers {string.Join(", ", offered)} and not {domainType}")
+            ? throw new HypervisorException(HypervisorProblem.Unfit, $"the host offers {string.Join(", ", offered)} and not {domainType}")
             : new LibvirtHost(type, "hvm", (string?)arch.Attribute("name") ?? architecture, [.. arch.Descendants("machine").Select(m => m.Value).Distinct()]);
     }
 

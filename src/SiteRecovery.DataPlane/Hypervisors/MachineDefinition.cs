@@ -48,7 +48,7 @@ public sealed record MachineDefinition
             var places = bus switch { "virtio" => "vd", "ide" => "hd", _ => "sd" };
             // Libvirt makes the place on a bus of the last letter alone.
             var target = Enumerable.Range('a', 26).Where(letter => Disks.All(d => !d.Target.EndsWith((char)letter))).Select(letter => places + (char)letter).FirstOrDefault()
-                ?? throw new HypervisorException(HypervisorProblem.Refused, $"{Name} has no place left for a disk on the bus {bus}");
+                ?? throw new HypervisorException(HypervisorProblem.Unfit, $"{Name} has no place left for a disk on the bus {bus}");
             // QEMU has no read-only hard disk there.
             var device = bus is "ide" or "sata" ? DiskDevice.CdRom : DiskDevice.Disk;
             return new MachineDisk { Target = target, Bus = bus, Device = device, Source = Seed, IsReadOnly = true, Serial = SeedSerial };

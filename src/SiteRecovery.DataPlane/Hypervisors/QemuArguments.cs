@@ -78,7 +78,7 @@ internal static class QemuArguments
         "lsisas1068" => "mptsas1068",
         "lsisas1078" => "megasas",
         "vmpvscsi" => "pvscsi",
-        _ => throw new HypervisorException(HypervisorProblem.Refused, $"QEMU is not known to have the SCSI controller {model}"),
+        _ => throw new HypervisorException(HypervisorProblem.Unfit, $"QEMU is not known to have the SCSI controller {model}"),
     };
 
     private static void AddDisks(Action<string, string> add, MachineDefinition machine, QemuOptions options)
@@ -87,7 +87,7 @@ internal static class QemuArguments
         var places = new Dictionary<string, int>(StringComparer.Ordinal);
         foreach (var (index, disk) in machine.Disks.Index())
         {
-            if (disk.Source is null && disk.Device == DiskDevice.Disk) throw new HypervisorException(HypervisorProblem.Refused, $"the disk {disk.Target} of {machine.Name} has no source");
+            if (disk.Source is null && disk.Device == DiskDevice.Disk) throw new HypervisorException(HypervisorProblem.Unfit, $"the disk {disk.Target} of {machine.Name} has no source");
             var place = places[disk.Bus] = places.GetValueOrDefault(disk.Bus, -1) + 1;
             AddDisk(add, disk, index, place, anyOrder ? disk.BootOrder : index + 1, options);
         }
@@ -96,7 +96,7 @@ internal static class QemuArguments
     /// <param name="place">On its bus, from 0.</param>
     private static void AddDisk(Action<string, string> add, MachineDisk disk, int index, int place, int? boot, QemuOptions options)
     {
-        if (disk.Bus == "ide" && place >= IdePlaces) throw new HypervisorException(HypervisorProblem.Refused, $"there are {IdePlaces} places on the bus ide, and {disk.Target} is one too many");
+        if (disk.Bus == "ide" && place >= IdePlaces) throw new HypervisorException(HypervisorProblem.Unfit, $"there are {IdePlaces} places on the bus ide, and {disk.Target} is one too many");
         var node = string.Create(CultureInfo.InvariantCulture, $"disk{index}");
         if (disk.Source is { } source) add("-blockdev", BlockNode(disk, source, node, options).ToJsonString());
         add("-device", string.Join(',', ((string?[])
@@ -118,7 +118,7 @@ internal static class QemuArguments
         ("ide", DiskDevice.Disk) => $"ide-hd,bus=ide.{place / 2},unit={place % 2}",
         ("ide", DiskDevice.CdRom) => $"ide-cd,bus=ide.{place / 2},unit={place % 2}",
         ("usb", DiskDevice.Disk) => $"usb-storage,bus={UsbId}.0",
-        _ => throw new HypervisorException(HypervisorProblem.Refused, $"a {disk.Device} on bus {disk.Bus} ({disk.Target}) cannot be given to QEMU"),
+        _ => throw new HypervisorException(HypervisorProblem.Unfit, $"a {disk.Device} on bus {disk.Bus} ({disk.Target}) cannot be given to QEMU"),
     }}");
 
     private static JsonObject BlockNode(MachineDisk disk, string source, string node, QemuOptions options)
@@ -126,8 +126,8 @@ internal static class QemuArguments
         var readOnly = disk.IsReadOnly || disk.Device == DiskDevice.CdRom;
         var protocol = NbdAddress.IsNbd(source) ? NbdNode(NbdAddress.Parse(source), options) : source.StartsWith('/')
             ? new JsonObject { ["driver"] = source.StartsWith("/dev/", StringComparison.Ordinal) ? "host_device" : "file", ["filename"] = source }
-            : throw new HypervisorException(HypervisorProblem.Refused, $"the disk {disk.Target} lies at {source}, and QEMU is only given files, block devices and NBD exports");
-        if (disk.Format is not ("raw" or "qcow2")) throw new HypervisorException(HypervisorProblem.Refused, $"the disk {disk.Target} has the format {disk.Format}, and only raw and qcow2 are known");
+            : throw new HypervisorException(HypervisorProblem.Unfit, $"the disk {disk.Target} lies at {source}, and QEMU is only given files, block devices and NBD exports");
+        if (disk.Format is not ("raw" or "qcow2")) throw new HypervisorException(HypervisorProblem.Unfit, $"the disk {disk.Target} has the format {disk.Format}, and only raw and qcow2 are known");
         var top = disk.Format == "raw" ? protocol : new JsonObject { ["driver"] = disk.Format, ["file"] = protocol };
         top["node-name"] = node;
         top["discard"] = "unmap";
@@ -156,7 +156,7 @@ internal static class QemuArguments
                 null => string.Create(CultureInfo.InvariantCulture, $"hubport,id={id},hubid={index}"),
                 ["user"] => $"user,id={id}",
                 ["bridge", { Length: > 0 } bridge] => $"bridge,id={id},br={Escaped(bridge)}",
-                _ => throw new HypervisorException(HypervisorProblem.Refused, $"the network {nic.Network} is not one that QEMU alone can join", "Map it to bridge:NAME, to user, or to none"),
+                _ => throw new HypervisorException(HypervisorProblem.Unfit, $"the network {nic.Network} is not one that QEMU alone can join", "Map it to bridge:NAME, to user, or to none"),
             });
             // No boot over the network: a replica boots from its disks, and the ROM is in a package that may be missing.
             add("-device", $"{ModelOf(nic.Model)},netdev={id},mac={Escaped(nic.Mac)},romfile=");
@@ -167,7 +167,7 @@ internal static class QemuArguments
     {
         null or "virtio" => "virtio-net-pci",
         "e1000" or "e1000e" or "rtl8139" or "vmxnet3" or "ne2k_pci" or "pcnet" => model,
-        _ => throw new HypervisorException(HypervisorProblem.Refused, $"QEMU is not known to have the network card {model}"),
+        _ => throw new HypervisorException(HypervisorProblem.Unfit, $"QEMU is not known to have the network card {model}"),
     };
 
     /// <summary>A comma ends an option's value unless it stands twice.</summary>

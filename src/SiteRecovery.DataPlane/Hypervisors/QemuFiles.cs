@@ -22,9 +22,9 @@ internal sealed record QemuFiles(string Root, string Name)
     internal static QemuFiles Of(string root, string name)
     {
         if (name.Length is 0 or > NameLengthMax || !char.IsAsciiLetterOrDigit(name[0]) || name.Any(c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.')))
-            throw new HypervisorException(HypervisorProblem.Refused, $"'{name}' cannot be a machine's name", $"Use at most {NameLengthMax} letters, digits, dots, hyphens and underscores");
+            throw new HypervisorException(HypervisorProblem.Unfit, $"'{name}' cannot be a machine's name", $"Use at most {NameLengthMax} letters, digits, dots, hyphens and underscores");
         var files = new QemuFiles(root, name);
         return Encoding.UTF8.GetByteCount(files.Serial) <= SocketPathBytesMax ? files
-            : throw new HypervisorException(HypervisorProblem.Refused, $"the socket {files.Serial} would have a path of more than {SocketPathBytesMax} bytes", "Use a shorter name or data directory");
+            : throw new HypervisorException(HypervisorProblem.Unfit, $"the socket {files.Serial} would have a path of more than {SocketPathBytesMax} bytes", "Use a shorter name or data directory");
     }
 }

@@ -145,7 +145,7 @@ public sealed class QemuHypervisor : IHypervisor
             _machineTypes = [.. said.Split('\n').Skip(1).Select(l => l.Split(' ', 2)[0]).Where(t => t.Length > 0)];
         }
         return MachineTypes.Nearest(machine.MachineType, _machineTypes)
-            ?? throw new HypervisorException(HypervisorProblem.Refused, $"{_options.Program} has no machine like {machine.MachineType}, which {machine.Name} is");
+            ?? throw new HypervisorException(HypervisorProblem.Unfit, $"{_options.Program} has no machine like {machine.MachineType}, which {machine.Name} is");
     }
 
     private async Task ChangeAsync(string name, Func<QemuFiles, Task> change, CancellationToken stop)

@@ -26,7 +26,7 @@ public sealed record ReplicaPlan
     {
         var disks = source.Disks.Where(d => d.Device == DiskDevice.Disk).ToArray();
         if (Disks.Keys.FirstOrDefault(target => disks.All(d => d.Target != target)) is { } foreign)
-            throw new HypervisorException(HypervisorProblem.Refused, $"the machine {source.Name} has no disk {foreign}");
+            throw new HypervisorException(HypervisorProblem.Unfit, $"the machine {source.Name} has no disk {foreign}");
         return source with
         {
             Name = Name,
@@ -46,7 +46,7 @@ public sealed record ReplicaPlan
     }
 
     private string ServedAt(MachineDefinition source, MachineDisk disk) => Disks.TryGetValue(disk.Target, out var uri) ? NbdAddress.Parse(uri).ToString()
-        : throw new HypervisorException(HypervisorProblem.Refused, $"the disk {disk.Target} of {source.Name} is not protected, so its replica would be without it",
+        : throw new HypervisorException(HypervisorProblem.Unfit, $"the disk {disk.Target} of {source.Name} is not protected, so its replica would be without it",
             "Protect the disk, or leave it out by name");
 
     private string? MappedFrom(string? network) =>

@@ -189,6 +189,40 @@ public sealed class ReplicaMoveTests : TestKit
         Assert.Equal(["vm1"], _host.Names);
     }
 
+    /// <summary>As the old source's own that was left on its host and starts with it: the failover would have ended with a stopped source, and a machine on stale disks.</summary>
+    [Fact]
+    public async Task Another_machine_of_its_name_ends_a_failover_to_it_for_good_before_the_epoch_or_behind_it()
+    {
+        await _host.UndefineAsync("vm1", default);
+        await _host.DefineAsync(new MachineDefinition { Name = "vm1", MachineType = "pc", CpuCount = 1, MemoryBytes = 1 << 20 }, default);
+        _target.Tell(new VerifyTarget(Vm, new Epoch(3), new DrainedSource(_point.Sequence, "hash"), Site));
+        Refused(WorkKind.VerifyTarget);
+        _target.Tell(new ServeReplica(Vm, new Epoch(3), _point, Site, null, new Epoch(3), ReplicationPolicy.Default));
+        Refused(WorkKind.ServeReplica);
+        Assert.True(_host.Runs);
+
+        await _host.UndefineAsync("vm1", default);
+        Serve();
+
+        void Refused(string work)
+        {
+            var failed = Report<WorkFailed>();
+            Assert.Equal((work, true), (failed.Work, failed.Permanent));
+            Assert.Contains("another machine vm1", failed.Reason, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>Whoever has stopped it, or paused it, wants that, and it goes on by itself when he wants it no more.</summary>
+    [Fact]
+    public void One_that_a_person_has_paused_ends_no_failover()
+    {
+        _host.IsPaused = true;
+        _target.Tell(new ServeReplica(Vm, new Epoch(3), _point, Site, null, new Epoch(3), ReplicationPolicy.Default));
+        Assert.True(Report<WorkFailed>() is { Work: WorkKind.ServeReplica, Permanent: false });
+        _host.IsPaused = false;
+        Serve();
+    }
+
     private void Test(string id)
     {
         _target.Tell(new ServeTest(Vm, id, _point, Site));
@@ -231,6 +265,7 @@ public sealed class ReplicaMoveTests : TestKit
 
         internal IReadOnlyList<string> Names => [.. _machines.Keys.Order(StringComparer.Ordinal)];
         internal bool Runs => _runs;
+        internal bool IsPaused { get; set; }
         /// <summary>Now.</summary>
         internal bool IsPressed => _isPressed;
         internal int Presses => _presses;
@@ -249,7 +284,7 @@ public sealed class ReplicaMoveTests : TestKit
         }
 
         public Task<HypervisorMachine?> FindAsync(string name, CancellationToken stop) =>
-            Task.FromResult(_machines.GetValueOrDefault(name) is not { } machine ? null : new HypervisorMachine(machine, _runs ? MachineState.Running : MachineState.Stopped));
+            Task.FromResult(_machines.GetValueOrDefault(name) is not { } machine ? null : new HypervisorMachine(machine, IsPaused ? MachineState.Paused : _runs ? MachineState.Running : MachineState.Stopped));
 
         public Task DefineAsync(MachineDefinition machine, CancellationToken stop)
         {
@@ -289,7 +324,7 @@ public sealed class ReplicaMoveTests : TestKit
             }
         }
 
-        public Task<bool> ContinueAsync(string name, CancellationToken stop) => Task.FromResult(_runs);
+        public Task<bool> ContinueAsync(string name, CancellationToken stop) => Task.FromResult(_runs && !IsPaused);
 
         public Task DestroyAsync(string name, CancellationToken stop)
         {

@@ -1,5 +1,7 @@
+using SiteRecovery.Actors.MasterTargets;
 using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.EndToEnd.Hypervisors;
 
@@ -24,6 +26,20 @@ public sealed class LibvirtTestDriverTests : HypervisorContract
         Assert.Equal(("i686", 2, 8L << 30), (found.Definition.Architecture, found.Definition.CpuCount, found.Definition.MemoryBytes));
         Assert.Equal("vda virtio /guest/diskimage1", found.Definition.Disks.Select(d => $"{d.Target} {d.Bus} {d.Source}").Single());
         Assert.Equal("aa:bb:cc:dd:ee:ff network:default", found.Definition.Nics.Select(n => $"{n.Mac} {n.Network}").Single());
+    }
+
+    [Fact]
+    public async Task The_hosts_own_machine_is_not_taken_for_a_replica_of_its_name()
+    {
+        var (machine, before) = (new MachineId("test"), await TracesAsync());
+        await using var replicas = new ReplicaHost(new ReplicaHosting(Hypervisor, null), _ => Folder, Path.Combine(Folder, "seeds"), RealFileSystem.Instance, TimeProvider.System);
+        replicas.Keep(machine, System.Text.Encoding.UTF8.GetString((Source with { Name = "test" }).ToJson()));
+        await RefusedAsync(HypervisorProblem.Conflict, () => replicas.CheckAsync(machine, Stop));
+        var refusal = await RefusedAsync(HypervisorProblem.Conflict, () => replicas.RunAsync(machine, "test", "test", ReplicaPurpose.Failover,
+            new Dictionary<string, string> { ["vda"] = "nbd+unix:///test.vda?socket=/run/sr/exports.sock" }, null, mustRun: true, Stop));
+        Assert.Contains("rename or undefine it", refusal.Message, StringComparison.Ordinal);
+        await replicas.RemoveAsync("test", "test", Stop);
+        Assert.Equal(before, await TracesAsync());
     }
 
     [Fact]

@@ -93,14 +93,14 @@ public sealed class ReplicaHostTests : IAsyncDisposable
             _host.State = MachineState.Stopped;
             _host.Failure = new HypervisorException(HypervisorProblem.Refused, "no memory");
             Assert.NotEqual("", await SaidAsync(false));
-            if (remove) await _replicas.RemoveAsync(Name, CancellationToken.None);
+            if (remove) await _replicas.RemoveAsync(Name, Name, CancellationToken.None);
             else await DrainAsync(true);
             _host.Failure = null;
             await PassAsync(TimeSpan.FromSeconds(10));
             Assert.Equal(MachineState.Stopped, _host.State);
             await RunAsync();
             Assert.Equal(remove ? MachineState.Running : MachineState.Stopped, _host.State); // for its move it stays down
-            await _replicas.RemoveAsync(Name, CancellationToken.None);
+            await _replicas.RemoveAsync(Name, Name, CancellationToken.None);
         }
     }
 
@@ -136,6 +136,46 @@ public sealed class ReplicaHostTests : IAsyncDisposable
         await RunAsync();
     }
 
+    /// <summary>The old source's own machine, left on its host; another one whose owner took the name; and another machine's replica: neither is production, nor ours.</summary>
+    [Theory]
+    [InlineData(null, "/host/vda.raw", MachineState.Running)]
+    [InlineData(null, Served, MachineState.Paused)]
+    [InlineData(null, "/host/vda.raw", MachineState.Stopped)]
+    [InlineData("db", "nbd+unix:///other.vda?socket=/target/exports.sock", MachineState.Running)]
+    [InlineData("db", "nbd+unix:///other.vda?socket=/target/exports.sock", MachineState.Stopped)]
+    public async Task Another_machine_of_its_name_is_neither_taken_for_it_nor_touched(string? replicaOf, string disk, MachineState state)
+    {
+        _replicas.Keep(new MachineId(Name), System.Text.Encoding.UTF8.GetString(Machine.ToJson()));
+        await _replicas.CheckAsync(new MachineId(Name), CancellationToken.None);
+        var other = Machine with { Name = Name, ReplicaOf = replicaOf, Disks = [Machine.Disks[0] with { Source = disk }] };
+        await _host.DefineAsync(other, CancellationToken.None);
+        (_host.State, _host.IsFailedByDisk) = (state, state == MachineState.Paused);
+        foreach (var refused in (Exception?[])[await Record.ExceptionAsync(() => RunAsync()), await Record.ExceptionAsync(() => _replicas.CheckAsync(new MachineId(Name), CancellationToken.None))])
+        {
+            Assert.Equal(HypervisorProblem.Conflict, Assert.IsType<HypervisorException>(refused).Problem);
+            Assert.Contains("virsh domrename db1", refused.Message, StringComparison.Ordinal);
+        }
+        Assert.False(await _replicas.IsOnAsync(Name, Name, CancellationToken.None));
+        await DrainAsync(true);
+        await PassAsync(TimeSpan.FromSeconds(1));
+        await DrainAsync(false);
+        await _replicas.RemoveAsync(Name, Name, CancellationToken.None);
+        Assert.Equal((state, 0, 0, false), (_host.State, _host.Continues, _host.Pressing, _replicas.IsAskedToStop(Name)));
+        Assert.Same(other, (await _host.FindAsync(Name, CancellationToken.None))?.Definition);
+    }
+
+    [Fact]
+    public async Task One_whose_name_is_taken_while_it_is_shut_down_is_not_started_in_its_place()
+    {
+        await RunAsync();
+        await DrainAsync(true);
+        _host.State = MachineState.Stopped;
+        await _host.DefineAsync(Machine with { Name = Name }, CancellationToken.None);
+        await DrainAsync(false);
+        await PassAsync(TimeSpan.FromSeconds(10));
+        Assert.Equal(MachineState.Stopped, _host.State);
+    }
+
     /// <summary>Whoever holds the source says what its machine boots from, and what its guest does with it.</summary>
     [Fact]
     public async Task One_that_boots_from_a_file_of_no_boot_folder_is_not_started_wherever_its_links_lead()
@@ -153,6 +193,7 @@ public sealed class ReplicaHostTests : IAsyncDisposable
             foreach (var file in (string[])["initrd", "up/ca.key", "../ca.key"])
             {
                 var refused = await Assert.ThrowsAsync<HypervisorException>(() => RunAsync(replicas, Machine with { Kernel = new DirectKernel($"{boot.FullName}/vmlinuz", $"{boot.FullName}/{file}") }));
+                Assert.Equal(HypervisorProblem.Unfit, refused.Problem);
                 Assert.Contains(BootFolders.Setting, refused.Message, StringComparison.Ordinal);
                 Assert.Null(await _host.FindAsync(Name, CancellationToken.None));
             }
@@ -172,12 +213,17 @@ public sealed class ReplicaHostTests : IAsyncDisposable
     private static Task RunAsync(ReplicaHost replicas, MachineDefinition machine, bool mustRun = true)
     {
         replicas.Keep(new MachineId(Name), System.Text.Encoding.UTF8.GetString(machine.ToJson()));
-        return replicas.RunAsync(new MachineId(Name), Name, ReplicaPurpose.Failover, new Dictionary<string, string>(), null, mustRun, CancellationToken.None);
+        return replicas.RunAsync(new MachineId(Name), Name, Name, ReplicaPurpose.Failover, new Dictionary<string, string> { ["vda"] = Served }, null, mustRun, CancellationToken.None);
     }
 
-    private static MachineDefinition Machine => new() { Name = "db", MachineType = "pc", CpuCount = 1, MemoryBytes = 1 << 20 };
+    private const string Served = $"nbd+unix:///{Name}.vda?socket=/target/exports.sock";
 
-    private Task DrainAsync(bool drain) => Task.Run(() => _replicas.DrainAsync(Name, drain, CancellationToken.None));
+    private static MachineDefinition Machine => new()
+    {
+        Name = "db", MachineType = "pc", CpuCount = 1, MemoryBytes = 1 << 20, Disks = [new MachineDisk { Target = "vda", Bus = "virtio", Source = "/host/vda.raw" }],
+    };
+
+    private Task DrainAsync(bool drain) => Task.Run(() => _replicas.DrainAsync(Name, Name, drain, CancellationToken.None));
 
     private async Task<string> SaidAsync(bool drain) => (await Record.ExceptionAsync(() => DrainAsync(drain)))?.Message ?? "";
 
