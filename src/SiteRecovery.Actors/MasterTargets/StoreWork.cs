@@ -153,15 +153,10 @@ internal static class StoreWork
 
     private static async Task StopAsync(MasterTargetRoom room, MachineId machine, CancellationToken stop)
     {
-        try
-        {
-            room.Served.Forget(machine);
-        }
-        finally
-        {
-            await room.Machines.RemoveAsync(machine.Value, machine.Value, stop);
-            await room.Exports.StopAsync(machine.Value, stop);
-        }
+        await room.Machines.RemoveAsync(machine.Value, machine.Value, stop);
+        await room.Exports.StopAsync(machine.Value, stop);
+        // Last: as long as its machine may run it is known what it runs on.
+        room.Served.Forget(machine);
     }
 
     private static DiskGeometry[] GeometryOf(ImmutableArray<DiskSpec> disks) => [.. disks.Select(d => new DiskGeometry((ushort)d.Index, d.Name, d.SizeBytes))];
@@ -216,8 +211,10 @@ internal static class StoreWork
         if (ReplicaOf(room, serve.Machine) is { } now)
         {
             if (now.Epoch > serve.Epoch) throw new StaleEpochException(now.Epoch);
+            // Its end may have failed, and nobody repeats that.
+            if (now.Folder != folder) await StopAsync(room, serve.Machine, stop);
             // Nobody else would open it again, and its machine waits for its disks.
-            if (now.HasFailed) await room.Exports.StopAsync(name, stop);
+            else if (now.HasFailed) await room.Exports.StopAsync(name, stop);
         }
         // The machine that runs on another one must not find other disks under the same names.
         if (OrderToServe(room, serve.Machine) is { } before && (before.Layer != serve.Layer || before.Point.Id != serve.Point.Id)) await StopAsync(room, serve.Machine, stop);

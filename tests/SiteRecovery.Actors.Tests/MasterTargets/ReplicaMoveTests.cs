@@ -32,9 +32,9 @@ public sealed class ReplicaMoveTests : TestKit
     private readonly string _folder = Directory.CreateTempSubdirectory("sr-move").FullName;
     private readonly Host _host = new();
     private readonly PeerIdentity _identity;
-    private MasterTargetRoom _room;
     private readonly TestProbe _machine;
-    private IActorRef _target;
+    private MasterTargetRoom _room = null!;
+    private IActorRef _target = null!;
     private readonly RecoveryPoint _point;
     private readonly ImmutableArray<DiskSpec> _disks;
 
@@ -43,7 +43,7 @@ public sealed class ReplicaMoveTests : TestKit
         using var authority = Authority.LoadOrCreate(Path.Combine(_folder, "pki"), "test", TimeProvider.System);
         _identity = authority.IssueInto(Path.Combine(_folder, "node"), "n1", PeerRole.Node);
         _machine = CreateTestProbe();
-        (_room, _target) = Start();
+        Begin();
         var disk = Path.Combine(_folder, "vda.raw");
         File.WriteAllBytes(disk, new byte[1 << 20]);
         _disks = [new DiskSpec(0, "vda", disk, 1 << 20, "nbd")];
@@ -56,13 +56,12 @@ public sealed class ReplicaMoveTests : TestKit
         Serve();
     }
 
-    private (MasterTargetRoom, IActorRef) Start()
+    private void Begin()
     {
-        var room = new MasterTargetRoom(_folder, new IPEndPoint(IPAddress.Loopback, 0), _identity, RealFileSystem.Instance, TimeProvider.System, new ReplicaHosting(_host, null));
-        room.Start();
-        var target = Sys.ActorOf(MasterTargetActor.Props(room, Own, _machine, CreateTestProbe()));
-        target.Tell(new Nodes([Own, Own with { Name = "n2", Site = Home }]));
-        return (room, target);
+        _room = new MasterTargetRoom(_folder, new IPEndPoint(IPAddress.Loopback, 0), _identity, RealFileSystem.Instance, TimeProvider.System, new ReplicaHosting(_host, null));
+        _room.Start();
+        _target = Sys.ActorOf(MasterTargetActor.Props(_room, Own, _machine, CreateTestProbe()));
+        _target.Tell(new Nodes([Own, Own with { Name = "n2", Site = Home }]));
     }
 
     private ReplicaMachine Replica => (ReplicaMachine)_room.Exports.Find(Vm.Value)!;
@@ -135,7 +134,7 @@ public sealed class ReplicaMoveTests : TestKit
         _host.Obey();
         await _target.GracefulStop(Limit);
         await _room.DisposeAsync();
-        (_room, _target) = Start();
+        Begin();
         var release = new ReleaseReplica(Vm, new Epoch(3), new Epoch(3), _disks, Site);
         _target.Tell(release);
         Serve();
@@ -187,6 +186,33 @@ public sealed class ReplicaMoveTests : TestKit
         Assert.Equal(["vm1", former], _host.Names);
         Remove("app-20261130");
         Assert.Equal(["vm1"], _host.Names);
+    }
+
+    /// <summary>Its guest remembers what it read before, and would write that over the disks of the other point: they are served under the same names.</summary>
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public async Task One_that_could_not_be_ended_does_not_run_on_on_the_disks_of_another_point(bool orderIsLost, bool nodeBeginsAnew)
+    {
+        _host.IsAway = true;
+        _target.Tell(new WorkEnded(new ServeReplica(Vm, new Epoch(3), _point, Site, null, new Epoch(3), ReplicationPolicy.Default)));
+        _target.Tell(new OpenEpoch(Vm, new Epoch(4), _point, Site)); // behind it
+        Report<EpochOpened>();
+        if (orderIsLost) File.WriteAllText(Path.Combine(_folder, "served", "vm1.json"), "damaged");
+        if (nodeBeginsAnew)
+        {
+            await _target.GracefulStop(Limit);
+            await _room.DisposeAsync();
+            Begin();
+        }
+        var serve = new ServeReplica(Vm, new Epoch(4), _point, Site, null, new Epoch(4), ReplicationPolicy.Default);
+        _target.Tell(serve);
+        Assert.True(Report<WorkFailed>() is { Work: WorkKind.ServeReplica, Permanent: false });
+        _host.IsAway = false;
+        _target.Tell(serve);
+        Report<ReplicaServed>();
+        Assert.Equal((2, true), (_host.Starts, _host.Runs));
     }
 
     /// <summary>As the old source's own that was left on its host and starts with it: the failover would have ended with a stopped source, and a machine on stale disks.</summary>
@@ -266,6 +292,9 @@ public sealed class ReplicaMoveTests : TestKit
         internal IReadOnlyList<string> Names => [.. _machines.Keys.Order(StringComparer.Ordinal)];
         internal bool Runs => _runs;
         internal bool IsPaused { get; set; }
+        /// <summary>It does not answer.</summary>
+        internal bool IsAway { get; set; }
+        internal int Starts { get; private set; }
         /// <summary>Now.</summary>
         internal bool IsPressed => _isPressed;
         internal int Presses => _presses;
@@ -283,8 +312,8 @@ public sealed class ReplicaMoveTests : TestKit
             }
         }
 
-        public Task<HypervisorMachine?> FindAsync(string name, CancellationToken stop) =>
-            Task.FromResult(_machines.GetValueOrDefault(name) is not { } machine ? null : new HypervisorMachine(machine, IsPaused ? MachineState.Paused : _runs ? MachineState.Running : MachineState.Stopped));
+        public Task<HypervisorMachine?> FindAsync(string name, CancellationToken stop) => IsAway ? throw new HypervisorException(HypervisorProblem.Unavailable, "it does not answer")
+            : Task.FromResult(_machines.GetValueOrDefault(name) is not { } machine ? null : new HypervisorMachine(machine, IsPaused ? MachineState.Paused : _runs ? MachineState.Running : MachineState.Stopped));
 
         public Task DefineAsync(MachineDefinition machine, CancellationToken stop)
         {
@@ -307,6 +336,7 @@ public sealed class ReplicaMoveTests : TestKit
             }
             Interlocked.Increment(ref _started);
             _runs = true;
+            Starts++;
         }
 
         public async Task<StopOutcome> ShutDownAsync(string name, TimeSpan patience, CancellationToken stop)
