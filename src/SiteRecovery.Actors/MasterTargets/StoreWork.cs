@@ -211,10 +211,10 @@ internal static class StoreWork
         if (ReplicaOf(room, serve.Machine) is { } now)
         {
             if (now.Epoch > serve.Epoch) throw new StaleEpochException(now.Epoch);
-            // Its end may have failed, and nobody repeats that.
-            if (now.Folder != folder) await StopAsync(room, serve.Machine, stop);
             // Nobody else would open it again, and its machine waits for its disks.
-            else if (now.HasFailed) await room.Exports.StopAsync(name, stop);
+            if (now.HasFailed) await room.Exports.StopAsync(name, stop);
+            // The end of another one may have failed, and nobody repeats that.
+            if (now.Folder != folder) await StopAsync(room, serve.Machine, stop);
         }
         // The machine that runs on another one must not find other disks under the same names.
         if (OrderToServe(room, serve.Machine) is { } before && (before.Layer != serve.Layer || before.Point.Id != serve.Point.Id)) await StopAsync(room, serve.Machine, stop);
