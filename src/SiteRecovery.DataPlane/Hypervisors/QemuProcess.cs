@@ -120,21 +120,35 @@ internal sealed class QemuProcess(QemuFiles files, QemuOptions options, IFileSys
         }
     }
 
+    /// <exception cref="IOException">Its file cannot be read: it may well be alive, and must not be taken for ended.</exception>
     private int? Pid()
     {
-        if (TryRead(files.Pid) is not { } text || !int.TryParse(text.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var pid)) return null;
-        return TryRead($"/proc/{pid}/cmdline")?.Split('\0').Contains(files.Pid) == true ? pid : null;
+        if (WhileThere(files.Pid) is not { } text || !int.TryParse(text.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var pid)) return null;
+        return OfProcess($"/proc/{pid}/cmdline")?.Split('\0').Contains(files.Pid) == true ? pid : null;
     }
 
-    private string? TryRead(string path)
+    /// <summary>QEMU deletes it when it ends, perhaps between two looks.</summary>
+    private string? WhileThere(string path)
     {
         try
         {
             return disk.TryReadAll(path) is { } bytes ? Encoding.UTF8.GetString(bytes) : null;
         }
+        catch (Exception gone) when (gone is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    private string? OfProcess(string path)
+    {
+        try
+        {
+            return WhileThere(path);
+        }
         catch (IOException)
         {
-            return null; // the process ended between two looks
+            return null; // it ended between two looks
         }
     }
 
