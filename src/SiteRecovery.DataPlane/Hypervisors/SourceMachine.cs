@@ -85,7 +85,8 @@ public sealed class SourceMachine(IHypervisor hypervisor, string socket, IReadOn
             Problem = null;
             return machine is null or { State: MachineState.Stopped };
         }
-        catch (HypervisorException refused)
+        // Whatever it is: with the link cut nobody else would try again.
+        catch (Exception refused) when (refused is not OperationCanceledException || !stop.IsCancellationRequested)
         {
             Problem = $"the machine {name} was stopped for a planned failover that was rolled back, and cannot be started again yet: {refused.Message}";
             return false;
