@@ -22,9 +22,10 @@ public sealed class OverlayFile : IBlockFile
     /// <param name="below">Never written; disposed with the overlay.</param>
     /// <param name="path">Of the two files, without their suffixes.</param>
     /// <param name="bootId">Null: the operating system's.</param>
+    /// <param name="mayHaveForgotten">Somebody knows of a flush of it that failed in this boot of the host: its own note of that may be lost.</param>
     /// <param name="stop">After a flush that failed opening writes everything anew, which takes as long as the layer is large; what is stopped begins anew the next time.</param>
     /// <exception cref="InvalidDataException">The files there belong to a disk of another size or are damaged.</exception>
-    public OverlayFile(IBlockFile below, string path, IFileSystem files, Guid? bootId = null, CancellationToken stop = default)
+    public OverlayFile(IBlockFile below, string path, IFileSystem files, Guid? bootId = null, bool mayHaveForgotten = false, CancellationToken stop = default)
     {
         (_below, LengthBytes) = (below, below.LengthBytes);
         var boot = bootId ?? HostBoot.IdOf(files);
@@ -36,6 +37,7 @@ public sealed class OverlayFile : IBlockFile
             _data = files.Open(path + ".data", FileOpening.Create);
             if (_data.LengthBytes != LengthBytes) _data.SetLength(LengthBytes);
             files.FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
+            if (mayHaveForgotten && !_map.FlushHasFailed) _map.NoteFlush(failed: true); // until all is written anew, whoever opens it
             if (_map.FlushHasFailed) WriteAnew(stop);
         }
         catch
@@ -92,6 +94,7 @@ public sealed class OverlayFile : IBlockFile
     {
         lock (_flushing)
         {
+            if (_failed is not null) _map.TryNoteAgain();
             ThrowIfFailed();
             try
             {
@@ -190,6 +193,7 @@ public sealed class OverlayFile : IBlockFile
         try
         {
             if (_failed is null) Flush();
+            else _map.TryNoteAgain();
         }
         finally
         {
@@ -236,6 +240,7 @@ public sealed class OverlayFile : IBlockFile
         }
         _map.UnflushAll();
         Flush();
+        _map.KeepDoubt();
     }
 
     /// <summary>Changes what lies within one stripe; nothing given stands for zeroes.</summary>

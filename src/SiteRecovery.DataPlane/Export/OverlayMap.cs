@@ -1,6 +1,8 @@
 using System.Buffers.Binary;
+using System.Collections.Concurrent;
 using System.IO.Hashing;
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using SiteRecovery.DataPlane.Storage;
 
@@ -12,8 +14,12 @@ internal sealed class OverlayMap : IDisposable
     internal const int ClusterBytes = 4096;
     private const int PageBytes = 4096, HeaderBytes = 48, NoteAt = 512, NoteBytes = 8, Version = 2, FilledMayBeWritten = 1;
     private const uint Magic = 0x564F5253; // "SROV"
+    /// <summary>Maps whose disk did not take the note of a failed flush: until it does, this process knows, also when they are opened anew.</summary>
+    private static readonly ConditionalWeakTable<IFileSystem, ConcurrentDictionary<string, bool>> Unnoted = [];
     private readonly Lock _gate = new();
     private readonly IBlockFile _file;
+    private readonly ConcurrentDictionary<string, bool> _unnoted;
+    private readonly string _path;
     private readonly (long SizeBytes, Guid BootId) _of;
     private readonly long _clusters;
     private readonly byte[] _live;
@@ -23,9 +29,9 @@ internal sealed class OverlayMap : IDisposable
     private (byte[]? Bits, long FileAt, int From, int Length) _doubtful; // what a write that failed may have left on file
     private long _present;
 
-    private OverlayMap(IBlockFile file, long sizeBytes, Guid bootId)
+    private OverlayMap(IBlockFile file, string path, long sizeBytes, Guid bootId, IFileSystem files)
     {
-        _of = (sizeBytes, bootId);
+        (_of, _path, _unnoted) = ((sizeBytes, bootId), path, Unnoted.GetOrCreateValue(files));
         _clusters = (sizeBytes + ClusterBytes - 1) / ClusterBytes;
         var pages = (_clusters + PageBytes * 8 - 1) / (PageBytes * 8);
         (_file, _live, _filled, _unflushedPages) = (file, new byte[pages * PageBytes], new byte[pages * PageBytes], new bool[pages]);
@@ -47,15 +53,38 @@ internal sealed class OverlayMap : IDisposable
     internal bool FlushHasFailed { get; private set; }
 
     /// <summary>A killed process must not make it forgotten. In a sector of its own: one that is cut short then costs nothing of the map.</summary>
+    /// <exception cref="IOException">The file does not take it. That one has failed this process knows all the same.</exception>
     internal void NoteFlush(bool failed)
     {
         lock (_gate)
         {
             FlushHasFailed = failed;
-            var note = (stackalloc byte[NoteBytes]);
-            note.Fill(failed ? byte.MaxValue : (byte)0);
-            _file.Write(NoteAt, note);
+            if (failed) _unnoted[_path] = true;
+            WriteNote(_file, failed);
+            _unnoted.TryRemove(_path, out _);
         }
+    }
+
+    /// <summary>Where the file did not take that a flush has failed, it may by now.</summary>
+    internal void TryNoteAgain()
+    {
+        if (!FlushHasFailed || !_unnoted.ContainsKey(_path)) return;
+        try
+        {
+            NoteFlush(failed: true);
+        }
+        catch (IOException)
+        {
+            // Whoever opens it next in this process tries again, before anything else.
+        }
+    }
+
+    /// <summary>That what is filled is in doubt survives a restart. Only where all that counts is durable, twice: a header that is cut short then costs nothing of the map.</summary>
+    internal void KeepDoubt()
+    {
+        if (!FilledIsDoubtful) return;
+        WriteHeader();
+        FlushOrNote();
     }
 
     /// <summary>None of the bits counts as durable, nor as on file: what is on file is written anew, and what was filled is in doubt.</summary>
@@ -73,7 +102,11 @@ internal sealed class OverlayMap : IDisposable
     /// <exception cref="InvalidDataException">The file is no map of a disk of this size.</exception>
     internal static OverlayMap Open(string path, long sizeBytes, Guid bootId, IFileSystem files)
     {
-        if (!files.Exists(path)) files.Replace(path, Header(Version, sizeBytes, bootId, 0));
+        if (!files.Exists(path))
+        {
+            files.Replace(path, Header(Version, sizeBytes, bootId, 0));
+            Unnoted.GetOrCreateValue(files).TryRemove(path, out _); // of a layer before this one
+        }
         var file = files.Open(path, FileOpening.ReadWrite);
         try
         {
@@ -81,12 +114,13 @@ internal sealed class OverlayMap : IDisposable
             file.Read(0, stored);
             var (version, storedBoot, flags) = (BinaryPrimitives.ReadInt32LittleEndian(stored.AsSpan(4)), new Guid(stored.AsSpan(24, 16)), BinaryPrimitives.ReadInt32LittleEndian(stored.AsSpan(12)));
             var isWhole = stored.AsSpan().SequenceEqual(Header(version, sizeBytes, storedBoot, flags));
-            var map = version is >= 1 and <= Version && (isWhole || IsOfDisk(stored, sizeBytes)) ? new OverlayMap(file, sizeBytes, bootId) : null;
+            var map = version is >= 1 and <= Version && (isWhole || IsOfDisk(stored, sizeBytes)) ? new OverlayMap(file, path, sizeBytes, bootId, files) : null;
             // It is written when all that counts has just been made durable: one that was cut short then says no less than one of another boot.
             if (map is null || !(isWhole || map.IsDurable())) throw new InvalidDataException($"{path} is damaged or belongs to a disk of another size");
             var note = new byte[NoteBytes];
             file.Read(NoteAt, note);
             (map.FilledIsDoubtful, map.FlushHasFailed) = (!isWhole || (flags & FilledMayBeWritten) != 0, note.AsSpan().ContainsAnyExcept((byte)0));
+            if (map._unnoted.ContainsKey(path)) map.NoteFlush(failed: true); // before a flush that would succeed and write nothing
             file.Read(map.FilledAt, map._filled);
             var sameBoot = isWhole && storedBoot == bootId && bootId != Guid.Empty;
             if (sameBoot) map.Resume();
@@ -263,6 +297,13 @@ internal sealed class OverlayMap : IDisposable
         FlushOrNote();
         WriteHeader();
         FlushOrNote();
+    }
+
+    private static void WriteNote(IBlockFile file, bool failed)
+    {
+        var note = (stackalloc byte[NoteBytes]);
+        note.Fill(failed ? byte.MaxValue : (byte)0);
+        file.Write(NoteAt, note);
     }
 
     private void WriteHeader() => _file.Write(0, Header(Version, _of.SizeBytes, _of.BootId, FilledIsDoubtful ? FilledMayBeWritten : 0));

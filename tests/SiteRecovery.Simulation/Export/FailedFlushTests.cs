@@ -75,6 +75,73 @@ public sealed class FailedFlushTests
         Assert.Equal([(3L * Cluster, (long)Cluster)], again.WrittenRuns());
     }
 
+    /// <summary>A fold leaves out what counts as filled: what is in doubt once stays so for every process, wherever the one that found out was cut short.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    public void What_was_written_over_a_fill_is_told_by_every_process_after_that(int seed)
+    {
+        var disk = NewDisk();
+        var layer = new OverlayFile(new SimMemory(_below), Path, disk);
+        for (var next = layer.FlattenFrom(0); next is { } more; next = layer.FlattenFrom(more.Next)) Assert.True(more.Copied > 0);
+        layer.Write(3 * Cluster, Bytes(Cluster, 7));
+        // The data comes to the disk, the map does not.
+        disk.Faults = io => io.Kind == IoKind.Flush && io.Path.EndsWith(".map", StringComparison.Ordinal) ? Fault.Error : Fault.None;
+        Assert.Throws<IOException>(layer.Flush);
+        disk.Faults = null;
+        layer.Dispose();
+        using (var map = disk.Open(Path + ".map", FileOpening.ReadWrite)) map.Write(3 * Cluster, Bytes(DiskBytes / Cluster / 8, byte.MaxValue)); // the third bitmap, as the disk has it
+        var (random, images) = (new Random(seed), new List<SimDisk>());
+        disk.After = _ => images.AddRange([disk.Kill(), disk.LosePower(random.Next()), disk.LosePower(random.Next())]);
+        var again = new OverlayFile(new SimMemory(_below), Path, disk);
+        again.ForgetFailedFlush();
+        disk.After = null;
+        images.AddRange([disk, disk.Kill(), disk.LosePower(seed)]);
+        foreach (var image in images) Assert.Equal([(3L * Cluster, (long)Cluster)], new OverlayFile(new SimMemory(_below), Path, image).WrittenRuns());
+    }
+
+    /// <summary>Opened anew it would acknowledge a flush that writes nothing.</summary>
+    [Fact]
+    public void A_failed_flush_that_no_note_could_be_taken_of_is_known_to_the_process()
+    {
+        var disk = NewDisk();
+        var layer = new OverlayFile(new SimMemory(_below), Path, disk);
+        layer.Write(0, Bytes(2 * Cluster, 7));
+        disk.Faults = io => io.Kind is IoKind.Flush or IoKind.Write ? Fault.Error : Fault.None;
+        Assert.Throws<IOException>(layer.Flush);
+        layer.Dispose();
+        disk.Faults = io => io.Kind == IoKind.Write ? Fault.Error : Fault.None;
+        Assert.Throws<IOException>(() => new OverlayFile(new SimMemory(_below), Path, disk)); // nor is it opened before
+        disk.Faults = null;
+
+        var again = new OverlayFile(new SimMemory(_below), Path, disk);
+        Assert.True(again.MayHaveForgotten);
+        again.Flush();
+        for (var seed = 1; seed < 5; seed++) Assert.Equal(Bytes(2 * Cluster, 7), Read(new OverlayFile(new SimMemory(_below), Path, disk.LosePower(seed)), 0, 2 * Cluster));
+        again.ForgetFailedFlush();
+        Assert.False(new OverlayFile(new SimMemory(_below), Path, disk).MayHaveForgotten);
+    }
+
+    /// <summary>The disk may take it a moment later, and the process may not be there when the layer is opened next.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_note_that_could_not_be_taken_is_taken_later(bool byAFlush)
+    {
+        var disk = NewDisk();
+        var layer = new OverlayFile(new SimMemory(_below), Path, disk);
+        layer.Write(0, Bytes(2 * Cluster, 7));
+        disk.Faults = io => io.Kind is IoKind.Flush or IoKind.Write ? Fault.Error : Fault.None;
+        Assert.Throws<IOException>(layer.Flush);
+        disk.Faults = null;
+        if (byAFlush) Assert.Throws<IOException>(layer.Flush);
+        else layer.Dispose();
+        using var again = new OverlayFile(new SimMemory(_below), Path, disk.Kill());
+        Assert.True(again.MayHaveForgotten);
+    }
+
     /// <summary>Stopped half way, it is written anew from the beginning the next time.</summary>
     [Fact]
     public void Writing_a_layer_anew_can_be_stopped()
