@@ -67,7 +67,9 @@ public sealed class ReplicaMachine : IReplicaDisks
         CancellationToken stop = default)
     {
         var (files, time) = (room.Files, room.Time);
-        var layers = new ReplicaLayers(store, point, folder, files, mayStandAlone: true, stop);
+        // What a layer could not note of itself the capture beside it may have.
+        var mayHaveForgotten = MachineCapture.MayForgetStored(Path.Combine(folder, CaptureFolder), files);
+        var layers = new ReplicaLayers(store, point, folder, files, mayStandAlone: true, mayHaveForgotten, stop);
         MachineCapture? capture = null;
         try
         {
@@ -82,6 +84,7 @@ public sealed class ReplicaMachine : IReplicaDisks
                 // It may show less than what was sent of it.
                 capture.MarkAllUnsynced("a flush of the replica's disk failed");
                 foreach (var (_, file) in layers.Disks) file.ForgetFailedFlush();
+                capture.ForgetFailedFlush(); // last: until here whoever opens them writes them anew
             }
             return new ReplicaMachine(store.Machine, folder, layers, capture, new LayerFlattening(layers, folder, files, time), epoch, clients, time);
         }
@@ -106,7 +109,7 @@ public sealed class ReplicaMachine : IReplicaDisks
         try
         {
             // Before: what its layers show is what it is said to have ended with.
-            ReplicaLayers.FlushStored(folder, files);
+            ReplicaLayers.FlushStored(folder, files, MachineCapture.MayForgetStored(Path.Combine(folder, CaptureFolder), files));
         }
         catch (Exception broken) when (broken is IOException or InvalidDataException)
         {

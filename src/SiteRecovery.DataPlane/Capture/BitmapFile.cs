@@ -85,6 +85,13 @@ internal sealed class BitmapFile : IDisposable
         WriteNote(_file, bootId);
     }
 
+    internal void ForgetFailedFlush()
+    {
+        if (!FlushHasFailed) return;
+        WriteNote(_file, Guid.Empty);
+        FlushHasFailed = false;
+    }
+
     /// <summary>The same of the bitmaps in a folder that nobody has open, where that can be.</summary>
     internal static void NoteFailedFlush(IFileSystem files, string folder, Guid bootId)
     {

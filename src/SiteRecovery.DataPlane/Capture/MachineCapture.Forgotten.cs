@@ -65,6 +65,16 @@ public sealed partial class MachineCapture
         foreach (var disk in _disks) disk.File.ForgetCached();
     }
 
+    /// <summary>The disks have been written anew since, and that is durable: they will forget nothing of what they show. Whoever says so has marked everything as unsynced.</summary>
+    /// <exception cref="IOException">It could not be written down: nothing of that is so.</exception>
+    public void ForgetFailedFlush()
+    {
+        if (!_mayForget) return;
+        foreach (var disk in _disks) disk.Bitmap.ForgetFailedFlush();
+        _mayForget = false;
+        Save(s => s with { FlushFailedIn = null });
+    }
+
     private void TryFlush(SplitDisk disk)
     {
         try

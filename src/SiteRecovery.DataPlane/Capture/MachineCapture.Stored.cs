@@ -30,6 +30,14 @@ public sealed partial class MachineCapture
         return (epoch, true);
     }
 
+    /// <summary>A flush of a disk of a capture that is not open has failed in this boot of the host, or nobody can say that none has. After a boot the disks show what is left.</summary>
+    /// <exception cref="System.Text.Json.JsonException">capture.json is damaged; such a capture does not open.</exception>
+    public static bool MayForgetStored(string stateFolder, IFileSystem files)
+    {
+        var boot = HostBoot.IdOf(files);
+        return CaptureState.TryLoad(files, Path.Combine(stateFolder, "capture.json")) is { FlushFailedIn: { } then } && then == boot.ToString() || BitmapFile.HasNotedFailedFlush(files, stateFolder, boot);
+    }
+
     /// <summary>A capture that is not open is fenced, or nobody can say that it is not.</summary>
     public static bool IsFencedStored(string stateFolder, IFileSystem files)
     {

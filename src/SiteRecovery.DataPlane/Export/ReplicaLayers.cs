@@ -14,9 +14,10 @@ public sealed class ReplicaLayers : IDisposable
 
     /// <param name="folder">Where the layers lie, or will; it is made.</param>
     /// <param name="mayStandAlone">Layers that have been flattened are the whole disks: they are opened also where what they lay over is lost, or is not to be had now.</param>
+    /// <param name="mayHaveForgotten">A flush of one of them is known to have failed in this boot of the host, whatever they say themselves: they are written anew.</param>
     /// <param name="stop">Opening may have to write a layer anew.</param>
     /// <exception cref="InvalidDataException">The point is not viewable, or a layer is damaged.</exception>
-    public ReplicaLayers(RetentionStore store, RecoveryPoint point, string folder, IFileSystem files, bool mayStandAlone = false, CancellationToken stop = default)
+    public ReplicaLayers(RetentionStore store, RecoveryPoint point, string folder, IFileSystem files, bool mayStandAlone = false, bool mayHaveForgotten = false, CancellationToken stop = default)
     {
         files.CreateDirectory(folder);
         var lost = default(Exception);
@@ -31,7 +32,7 @@ public sealed class ReplicaLayers : IDisposable
         try
         {
             foreach (var disk in _view?.Disks ?? store.Disks)
-                _disks.Add((disk, new OverlayFile(_view?.File(disk.Index) ?? new Nothing(disk.SizeBytes), Path.Combine(folder, FileOf(disk.Index)), files, stop: stop)));
+                _disks.Add((disk, new OverlayFile(_view?.File(disk.Index) ?? new Nothing(disk.SizeBytes), Path.Combine(folder, FileOf(disk.Index)), files, mayHaveForgotten: mayHaveForgotten, stop: stop)));
             if (lost is not null && !_disks.TrueForAll(d => d.File.IsFlat)) ExceptionDispatchInfo.Throw(lost);
         }
         catch
@@ -52,9 +53,10 @@ public sealed class ReplicaLayers : IDisposable
     public IReadOnlyList<WrittenDisk> Written => [.. _disks.Select(d => new WrittenDisk(d.Disk.Index, d.File, d.File.WrittenRuns()))];
 
     /// <summary>Layers that are not open: what they show is durable when it returns.</summary>
+    /// <param name="mayHaveForgotten">As of those that are opened.</param>
     /// <exception cref="IOException">One cannot be flushed, which whoever opens it next hears of.</exception>
     /// <exception cref="InvalidDataException">One is damaged.</exception>
-    public static void FlushStored(string folder, IFileSystem files)
+    public static void FlushStored(string folder, IFileSystem files, bool mayHaveForgotten = false)
     {
         foreach (var map in files.List(folder).Where(f => f.EndsWith(".map", StringComparison.Ordinal)))
         {
@@ -62,7 +64,7 @@ public sealed class ReplicaLayers : IDisposable
             if (!files.Exists(path + ".data")) continue; // nothing was written yet
             long size;
             using (var data = files.Open(path + ".data", FileOpening.Read)) size = data.LengthBytes;
-            new OverlayFile(new Nothing(size), path, files).Dispose();
+            new OverlayFile(new Nothing(size), path, files, mayHaveForgotten: mayHaveForgotten).Dispose();
         }
     }
 
