@@ -31,14 +31,14 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
     /// <summary>Durable when it returns.</summary>
     public void Keep(MachineId machine, string? definition)
     {
-        var path = Path.Combine(folderOf(machine), DefinitionFile);
+        var path = DefinitionPathOf(machine);
         if (definition is null) return;
         var bytes = System.Text.Encoding.UTF8.GetBytes(definition);
         if (files.TryReadAll(path) is not { } kept || !kept.AsSpan().SequenceEqual(bytes)) files.Replace(path, bytes);
     }
 
-    /// <summary>As it was kept; null where only disks are known.</summary>
-    public byte[]? DefinitionOf(MachineId machine) => files.TryReadAll(Path.Combine(folderOf(machine), DefinitionFile));
+    /// <summary>Where it is kept; no file is there where only disks are known.</summary>
+    public string DefinitionPathOf(MachineId machine) => Path.Combine(folderOf(machine), DefinitionFile);
 
     /// <summary>The machine runs on the disks that are served; repeated, it continues one that its disks had stopped, and leaves one alone that was shut down from inside.</summary>
     /// <param name="exported">What its disks are served as, before the disk's own name.</param>
@@ -50,7 +50,7 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
     public async Task<string?> RunAsync(
         MachineId machine, string name, string exported, ReplicaPurpose purpose, IReadOnlyDictionary<string, string> disks, string? networks, bool mustRun, CancellationToken stop)
     {
-        if (hosting is null || DefinitionOf(machine) is not { } kept) return null;
+        if (hosting is null || files.TryReadAll(DefinitionPathOf(machine)) is not { } kept) return null;
         var source = MachineDefinition.FromJson(kept);
         var found = await FindOwnAsync(hosting, name, exported, stop);
         // One that was shut down for its move stays down, and is started by whoever calls that off.
@@ -86,7 +86,7 @@ public sealed class ReplicaHost(ReplicaHosting? hosting, Func<MachineId, string>
     /// <exception cref="HypervisorException">That, or the hypervisor cannot tell.</exception>
     public async Task CheckAsync(MachineId machine, CancellationToken stop)
     {
-        if (hosting is null || DefinitionOf(machine) is not { } kept) return;
+        if (hosting is null || files.TryReadAll(DefinitionPathOf(machine)) is not { } kept) return;
         await FindOwnAsync(hosting, machine.Value, exported: machine.Value, stop);
         ThrowIfMisplaced(hosting, machine.Value, MachineDefinition.FromJson(kept));
     }

@@ -68,7 +68,7 @@ public sealed class ReplicaMachine : IReplicaDisks
     {
         var (files, time) = (room.Files, room.Time);
         // What a layer could not note of itself the capture beside it may have.
-        var mayHaveForgotten = MachineCapture.MayForgetStored(Path.Combine(folder, CaptureFolder), files);
+        var mayHaveForgotten = MayHaveForgotten(folder, files);
         var layers = new ReplicaLayers(store, point, folder, files, mayStandAlone: true, mayHaveForgotten, stop);
         MachineCapture? capture = null;
         try
@@ -109,7 +109,7 @@ public sealed class ReplicaMachine : IReplicaDisks
         try
         {
             // Before: what its layers show is what it is said to have ended with.
-            ReplicaLayers.FlushStored(folder, files, MachineCapture.MayForgetStored(Path.Combine(folder, CaptureFolder), files));
+            ReplicaLayers.FlushStored(folder, files, MayHaveForgotten(folder, files));
         }
         catch (Exception broken) when (broken is IOException or InvalidDataException)
         {
@@ -117,6 +117,10 @@ public sealed class ReplicaMachine : IReplicaDisks
         }
         MachineCapture.FenceStored(Path.Combine(folder, CaptureFolder), epoch, files);
     }
+
+    /// <summary>Of its folder: a flush of a disk has failed in this boot of the host, as the capture there knows.</summary>
+    /// <exception cref="System.Text.Json.JsonException">What the capture knows is damaged.</exception>
+    public static bool MayHaveForgotten(string folder, IFileSystem files) => MachineCapture.MayForgetStored(Path.Combine(folder, CaptureFolder), files);
 
     /// <summary>Of its folder: a replica has been opened there, whether it is now or not.</summary>
     public static bool WasServed(string folder, IFileSystem files) => files.FolderExists(Path.Combine(folder, CaptureFolder));

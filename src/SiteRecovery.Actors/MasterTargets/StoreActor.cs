@@ -36,7 +36,7 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
     private RetentionLimits? _limits;
     private readonly SpaceForecast _forecast = new();
     private readonly UnreadableOrders _unreadable;
-    private bool _maintaining;
+    private bool _maintaining, _isUnservable;
     private ImmutableHashSet<string> _verifying = []; // ids of points
     private Task _verification = Task.CompletedTask; // one after the other
     private string? _unmaintained, _notServed;
@@ -126,15 +126,16 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         _waiting.RemoveAt(0);
         var own = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
         _underWay = (next, own);
-        var (room, machine, stop) = (_room, _machine, own.Token);
+        var (room, machine, unservable, stop) = (_room, _machine, _isUnservable, own.Token);
         // What the actor before this one had under way ends first.
-        Task.Run(() => room.Turns.TakeAsync(machine, () => StoreWork.PerformAsync(room, machine, next, stop), stop), stop).PipeTo(Self, success: report => new WorkDone(report), failure: error => next is ServeAgain ? new NotServedAgain(error.Message) : new WorkDone(null, error));
+        Task.Run(() => room.Turns.TakeAsync(machine, () => StoreWork.PerformAsync(room, machine, next, unservable, stop), stop), stop).PipeTo(Self, success: report => new WorkDone(report), failure: error => next is ServeAgain ? new NotServedAgain(error.Message) : new WorkDone(null, error));
     }
 
     private void Done(WorkDone done)
     {
         // What was ended tells nothing: whoever wants it after all asks again.
         var result = _underWay is not { Stop.IsCancellationRequested: false } now ? null : done.Failure is { } failure ? FailureOf(now.Order, failure) : done.Result;
+        if (_underWay?.Order is ServeReplica) _isUnservable = result is WorkFailed { Permanent: true };
         if (done.Failure is null && WorkOf(_underWay?.Order) is { } did) _unreadable.Forget(did);
         _underWay?.Stop.Dispose();
         _underWay = null;

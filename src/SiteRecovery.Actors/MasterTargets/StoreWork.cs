@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
 using SiteRecovery.Actors.ProtectedMachines;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Capture;
@@ -22,8 +23,9 @@ internal static class StoreWork
     /// <summary>A verification that waits longer is told again.</summary>
     private static readonly TimeSpan VerifyPatience = TimeSpan.FromSeconds(4), LookEvery = TimeSpan.FromMilliseconds(20);
 
+    /// <param name="mayTakeUnserved">The machine's replica cannot be served, and will not be by trying again.</param>
     /// <returns>A report to the machine, or a tail to tell; null: nothing.</returns>
-    internal static async Task<object?> PerformAsync(MasterTargetRoom room, MachineId machine, object order, CancellationToken stop)
+    internal static async Task<object?> PerformAsync(MasterTargetRoom room, MachineId machine, object order, bool mayTakeUnserved, CancellationToken stop)
     {
         switch (order)
         {
@@ -45,7 +47,7 @@ internal static class StoreWork
                 return null;
             case ReleaseReplica release:
                 room.Machines.Release(release.Machine.Value, release.Epoch);
-                return await ReleaseAsync(room, release, stop);
+                return await ReleaseWork.ReleaseAsync(room, release, mayTakeUnserved, stop);
             case ReplicateReplica replicate:
                 await ReplicateAsync(room, replicate, stop);
                 return null;
@@ -69,7 +71,7 @@ internal static class StoreWork
                 if (room.Stores.TryEnd(remove.Machine, remove.Epoch))
                 {
                     await StopAsync(room, remove.Machine, stop);
-                    await room.Stores.RemoveAsync(remove.Machine, stop);
+                    await ReleaseWork.RemoveStoreAsync(room, remove, stop);
                 }
                 return new StoreRemoved(remove.Machine, IdOf(remove), remove.Epoch);
             case WorkEnded { Work: ServeReplica ended }:
@@ -137,7 +139,7 @@ internal static class StoreWork
 
     private static IEnumerable<DiskRange> AllOf(RetentionStore store) => store.Disks.Select(d => new DiskRange(d.Index, 0, d.SizeBytes));
 
-    private static string LayerOf(Epoch layer) => $"epoch-{layer}";
+    internal static string LayerOf(Epoch layer) => $"epoch-{layer}";
 
     // A machine's name has no '~'.
     private static string NameOf(MachineId machine, string test) => $"{machine}~{test}";
@@ -151,7 +153,7 @@ internal static class StoreWork
         return $"{machine}-test-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(test)))[..TestNameDigits]}";
     }
 
-    private static async Task StopAsync(MasterTargetRoom room, MachineId machine, CancellationToken stop)
+    internal static async Task StopAsync(MasterTargetRoom room, MachineId machine, CancellationToken stop)
     {
         await room.Machines.RemoveAsync(machine.Value, machine.Value, stop);
         await room.Exports.StopAsync(machine.Value, stop);
@@ -159,7 +161,7 @@ internal static class StoreWork
         room.Served.Forget(machine);
     }
 
-    private static DiskGeometry[] GeometryOf(ImmutableArray<DiskSpec> disks) => [.. disks.Select(d => new DiskGeometry((ushort)d.Index, d.Name, d.SizeBytes))];
+    internal static DiskGeometry[] GeometryOf(ImmutableArray<DiskSpec> disks) => [.. disks.Select(d => new DiskGeometry((ushort)d.Index, d.Name, d.SizeBytes))];
 
     private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeReplica serve, CancellationToken stop)
     {
@@ -225,7 +227,7 @@ internal static class StoreWork
             return await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
                 store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room, stop), stop);
         }
-        catch (InvalidDataException lost) when (ReplicaMachine.WasServed(folder, room.Files))
+        catch (Exception lost) when (lost is InvalidDataException or JsonException && ReplicaMachine.WasServed(folder, room.Files))
         {
             // What it stands on is gone since then, or its layer, and no order that is repeated brings that back.
             throw new InvalidDataException(
@@ -324,37 +326,6 @@ internal static class StoreWork
 
     /// <summary>In which epoch a machine's replica is served, or is to be; null: there is none.</summary>
     private static Epoch? ServedIn(MasterTargetRoom room, MachineId machine) => ReplicaOf(room, machine)?.Epoch ?? OrderToServe(room, machine)?.Epoch;
-
-    private static async Task<DataPlaneReport?> ReleaseAsync(MasterTargetRoom room, ReleaseReplica release, CancellationToken stop)
-    {
-        // However late it comes: the store of the next protection is not meant, and goes with it at the end.
-        if (!room.Stores.TryEnd(release.Machine, release.Epoch)) return null;
-        var (layer, released) = (room.LayerFolderOf(release.Machine, LayerOf(release.Layer)), room.ReleasedFolderOf(release.Machine, LayerOf(release.Layer)));
-        if (!room.Files.FolderExists(released))
-        {
-            if (ReplicaOf(room, release.Machine) is not { } replica) throw new IOException($"the replica of {release.Machine} is not served yet");
-            if (!replica.Flatten()) throw new IOException($"the disks of {release.Machine} are being flattened");
-            if (room.Exports.ClientsOf(release.Machine.Value, replica) is > 0 and var clients)
-                throw new IOException($"the machine runs: its disks are open {clients} times. Shut it down; it can be started from the raw files that it leaves");
-            await StopAsync(room, release.Machine, stop);
-            room.Files.CreateDirectory(Path.GetDirectoryName(released)!);
-            room.Files.Rename(layer, released); // from here on nobody takes them for a replica
-        }
-        // Also where an attempt before this one ended in front of it: the store goes next, and without power the disks would be in neither place.
-        room.Files.FlushFolder(Path.GetDirectoryName(released)!);
-        room.Files.FlushFolder(Path.GetDirectoryName(layer)!);
-        foreach (var disk in release.Disks)
-        {
-            var file = Path.Combine(released, ReplicaLayers.FileOf((ushort)disk.Index));
-            if (room.Files.Exists(file + ".data")) room.Files.Rename(file + ".data", Path.Combine(released, $"disk-{disk.Index}.raw"));
-            if (room.Files.Exists(file + ".map")) room.Files.Delete(file + ".map");
-        }
-        // The store goes next, and with it what they could be made from again.
-        room.Files.FlushFolder(released);
-        if (room.Machines.DefinitionOf(release.Machine) is { } definition) room.Files.Replace(Path.Combine(released, "machine.json"), definition);
-        await room.Stores.RemoveAsync(release.Machine, stop);
-        return new ReplicaReleased(release.Machine, IdOf(release), release.Epoch, release.Layer, released);
-    }
 
     private static async Task<DataPlaneReport> ContinueAsync(MasterTargetRoom room, ContinueStore next, CancellationToken stop)
     {

@@ -137,6 +137,60 @@ internal sealed class OverlayMap : IDisposable
         }
     }
 
+    /// <summary>Of a map that nobody has open, whatever else may be wrong with it: all clusters count, and were durable. False also where that cannot be read.</summary>
+    internal static bool SaysWhole(string path, long sizeBytes, IFileSystem files)
+    {
+        var clusters = (sizeBytes + ClusterBytes - 1) / ClusterBytes;
+        var bits = new byte[(clusters + PageBytes * 8 - 1) / (PageBytes * 8) * PageBytes];
+        try
+        {
+            if (!files.Exists(path)) return false;
+            using var file = files.Open(path, FileOpening.Read);
+            file.Read(PageBytes + bits.Length, bits);
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+        for (long at = 0, last = clusters - 1; at <= last >> 3; at++)
+            if ((bits[at] & MaskOf(at, 0, last)) != MaskOf(at, 0, last)) return false;
+        return true;
+    }
+
+    /// <summary>Of a map that nobody has open: a flush has failed since all was last written anew, or nobody can say that none has.</summary>
+    internal static bool MayHaveForgotten(string path, IFileSystem files)
+    {
+        try
+        {
+            if (Unnoted.GetOrCreateValue(files).ContainsKey(path)) return true;
+            var note = (stackalloc byte[NoteBytes]);
+            using var file = files.Open(path, FileOpening.Read);
+            file.Read(NoteAt, note);
+            return note.ContainsAnyExcept((byte)0);
+        }
+        catch (IOException)
+        {
+            return true;
+        }
+    }
+
+    /// <summary>The same as of one that is open, where nobody has it open.</summary>
+    internal static void NoteFailedFlush(string path, IFileSystem files)
+    {
+        var unnoted = Unnoted.GetOrCreateValue(files);
+        unnoted[path] = true;
+        try
+        {
+            using var file = files.Open(path, FileOpening.ReadWrite);
+            WriteNote(file, failed: true);
+            unnoted.TryRemove(path, out _);
+        }
+        catch (IOException)
+        {
+            // This process still knows.
+        }
+    }
+
     internal bool Has(long cluster) => IsSet(_live, cluster);
 
     /// <summary>The run of clusters from <paramref name="first"/>, up to <paramref name="last"/>, that are all there or all not.</summary>

@@ -127,7 +127,29 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     }
 
     /// <summary>Removes a machine's store with all its points. Nothing happens where there is none.</summary>
-    public async Task RemoveAsync(MachineId machine, CancellationToken stop)
+    public Task RemoveAsync(MachineId machine, CancellationToken stop) => LetGoAsync(machine, () =>
+    {
+        // Renamed first: a removal that was cut short leaves nothing that looks like a store.
+        var gone = FolderOf(machine) + Removed;
+        files.DeleteFolder(gone);
+        DeleteFormerlyRemoved(machine);
+        if (Has(machine))
+        {
+            files.Rename(FolderOf(machine), gone);
+            RetentionStore.DestroyKeys(gone, files);
+        }
+        files.DeleteFolder(gone);
+    }, stop);
+
+    /// <summary>A machine's store is no master target's any more: its folder, as it is and with all that is in it, belongs to whoever finds it there. Durable when it returns.</summary>
+    /// <param name="to">Where nothing is yet, in a folder that is there.</param>
+    public Task GiveAwayAsync(MachineId machine, string to, CancellationToken stop) => LetGoAsync(machine, () =>
+    {
+        files.Rename(FolderOf(machine), to);
+        files.FlushFolder(Path.GetDirectoryName(to)!);
+    }, stop);
+
+    private async Task LetGoAsync(MachineId machine, Action remove, CancellationToken stop)
     {
         var gate = GateOf(machine);
         await gate.Opening.WaitAsync(stop);
@@ -138,16 +160,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
             {
                 (gate.UnreadableSince, gate.WriteFailure) = (null, null);
                 if (_stores.TryRemove(machine, out var store)) store.Dispose();
-                // Renamed first: a removal that was cut short leaves nothing that looks like a store.
-                var gone = FolderOf(machine) + Removed;
-                files.DeleteFolder(gone);
-                DeleteFormerlyRemoved(machine);
-                if (Has(machine))
-                {
-                    files.Rename(FolderOf(machine), gone);
-                    RetentionStore.DestroyKeys(gone, files);
-                }
-                files.DeleteFolder(gone);
+                remove();
                 // Come back after a loss of power, it would be in the way of the next protection's.
                 if (files.FolderExists(root)) files.FlushFolder(root);
             }

@@ -158,7 +158,7 @@ public sealed partial record ProtectedMachine(MachineId Id)
             Releasing = null,
             Exports = [],
             Console = null,
-            Jobs = Jobs.Complete(WorkKind.ReleaseReplica, e.At, detail: $"the machine's disks are the raw files in {e.Folder}"),
+            Jobs = Jobs.Complete(WorkKind.ReleaseReplica, e.At, detail: e.Folder.StartsWith('/') ? $"the machine's disks are the raw files in {e.Folder}" : e.Folder),
         }).Without(WorkKind.ReleaseReplica).Without(WorkKind.ServeReplica), // it was to be shut down
         DisksFlattened e => (this with
         {

@@ -132,7 +132,7 @@ public sealed record ReplicaServed(MachineId Machine, CommandId Id, Epoch Epoch,
 public sealed record ReplicaFlattened(MachineId Machine, CommandId Id, Epoch Epoch, Epoch Layer) : DataPlaneReport(Machine, Id);
 
 /// <summary>The replica is served no more; its disks are files that nobody manages.</summary>
-/// <param name="Folder">Where they are, on the host of its master target.</param>
+/// <param name="Folder">Where they are, on the host of its master target; what is no full path says in words what became of them.</param>
 public sealed record ReplicaReleased(MachineId Machine, CommandId Id, Epoch Epoch, Epoch Layer, string Folder) : DataPlaneReport(Machine, Id);
 
 /// <param name="Newest">The last write of the source; null where it is not known.</param>

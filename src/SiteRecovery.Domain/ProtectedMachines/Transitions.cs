@@ -13,7 +13,8 @@ public sealed record ActionAvailability(string Action, bool Allowed, string? Cod
 /// <param name="StoreIsBehind">The target's store has not taken in yet what its own side wrote.</param>
 /// <param name="NothingServed">Nothing has run at the target for the failover that is in progress.</param>
 /// <param name="Flattened">The disks of the replica that is the machine are raw files of their own.</param>
-public readonly record struct Circumstances(bool TestRuns, bool FromReplica, bool StoreIsBehind = false, bool Flattened = false, bool NothingServed = false);
+/// <param name="Unservable">The replica that is the machine cannot be served, and trying again does not help.</param>
+public readonly record struct Circumstances(bool TestRuns, bool FromReplica, bool StoreIsBehind = false, bool Flattened = false, bool NothingServed = false, bool Unservable = false);
 
 /// <summary>
 /// THE table: state × action → allowed, or why not and what to do. Refusals, the API, greyed buttons and the CLI's hints
@@ -32,7 +33,8 @@ public static class Transitions
             Act.Enable => Enable(phase),
             Act.Disable when beside.TestRuns => ("A test failover runs on the retention store that disabling would remove.", "Clean the test failover up first."),
             Act.Disable when phase is Phase.FailedOver && beside.FromReplica => ("The replica that was left is not taken in yet.", "Reverse the replication first; with full if that site is lost."),
-            Act.Disable when (phase is Phase.FailedOver || (beside.FromReplica && phase is Phase.Protected or Phase.Paused or Phase.Resynchronizing or Phase.ResynchronizationRequired)) && !beside.Flattened =>
+            // Nobody could flatten what cannot be served: what is left of it is handed over as it is.
+            Act.Disable when ((phase is Phase.FailedOver && !beside.Unservable) || (beside.FromReplica && phase is Phase.Protected or Phase.Paused or Phase.Resynchronizing or Phase.ResynchronizationRequired)) && !beside.Flattened =>
                 ("The machine's disks are not raw files yet: what nobody wrote since the failover is read out of the retention store.", "Wait until the job 'flatten' has ended."),
             Act.Disable => Disable(phase),
             Act.Pause => Pause(phase),

@@ -227,7 +227,8 @@ public sealed record FlattenReplica(MachineId Machine, Epoch Epoch, Epoch Layer,
 }
 
 /// <summary>
-/// Once nobody has its flattened disks open, withdraw the replica for good, leave its disks as raw files and remove the store that it came from. Reports <see cref="ReplicaReleased"/>.
+/// Once nobody has its flattened disks open, withdraw the replica for good, leave its disks as raw files and remove the store that it came from. What cannot be served any more is left with its store
+/// where it is not known to be whole. Reports <see cref="ReplicaReleased"/>.
 /// </summary>
 public sealed record ReleaseReplica(MachineId Machine, Epoch Epoch, Epoch Layer, ImmutableArray<DiskSpec> Disks, SiteName TargetSite, string? TargetNode = null)
     : Work(Machine, Epoch), IAtMasterTarget

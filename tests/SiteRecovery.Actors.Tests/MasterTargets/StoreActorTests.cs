@@ -138,6 +138,30 @@ public sealed class StoreActorTests : TestKit
         Assert.Empty(Directory.GetFileSystemEntries(_room.ReleasedFolderOf(Vm, "epoch-2")));
     }
 
+    /// <summary>It would be served first for ever, and nobody would say why.</summary>
+    [Fact]
+    public async Task A_replica_that_cannot_be_served_any_more_is_released_unserved()
+    {
+        var source = Served();
+        var replica = (ReplicaMachine)_room.Exports.Find(Vm.Value)!;
+        await replica.Disks[0].Device.WriteAsync(0, new byte[4096], forceUnitAccess: false, default);
+        await AwaitConditionAsync(() => Task.FromResult(replica.Flatten()), TimeSpan.FromSeconds(20));
+        await BeginAnewAsync();
+        File.WriteAllText(Path.Combine(_room.LayerFolderOf(Vm, "epoch-3"), "capture", "capture.json"), "{");
+        _store = Sys.ActorOf(StoreActor.Props(Vm, _room, Site, _machine));
+        var release = new ReleaseReplica(Vm, new Epoch(3), new Epoch(3), _disks, Site);
+        _store.Tell(release);
+        Assert.Equal((WorkKind.ReleaseReplica, false), Report<WorkFailed>() is var waits ? (waits.Work, waits.Permanent) : default);
+        _store.Tell(new ServeReplica(Vm, new Epoch(3), source.Point, Site, null, new Epoch(3), ReplicationPolicy.Default));
+        var lost = Report<WorkFailed>();
+        Assert.True(lost is { Work: WorkKind.ServeReplica, Permanent: true } && lost.Reason.Contains("disable the protection", StringComparison.Ordinal), lost.Reason);
+
+        _store.Tell(release);
+        var raw = File.ReadAllBytes(Path.Combine(Report<ReplicaReleased>().Folder, "disk-0.raw"));
+        Assert.Equal((1 << 20, 0, 7), (raw.Length, raw[0], raw[4096]));
+        Assert.False(_room.Stores.Has(Vm));
+    }
+
     /// <summary>The machine that runs on it waits for its disks, and the configuration server may be in a site that is dark.</summary>
     [Fact]
     public async Task A_replica_is_served_again_by_a_new_process_without_an_order()

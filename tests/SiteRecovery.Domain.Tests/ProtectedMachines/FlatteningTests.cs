@@ -69,6 +69,20 @@ public sealed class FlatteningTests
         Assert.Equal(("InitialReplication", true), (story.Phase, story.State.Protection!.Replica is null));
     }
 
+    /// <summary>Its disks are raw files of nobody then, but all of it is kept: who is to flatten what cannot be served?</summary>
+    [Fact]
+    public void Protection_ends_at_a_replica_that_cannot_be_served_any_more_and_says_what_is_kept()
+    {
+        var story = FailedOver().Failed(WorkKind.ServeReplica, permanent: false, "the disk is away");
+        Assert.Equal(RefusalCode.NotAllowedInState, story.Disabled().Refusal.Code);
+        story.Failed(WorkKind.ServeReplica, permanent: true, "the map is damaged").Disabled();
+        Assert.Equal(["serve-replica", "release-replica", "release-agent"], story.PendingKinds);
+        story.When(new SiteRecovery.Domain.ProtectedMachines.ReplicaReleased(Story.Vm1, story.NextId(), story.State.Epoch, new Epoch(2), "All that was left of it is in /released/vm1"));
+        Assert.Equal("All that was left of it is in /released/vm1", story.JobOf("disable").Steps[0].Detail);
+        story.StoreGone().AgentGone();
+        Assert.Equal(("Unprotected", JobStatus.Succeeded), (story.Phase, story.JobOf("disable").Status));
+    }
+
     [Fact]
     public void A_machine_that_stays_where_it_was_failed_over_to_is_released_there()
     {

@@ -127,6 +127,7 @@ internal sealed class Story
         ("Protected (from a replica)", () => new Story().Protected().Turned()),
         ("FailedOver (test failover runs)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed().TestStarted()),
         ("FailedOver (flattened)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed().Flattened()),
+        ("FailedOver (cannot be served)", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed().Failed(WorkKind.ServeReplica, permanent: true)),
         ("Protected (from a flattened replica)", () => new Story().Protected().Turned().Flattened()),
         ("Unprotected (replica being released)", () => new Story().Protected().Turned().Flattened().Disabled()),
         ("FailedOver", () => new Story().Protected().FailedOverTo(Point).EpochOpened().Served().Committed()),
