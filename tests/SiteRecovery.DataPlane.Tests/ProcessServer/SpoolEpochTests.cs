@@ -79,19 +79,11 @@ public sealed class SpoolEpochTests : SpoolFixture
 
         public void Dispose() => _go.Dispose();
 
-        private sealed class File(IBlockFile file, Action<int> afterRead) : IBlockFile
+        private sealed class File(IBlockFile file, Action<int> afterRead) : AroundFile(file)
         {
-            public long LengthBytes => file.LengthBytes;
-            public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
-            public void Write(long offset, ReadOnlySpan<byte> from) => file.Write(offset, from);
-            public void Zero(long offset, long length) => file.Zero(offset, length);
-            public void Flush() => file.Flush();
-            public (long Length, bool Hole) RunAt(long offset) => file.RunAt(offset);
-            public void Dispose() => file.Dispose();
-
-            public void Read(long offset, Span<byte> into)
+            public override void Read(long offset, Span<byte> into)
             {
-                file.Read(offset, into);
+                base.Read(offset, into);
                 afterRead(into.Length);
             }
         }

@@ -13,19 +13,11 @@ internal sealed class CountingFiles : RealFiles
         return new Counted(this, file);
     }
 
-    private sealed class Counted(CountingFiles files, IBlockFile file) : IBlockFile
+    private sealed class Counted(CountingFiles files, IBlockFile file) : AroundFile(file)
     {
-        public long LengthBytes => file.LengthBytes;
-        public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
-        public void Read(long offset, Span<byte> into) => file.Read(offset, into);
-        public void Write(long offset, ReadOnlySpan<byte> from) => file.Write(offset, from);
-        public void Zero(long offset, long length) => file.Zero(offset, length);
-        public void Flush() => file.Flush();
-        public (long Length, bool Hole) RunAt(long offset) => file.RunAt(offset);
-
-        public void Dispose()
+        public override void Dispose()
         {
-            file.Dispose();
+            base.Dispose();
             files.Open--;
         }
     }

@@ -48,21 +48,13 @@ public sealed class FlushRaceTests : IDisposable
 
         protected override IBlockFile Around(string path, IBlockFile file) => path.EndsWith(".seg", StringComparison.Ordinal) ? new Tail(this, file) : file;
 
-        private sealed class Tail(FailingOnce of, IBlockFile file) : IBlockFile
+        private sealed class Tail(FailingOnce of, IBlockFile file) : AroundFile(file)
         {
-            public long LengthBytes => file.LengthBytes;
-            public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
-            public void Read(long offset, Span<byte> into) => file.Read(offset, into);
-            public void Write(long offset, ReadOnlySpan<byte> from) => file.Write(offset, from);
-            public void Zero(long offset, long length) => file.Zero(offset, length);
-            public (long Length, bool Hole) RunAt(long offset) => file.RunAt(offset);
-            public void Dispose() => file.Dispose();
-
-            public void Flush()
+            public override void Flush()
             {
                 if (!of.IsArmed || ++of.Flushes > 1)
                 {
-                    file.Flush();
+                    base.Flush();
                     return;
                 }
                 of.IsUnderWay.SetResult();

@@ -48,39 +48,32 @@ internal sealed class FullBaseFiles : RealFiles
         throw new IOException("killed");
     }
 
-    private sealed class Full(FullBaseFiles files, IBlockFile file, bool bounded, bool logged) : IBlockFile
+    private sealed class Full(FullBaseFiles files, IBlockFile file, bool bounded, bool logged) : AroundFile(file)
     {
-        public long LengthBytes => file.LengthBytes;
-        public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
-        public void Read(long offset, Span<byte> into) => file.Read(offset, into);
-
-        public void Write(long offset, ReadOnlySpan<byte> from)
+        public override void Write(long offset, ReadOnlySpan<byte> from)
         {
             var full = bounded && files.Room-- <= 0;
-            if (full || files.Life == 0) file.Write(offset, from[..TornAt(offset, from.Length)]);
+            if (full || files.Life == 0) base.Write(offset, from[..TornAt(offset, from.Length)]);
             files.Live();
             if (full) throw new IOException("no space left on device");
             if (bounded) files.BytesWritten += from.Length;
             if (logged) files.BytesLogged += from.Length;
-            file.Write(offset, from);
+            base.Write(offset, from);
         }
 
         // Whole sectors are written as wholes.
         private static int TornAt(long offset, int length) => offset % SectorBytes == 0 && length % SectorBytes == 0 ? length / SectorBytes / 2 * SectorBytes : length / 2;
 
-        public void Zero(long offset, long length)
+        public override void Zero(long offset, long length)
         {
             files.Live();
-            file.Zero(offset, length);
+            base.Zero(offset, length);
         }
 
-        public void Flush()
+        public override void Flush()
         {
             files.Live();
-            file.Flush();
+            base.Flush();
         }
-
-        public (long Length, bool Hole) RunAt(long offset) => file.RunAt(offset);
-        public void Dispose() => file.Dispose();
     }
 }

@@ -92,22 +92,13 @@ public sealed class FullStoreTests : IDisposable
 
         protected override IBlockFile Around(string path, IBlockFile file) => path.EndsWith(".seg", StringComparison.Ordinal) ? new Full(this, file) : file;
 
-        private sealed class Full(FullFiles files, IBlockFile file) : IBlockFile
+        private sealed class Full(FullFiles files, IBlockFile file) : AroundFile(file)
         {
-            public long LengthBytes => file.LengthBytes;
-            public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
-            public void Read(long offset, Span<byte> into) => file.Read(offset, into);
-
-            public void Write(long offset, ReadOnlySpan<byte> from)
+            public override void Write(long offset, ReadOnlySpan<byte> from)
             {
                 if (files.IsFull && from.Length >= BlockBytes) throw files.Refusal();
-                file.Write(offset, from);
+                base.Write(offset, from);
             }
-
-            public void Zero(long offset, long length) => file.Zero(offset, length);
-            public void Flush() => file.Flush();
-            public (long Length, bool Hole) RunAt(long offset) => file.RunAt(offset);
-            public void Dispose() => file.Dispose();
         }
 
         private IOException Refusal()

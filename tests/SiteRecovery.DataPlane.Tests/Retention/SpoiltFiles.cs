@@ -18,20 +18,12 @@ internal sealed class SpoiltFiles : RealFiles
         Renamed(to);
     }
 
-    private sealed class File(SpoiltFiles files, string path, IBlockFile file) : IBlockFile
+    private sealed class File(SpoiltFiles files, string path, IBlockFile file) : AroundFile(file)
     {
-        public long LengthBytes => file.LengthBytes;
-        public void SetLength(long lengthBytes) => file.SetLength(lengthBytes);
-        public void Write(long offset, ReadOnlySpan<byte> from) => file.Write(offset, from);
-        public void Zero(long offset, long length) => file.Zero(offset, length);
-        public void Flush() => file.Flush();
-        public (long Length, bool Hole) RunAt(long offset) => file.RunAt(offset);
-        public void Dispose() => file.Dispose();
-
-        public void Read(long offset, Span<byte> into)
+        public override void Read(long offset, Span<byte> into)
         {
             if (files.Spoilt(path)) throw new IOException($"Input/output error: {path}");
-            file.Read(offset, into);
+            base.Read(offset, into);
         }
     }
 }
