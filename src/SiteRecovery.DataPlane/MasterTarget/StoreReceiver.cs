@@ -26,8 +26,9 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
     {
         internal Lock Store { get; } = new();
         internal SemaphoreSlim Opening { get; } = new(1, 1);
-        /// <summary>Under the lock.</summary>
+        /// <summary>Under the lock; of a store that cannot be opened, and of the manifest of one that is not to be opened: neither has waited for the other.</summary>
         internal long? UnreadableSince { get; set; }
+        internal long? ManifestUnreadableSince { get; set; }
         /// <summary>Of the store that was open before, for its writes failed.</summary>
         internal string? WriteFailure { get; set; }
         /// <summary>Protections that have ended here.</summary>
@@ -114,13 +115,15 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         var gate = GateOf(machine);
         try
         {
-            return files.TryReadAll(Path.Combine(FolderOf(machine), StoreManifest.FileName)) is { } manifest ? new Epoch(StoreManifest.Parse(manifest).Epochs[^1].Epoch) : null;
+            var manifest = files.TryReadAll(Path.Combine(FolderOf(machine), StoreManifest.FileName));
+            gate.ManifestUnreadableSince = null;
+            return manifest is null ? null : new Epoch(StoreManifest.Parse(manifest).Epochs[^1].Epoch);
         }
         catch (InvalidDataException)
         {
             return null;
         }
-        catch (IOException) when (time.GetElapsedTime(gate.UnreadableSince ??= time.GetTimestamp()) > DiskFailure.Patience)
+        catch (IOException) when (time.GetElapsedTime(gate.ManifestUnreadableSince ??= time.GetTimestamp()) > DiskFailure.Patience)
         {
             return null;
         }
@@ -158,7 +161,7 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
             if (_sessions.TryRemove(machine, out var session)) await session.EndAsync(new IOException("the store is being removed"));
             lock (gate.Store)
             {
-                (gate.UnreadableSince, gate.WriteFailure) = (null, null);
+                (gate.UnreadableSince, gate.ManifestUnreadableSince, gate.WriteFailure) = (null, null, null);
                 if (_stores.TryRemove(machine, out var store)) store.Dispose();
                 remove();
                 // Come back after a loss of power, it would be in the way of the next protection's.

@@ -88,19 +88,22 @@ public sealed partial class RetentionStore
     {
         try
         {
-            return [.. _log.EntriesOf(number).Select(e => (e.Header, e.Header.Marker == MarkerKind.StreamStart ? TextOf(_log.ReadFrame(e.Segment, e.Offset)).ToArray() : []))];
+            List<(BatchHeader, byte[])> headers = [.. _log.EntriesOf(number).Select(e => (e.Header, e.Header.Marker == MarkerKind.StreamStart ? TextOf(_log.ReadFrame(e.Segment, e.Offset)).ToArray() : []))];
+            _unreadable.WasRead(number, UnreadablePlaces.Headers);
+            return headers;
         }
         catch (IOException damage)
         {
-            LeaveAsItIs(damage, number);
+            LeaveAsItIs(damage, number, UnreadablePlaces.Headers);
             throw;
         }
     }
 
     /// <summary>Whether a segment is thinned no more, because it is damaged; else it is tried again.</summary>
-    private bool LeaveAsItIs(IOException damage, int number)
+    /// <param name="what">Of it, as <see cref="UnreadablePlaces"/> has it.</param>
+    private bool LeaveAsItIs(IOException damage, int number, long what)
     {
-        if (!_unreadable.IsDamage(damage, number, UnreadablePlaces.Anywhere)) return false;
+        if (!_unreadable.IsDamage(damage, number, what)) return false;
         _unthinnable.Add(_log.IdOf(number));
         return true;
     }
@@ -149,11 +152,13 @@ public sealed partial class RetentionStore
     {
         try
         {
-            return writer.Add(segment, stop);
+            if (!writer.Add(segment, stop)) return false;
+            _unreadable.WasRead(segment.Number, UnreadablePlaces.Frames);
+            return true;
         }
         catch (IOException damage)
         {
-            if (LeaveAsItIs(damage, segment.Number)) return false;
+            if (LeaveAsItIs(damage, segment.Number, UnreadablePlaces.Frames)) return false;
             throw;
         }
     }
@@ -181,10 +186,11 @@ public sealed partial class RetentionStore
             try
             {
                 end = _history.Retold(keep.At.Segment, draft.State);
+                _unreadable.WasRead(keep.At.Segment, UnreadablePlaces.End);
             }
             catch (IOException damage)
             {
-                if (LeaveAsItIs(damage, keep.At.Segment)) return false;
+                if (LeaveAsItIs(damage, keep.At.Segment, UnreadablePlaces.End)) return false;
                 throw;
             }
         lock (_gate)

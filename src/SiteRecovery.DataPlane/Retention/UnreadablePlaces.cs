@@ -10,8 +10,8 @@ internal sealed class UnreadablePlaces(TimeProvider time)
     /// <summary>A disk of the base, beside the numbers of segments.</summary>
     internal static int OfDisk(ushort disk) => -1 - disk;
 
-    /// <summary>All of a segment, for whoever leaves it as it is if a part of it is damaged.</summary>
-    internal const long Anywhere = -1;
+    /// <summary>Of a segment, for whoever leaves it as it is if a part of it is damaged: all of its frames, of its headers, and what its end is told anew from. Each by itself: that one was read says nothing of another.</summary>
+    internal const long Frames = -1, Headers = -2, End = -3;
 
     /// <summary>What an image says of its blocks, beside the blocks.</summary>
     internal static long OfTable(long offset) => -1 - offset;

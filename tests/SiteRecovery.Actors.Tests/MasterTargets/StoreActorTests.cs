@@ -159,6 +159,12 @@ public sealed class StoreActorTests : TestKit
         _store.Tell(release);
         var raw = File.ReadAllBytes(Path.Combine(Report<ReplicaReleased>().Folder, "disk-0.raw"));
         Assert.Equal((1 << 20, 0, 7), (raw.Length, raw[0], raw[4096]));
+
+        // What it is told late does not begin anew here.
+        _store.Tell(new HoldStore(Vm, new Epoch(3), _disks, Site, ReplicationPolicy.Default));
+        Assert.Contains("has ended", Report<WorkFailed>().Reason, StringComparison.Ordinal);
+        _store.Tell(Continue(3, new StoreContinuation(new Epoch(2), MayStartEmpty: true)));
+        Assert.Contains("has ended", Report<WorkFailed>().Reason, StringComparison.Ordinal);
         Assert.False(_room.Stores.Has(Vm));
     }
 

@@ -192,6 +192,66 @@ public sealed class UnreadableStoreTests
         Assert.DoesNotContain(Enumerable.Range(9, 6), s => store.ThinnedAround(Epoch.First, new Sequence(s)) is not null);
     }
 
+    /// <summary>It was read meanwhile: that it could not be once, long ago, is no part of its patience.</summary>
+    [Fact]
+    public void Of_one_segment_they_do_not_keep_it_from_being_thinned_because_it_could_not_be_read_once_before()
+    {
+        var disk = Filled(framesInSegment: 8);
+        using var store = RetentionStore.Open("/stores/db1", disk, _clock, options: new StoreOptions { SegmentFramesMax = 8 });
+        Thin(every: 2);
+        var before = ThinnedAway();
+        _clock.Spend(TimeSpan.FromSeconds(20));
+        Thin(every: 8);
+        Assert.True(ThinnedAway() > before, $"as before {before} positions are thinned away");
+
+        int ThinnedAway() => Enumerable.Range(1, Batches).Count(s => store.ThinnedAround(Epoch.First, new Sequence(s)) is not null);
+
+        void Thin(int every)
+        {
+            var limits = new RetentionLimits(TimeSpan.FromSeconds(5), null, RetentionTiers.Of([new RetentionTier(TimeSpan.FromSeconds(every), TimeSpan.FromSeconds(100))]));
+            var failed = 0;
+            foreach (var segment in SegmentsOf(disk))
+            {
+                var left = 1;
+                disk.Faults = io => io.Kind == IoKind.Read && io.Path == segment && left-- == 1 ? Fault.Error : Fault.None;
+                try
+                {
+                    store.Maintain(limits, default);
+                }
+                catch (IOException)
+                {
+                    failed++;
+                }
+            }
+            disk.Faults = null;
+            for (var i = 0; i < 3; i++) store.Maintain(limits, default);
+            Assert.True(failed > 0, "nothing of it had to be read");
+        }
+    }
+
+    /// <summary>An order that ended an earlier protection had to wait for the manifest once: the store's own sectors are waited for all the same.</summary>
+    [Fact]
+    public async Task Of_a_store_that_is_opened_they_are_waited_for_whatever_was_waited_for_before()
+    {
+        var disk = Filled(framesInSegment: 1000);
+        await using var receiver = new StoreReceiver("/stores", disk, _clock);
+        Fail("MANIFEST.json");
+        Assert.Throws<IOException>(() => receiver.TryEnd(Machine, new Epoch(0)));
+        disk.Faults = null;
+        Assert.False(receiver.TryEnd(Machine, new Epoch(0)));
+        _clock.Spend(TimeSpan.FromSeconds(20));
+        Fail(".seg");
+        Assert.Throws<IOException>(() => receiver.StoreOf(Machine));
+        // Nor the other way round: whose it is is not unknown at once.
+        _clock.Spend(TimeSpan.FromSeconds(20));
+        Fail("MANIFEST.json");
+        Assert.Throws<IOException>(() => receiver.TryEnd(Machine, new Epoch(0)));
+        disk.Faults = null;
+        Assert.Equal((Batches, false), (receiver.StoreOf(Machine).ConsistentUpTo!.Sequence.Value, receiver.StoreOf(Machine).HasLost));
+
+        void Fail(string file) => disk.Faults = io => io.Kind == IoKind.Read && io.Path.EndsWith(file, StringComparison.Ordinal) ? Fault.Error : Fault.None;
+    }
+
     /// <summary>The other one is whole, and the scrub makes two of it again.</summary>
     [Theory, InlineData("KEYS.json"), InlineData("KEYS-2.json")]
     public void Of_one_copy_of_the_keys_they_cost_nothing(string copy)
