@@ -21,7 +21,8 @@ public sealed record MachineRoute(string Agent, string Compression, string? Targ
 /// </summary>
 public sealed class MachineRoutes
 {
-    private ImmutableDictionary<string, MachineRoute> _routes;
+    private ImmutableDictionary<string, MachineRoute> _routes = ImmutableDictionary.Create<string, MachineRoute>(StringComparer.Ordinal);
+    private volatile bool _isUnread; // the disk does not give the file, for now or for good
     private readonly Lock _saving = new();
     private readonly string _path;
     private readonly IFileSystem _files;
@@ -29,22 +30,22 @@ public sealed class MachineRoutes
     public MachineRoutes(string path, IFileSystem files)
     {
         (_path, _files) = (path, files);
-        _routes = (Kept() ?? []).ToImmutableDictionary(StringComparer.Ordinal);
+        Load();
     }
 
-    public IReadOnlyCollection<MachineId> Machines => [.. Volatile.Read(ref _routes).Keys.Select(m => new MachineId(m))];
+    public IReadOnlyCollection<MachineId> Machines => [.. Routes().Keys.Select(m => new MachineId(m))];
 
-    public MachineRoute? Find(MachineId machine) => Volatile.Read(ref _routes).GetValueOrDefault(machine.Value);
+    public MachineRoute? Find(MachineId machine) => Routes().GetValueOrDefault(machine.Value);
 
     /// <summary>It is so already, durably: <see cref="Set"/> would change nothing. Waits for no disk.</summary>
-    public bool Holds(MachineId machine, MachineRoute route) => Find(machine) is { } kept && kept == After(kept, route);
+    public bool Holds(MachineId machine, MachineRoute route) => Volatile.Read(ref _routes).GetValueOrDefault(machine.Value) is { } kept && kept == After(kept, route);
 
     /// <summary>Durable when it returns. An unknown address does not replace a known one.</summary>
     /// <exception cref="IOException">It cannot be saved, and is as it was.</exception>
     public void Set(MachineId machine, MachineRoute route)
     {
         lock (_saving)
-            if (!Holds(machine, route)) Save(_routes.SetItem(machine.Value, After(Find(machine), route)));
+            if (!Holds(machine, route)) Save(Routes().SetItem(machine.Value, After(Find(machine), route)));
     }
 
     private static MachineRoute After(MachineRoute? former, MachineRoute route)
@@ -77,6 +78,28 @@ public sealed class MachineRoutes
         _ => PayloadCompression.None,
     };
 
+    private ImmutableDictionary<string, MachineRoute> Routes()
+    {
+        if (_isUnread)
+            lock (_saving)
+                if (_isUnread) Load();
+        return Volatile.Read(ref _routes);
+    }
+
+    /// <summary>A file that cannot be read must not keep all that is served here from starting: it may be there in a moment, and until then, or until the next route is saved, it is as good as none.</summary>
+    private void Load()
+    {
+        try
+        {
+            Volatile.Write(ref _routes, (Kept() ?? []).ToImmutableDictionary(StringComparer.Ordinal));
+            _isUnread = false;
+        }
+        catch (IOException)
+        {
+            _isUnread = true;
+        }
+    }
+
     // A damaged file is as good as none: the cluster tells every route again, and until then streams wait at the agents.
     private Dictionary<string, MachineRoute>? Kept()
     {
@@ -97,6 +120,7 @@ public sealed class MachineRoutes
     {
         _files.Replace(_path, JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, MachineRoute>(routes), RoutesJson.Default.DictionaryStringMachineRoute));
         Volatile.Write(ref _routes, routes);
+        _isUnread = false;
     }
 }
 
