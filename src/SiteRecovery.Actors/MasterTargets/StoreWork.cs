@@ -240,6 +240,8 @@ internal static class StoreWork
     {
         var (store, folder) = (room.Stores.StoreOf(test.Machine), room.LayerFolderOf(test.Machine, $"test-{test.Test}"));
         var (name, machine) = (NameOf(test.Machine, test.Test), await MachineOfAsync(room, test.Machine, test.Test, stop));
+        // Nobody else would open it again, and whoever tests would take it for the machine's.
+        if (room.Exports.Find(name) is TestDisks { HasFailed: true }) await room.Exports.StopAsync(name, stop);
         var served = await room.Exports.ServeAsync(name, (store, test.Point.Id),
             () => Task.FromResult<IReplicaDisks>(new TestDisks(new ReplicaLayers(store, test.Point, folder, room.Files, stop: stop))), stop);
         var console = await room.Machines.RunAsync(test.Machine, machine, name, ReplicaPurpose.Test, PlacesOf(store, served), test.Networks, mustRun: false, stop);

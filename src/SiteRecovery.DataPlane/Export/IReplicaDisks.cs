@@ -15,6 +15,9 @@ public sealed class TestDisks(ReplicaLayers layers) : IReplicaDisks
 {
     public IReadOnlyList<(DiskRecord Disk, IBlockDevice Device)> Disks { get; } = [.. layers.Disks.Select(d => (d.Disk, (IBlockDevice)new FileDevice(d.File, readOnly: false)))];
 
+    /// <summary>A layer takes nothing more: only opened anew it is as its disk has it.</summary>
+    public bool HasFailed => layers.Disks.Any(d => d.File.HasFailed);
+
     public ValueTask DisposeAsync()
     {
         layers.Dispose();

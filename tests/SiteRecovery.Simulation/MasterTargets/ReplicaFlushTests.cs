@@ -1,3 +1,7 @@
+using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.Domain.ProtectedMachines;
+using SiteRecovery.Domain.Results;
+using SiteRecovery.Domain.Vaults;
 using SiteRecovery.Simulation.World;
 
 namespace SiteRecovery.Simulation.MasterTargets;
@@ -29,5 +33,22 @@ public sealed class ReplicaFlushTests
         third.Disk.After = io => changes += io.Path == third.PathOf(".data") && io.Kind == IoKind.Write ? 1 : 0;
         await third.OpenAsync();
         Assert.Equal(0, changes);
+    }
+
+    /// <summary>Until it is cleaned up, every request would fail.</summary>
+    [Fact]
+    public async Task A_test_behind_a_flush_that_failed_goes_on_when_it_is_ordered_again()
+    {
+        var room = await ReplicaOnDisk.FailedOverAsync();
+        var test = new ServeTest(ReplicaOnDisk.Machine, "t1", room.Room.Stores.StoreOf(ReplicaOnDisk.Machine).ConsistentUpTo!, new SiteName("lyon"));
+        Task<object?> ServeAsync() => StoreWork.PerformAsync(room.Room, ReplicaOnDisk.Machine, test, mayTakeUnserved: false, default);
+        Assert.IsType<TestServed>(await ServeAsync());
+        room.Disk.Faults = io => io.Kind == IoKind.Flush && io.Path.EndsWith(".data", StringComparison.Ordinal) ? Fault.Error : Fault.None;
+        await Assert.ThrowsAsync<IOException>(async () => await Device().FlushAsync(default));
+        room.Disk.Faults = null;
+        await ServeAsync();
+        await Device().WriteAsync(0, new byte[4096], forceUnitAccess: true, default);
+
+        DataPlane.Blocks.IBlockDevice Device() => room.Room.Exports.Find($"{ReplicaOnDisk.Machine}~t1")!.Disks[0].Device;
     }
 }
