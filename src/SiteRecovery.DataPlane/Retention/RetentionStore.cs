@@ -22,21 +22,23 @@ public sealed partial class RetentionStore : IDisposable, IReplay
     private string? _unviewable;
     private StoreView? _newest;
     private bool _given; // and not flushed yet, perhaps
+    private readonly UnreadablePlaces _starts; // of streams; under _gate
 
     private RetentionStore(string folder, IFileSystem files, TimeProvider time, StoreManifest manifest, bool readOnly, StoreOptions? options)
     {
         var givesUp = readOnly || options?.GivesUpUnreadable == true;
+        _starts = new UnreadablePlaces(time) { GivesUp = givesUp };
         (Folder, _files, _time, _manifest, _readOnly, _notes, _unreadable) = (folder, files, time, manifest, readOnly, new PointNotes(folder, files, givesUp), new UnreadablePlaces(time));
         var tag = BatchCodec.TagOf(Machine);
         _keys = new StoreKeys(folder, files, options?.Keys, time, readOnly);
         _bases = new BaseImages(folder, manifest.Disks, files, readOnly, _keys) { IsPromoted = manifest.Promoted is not null, IsEncrypted = manifest.Promoted?.Encrypted == true };
         _log = new StoreLog(folder, files, tag, readOnly, options ?? new StoreOptions(), _keys) { Sealing = (segment, bytes) => _history!.EndOf(segment, tag, bytes) is { } end ? WithSignals(end) with { Unmarked = _meter.Unmarked } : null };
-        _history = new StoreHistory(manifest.Promoted is { } kept ? manifest.Epochs.First(e => e.Epoch == kept.Epoch) : manifest.Epochs[0], manifest.Promoted, _log.EntriesOf, entry => TextOf(_log.ReadFrame(entry.Segment, entry.Offset)).ToArray());
+        _history = new StoreHistory(manifest.Promoted is { } kept ? manifest.Epochs.First(e => e.Epoch == kept.Epoch) : manifest.Epochs[0], manifest.Promoted, _log.EntriesOf, entry => TextOf(_log.ReadFrame(entry.Segment, entry.Offset)).ToArray(), () => Origins, _starts);
         _maps = new SegmentMaps(folder, files, tag, readOnly, _log.BytesOf, MapOf);
         try
         {
             _log.Recover(this, (manifest.Promoted?.Segment ?? 0) + 1);
-            BeginUpTo(new Epoch(manifest.Epochs[^1].Epoch));
+            BeginUpTo(new Epoch(manifest.Epochs[^1].Epoch), hasFrames: false);
             foreach (var aside in _log.Aside()) Note(aside);
             if (manifest.Encrypted == true && !readOnly) StartEncrypting();
             // Also where the log has failed: the base is not what it was.
@@ -51,6 +53,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             _log.Dispose();
             throw;
         }
+        _starts.GivesUp = readOnly;
         (Durable, DurableSequence) = (_history.Held, _history.NewestOfSource);
     }
 
@@ -119,6 +122,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             if (batch.Header.Encrypted || batch.Header.Thinned) throw new InvalidDataException("batch is one that only a store writes");
             if (!_history.Accepts(batch.Header)) return false;
             CheckExtents(batch);
+            if (_isUnsure) SaveUnsure();
             // Only here a position may come to show another state than it did.
             if (batch.Header.Marker == MarkerKind.SyncCompleted) _notes.ForgetState(RecoveryPoint.IdOf(batch.Header.Epoch, batch.Header.Last), IsThere);
             var entry = _log.Append(batch);
@@ -175,7 +179,8 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         lock (_gate)
         {
             var last = _manifest.Epochs[^1];
-            if (last.Epoch == next.Value && last.ContinuesAfter is null && last.ForkedFromEpoch == from.Epoch.Value && last.ForkedFromSequence == from.Sequence.Value) return;
+            // Also where what it forked from was lost since.
+            if (last.Epoch == next.Value && (last.ContinuesAfter ?? last.ForkedFromEpoch) == from.Epoch.Value && (last.ContinuesAfter is not null || last.ForkedFromSequence == from.Sequence.Value)) return;
             if (next <= _history.Current) throw new StaleEpochException(_history.Current);
             // Before it is final: who cannot read the point must not fail over to it.
             _keys.Check();
@@ -271,30 +276,31 @@ public sealed partial class RetentionStore : IDisposable, IReplay
                 }
     }
 
-    void IReplay.Frame(LogEntry entry, Batch prefix, Func<byte[]?> known)
+    void IReplay.Frame(LogEntry entry, Batch prefix, ToldMarker known)
     {
-        if (entry.Header.Epoch > _history.Current) BeginUpTo(entry.Header.Epoch);
+        if (entry.Header.Epoch > _history.Current) BeginUpTo(entry.Header.Epoch, hasFrames: true);
         var points = _history.PointCount;
         _history.Apply(entry, entry.Header.Kind == BatchKind.Marker ? TextOf(entry, known) : default);
         Measure(Readable(entry, prefix), points);
     }
 
-    private ReadOnlySpan<byte> TextOf(LogEntry marker, Func<byte[]?> known)
+    private ReadOnlySpan<byte> TextOf(LogEntry marker, ToldMarker known)
     {
         try
         {
             return TextOf(_log.ReadFrame(marker.Segment, marker.Offset));
         }
-        catch (IOException)
+        catch (IOException failure)
         {
-            if (known() is { } text) return text;
+            // What may be readable in a moment is not guessed.
+            if (known(Origins) is var (text, isSure) && (isSure || _starts.IsDamage(failure, marker.Segment.Number, marker.Offset))) return text;
             throw;
         }
     }
 
     bool IReplay.Segment(SegmentEnd end)
     {
-        if (end.Epoch > _history.Current.Value) BeginUpTo(new Epoch(end.Epoch));
+        if (end.Epoch > _history.Current.Value) BeginUpTo(new Epoch(end.Epoch), hasFrames: true);
         Restore(end);
         return _history.TryRestore(end);
     }
@@ -311,16 +317,36 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         _tail = null;
     }
 
-    private void BeginUpTo(Epoch epoch)
+    /// <summary>Nothing comes to lie over what the manifest may say otherwise.</summary>
+    private void SaveUnsure()
+    {
+        try
+        {
+            Save(_manifest);
+        }
+        catch (IOException failure)
+        {
+            _log.Fail(failure);
+            throw;
+        }
+    }
+
+    /// <summary>Where epochs have forked.</summary>
+    private IEnumerable<(Epoch, Sequence)> Origins => _manifest.Epochs.Where(e => e.ForkedFromEpoch > 0).Select(e => (new Epoch(e.ForkedFromEpoch), new Sequence(e.ForkedFromSequence)));
+
+    /// <param name="hasFrames">The last of them.</param>
+    private void BeginUpTo(Epoch epoch, bool hasFrames)
     {
         foreach (var next in _manifest.Epochs)
-            if (next.Epoch > _history.Current.Value && next.Epoch <= epoch.Value) _history.Begin(PlanAgain(next));
+            if (next.Epoch > _history.Current.Value && next.Epoch <= epoch.Value) _history.Begin(PlanAgain(next, hasFrames));
     }
 
     /// <summary>
     /// Where what an epoch forks from was lost with the end of the log, it goes on from what is left, with a gap: nothing of it is viewable before all of it was sent.
+    /// Its frames, and those of epochs behind it, lie over that then, so the manifest says so before there are any.
     /// </summary>
-    private StoreHistory.Beginning PlanAgain(EpochRecord epoch)
+    /// <exception cref="UnfoundedEpochException">What it forks from is there, but cannot be viewed any more, and frames lie over that.</exception>
+    private StoreHistory.Beginning PlanAgain(EpochRecord epoch, bool hasFrames)
     {
         try
         {
@@ -328,7 +354,17 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         }
         catch (InvalidDataException) when (epoch.ForkedFromEpoch != 0 && _history.Knows(new Epoch(epoch.ForkedFromEpoch)))
         {
-            return _history.Plan(epoch with { ForkedFromEpoch = 0, ForkedFromSequence = 0, ContinuesAfter = epoch.ForkedFromEpoch });
+            var (origin, at) = (new Epoch(epoch.ForkedFromEpoch), new Sequence(epoch.ForkedFromSequence));
+            if (hasFrames && _history.Holds(origin, at))
+            {
+                throw new UnfoundedEpochException($"epoch {epoch.Epoch} forks from {RecoveryPoint.IdOf(origin, at)}, and nothing tells any more that this was whole. "
+                    + $"Put back what was lost of epoch {origin}; or, where its segments are whole, move their .end away: they are made anew");
+            }
+            var continued = epoch with { ForkedFromEpoch = 0, ForkedFromSequence = 0, ContinuesAfter = epoch.ForkedFromEpoch };
+            var planned = _history.Plan(continued);
+            // What is damaged may be put back; nothing comes to lie over such a log.
+            if (!_readOnly && _log.FailedReason is null) (_manifest, _isUnsure) = (_manifest with { Epochs = [.. _manifest.Epochs.Select(e => e == epoch ? continued : e)] }, true);
+            return planned;
         }
     }
 

@@ -67,8 +67,9 @@ internal sealed record SegmentEnd
 
     /// <summary>What a marker of the segment says, by what became of it.</summary>
     /// <param name="frames">All of the segment's.</param>
-    /// <returns>Null: the segment holds something else by now.</returns>
-    internal byte[]? TextOf(IReadOnlyList<BatchHeader> frames, int index)
+    /// <param name="origins">Where epochs have forked.</param>
+    /// <returns>Null: the segment holds something else by now. Not sure is a start that may have continued all the same.</returns>
+    internal (byte[] Text, bool IsSure)? TextOf(IReadOnlyList<BatchHeader> frames, int index, IEnumerable<(Epoch Epoch, Sequence Sequence)> origins)
     {
         if (frames.Count != Frames) return null;
         var header = frames[index];
@@ -76,10 +77,10 @@ internal sealed record SegmentEnd
         {
             // Of no other marker the text matters, nor of a point that was none.
             var point = Points.FirstOrDefault(p => (p.Epoch, p.Sequence, p.At) == (header.Epoch.Value, header.Last.Value, header.Time));
-            return Encoding.UTF8.GetBytes(point?.Label ?? "");
+            return (Encoding.UTF8.GetBytes(point?.Label ?? ""), true);
         }
-        var continued = StreamStarts.HasContinued(frames, index, Gap, Points.Select(p => p.ToPoint()), LastSequence < 0 ? null : ConsistentUpTo?.ToPoint());
-        return (continued ? "continue"u8 : "gap"u8).ToArray();
+        var continued = StreamStarts.HasContinued(frames, index, Gap, Points.Select(p => p.ToPoint()), LastSequence < 0 ? null : ConsistentUpTo?.ToPoint(), origins);
+        return ((continued == true ? "continue"u8 : "gap"u8).ToArray(), continued is not null);
     }
 
     internal byte[] ToBytes()

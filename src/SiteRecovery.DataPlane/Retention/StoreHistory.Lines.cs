@@ -27,6 +27,20 @@ internal sealed partial class StoreHistory
         return _branches[branch].Forks(sequence) && Resolve(new Epoch(_branches[branch].Record.ForkedFromEpoch), sequence) is { } parent ? parent with { Epoch = epoch } : null;
     }
 
+    /// <summary>Whether a frame reaches a position, be it viewable or not; but for what a synchronization brings, which never is.</summary>
+    internal bool Holds(Epoch epoch, Sequence sequence)
+    {
+        var branch = IndexOf(epoch);
+        if (branch < 0) return false;
+        var (first, end) = (_branches[branch].First, EndOf(branch));
+        foreach (var segment in _segments.Where(s => first.Segment <= s.Number && s.Number <= end.Segment))
+        {
+            var frames = segment.Kept?.Select(f => f.Entry) ?? _framesOf(segment.Number);
+            if (frames.Any(e => e.Header.Epoch == epoch && e.Header is { Thinned: false, Kind: not BatchKind.Sync } && Reaches(e.Header, sequence))) return true;
+        }
+        return _branches[branch].Forks(sequence) && Holds(new Epoch(_branches[branch].Record.ForkedFromEpoch), sequence);
+    }
+
     /// <summary>The frames of a view in log order.</summary>
     internal List<FrameRange> RangesOf(Epoch epoch, Sequence sequence)
     {
@@ -164,7 +178,7 @@ internal sealed partial class StoreHistory
         return null;
     }
 
-    private static bool Reaches(BatchHeader header, Sequence sequence) => header.Last == sequence
+    internal static bool Reaches(BatchHeader header, Sequence sequence) => header.Last == sequence
         || (header is { Kind: BatchKind.Delta, Coalesced: false } && header.First <= sequence && sequence < header.Last);
 
     private LogEntry FrameAt(FramePosition frame) => FramesOf(_segments[_segments.FindLastIndex(s => s.Number == frame.Segment)])[frame.Index].Entry;

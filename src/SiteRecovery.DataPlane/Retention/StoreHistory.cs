@@ -1,5 +1,6 @@
 using System.Globalization;
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Retention;
@@ -29,6 +30,8 @@ internal sealed partial class StoreHistory
     private const int FramesExpectedMax = 1 << 16; // room is made for more when they are there
     private readonly Func<int, IEnumerable<LogEntry>> _framesOf;
     private readonly Func<LogEntry, byte[]> _textOf;
+    private readonly Func<IEnumerable<(Epoch, Sequence)>> _origins;
+    private readonly UnreadablePlaces _starts;
     private readonly List<SegmentHistory> _segments = []; // ascending; numbers may be missing at the beginning
     private readonly List<Branch> _branches = [];
     private readonly List<(RecoveryPoint Point, int Segment)> _points = [];
@@ -41,9 +44,12 @@ internal sealed partial class StoreHistory
 
     /// <param name="framesOf">The frames of a segment that is not the last, in log order.</param>
     /// <param name="textOf">The text of a marker.</param>
-    internal StoreHistory(EpochRecord first, PromotedRecord? promoted, Func<int, IEnumerable<LogEntry>> framesOf, Func<LogEntry, byte[]> textOf)
+    /// <param name="origins">Where epochs have forked: each of these positions was viewable.</param>
+    /// <param name="starts">Those of streams that cannot be read.</param>
+    internal StoreHistory(
+        EpochRecord first, PromotedRecord? promoted, Func<int, IEnumerable<LogEntry>> framesOf, Func<LogEntry, byte[]> textOf, Func<IEnumerable<(Epoch, Sequence)>> origins, UnreadablePlaces starts)
     {
-        (_framesOf, _textOf) = (framesOf, textOf);
+        (_framesOf, _textOf, _origins, _starts) = (framesOf, textOf, origins, starts);
         _branches.Add(new Branch(first, promoted is null ? default : new FramePosition(promoted.Segment + 1, 0)) { Floor = promoted?.Point });
         if (promoted is null) return;
         _floorAsOf = promoted.CurrentAsOf;
@@ -192,43 +198,56 @@ internal sealed partial class StoreHistory
     {
         if (segment.Kept is { } kept) return kept;
         if (_remembered.TryGetValue(segment.Number, out var remembered)) return remembered;
-        var (frames, unread) = Read(segment);
+        var (frames, unread, isGuess) = Read(segment);
         if (unread is not null && !ShowsPoints(segment, frames)) throw unread;
+        // It may be readable the next time.
+        if (isGuess) return frames;
         if (_rememberedInTurn.Count == SegmentsRemembered) _remembered.Remove(_rememberedInTurn.Dequeue());
         _rememberedInTurn.Enqueue(segment.Number);
         return _remembered[segment.Number] = frames;
     }
 
-    private bool HasContinued(SegmentHistory segment, int index) => StreamStarts.HasContinued([.. _framesOf(segment.Number).Select(e => e.Header)], index, segment.After.Gap,
-        PointsOf(segment), segment.LastSequence < 0 ? null : segment.After.ConsistentUpTo);
+    private bool? HasContinued(SegmentHistory segment, int index) => StreamStarts.HasContinued([.. _framesOf(segment.Number).Select(e => e.Header)], index, segment.After.Gap,
+        PointsOf(segment), segment.LastSequence < 0 ? null : segment.After.ConsistentUpTo, _origins());
 
     private IEnumerable<RecoveryPoint> PointsOf(SegmentHistory segment) => _points.Where(p => p.Segment == segment.Number).Select(p => p.Point);
 
     private bool ShowsPoints(SegmentHistory segment, List<HistoryFrame> frames) =>
         PointsOf(segment).All(p => frames.Exists(f => f.Viewable && f.Entry.Header.Epoch == p.Epoch && Reaches(f.Entry.Header, p.Sequence)));
 
-    /// <returns>With an error where what a start said was told by what became of it.</returns>
-    private (List<HistoryFrame> Frames, IOException? Unread) Read(SegmentHistory segment)
+    /// <returns>With an error where what a start said was told by what became of it; a guess where that is not sure, and the disk may give it again.</returns>
+    /// <exception cref="IOException">What a start said cannot be read just now, and nothing else tells it for sure.</exception>
+    private (List<HistoryFrame> Frames, IOException? Unread, bool IsGuess) Read(SegmentHistory segment)
     {
-        var (frames, state, unread) = (new List<HistoryFrame>(Math.Min(segment.Frames, FramesExpectedMax)), segment.Before, (IOException?)null);
+        var (frames, state) = (new List<HistoryFrame>(Math.Min(segment.Frames, FramesExpectedMax)), segment.Before);
+        IOException? unread = null, unsure = null;
+        var isGuess = false;
         foreach (var entry in _framesOf(segment.Number))
         {
             ReadOnlySpan<byte> text = default;
             try
             {
                 // Of no other marker the text matters here.
-                if (entry.Header.Marker == MarkerKind.StreamStart) text = _textOf(entry);
+                if (entry.Header.Marker == MarkerKind.StreamStart)
+                {
+                    text = _textOf(entry);
+                    _starts.WasRead(entry.Segment.Number, entry.Offset);
+                }
             }
-            catch (IOException damage)
+            catch (IOException failure)
             {
-                text = HasContinued(segment, frames.Count) ? "continue"u8 : "gap"u8;
-                unread = damage;
+                var continued = HasContinued(segment, frames.Count);
+                text = continued == true ? "continue"u8 : "gap"u8;
+                unread = failure;
+                // All of them are looked at, so that none has to be waited for behind another.
+                if (continued is null && !_starts.IsDamage(failure, entry.Segment.Number, entry.Offset)) unsure ??= failure;
+                isGuess |= continued is null && !DiskFailure.IsDamage(failure);
             }
             (state, var viewable) = state.After(entry.Header, text);
             frames.Add(new HistoryFrame(entry, viewable));
         }
         // Everything else counts on it, epochs that began behind the segment above all.
         if (frames.Count != segment.Frames) throw StoreLog.OtherFrames(segment.Number, frames.Count, segment.Frames);
-        return (frames, unread);
+        return unsure is null ? (frames, unread, isGuess) : throw unsure;
     }
 }

@@ -1,18 +1,26 @@
 using System.Globalization;
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Retention;
 
 /// <summary>Takes what a log holds, in its order, while it is opened.</summary>
 internal interface IReplay
 {
-    /// <param name="known">What a marker says if it cannot be read any more; null: nobody knows.</param>
-    void Frame(LogEntry entry, Batch prefix, Func<byte[]?> known);
+    /// <param name="known">What a marker says if it cannot be read any more, and whether that is sure; null: nobody knows.</param>
+    /// <exception cref="UnfoundedEpochException">An epoch that begins with it cannot be begun.</exception>
+    void Frame(LogEntry entry, Batch prefix, ToldMarker known);
 
     /// <summary>All frames of a sealed segment. False: they mean something else by now, and have to be replayed.</summary>
+    /// <exception cref="UnfoundedEpochException">An epoch that begins with it cannot be begun.</exception>
     bool Segment(SegmentEnd end);
 }
+
+internal delegate (byte[] Text, bool IsSure)? ToldMarker(IEnumerable<(Epoch Epoch, Sequence Sequence)> origins);
+
+/// <summary>An epoch has frames, and nothing tells any more over what they lie.</summary>
+internal sealed class UnfoundedEpochException(string reason) : IOException(reason, new InvalidDataException(reason));
 
 /// <content>Opening: sealed segments by what their ends say, the last one frame by frame.</content>
 internal sealed partial class StoreLog
@@ -112,9 +120,9 @@ internal sealed partial class StoreLog
     {
         if (_damage.Count > 0) return; // what follows damage has no known base
         var known = EndOf(segment);
-        if (known is not null && replay.Segment(known))
+        if (known is not null && TryReplay(known, segment, replay) is var restored and not false)
         {
-            Count(segment.Number, known.Bytes);
+            if (restored == true) Count(segment.Number, known.Bytes);
             return;
         }
         Count(segment.Number, FileOf(segment).LengthBytes);
@@ -123,16 +131,38 @@ internal sealed partial class StoreLog
             (frames, var end, var reason) = ScanSealed(segment, options.GivesUpUnreadable);
             if (reason is not null) NoteDamage(segment, end, reason);
         }
+        var guessed = false;
         for (var i = 0; i < frames.Count; i++)
         {
             var (at, (offset, prefix)) = (i, frames[i]);
             // Of a marker its text counts, which no index has; but the end has what became of it, also where it counts no more because of what lies in front.
-            if (WhyUnread(() => replay.Frame(new LogEntry(segment, offset, prefix.Header), prefix, () => known?.TextOf([.. frames.Select(f => f.Prefix.Header)], at))) is not { } reason) continue;
+            if (WhyUnread(() => replay.Frame(new LogEntry(segment, offset, prefix.Header), prefix, Told)) is not { } reason) continue;
             NoteDamage(segment, offset, reason);
             break;
+
+            (byte[] Text, bool IsSure)? Told(IEnumerable<(Epoch, Sequence)> origins)
+            {
+                var told = known?.TextOf([.. frames.Select(f => f.Prefix.Header)], at, origins);
+                guessed |= told is { IsSure: false };
+                return told;
+            }
         }
-        // Of a store of before there were ends.
-        if (_damage.Count == 0 && !readOnly && Sealing(segment.Number, FileOf(segment).LengthBytes) is { } found) TryKeep(EndPath(segment), found.ToBytes());
+        // Of a store of before there were ends. A guess is made anew each time: more may be known by then, or the frame be readable.
+        if (_damage.Count == 0 && !guessed && !readOnly && Sealing(segment.Number, FileOf(segment).LengthBytes) is { } found) TryKeep(EndPath(segment), found.ToBytes());
+    }
+
+    /// <summary>Null: an epoch that begins with the segment cannot be begun, which is damage.</summary>
+    private bool? TryReplay(SegmentEnd end, SegmentId segment, IReplay replay)
+    {
+        try
+        {
+            return replay.Segment(end);
+        }
+        catch (UnfoundedEpochException unfounded)
+        {
+            NoteDamage(segment, 0, unfounded.Message);
+            return null;
+        }
     }
 
     /// <summary>The frames up to the first that is damaged, if there is one.</summary>
@@ -189,8 +219,9 @@ internal sealed partial class StoreLog
         if (_damage.Count > 0) return;
         // One that has grown since was not sealed for good: its end had been lost, and came back with a folder that was not flushed.
         var sealedAt = TailsEndOf(segment);
-        if (sealedAt is { } sealedEnd && FileOf(segment).LengthBytes == sealedEnd.Bytes && replay.Segment(sealedEnd))
+        if (sealedAt is { } sealedEnd && FileOf(segment).LengthBytes == sealedEnd.Bytes && TryReplay(sealedEnd, segment, replay) is var restored and not false)
         {
+            if (restored is null) return;
             Count(segment.Number, sealedEnd.Bytes);
             _lastIsSealed = true;
             return;
@@ -198,13 +229,29 @@ internal sealed partial class StoreLog
         var file = FileOf(segment);
         // Its header says nothing that its name does not.
         var headed = IsHeaded(file, segment);
+        (long Offset, string Reason)? unfounded = null;
         var (end, reason) = headed || segment.Generation == 0 ? SegmentFile.ScanFrames(file, tag, segment, (offset, batch) =>
         {
-            // Before it is counted: a marker is read once more for its text, and the segment ends in front of one that is not given then.
-            replay.Frame(new LogEntry(segment, offset, batch.Header), batch, () => null);
+            if (unfounded is not null) return;
+            try
+            {
+                // Before it is counted: a marker is read once more for its text, and the segment ends in front of one that is not given then.
+                replay.Frame(new LogEntry(segment, offset, batch.Header), batch, _ => null);
+            }
+            catch (UnfoundedEpochException why)
+            {
+                // The frame is whole, and nothing that is cut off.
+                unfounded = (offset, why.Message);
+                return;
+            }
             _index.Add(offset, batch);
             (_frames, _extents) = (_frames + 1, _extents + batch.Header.ExtentCount);
         }, options.GivesUpUnreadable) : (0, "segment header is damaged");
+        if (unfounded is var (at, epochs))
+        {
+            NoteDamage(segment, at, epochs);
+            return;
+        }
         _end = end;
         // A segment is flushed before its end is written.
         var flushed = Math.Max(SyncedEnd(segment.Number), sealedAt?.Bytes ?? 0);

@@ -270,7 +270,8 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
             if (file.IsValueCreated) file.Value.Dispose();
     }
 
-    private void Fail(Exception failure) => FailedReason ??= WriteFailure = failure.Message;
+    /// <summary>No write is taken any more, until it is opened anew.</summary>
+    internal void Fail(Exception failure) => FailedReason ??= WriteFailure = failure.Message;
 
     internal long BytesOf(SegmentId segment)
     {

@@ -7,6 +7,9 @@ internal sealed class UnreadablePlaces(TimeProvider time)
 {
     private readonly Dictionary<(int Of, long Offset), long> _since = [];
 
+    /// <summary>Whatever cannot be read was waited for, and needs not be again.</summary>
+    internal bool GivesUp { get; set; }
+
     /// <summary>A disk of the base, beside the numbers of segments.</summary>
     internal static int OfDisk(ushort disk) => -1 - disk;
 
@@ -20,6 +23,7 @@ internal sealed class UnreadablePlaces(TimeProvider time)
     internal bool IsDamage(IOException failure, int of, long offset)
     {
         if (DiskFailure.IsDamage(failure)) return true;
+        if (GivesUp) _since[(of, offset)] = time.GetTimestamp() - (long)(DiskFailure.Patience.TotalSeconds * time.TimestampFrequency);
         return !_since.TryAdd((of, offset), time.GetTimestamp()) && time.GetElapsedTime(_since[(of, offset)]) >= DiskFailure.Patience;
     }
 

@@ -161,6 +161,96 @@ public sealed class UnreadableStoreTests
         Assert.True(reads > 1, "nothing had to be read");
     }
 
+    /// <summary>Whether a stream went on, that nothing else tells: a position that may be viewable in a moment is not said to be none.</summary>
+    [Fact]
+    public void Of_a_streams_start_they_are_waited_for_and_only_then_it_is_guessed()
+    {
+        var (disk, start) = Started();
+        using var store = RetentionStore.Open("/stores/db1", disk, _clock);
+        disk.Faults = io => io.Kind == IoKind.Read && io.Path.EndsWith("1.seg", StringComparison.Ordinal) && io.Offset == start ? Fault.Error : Fault.None;
+        Assert.Throws<IOException>(Unmarked);
+        _clock.Spend(TimeSpan.FromSeconds(10));
+        Assert.Throws<IOException>(Unmarked);
+        _clock.Spend(TimeSpan.FromSeconds(10));
+        Assert.Null(Unmarked());
+        disk.Faults = null;
+        Assert.NotNull(Unmarked());
+
+        RecoveryPoint? Unmarked() => store.ResolvePoint(new PointSelector.ById("e1-s2"));
+    }
+
+    /// <summary>Where thinning has changed what lies in front of a segment, its end says only what became of it.</summary>
+    [Fact]
+    public void Of_a_streams_start_in_a_segment_that_is_replayed_they_are_waited_for_and_a_guess_is_not_kept()
+    {
+        var (disk, path) = (Started().Disk, "/stores/db1/log/0000000001.end");
+        disk.Replace(path, (SegmentEnd.TryRead(disk.TryReadAll(path), BatchCodec.TagOf(Machine), 1)! with { ThinnedBefore = new StreamPosition(1, 1) }).ToBytes());
+        disk.Faults = io => io.Kind == IoKind.Read && io.Path.EndsWith("1.seg", StringComparison.Ordinal) && io.Offset == SegmentFile.HeaderBytesOf(SegmentId.Of(1)) ? Fault.Error : Fault.None;
+        Assert.Throws<IOException>(() => RetentionStore.Open("/stores/db1", disk, _clock));
+        using (var store = RetentionStore.Open("/stores/db1", disk, _clock, options: new StoreOptions { GivesUpUnreadable = true }))
+            Assert.Equal((null, null, "e1-s5"), (store.FailedReason, store.ResolvePoint(new PointSelector.ById("e1-s2")), store.ConsistentUpTo?.Id));
+        disk.Faults = null;
+        using var again = RetentionStore.Open("/stores/db1", disk, _clock);
+        Assert.NotNull(again.ResolvePoint(new PointSelector.ById("e1-s2")));
+    }
+
+    /// <summary>A sealed segment with a start of which only its frame says that it continued, and where that lies.</summary>
+    private (SimDisk Disk, long Start) Started()
+    {
+        var (disk, ordinal, length, start) = (new SimDisk(), 0L, (long)SegmentFile.HeaderBytesOf(SegmentId.Of(1)), 0L);
+        using var store = RetentionStore.Create("/stores/db1", Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, disk, _clock);
+        Append(BatchKind.Marker, MarkerKind.StreamStart, 0, "continue");
+        Append(BatchKind.Delta, MarkerKind.None, 1);
+        start = length;
+        Append(BatchKind.Marker, MarkerKind.StreamStart, 1, "continue");
+        Append(BatchKind.Delta, MarkerKind.None, 2);
+        Append(BatchKind.Delta, MarkerKind.None, 3);
+        Append(BatchKind.Marker, MarkerKind.StreamStart, 3, "gap");
+        Append(BatchKind.Delta, MarkerKind.None, 4);
+        Append(BatchKind.Marker, MarkerKind.SyncCompleted, 4);
+        Append(BatchKind.Delta, MarkerKind.None, 5);
+        store.Flush();
+        store.ContinueEpoch(new Epoch(2), Epoch.First);
+        store.Append(BatchCodec.Encode(Header(BatchKind.Marker, 1, 5) with { Marker = MarkerKind.StreamStart, Epoch = new Epoch(2), Incarnation = 2 }, [], "gap"u8));
+        store.Flush();
+        return (disk.Kill(), start);
+
+        void Append(BatchKind kind, MarkerKind marker, long sequence, string text = "")
+        {
+            Extent[] extents = kind == BatchKind.Delta ? [new Extent(sequence * 512, 512, 0, ExtentKind.Zero)] : [];
+            var batch = BatchCodec.Encode(Header(kind, ++ordinal, sequence) with { Marker = marker }, extents, System.Text.Encoding.UTF8.GetBytes(text));
+            store.Append(batch);
+            length += batch.Frame.Length;
+        }
+    }
+
+    /// <summary>Else it would be refused at the next opening, by an epoch that nobody was told has begun.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public void An_epoch_that_could_not_be_saved_is_on_no_disk_once_the_stream_before_it_has_gone_on(bool isFull)
+    {
+        var disk = Filled(framesInSegment: 1000);
+        using (var store = RetentionStore.Open("/stores/db1", disk, _clock))
+        {
+            var failing = isFull ? (IoKind.Create, "/stores/db1/MANIFEST.json.tmp") : (IoKind.FlushFolder, "/stores/db1");
+            disk.Faults = io => (io.Kind, io.Path) == failing ? Fault.Error : Fault.None;
+            Assert.Throws<IOException>(() => store.OpenEpoch(new Epoch(2), store.ConsistentUpTo!));
+            Assert.Equal(Epoch.First, store.CurrentEpoch);
+            if (isFull)
+            {
+                Assert.Throws<IOException>(() => Write(store));
+                Assert.NotNull(store.WriteFailure);
+            }
+            disk.Faults = null;
+            using var opened = isFull ? RetentionStore.Open("/stores/db1", disk, _clock) : null;
+            Assert.True(Write(opened ?? store));
+            (opened ?? store).Flush();
+        }
+        using var again = RetentionStore.Open("/stores/db1", disk.LosePower(1), _clock);
+        Assert.Equal((Epoch.First, Batches + 1), (again.CurrentEpoch, again.ConsistentUpTo!.Sequence.Value));
+
+        bool Write(RetentionStore store) => store.Append(BatchCodec.Encode(Header(BatchKind.Delta, Batches + 2, Batches + 1), [new Extent(0, 512, 0, ExtentKind.Data)], new byte[512]));
+    }
+
     /// <summary>What was read before the sector broke is right; but the source sends only what differs, and the disk is what a failover has.</summary>
     [Fact]
     public async Task Of_the_newest_position_they_are_compared_as_the_disk_has_them_and_not_as_they_are_remembered()
