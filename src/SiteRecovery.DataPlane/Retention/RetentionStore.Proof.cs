@@ -68,6 +68,8 @@ public sealed partial class RetentionStore
     private void Begin(RecoveryPoint point, CancellationToken stop)
     {
         GiveUp();
+        // A leaf must not outlive what it was made of: no way from point to point would ever touch it again. Of a log that has failed nothing more is written.
+        if (FailedReason is null) Flush();
         var leaves = _leaves ??= ProofFile.Open(Folder, Disks, BatchCodec.TagOf(Machine), _files, Encrypts ? _keys : null);
         var view = At(point);
         List<FrameRange> ranges;
@@ -123,6 +125,15 @@ public sealed partial class RetentionStore
         {
             return false;
         }
+    }
+
+    /// <summary>What was cut off may have been on the way to a point, and of its blocks nothing tells any more which they are.</summary>
+    private void ForgetLeavesOfLost()
+    {
+        var path = Path.Combine(Folder, ProofFile.FileName);
+        if (!_log.HasLost || !_files.Exists(path)) return;
+        _files.Delete(path);
+        _files.FlushFolder(Folder);
     }
 
     private void Touch(Proving proof, FramePosition from, FramePosition to, CancellationToken stop)

@@ -40,6 +40,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
             _log.Recover(this, (manifest.Promoted?.Segment ?? 0) + 1);
             BeginUpTo(new Epoch(manifest.Epochs[^1].Epoch), hasFrames: false);
             foreach (var aside in _log.Aside()) Note(aside);
+            if (!readOnly) ForgetLeavesOfLost();
             if (manifest.Encrypted == true && !readOnly) StartEncrypting();
             // Also where the log has failed: the base is not what it was.
             if (manifest.Promoting is { } interrupted)

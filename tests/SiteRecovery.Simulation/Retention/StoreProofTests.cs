@@ -9,6 +9,7 @@ namespace SiteRecovery.Simulation.Retention;
 public sealed class StoreProofTests
 {
     private const int Blocks = 4;
+    private static readonly string Segment = Path.Combine(StoreRun.Folder, "log", "0000000001.seg");
     private readonly SimDisk _disk = new();
     private readonly byte[] _content = new byte[Blocks * RootHash.BlockBytes];
     private readonly List<(RecoveryPoint Point, string Root)> _points = [];
@@ -46,6 +47,54 @@ public sealed class StoreProofTests
         {
             _store = RetentionStore.Open(StoreRun.Folder, image, new SimClock());
             AssertProves(1);
+        }
+    }
+
+    /// <summary>Else a leaf would be of a write that nobody has any more, and that no way from point to point touches: no root would ever be right again.</summary>
+    [Fact]
+    public void Nothing_of_a_proof_outlives_what_it_has_read()
+    {
+        AssertProves(2);
+        var images = new List<SimDisk>();
+        _disk.After = _ =>
+        {
+            for (var seed = 0; seed < 8; seed++) images.Add(_disk.LosePower(seed));
+        };
+        Write(3);
+        Append(MarkerKind.ApplicationConsistentPoint, "point", null);
+        _store.ProveNewest(long.MaxValue, CancellationToken.None);
+        _disk.After = null;
+        var lost = 0;
+        foreach (var image in images)
+        {
+            _store = RetentionStore.Open(StoreRun.Folder, image, new SimClock());
+            if (_store.ConsistentUpTo != _points[2].Point with { Kind = PointKind.CrashConsistent, Label = null }) continue;
+            AssertProves(2);
+            lost++;
+        }
+        Assert.True(lost > 0, "nothing was ever lost");
+    }
+
+    [Fact]
+    public void Nor_what_has_rotted_and_was_cut_off()
+    {
+        AssertProves(2);
+        Write(3);
+        var end = _disk.LengthOf(Segment);
+        Append(MarkerKind.ApplicationConsistentPoint, "point", null);
+        _store.Flush();
+        var images = new List<SimDisk>();
+        _disk.After = _ => images.Add(_disk.Kill());
+        _store.ProveNewest(long.MaxValue, CancellationToken.None);
+        _disk.After = null;
+        Assert.True(images.Count > 2);
+        foreach (var image in images)
+        {
+            image.Flip(Segment, end - 100, 1);
+            RetentionStore.Open(StoreRun.Folder, image, new SimClock()).Dispose();
+            _store = RetentionStore.Open(StoreRun.Folder, image, new SimClock());
+            Assert.Equal((true, _points[2].Point.Sequence), (_store.HasLost, _store.ConsistentUpTo!.Sequence));
+            AssertProves(2);
         }
     }
 
@@ -93,14 +142,16 @@ public sealed class StoreProofTests
 
     private void Point(params int[] blocks)
     {
-        foreach (var block in blocks)
-        {
-            _content.AsSpan(block * RootHash.BlockBytes, 700).Fill((byte)++_sequence);
-            Append(MarkerKind.None, "", new Extent(block * RootHash.BlockBytes, 700, 0, ExtentKind.Data));
-        }
+        foreach (var block in blocks) Write(block);
         Append(MarkerKind.ApplicationConsistentPoint, "point", null);
         _store.Flush();
         _points.Add((_store.ConsistentUpTo!, StoreScript.RootOf([_content])));
+    }
+
+    private void Write(int block)
+    {
+        _content.AsSpan(block * RootHash.BlockBytes, 700).Fill((byte)++_sequence);
+        Append(MarkerKind.None, "", new Extent(block * RootHash.BlockBytes, 700, 0, ExtentKind.Data));
     }
 
     private void Append(MarkerKind marker, string text, Extent? extent)
