@@ -78,7 +78,18 @@ public sealed partial class RetentionStore
         }
     }
 
-    private bool IsThere(string id) => RecoveryPoint.TryParseId(id, out var epoch, out var sequence) && _history.Resolve(epoch, sequence) is not null;
+    /// <summary>What cannot be read just now is not gone, and keeps nobody from saying something of another point.</summary>
+    private bool IsThere(string id)
+    {
+        try
+        {
+            return RecoveryPoint.TryParseId(id, out var epoch, out var sequence) && _history.Resolve(epoch, sequence) is not null;
+        }
+        catch (IOException)
+        {
+            return true;
+        }
+    }
 
     /// <summary>Segments from this one on hold what a protected point shows.</summary>
     private int FirstProtected() => _notes.IsDamaged ? 0 : _notes.All.Where(n => n.Protected).Select(n =>

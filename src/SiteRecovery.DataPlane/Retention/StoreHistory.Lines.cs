@@ -164,24 +164,30 @@ internal sealed partial class StoreHistory
         return at is not null || _branches[branch].BeginsAt(sequence) ? (branch, at) : throw NotViewable(epoch, sequence);
     }
 
+    /// <exception cref="IOException">It is not found, but may be there: it cannot be read just now.</exception>
     private FramePosition? Find(int branch, Sequence sequence)
     {
         var (first, end) = (_branches[branch].First, EndOf(branch));
+        IOException? unsure = null;
         for (var s = _segments.Count - 1; s >= 0 && _segments[s].Number >= first.Segment; s--)
         {
             var segment = _segments[s];
             if (segment.Number > end.Segment || !segment.MayShow(sequence)) continue;
-            var (frames, from) = (FramesOf(segment), segment.Number == first.Segment ? first.Index : 0);
+            var (frames, from) = (FramesOf(segment, ref unsure), segment.Number == first.Segment ? first.Index : 0);
             for (var i = (segment.Number == end.Segment ? end.Index : frames.Count) - 1; i >= from; i--)
                 if (frames[i].Viewable && Reaches(frames[i].Entry.Header, sequence)) return new FramePosition(segment.Number, i);
         }
-        return null;
+        return unsure is null ? null : throw unsure;
     }
 
     internal static bool Reaches(BatchHeader header, Sequence sequence) => header.Last == sequence
         || (header is { Kind: BatchKind.Delta, Coalesced: false } && header.First <= sequence && sequence < header.Last);
 
-    private LogEntry FrameAt(FramePosition frame) => FramesOf(_segments[_segments.FindLastIndex(s => s.Number == frame.Segment)])[frame.Index].Entry;
+    private LogEntry FrameAt(FramePosition frame)
+    {
+        IOException? unsure = null; // of which may be viewed
+        return FramesOf(_segments[_segments.FindLastIndex(s => s.Number == frame.Segment)], ref unsure)[frame.Index].Entry;
+    }
 
     private RecoveryPoint? NewestAt(DateTimeOffset time)
     {

@@ -194,11 +194,20 @@ internal sealed partial class StoreHistory
     }
 
     /// <summary>The frames of a segment; of one that is not in memory as its end was restored or written.</summary>
+    /// <exception cref="IOException">What a start said cannot be read just now, and nothing else tells it for sure.</exception>
     private List<HistoryFrame> FramesOf(SegmentHistory segment)
+    {
+        IOException? unsure = null;
+        var frames = FramesOf(segment, ref unsure);
+        return unsure is null ? frames : throw unsure;
+    }
+
+    /// <param name="unsure">Set where some of them may be viewable that are not shown so: what a start said cannot be read just now.</param>
+    private List<HistoryFrame> FramesOf(SegmentHistory segment, ref IOException? unsure)
     {
         if (segment.Kept is { } kept) return kept;
         if (_remembered.TryGetValue(segment.Number, out var remembered)) return remembered;
-        var (frames, unread, isGuess) = Read(segment);
+        var (frames, unread, isGuess) = Read(segment, ref unsure);
         if (unread is not null && !ShowsPoints(segment, frames)) throw unread;
         // It may be readable the next time.
         if (isGuess) return frames;
@@ -216,12 +225,10 @@ internal sealed partial class StoreHistory
         PointsOf(segment).All(p => frames.Exists(f => f.Viewable && f.Entry.Header.Epoch == p.Epoch && Reaches(f.Entry.Header, p.Sequence)));
 
     /// <returns>With an error where what a start said was told by what became of it; a guess where that is not sure, and the disk may give it again.</returns>
-    /// <exception cref="IOException">What a start said cannot be read just now, and nothing else tells it for sure.</exception>
-    private (List<HistoryFrame> Frames, IOException? Unread, bool IsGuess) Read(SegmentHistory segment)
+    private (List<HistoryFrame> Frames, IOException? Unread, bool IsGuess) Read(SegmentHistory segment, ref IOException? unsure)
     {
         var (frames, state) = (new List<HistoryFrame>(Math.Min(segment.Frames, FramesExpectedMax)), segment.Before);
-        IOException? unread = null, unsure = null;
-        var isGuess = false;
+        var (unread, isGuess) = ((IOException?)null, false);
         foreach (var entry in _framesOf(segment.Number))
         {
             ReadOnlySpan<byte> text = default;
@@ -248,6 +255,6 @@ internal sealed partial class StoreHistory
         }
         // Everything else counts on it, epochs that began behind the segment above all.
         if (frames.Count != segment.Frames) throw StoreLog.OtherFrames(segment.Number, frames.Count, segment.Frames);
-        return unsure is null ? (frames, unread, isGuess) : throw unsure;
+        return (frames, unread, isGuess);
     }
 }

@@ -179,6 +179,20 @@ public sealed class UnreadableStoreTests
         RecoveryPoint? Unmarked() => store.ResolvePoint(new PointSelector.ById("e1-s2"));
     }
 
+    /// <summary>What was said of a point whose position cannot be looked up just now stays, and so does what is said of others.</summary>
+    [Fact]
+    public void Of_a_streams_start_they_keep_nobody_from_saying_something_of_a_point()
+    {
+        var (disk, start) = Started();
+        using (var store = RetentionStore.Open("/stores/db1", disk, _clock)) store.Verify(store.ResolvePoint(new PointSelector.ById("e1-s2"))!, default);
+        using var again = RetentionStore.Open("/stores/db1", disk, _clock);
+        disk.Faults = io => io.Kind == IoKind.Read && io.Path.EndsWith("1.seg", StringComparison.Ordinal) && io.Offset == start ? Fault.Error : Fault.None;
+        var (verified, unreadable) = (again.ConsistentUpTo!, new RecoveryPoint(Epoch.First, new Sequence(2), default, PointKind.CrashConsistent));
+        Assert.Null(again.Verify(verified, default).Damage);
+        Assert.NotNull(again.NoteOf(unreadable).VerifiedAt);
+        Assert.NotNull(again.NoteOf(verified).VerifiedAt);
+    }
+
     /// <summary>Where thinning has changed what lies in front of a segment, its end says only what became of it.</summary>
     [Fact]
     public void Of_a_streams_start_in_a_segment_that_is_replayed_they_are_waited_for_and_a_guess_is_not_kept()
