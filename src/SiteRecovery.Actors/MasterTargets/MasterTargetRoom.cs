@@ -79,6 +79,20 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     /// <summary>Where the layer's disks lie as raw files once the replica is a machine of its own: their owner's, never removed.</summary>
     public string ReleasedFolderOf(MachineId machine, string layer) => Path.GetFullPath(Path.Combine(_root, "..", "released", machine.Value, layer));
 
+    /// <summary>Takes a layer out of the way without losing what can still be read of it: the one that was put aside before goes, and this one with its store. Durable when it returns.</summary>
+    /// <returns>Where it lies.</returns>
+    public string PutAside(MachineId machine, string layer)
+    {
+        var (from, to) = (LayerFolderOf(machine, layer), Path.GetFullPath(Path.Combine(Stores.FolderOf(machine), "aside", layer)));
+        var (replicas, aside) = (Path.GetDirectoryName(from)!, Path.GetDirectoryName(to)!);
+        Files.DeleteFolder(aside);
+        Files.CreateDirectory(aside);
+        Files.Rename(from, to);
+        Files.FlushFolder(aside);
+        Files.FlushFolder(replicas);
+        return to;
+    }
+
     /// <summary>Durable when it returns: what was said to be gone does not come back with the power.</summary>
     public void DeleteLayer(MachineId machine, string layer)
     {

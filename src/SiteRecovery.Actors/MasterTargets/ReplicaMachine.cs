@@ -69,7 +69,7 @@ public sealed class ReplicaMachine : IReplicaDisks
         var (files, time) = (room.Files, room.Time);
         // What a layer could not note of itself the capture beside it may have.
         var mayHaveForgotten = MayHaveForgotten(folder, files);
-        var layers = new ReplicaLayers(store, point, folder, files, mayStandAlone: true, mayHaveForgotten, stop);
+        var layers = new ReplicaLayers(store, point, folder, files, mayStandAlone: true, mayHaveForgotten, stop: stop);
         MachineCapture? capture = null;
         try
         {

@@ -126,9 +126,9 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
         _waiting.RemoveAt(0);
         var own = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
         _underWay = (next, own);
-        var (room, machine, unservable, stop) = (_room, _machine, _isUnservable, own.Token);
+        var (room, machine, unservable, givesUp, stop) = (_room, _machine, _isUnservable, WorkOf(next) is { } work && _unreadable.IsOverdue(work), own.Token);
         // What the actor before this one had under way ends first.
-        Task.Run(() => room.Turns.TakeAsync(machine, () => StoreWork.PerformAsync(room, machine, next, unservable, stop), stop), stop).PipeTo(Self, success: report => new WorkDone(report), failure: error => next is ServeAgain ? new NotServedAgain(error.Message) : new WorkDone(null, error));
+        Task.Run(() => room.Turns.TakeAsync(machine, () => StoreWork.PerformAsync(room, machine, next, unservable, givesUp, stop), stop), stop).PipeTo(Self, success: report => new WorkDone(report), failure: error => next is ServeAgain ? new NotServedAgain(error.Message) : new WorkDone(null, error));
     }
 
     private void Done(WorkDone done)

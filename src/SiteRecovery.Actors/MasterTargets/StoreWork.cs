@@ -9,6 +9,7 @@ using SiteRecovery.DataPlane.Export;
 using SiteRecovery.DataPlane.Hypervisors;
 using SiteRecovery.DataPlane.Nbd;
 using SiteRecovery.DataPlane.Retention;
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.Jobs;
 using SiteRecovery.Domain.ProtectedMachines;
@@ -24,8 +25,9 @@ internal static class StoreWork
     private static readonly TimeSpan VerifyPatience = TimeSpan.FromSeconds(4), LookEvery = TimeSpan.FromMilliseconds(20);
 
     /// <param name="mayTakeUnserved">The machine's replica cannot be served, and will not be by trying again.</param>
+    /// <param name="givesUp">What the order needs has not been readable for so long that it counts as lost.</param>
     /// <returns>A report to the machine, or a tail to tell; null: nothing.</returns>
-    internal static async Task<object?> PerformAsync(MasterTargetRoom room, MachineId machine, object order, bool mayTakeUnserved, CancellationToken stop)
+    internal static async Task<object?> PerformAsync(MasterTargetRoom room, MachineId machine, object order, bool mayTakeUnserved, bool givesUp, CancellationToken stop)
     {
         switch (order)
         {
@@ -54,7 +56,7 @@ internal static class StoreWork
             case FenceReplica fence:
                 return await FenceAsync(room, fence, stop);
             case ContinueStore next:
-                return await ContinueAsync(room, next, stop);
+                return await ContinueAsync(room, next, givesUp, stop);
             case TellTail tail:
                 return await TailOfLoserAsync(room, tail, stop);
             case MarkTail tail:
@@ -93,12 +95,28 @@ internal static class StoreWork
         var (tail, loser) = (order.Work, order.Work.Loser!);
         var folder = room.LayerFolderOf(tail.Machine, LayerOf(loser.Layer));
         // Opened all the same, it would begin anew, fenced by nobody.
-        var newest = ReplicaMachine.EndOf(folder, room.Files) ?? throw new IOException($"what the replica of {tail.Machine} wrote is gone: reverse the replication with full");
+        var newest = EndOf() ?? throw new IOException($"what the replica of {tail.Machine} wrote is gone: reverse the replication with full");
         var store = room.Stores.StoreOf(tail.Machine);
         var (told, ranges) = await TailAsync();
         long[] numbers = [.. ranges.SelectMany(r => new[] { r.Disk, r.Offset, r.Length })];
         var parts = numbers.Chunk(TailFound.NumbersMax).DefaultIfEmpty([]).ToArray();
         return new TailTold(order.To, [.. parts.Select((part, i) => new TailFound(tail.Machine, tail.Epoch, tail.Replica, i, [.. part], newest, told, Last: i == parts.Length - 1))]);
+
+        Sequence? EndOf()
+        {
+            try
+            {
+                return ReplicaMachine.EndOf(folder, room.Files);
+            }
+            catch (JsonException damaged)
+            {
+                throw new IOException($"where the replica of {tail.Machine} ended is not known any more: reverse the replication with full ({damaged.Message})", damaged);
+            }
+            catch (IOException unread) when (DiskFailure.IsUnreadable(unread))
+            {
+                throw new IOException($"where the replica of {tail.Machine} ended cannot be read; if that stays so, reverse the replication with full ({unread.Message})", unread);
+            }
+        }
 
         async Task<(StreamPosition Told, IEnumerable<DiskRange> Ranges)> TailAsync()
         {
@@ -329,7 +347,7 @@ internal static class StoreWork
     /// <summary>In which epoch a machine's replica is served, or is to be; null: there is none.</summary>
     private static Epoch? ServedIn(MasterTargetRoom room, MachineId machine) => ReplicaOf(room, machine)?.Epoch ?? OrderToServe(room, machine)?.Epoch;
 
-    private static async Task<DataPlaneReport> ContinueAsync(MasterTargetRoom room, ContinueStore next, CancellationToken stop)
+    private static async Task<DataPlaneReport> ContinueAsync(MasterTargetRoom room, ContinueStore next, bool givesUp, CancellationToken stop)
     {
         var (machine, from) = (next.Machine, next.Continuation);
         // No stream opens it, and nobody else is told to hold it meanwhile.
@@ -342,12 +360,14 @@ internal static class StoreWork
             // Also where an attempt before this one ended between the two.
             if (next.Encrypted) store.Encrypt(true);
             await StopAsync(room, machine, stop);
-            if (from.Fold is { } layer) Fold(room, next, layer, stop);
-            else if (from.FromDisks && IsOnDisks(store)) store.Fold([], next.Newest, room.Time.GetUtcNow(), LabelOf(next));
+            if (from.Fold is { } layer) new LosingLayer(room, next, layer, givesUp).Keep(stop);
+            else if (from.FromDisks && IsOnDisks(store)) store.Fold([], next.Newest, room.Time.GetUtcNow(), LosingLayer.LabelOf(next));
         }
         // Also when it was kept by an earlier attempt, which could not tell it any more.
-        var kept = store.Points.LastOrDefault(p => p.Label == LabelOf(next));
-        await room.Stores.ContinueEpochAsync(machine, next.Epoch, from.After, stop);
+        var kept = store.Points.LastOrDefault(p => p.Label == LosingLayer.LabelOf(next));
+        // One that was begun since then, in the place of one that is gone, does not know it.
+        var after = LosingLayer.MayGoWithout(from) && !store.Knows(from.After) ? store.CurrentEpoch : from.After;
+        await room.Stores.ContinueEpochAsync(machine, next.Epoch, after, stop);
         if (from.Fold is { } folded) room.DeleteLayer(machine, LayerOf(folded));
         return new StoreContinued(machine, IdOf(next), next.Epoch, kept);
     }
@@ -357,45 +377,32 @@ internal static class StoreWork
     {
         var (from, bases) = (next.Continuation, new Dictionary<ushort, string>());
         // Only disks that were the old source say what it had.
-        if (from.FromDisks) bases = next.Disks.Where(d => room.Files.Exists(d.Path)).ToDictionary(d => (ushort)d.Index, d => Path.GetFullPath(d.Path));
-        if (bases.Count < next.Disks.Length)
+        if (from.FromDisks)
         {
-            if (!from.MayStartEmpty)
+            foreach (var disk in next.Disks)
             {
-                throw new IOException(from.FromDisks
-                    ? $"this master target does not see {next.Disks.First(d => !bases.ContainsKey((ushort)d.Index)).Path}: it must run where the old source's disks are; if they are gone, reverse the replication with full"
-                    : $"this master target holds no store of {next.Machine} any more: reverse the replication with full");
+                if (WhyNoBase(room, disk) is not { } why) bases[(ushort)disk.Index] = Path.GetFullPath(disk.Path);
+                else if (!from.MayStartEmpty) throw new IOException($"this master target {why}: it must run where the old source's disks are; if they are gone, reverse the replication with full");
             }
-            bases.Clear();
+            if (bases.Count < next.Disks.Length) bases.Clear();
         }
+        else if (!LosingLayer.MayGoWithout(from)) throw new IOException($"this master target holds no store of {next.Machine} any more: reverse the replication with full");
         room.Stores.Hold(next.Machine, GeometryOf(next.Disks), from.After, bases.Count > 0 ? bases : null);
     }
 
-    private static bool IsOnDisks(RetentionStore store) => store.Disks.Any(d => d.Base is not null);
-
-    /// <summary>What was written to the replica is kept, as the end of its epoch.</summary>
-    private static void Fold(MasterTargetRoom room, ContinueStore next, Epoch layer, CancellationToken stop)
+    private static string? WhyNoBase(MasterTargetRoom room, DiskSpec disk)
     {
-        var (store, folder) = (room.Stores.StoreOf(next.Machine), room.LayerFolderOf(next.Machine, LayerOf(layer)));
-        var isGone = !room.Files.FolderExists(folder);
-        if (!isGone && store.LacksItsStream)
+        try
         {
-            // A store that has failed may be whole again once what it misses is put back.
-            if (store.FailedReason is { } failed) throw new IOException($"the store has failed: {failed}");
-            // What the layer lay over has rotted away: one without the other is no state that the machine ever had.
-            isGone = true;
+            if (!room.Files.Exists(disk.Path)) return $"does not see {disk.Path}";
+            using var file = room.Files.Open(disk.Path, FileOpening.Read);
+            return file.LengthBytes == disk.SizeBytes ? null : $"sees {file.LengthBytes} bytes of {disk.Path}, which had {disk.SizeBytes}";
         }
-        // A source that is left was served out of its layer, and what follows builds on it; a replica that was cancelled may never have been served.
-        if (isGone && next.Continuation is { MayStartEmpty: false, After: var after } && after == layer)
-            throw new IOException($"what the replica of {next.Machine} wrote is gone: reverse the replication with full");
-        if (isGone || store.ConsistentUpTo is not { } top) return;
-        var end = ReplicaMachine.EndOf(folder, room.Files) ?? top.Sequence;
-        using var layers = new ReplicaLayers(store, top, folder, room.Files, stop: stop);
-        // What was written has a position of its own, also where nobody remembers how many writes there were.
-        var isRepeated = store.Points.LastOrDefault(p => p.Label == LabelOf(next))?.Id == top.Id;
-        if (end <= top.Sequence && !isRepeated && layers.Written.Any(d => d.Runs.Any())) end = new Sequence(top.Sequence.Value + 1);
-        store.Fold(layers.Written, end, room.Time.GetUtcNow(), LabelOf(next));
+        catch (Exception closed) when (closed is IOException or UnauthorizedAccessException)
+        {
+            return $"cannot open {disk.Path} ({closed.Message})";
+        }
     }
 
-    private static string LabelOf(ContinueStore next) => $"kept when epoch {next.Epoch} began";
+    private static bool IsOnDisks(RetentionStore store) => store.Disks.Any(d => d.Base is not null);
 }

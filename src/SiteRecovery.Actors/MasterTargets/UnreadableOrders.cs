@@ -13,9 +13,21 @@ internal sealed class UnreadableOrders(TimeProvider time)
     internal bool IsLost(Work work, Exception failure)
     {
         if (KeyOf(work) is not { } key) return false;
+        if (work is ContinueStore)
+        {
+            // Who takes a layer in tells damage by itself; one that failed later has read it.
+            if (failure is UnreadLayerException) _since.TryAdd(key, time.GetTimestamp());
+            else _since.Remove(key);
+            return false;
+        }
         if (DiskFailure.IsDamage(failure)) return true;
-        return DiskFailure.IsUnreadable(failure) && !_since.TryAdd(key, time.GetTimestamp()) && time.GetElapsedTime(_since[key]) >= DiskFailure.Patience;
+        return DiskFailure.IsUnreadable(failure) && !_since.TryAdd(key, time.GetTimestamp()) && IsOverdue(key);
     }
+
+    /// <summary>Whether what the work needs has not been readable for long when it is tried once more.</summary>
+    internal bool IsOverdue(Work work) => _since.Count > 0 && KeyOf(work) is { } key && _since.ContainsKey(key) && IsOverdue(key);
+
+    private bool IsOverdue((string Kind, Epoch Epoch, string Of) key) => time.GetElapsedTime(_since[key]) >= DiskFailure.Patience;
 
     /// <summary>It was done, or nobody asks for it any more.</summary>
     internal void Forget(Work work)
@@ -29,6 +41,7 @@ internal sealed class UnreadableOrders(TimeProvider time)
         ServeReplica serve => (serve.Kind, serve.Epoch, serve.Point.Id),
         ServeTest test => (test.Kind, test.Epoch, test.Point.Id),
         VerifyTarget verify => (verify.Kind, verify.Epoch, verify.Source.RootHash), // an epoch may have several attempts
+        ContinueStore next => (next.Kind, next.Epoch, ""), // also when it may go on without what it could not read
         _ => null,
     };
 }

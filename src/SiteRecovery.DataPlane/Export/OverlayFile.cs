@@ -10,7 +10,8 @@ namespace SiteRecovery.DataPlane.Export;
 public sealed class OverlayFile : IBlockFile
 {
     private const int ClusterBytes = OverlayMap.ClusterBytes;
-    private const int StripeBytes = 256 << 10, Stripes = 64, WrittenRunBytesMax = 1 << 20, LookedAtOnceBytes = 64 << 20;
+    internal const int WrittenRunBytesMax = 1 << 20;
+    private const int StripeBytes = 256 << 10, Stripes = 64, LookedAtOnceBytes = 64 << 20;
     private readonly Lock[] _stripes = [.. Enumerable.Range(0, Stripes).Select(_ => new Lock())];
     private readonly Lock _flushing = new();
     private readonly IBlockFile _below;

@@ -15,9 +15,10 @@ public sealed class ReplicaLayers : IDisposable
     /// <param name="folder">Where the layers lie, or will; it is made.</param>
     /// <param name="mayStandAlone">Layers that have been flattened are the whole disks: they are opened also where what they lay over is lost, or is not to be had now.</param>
     /// <param name="mayHaveForgotten">A flush of one of them is known to have failed in this boot of the host, whatever they say themselves: they are written anew.</param>
+    /// <param name="onlyWritten">Nothing but what was written to the layers will be asked for: what they lay over may be lost. What flattening brought up counts as written where it cannot be told from it then.</param>
     /// <param name="stop">Opening may have to write a layer anew.</param>
     /// <exception cref="InvalidDataException">The point is not viewable, or a layer is damaged.</exception>
-    public ReplicaLayers(RetentionStore store, RecoveryPoint point, string folder, IFileSystem files, bool mayStandAlone = false, bool mayHaveForgotten = false, CancellationToken stop = default)
+    public ReplicaLayers(RetentionStore store, RecoveryPoint point, string folder, IFileSystem files, bool mayStandAlone = false, bool mayHaveForgotten = false, bool onlyWritten = false, CancellationToken stop = default)
     {
         files.CreateDirectory(folder);
         var lost = default(Exception);
@@ -25,7 +26,7 @@ public sealed class ReplicaLayers : IDisposable
         {
             _view = store.At(point);
         }
-        catch (Exception failed) when (failed is InvalidDataException or IOException && mayStandAlone && store.Disks.All(d => files.Exists(Path.Combine(folder, FileOf(d.Index)) + ".map")))
+        catch (Exception failed) when (failed is InvalidDataException or IOException && (onlyWritten || (mayStandAlone && store.Disks.All(d => files.Exists(Path.Combine(folder, FileOf(d.Index)) + ".map")))))
         {
             lost = failed;
         }
@@ -33,13 +34,13 @@ public sealed class ReplicaLayers : IDisposable
         {
             foreach (var disk in _view?.Disks ?? store.Disks)
                 _disks.Add((disk, new OverlayFile(_view?.File(disk.Index) ?? new Nothing(disk.SizeBytes), Path.Combine(folder, FileOf(disk.Index)), files, mayHaveForgotten: mayHaveForgotten, stop: stop)));
-            if (lost is not null && !_disks.TrueForAll(d => d.File.IsFlat)) ExceptionDispatchInfo.Throw(lost);
+            if (lost is not null && !onlyWritten && !_disks.TrueForAll(d => d.File.IsFlat)) ExceptionDispatchInfo.Throw(lost);
         }
         catch
         {
             LetGo(); // what is told is why they could not be opened
             // What is only not to be had now is waited for, whatever the lack of it led to.
-            if (lost is IOException) ExceptionDispatchInfo.Throw(lost);
+            if (lost is IOException && !onlyWritten) ExceptionDispatchInfo.Throw(lost);
             throw;
         }
     }
@@ -51,6 +52,19 @@ public sealed class ReplicaLayers : IDisposable
 
     /// <summary>What was written to the layers.</summary>
     public IReadOnlyList<WrittenDisk> Written => [.. _disks.Select(d => new WrittenDisk(d.Disk.Index, d.File, d.File.WrittenRuns()))];
+
+    /// <summary>Reads all that was written to the layers: whoever is about to take it knows that it can be had.</summary>
+    /// <exception cref="IOException">Some of it cannot be read.</exception>
+    public void ReadWritten(CancellationToken stop)
+    {
+        var buffer = new byte[OverlayFile.WrittenRunBytesMax];
+        foreach (var (_, file) in _disks)
+            foreach (var (offset, length) in file.WrittenRuns())
+            {
+                stop.ThrowIfCancellationRequested();
+                file.Read(offset, buffer.AsSpan(0, (int)length));
+            }
+    }
 
     /// <summary>Layers that are not open: what they show is durable when it returns.</summary>
     /// <param name="mayHaveForgotten">As of those that are opened.</param>

@@ -209,7 +209,8 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         }
     }
 
-    internal bool Knows(Epoch epoch)
+    /// <summary>It has been in that epoch.</summary>
+    public bool Knows(Epoch epoch)
     {
         lock (_gate) return _history.Knows(epoch);
     }

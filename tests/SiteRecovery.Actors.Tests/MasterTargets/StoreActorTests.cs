@@ -308,6 +308,28 @@ public sealed class StoreActorTests : TestKit
         Assert.Empty(_room.Stores.StoreOf(Vm).Points);
     }
 
+    /// <summary>Tried again for ever, it would keep a reverse replication waiting in which nothing else is allowed.</summary>
+    [Fact]
+    public void Disks_that_were_replaced_are_nothing_to_go_on_from()
+    {
+        File.WriteAllBytes(_disks[0].Path, new byte[1 << 10]);
+        _store.Tell(Continue(2, new StoreContinuation(Epoch.First, FromDisks: true)));
+        Assert.Contains("reverse the replication with full", Report<WorkFailed>().Reason, StringComparison.Ordinal);
+        Assert.Null(Continued(2, new StoreContinuation(Epoch.First, FromDisks: true, MayStartEmpty: true)).Kept);
+    }
+
+    /// <summary>Where it ended says nobody any more: an operator has to hear what helps.</summary>
+    [Fact]
+    public void A_tail_that_nobody_can_tell_any_more_is_said_to_be_gone_without()
+    {
+        var loser = Served();
+        _store.Tell(new FenceReplica(Vm, new Epoch(4), new Epoch(3), Site));
+        Report<SourceFenced>();
+        File.WriteAllText(Path.Combine(_room.LayerFolderOf(Vm, "epoch-3"), "capture", "capture.json"), "{");
+        _store.Tell(new TellTail(new TakeBackTail(Vm, new Epoch(5), new AgentName("a1"), loser, Site, loser, Site), "nobody"));
+        Assert.Contains("reverse the replication with full", Report<WorkFailed>().Reason, StringComparison.Ordinal);
+    }
+
     /// <summary>While the old source could not be asked, it began with nothing, and the master target died.</summary>
     [Fact]
     public void Disks_that_can_be_taken_at_a_second_attempt_are_kept()
