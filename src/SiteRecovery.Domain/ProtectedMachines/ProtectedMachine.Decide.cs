@@ -43,7 +43,7 @@ public sealed partial record ProtectedMachine
     };
 
     [System.Text.Json.Serialization.JsonIgnore] public Circumstances Circumstances => new(TestRuns: Tests.Length > 0, FromReplica: Protection?.Replica is not null, StoreIsBehind: Continuation is not null, Flattened: Flattened is { } layer && layer == Layer,
-        NothingServed: StoreEpoch <= SourceEpoch, Unservable: Problems.Any(p => p is { Work: WorkKind.ServeReplica, Permanent: true }));
+        Unservable: Problems.Any(p => p is { Work: WorkKind.ServeReplica, Permanent: true }));
 
     private Decision DecideAction(OperatorCommand command, DateTimeOffset now)
     {

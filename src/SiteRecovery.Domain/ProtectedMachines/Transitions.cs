@@ -11,10 +11,9 @@ public sealed record ActionAvailability(string Action, bool Allowed, string? Cod
 /// <param name="TestRuns">A test failover runs beside the phase.</param>
 /// <param name="FromReplica">The machine has been failed over and reversed: its source is a replica.</param>
 /// <param name="StoreIsBehind">The target's store has not taken in yet what its own side wrote.</param>
-/// <param name="NothingServed">Nothing has run at the target for the failover that is in progress.</param>
 /// <param name="Flattened">The disks of the replica that is the machine are raw files of their own.</param>
 /// <param name="Unservable">The replica that is the machine cannot be served, and trying again does not help.</param>
-public readonly record struct Circumstances(bool TestRuns, bool FromReplica, bool StoreIsBehind = false, bool Flattened = false, bool NothingServed = false, bool Unservable = false);
+public readonly record struct Circumstances(bool TestRuns, bool FromReplica, bool StoreIsBehind = false, bool Flattened = false, bool Unservable = false);
 
 /// <summary>
 /// THE table: state × action → allowed, or why not and what to do. Refusals, the API, greyed buttons and the CLI's hints
@@ -48,9 +47,6 @@ public static class Transitions
             Act.TestFailover => TestFailover(phase),
             Act.ReverseReplicate when beside.TestRuns => ("A test failover runs on the store beside the replica.", "Clean the test failover up first."),
             Act.PlannedFailover => PlannedFailover(phase),
-            // Where a replica ran before, what it wrote has to be laid over the very point that it ran from.
-            Act.CancelFailover when phase is Phase.UnplannedFailoverInProgress { EpochIsOpen: false, Failure: null } && !beside.NothingServed =>
-                ("A replica has run at the target from another point, and the target has not begun the one that was chosen then.", "Wait until the job's step open-epoch is done, or has failed; while its master target is down it can do neither."),
             Act.CancelFailover => CancelFailover(phase),
             // Nothing is there yet that would be lost: where its master target does not come to it, another one may.
             Act.ReverseReplicate when phase is Phase.ReverseReplicating && beside.StoreIsBehind => null,
@@ -134,6 +130,7 @@ public static class Transitions
 
     private static (string, string)? CancelFailover(Phase phase) => phase switch
     {
+        // Its target may never come to begin it, or to run it. What a replica wrote that ran before is laid over nothing but the point that it ran from: the store knows whether it is still there.
         Phase.PlannedFailoverInProgress or Phase.UnplannedFailoverInProgress or Phase.FailoverCommitPending => null,
         Phase.Unprotected => NotProtected,
         Phase.FailedOver => ("The failover is committed.", "Reverse the replication, then move the machine back with a planned failover."),

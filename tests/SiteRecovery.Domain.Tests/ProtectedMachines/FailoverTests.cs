@@ -97,12 +97,15 @@ public sealed class FailoverTests
         Assert.Empty(story.Pending);
     }
 
+    /// <summary>It may never begin it, and nothing else is allowed. Whether the replica's layer still lies over its point the store knows.</summary>
     [Fact]
-    public void A_failover_to_another_point_cannot_be_cancelled_before_the_target_has_begun_it()
+    public void A_failover_to_another_point_can_be_cancelled_before_the_target_has_begun_it()
     {
         var story = new Story().Protected().FailedOverTo(Story.Point).EpochOpened().Served();
         story.When(new ChangeRecoveryPoint(Story.Vm1, story.NextId(), Story.Point with { Sequence = new Sequence(30) }));
-        Assert.Equal(RefusalCode.NotAllowedInState, story.Cancelled().Refusal.Code);
+        story.Cancelled();
+        Assert.Equal("Resynchronizing", story.Phase);
+        Assert.Equal(new StoreContinuation(Epoch.First, new Epoch(2)), story.Pending.OfType<ContinueStore>().Single().Continuation);
     }
 
     [Fact]
