@@ -61,7 +61,8 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             _waiting.RemoveAll(waiting => ended.Work.Equals(WorkOf(waiting)));
             // Nobody waits for hours until disks are hashed that nobody asks for any more. What its end wakes is not done on this thread.
             if (_underWay is { } now && ended.Work.Equals(WorkOf(now.Order))) _ = now.Stop.CancelAsync();
-            _unreadable.Forget(ended.Work);
+            // What could not be read has been waited for, also by the order that may go on without it.
+            if (ended.Work is not ContinueStore) _unreadable.Forget(ended.Work);
             if (ended.Work is ServeReplica) Enqueue(ended);
         });
         Receive<WorkDone>(Done);

@@ -162,6 +162,7 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
             case ["spoil", var host, var sectors]: sites.Rot.Spoil(sites.HostOf(host), SimScript.Number(sectors)); break;
             case ["wear", var host, var sectors]: sites.Rot.Wear(sites.HostOf(host), SimScript.Number(sectors)); break;
             case ["evict", var host]: sites.HostOf(host).Evict(); break;
+            case ["scratch", var host, var sectors]: sites.Rot.Scratch(sites.HostOf(host), SimScript.Number(sectors)); break;
             case ["smudge", var host, var marks]: sites.Rot.Smudge(sites.HostOf(host), SimScript.Number(marks)); break;
             case ["dark", "for", var lasts]:
                 sites.Wan.Cut(true);

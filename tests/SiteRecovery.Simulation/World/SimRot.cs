@@ -28,6 +28,9 @@ internal sealed class SimRot(SimSites sites, Random random)
     /// <summary>Sectors become unreadable.</summary>
     internal void Spoil(SimHost host, int times) => Befall(host, times, IsHashed, host.Disk.Spoil);
 
+    /// <summary>The same befalls what was written to replicas that were failed over to. It has no hashes: whoever reads it is told, or shows it as any host would.</summary>
+    internal void Scratch(SimHost host, int times) => Befall(host, times, IsOfReplica, host.Disk.Spoil);
+
     /// <summary>The same befalls what is kept of how far something had come: each is a bound, and may be lost.</summary>
     internal void Smudge(SimHost host, int times) => Befall(host, times, IsBound, (path, offset) =>
     {
@@ -54,6 +57,8 @@ internal sealed class SimRot(SimSites sites, Random random)
 
     /// <summary>One name for all files that are made from each other.</summary>
     private static string Of(string file) => IsOfKeys(file) ? Path.GetDirectoryName(file)! : Path.ChangeExtension(file, null);
+
+    private static bool IsOfReplica(string file) => Path.GetExtension(file) is ".map" or ".data" && file.Contains("/replica/epoch-", StringComparison.Ordinal);
 
     private static bool IsBound(string file) => Path.GetFileName(file) is "SYNCED" or "durable" || file.EndsWith("~durable", StringComparison.Ordinal) || Path.GetExtension(file) == ".end";
 
