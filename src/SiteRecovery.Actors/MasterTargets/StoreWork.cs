@@ -41,7 +41,7 @@ internal static class StoreWork
             case VerifyTarget verify:
                 return await VerifyAsync(room, verify, stop);
             case ServeReplica serve:
-                return await ServeAsync(room, serve, stop);
+                return await ServeAsync(room, serve, givesUp, stop);
             case FlattenReplica flatten:
                 return ReplicaOf(room, flatten.Machine) is { } replica && replica.Flatten() ? new ReplicaFlattened(flatten.Machine, IdOf(flatten), flatten.Epoch, flatten.Layer) : null;
             case ServeAgain:
@@ -181,10 +181,10 @@ internal static class StoreWork
 
     internal static DiskGeometry[] GeometryOf(ImmutableArray<DiskSpec> disks) => [.. disks.Select(d => new DiskGeometry((ushort)d.Index, d.Name, d.SizeBytes))];
 
-    private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeReplica serve, CancellationToken stop)
+    private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeReplica serve, bool givesUp, CancellationToken stop)
     {
         var (store, name) = (room.Stores.StoreOf(serve.Machine), serve.Machine.Value);
-        var served = await PublishAsync(room, store, serve, stop);
+        var served = await PublishAsync(room, store, serve, givesUp, stop);
         room.Served.Keep(serve);
         // What was written to a replica at another point went with that point.
         for (var epoch = 2; epoch < serve.Layer.Value; epoch++) room.DeleteLayer(serve.Machine, LayerOf(new Epoch(epoch)));
@@ -214,7 +214,7 @@ internal static class StoreWork
         if (room.Served.OrderOf(machine) is not { } serve || ReplicaOf(room, machine) is not null) return;
         try
         {
-            if (room.Stores.Has(machine)) await PublishAsync(room, room.Stores.StoreOf(machine), serve, stop);
+            if (room.Stores.Has(machine)) await PublishAsync(room, room.Stores.StoreOf(machine), serve, givesUp: false, stop);
         }
         catch (StaleEpochException)
         {
@@ -222,7 +222,7 @@ internal static class StoreWork
         }
     }
 
-    private static async Task<IReadOnlyList<ServedDisk>> PublishAsync(MasterTargetRoom room, RetentionStore store, ServeReplica serve, CancellationToken stop)
+    private static async Task<IReadOnlyList<ServedDisk>> PublishAsync(MasterTargetRoom room, RetentionStore store, ServeReplica serve, bool givesUp, CancellationToken stop)
     {
         var (name, folder) = (serve.Machine.Value, room.LayerFolderOf(serve.Machine, LayerOf(serve.Layer)));
         if (room.Files.FolderExists(room.ReleasedFolderOf(serve.Machine, LayerOf(serve.Layer)))) throw new IOException($"the replica of {serve.Machine} has been released");
@@ -245,9 +245,9 @@ internal static class StoreWork
             return await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
                 store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room, stop), stop);
         }
-        catch (Exception lost) when (lost is InvalidDataException or JsonException && ReplicaMachine.WasServed(folder, room.Files))
+        catch (Exception lost) when ((lost is InvalidDataException or JsonException || (givesUp && DiskFailure.IsUnreadable(lost))) && ReplicaMachine.WasServed(folder, room.Files))
         {
-            // What it stands on is gone since then, or its layer, and no order that is repeated brings that back.
+            // What it stands on is gone since then, or its layer, or what says whether it was fenced, and no order that is repeated brings that back.
             throw new InvalidDataException(
                 $"{lost.Message}. The replica of {serve.Machine} cannot be served any more: choose another recovery point before the failover is committed, fail over to the other site, "
                 + "or, where neither is allowed, disable the protection and start the machine from the old source's disks or from a backup", lost);

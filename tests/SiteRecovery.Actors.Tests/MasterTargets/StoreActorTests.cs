@@ -330,6 +330,18 @@ public sealed class StoreActorTests : TestKit
         Assert.Contains("reverse the replication with full", Report<WorkFailed>().Reason, StringComparison.Ordinal);
     }
 
+    /// <summary>Nobody knows whether it was fenced: its operator has to hear what is left to do.</summary>
+    [Fact]
+    public async Task A_replica_whose_state_is_damaged_is_said_to_be_served_no_more()
+    {
+        var (point, layer) = (Served().Point, new Epoch(3));
+        await BeginAnewAsync();
+        _store = Sys.ActorOf(StoreActor.Props(Vm, _room, Site, _machine));
+        File.WriteAllText(Path.Combine(_room.LayerFolderOf(Vm, "epoch-3"), "capture", "capture.json"), "{");
+        _store.Tell(new ServeReplica(Vm, layer, point, Site, null, layer, ReplicationPolicy.Default));
+        Assert.True(Report<WorkFailed>() is { Work: WorkKind.ServeReplica, Permanent: true } failed && failed.Reason.Contains("cannot be served any more", StringComparison.Ordinal));
+    }
+
     /// <summary>While the old source could not be asked, it began with nothing, and the master target died.</summary>
     [Fact]
     public void Disks_that_can_be_taken_at_a_second_attempt_are_kept()
