@@ -58,7 +58,7 @@ internal static class StoreWork
             case ContinueStore next:
                 return await ContinueAsync(room, next, givesUp, stop);
             case TellTail tail:
-                return await TailOfLoserAsync(room, tail, stop);
+                return await TailOfLoserAsync(room, tail, givesUp, stop);
             case MarkTail tail:
                 return Mark(room, tail);
             case ServeTest test:
@@ -90,36 +90,33 @@ internal static class StoreWork
     internal static ReplicaMachine? ReplicaOf(MasterTargetRoom room, MachineId machine) => room.Exports.Find(machine.Value) as ReplicaMachine;
 
     /// <summary>What a replica that is fenced wrote without knowing it durable at the other side.</summary>
-    private static async Task<TailTold> TailOfLoserAsync(MasterTargetRoom room, TellTail order, CancellationToken stop)
+    private static async Task<TailTold> TailOfLoserAsync(MasterTargetRoom room, TellTail order, bool givesUp, CancellationToken stop)
     {
         var (tail, loser) = (order.Work, order.Work.Loser!);
         var folder = room.LayerFolderOf(tail.Machine, LayerOf(loser.Layer));
-        // Opened all the same, it would begin anew, fenced by nobody.
-        var newest = EndOf() ?? throw new IOException($"what the replica of {tail.Machine} wrote is gone: reverse the replication with full");
-        var store = room.Stores.StoreOf(tail.Machine);
-        var (told, ranges) = await TailAsync();
+        var (newest, told, ranges) = await ReadAsync();
         long[] numbers = [.. ranges.SelectMany(r => new[] { r.Disk, r.Offset, r.Length })];
         var parts = numbers.Chunk(TailFound.NumbersMax).DefaultIfEmpty([]).ToArray();
         return new TailTold(order.To, [.. parts.Select((part, i) => new TailFound(tail.Machine, tail.Epoch, tail.Replica, i, [.. part], newest, told, Last: i == parts.Length - 1))]);
 
-        Sequence? EndOf()
+        async Task<(Sequence Newest, StreamPosition Told, IEnumerable<DiskRange> Ranges)> ReadAsync()
         {
             try
             {
-                return ReplicaMachine.EndOf(folder, room.Files);
+                // Opened all the same, it would begin anew, fenced by nobody.
+                var newest = ReplicaMachine.EndOf(folder, room.Files) ?? throw new IOException($"what the replica of {tail.Machine} wrote is gone: reverse the replication with full");
+                var (told, ranges) = await TailAsync();
+                return (newest, told, ranges);
             }
-            catch (JsonException damaged)
+            catch (Exception lost) when (lost is JsonException || (givesUp && DiskFailure.IsUnreadable(lost)))
             {
-                throw new IOException($"where the replica of {tail.Machine} ended is not known any more: reverse the replication with full ({damaged.Message})", damaged);
-            }
-            catch (IOException unread) when (DiskFailure.IsUnreadable(unread))
-            {
-                throw new IOException($"where the replica of {tail.Machine} ended cannot be read; if that stays so, reverse the replication with full ({unread.Message})", unread);
+                throw new IOException($"what the replica of {tail.Machine} wrote cannot be told any more: reverse the replication with full ({lost.Message})", lost);
             }
         }
 
         async Task<(StreamPosition Told, IEnumerable<DiskRange> Ranges)> TailAsync()
         {
+            var store = room.Stores.StoreOf(tail.Machine);
             try
             {
                 await using var replica = await ReplicaMachine.OpenAsync(store, loser.Point, folder, loser.Layer, Domain.Policies.ReplicationPolicy.Default, _ => 0, room, stop);

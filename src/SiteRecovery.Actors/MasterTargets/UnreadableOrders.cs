@@ -20,6 +20,12 @@ internal sealed class UnreadableOrders(TimeProvider time)
             else _since.Remove(key);
             return false;
         }
+        if (work is TakeBackTail)
+        {
+            // Nothing but its operator ends it: who tells the tail tells that too, once it has waited.
+            if (DiskFailure.IsUnreadable(failure)) _since.TryAdd(key, time.GetTimestamp());
+            return false;
+        }
         if (DiskFailure.IsDamage(failure)) return true;
         return DiskFailure.IsUnreadable(failure) && !_since.TryAdd(key, time.GetTimestamp()) && IsOverdue(key);
     }
@@ -42,6 +48,7 @@ internal sealed class UnreadableOrders(TimeProvider time)
         ServeTest test => (test.Kind, test.Epoch, test.Point.Id),
         VerifyTarget verify => (verify.Kind, verify.Epoch, verify.Source.RootHash), // an epoch may have several attempts
         ContinueStore next => (next.Kind, next.Epoch, ""), // also when it may go on without what it could not read
+        TakeBackTail tail => (tail.Kind, tail.Epoch, ""),
         _ => null,
     };
 }

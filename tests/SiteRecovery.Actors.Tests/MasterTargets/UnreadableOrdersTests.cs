@@ -1,4 +1,5 @@
 using SiteRecovery.Actors.MasterTargets;
+using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
 using SiteRecovery.Domain.ProtectedMachines;
 using SiteRecovery.Domain.Results;
@@ -45,6 +46,26 @@ public sealed class UnreadableOrdersTests
         _clock.Step(TimeSpan.FromHours(1));
         Assert.False(_orders.IsLost(Order, Full));
         Assert.False(_orders.IsLost(new RemoveStore(Order.Machine, Order.Epoch, Order.TargetSite), BadSector));
+    }
+
+    /// <summary>Both go on by themselves when they may: a failure for good would end their job.</summary>
+    [Fact]
+    public void What_a_side_that_lost_does_not_give_is_waited_for_and_fails_nothing_for_good()
+    {
+        Work tail = new TakeBackTail(Order.Machine, Order.Epoch, new AgentName("a1"), null, Order.TargetSite, new ReplicaSource(null, Order.Epoch, Point), Order.TargetSite);
+        Work next = new ContinueStore(Order.Machine, Order.Epoch, new StoreContinuation(Epoch.First), Point.Sequence, [], Order.TargetSite);
+        var unread = new UnreadLayerException("Input/output error", new UnreadableException(BadSector));
+        foreach (var (work, failure) in new[] { (tail, BadSector), (next, unread) })
+        {
+            Assert.False(_orders.IsLost(work, failure));
+            Assert.False(_orders.IsOverdue(work));
+            _clock.Step(TimeSpan.FromSeconds(15));
+            Assert.False(_orders.IsLost(work, failure));
+            Assert.True(_orders.IsOverdue(work));
+        }
+        // It was read, and what could not be written is no reason to give it up.
+        Assert.False(_orders.IsLost(next, BadSector));
+        Assert.False(_orders.IsOverdue(next));
     }
 
     private sealed class SteppedClock : TimeProvider
