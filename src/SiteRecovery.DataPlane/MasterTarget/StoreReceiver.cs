@@ -251,8 +251,19 @@ public sealed class StoreReceiver(string root, IFileSystem files, TimeProvider t
         {
             var store = StoreOf(machine);
             // Repeated, it leaves the stream of the new epoch alone.
-            if (store.CurrentEpoch < epoch && _sessions.TryRemove(machine, out var session)) await session.EndAsync(new StaleEpochException(epoch));
-            begin(store);
+            StoreSession? old = null;
+            if (store.CurrentEpoch < epoch && _sessions.TryRemove(machine, out old)) await old.StopAsync();
+            try
+            {
+                begin(store);
+                // Only now: whoever hears it is fenced for good.
+                old?.Tell(new StaleEpochException(epoch));
+            }
+            catch (Exception failed)
+            {
+                old?.Tell(new IOException($"epoch {epoch} could not be opened: {failed.Message}"));
+                throw;
+            }
         }
         finally
         {

@@ -19,6 +19,7 @@ internal sealed class StoreSession : IStreamSession
     private readonly TimeProvider _time;
     private readonly Task _committing;
     private Exception? _reason;
+    private volatile bool _isHeld; // whoever stopped it tells why
 
     internal StoreSession(RetentionStore store, StreamPosition known, IPositionListener positions, TimeProvider time)
     {
@@ -38,9 +39,9 @@ internal sealed class StoreSession : IStreamSession
         {
             await _queue.Writer.WriteAsync(BatchCodec.Verify(batch.Frame), stop);
         }
-        catch (ChannelClosedException) when (_reason is { } reason)
+        catch (ChannelClosedException)
         {
-            throw reason;
+            throw _reason ?? new IOException("this session takes nothing any more");
         }
         ReceivedAt = _time.GetUtcNow();
     }
@@ -57,10 +58,23 @@ internal sealed class StoreSession : IStreamSession
         await _committing;
     }
 
+    /// <summary>Takes nothing more; what it has taken is durable when this returns, where that can be. Who sends hears of it by <see cref="Tell"/>.</summary>
+    internal async Task StopAsync()
+    {
+        _isHeld = true;
+        await EndAsync(null);
+    }
+
+    internal void Tell(Exception reason)
+    {
+        _reason ??= reason;
+        _closed.TrySetResult(_reason);
+    }
+
     private async Task CommitAsync()
     {
         await Task.WhenAll(Guard(AppendAsync), Guard(FlushAsync));
-        _closed.TrySetResult(_reason);
+        if (!_isHeld) _closed.TrySetResult(_reason);
     }
 
     private async Task AppendAsync()

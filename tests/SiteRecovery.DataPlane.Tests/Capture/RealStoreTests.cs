@@ -1,5 +1,7 @@
+using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.Capture;
 using SiteRecovery.DataPlane.MasterTarget;
+using SiteRecovery.DataPlane.ProcessServer;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
 
@@ -59,6 +61,34 @@ public sealed class RealStoreTests : CaptureFixture
         var replica = new byte[4096];
         await store.At(store.ConsistentUpTo!).Disk(0).ReadAsync(0, replica, default);
         Assert.Equal(7, replica[0]);
+        await stop.CancelAsync();
+        await run;
+        await capture.DisposeAsync();
+    }
+
+    /// <summary>Production takes no writes once it is fenced: an epoch that was not opened must not do that.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task An_epoch_that_could_not_be_opened_fences_nobody(bool throughASpool)
+    {
+        var machine = new MachineId("m1");
+        await using var receiver = new StoreReceiver(_stores, RealFileSystem.Instance, TimeProvider.System);
+        await using var spool = new SpoolTarget(new SpoolOptions { Folder = Path.Combine(_stores, "spool") }, _ => receiver, RealFileSystem.Instance, TimeProvider.System);
+        var capture = await OpenAsync();
+        using var stop = new CancellationTokenSource();
+        var run = capture.RunAsync(throughASpool ? spool : receiver, stop.Token);
+        await capture.StartSynchronizationAsync();
+        await WriteAsync(capture, 0, 1);
+        await CompleteAsync(capture);
+        await UntilAsync(() => receiver.StoreOf(machine).ConsistentUpTo is not null);
+        var newest = receiver.StoreOf(machine).ConsistentUpTo!;
+        await Assert.ThrowsAsync<InvalidDataException>(() => receiver.OpenEpochAsync(machine, new Epoch(2), newest with { Sequence = new Sequence(newest.Sequence.Value + 1000) }, default));
+        await WriteAsync(capture, 4096, 2);
+        await CompleteAsync(capture);
+        Assert.False(capture.IsFenced);
+        // One that is opened does.
+        await receiver.OpenEpochAsync(machine, new Epoch(2), newest, default);
+        await UntilAsync(() => capture.IsFenced);
+        await Assert.ThrowsAsync<ReadOnlyDeviceException>(() => WriteAsync(capture, 8192, 3));
         await stop.CancelAsync();
         await run;
         await capture.DisposeAsync();
