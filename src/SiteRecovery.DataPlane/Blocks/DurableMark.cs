@@ -16,6 +16,19 @@ internal readonly record struct DurableMark(Guid BootId, Epoch Epoch, StreamPosi
     internal void WriteTo(IBlockFile file, uint magic)
     {
         Span<byte> mark = stackalloc byte[Bytes];
+        Fill(mark, magic);
+        file.Write(0, mark);
+    }
+
+    internal byte[] ToBytes(uint magic)
+    {
+        var mark = new byte[Bytes];
+        Fill(mark, magic);
+        return mark;
+    }
+
+    private void Fill(Span<byte> mark, uint magic)
+    {
         BinaryPrimitives.WriteUInt32LittleEndian(mark, magic);
         BinaryPrimitives.WriteInt32LittleEndian(mark[4..], Version);
         BootId.TryWriteBytes(mark[8..]);
@@ -24,7 +37,6 @@ internal readonly record struct DurableMark(Guid BootId, Epoch Epoch, StreamPosi
         BinaryPrimitives.WriteInt64LittleEndian(mark[40..], Position.Ordinal);
         BinaryPrimitives.WriteInt64LittleEndian(mark[48..], Sequence.Value);
         BinaryPrimitives.WriteUInt64LittleEndian(mark[56..], XxHash3.HashToUInt64(mark[..56]));
-        file.Write(0, mark);
     }
 
     /// <summary>Null: it is none, or damaged.</summary>

@@ -201,7 +201,8 @@ public sealed partial class MachineCapture : IPositionListener
             (told, durable) = (_told, _durableSequence);
             isDue = now || MayClear(told);
         }
-        if (isDue && !TryNote(told, durable)) return;
+        // Where nothing is due it is noted again all the same, when what was noted may not be found.
+        if ((isDue || (_notedSequence < 0 && told != default)) && !TryNote(told, durable) && isDue) return;
         while (TryClearDurable(told))
         {
         }
