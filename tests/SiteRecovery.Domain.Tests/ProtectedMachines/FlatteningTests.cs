@@ -76,7 +76,7 @@ public sealed class FlatteningTests
         var story = FailedOver().Failed(WorkKind.ServeReplica, permanent: false, "the disk is away");
         Assert.Equal(RefusalCode.NotAllowedInState, story.Disabled().Refusal.Code);
         story.Failed(WorkKind.ServeReplica, permanent: true, "the map is damaged").Disabled();
-        Assert.Equal(["serve-replica", "release-replica", "release-agent"], story.PendingKinds);
+        Assert.Equal(["release-replica", "serve-replica", "release-agent"], story.PendingKinds);
         story.When(new SiteRecovery.Domain.ProtectedMachines.ReplicaReleased(Story.Vm1, story.NextId(), story.State.Epoch, new Epoch(2), "All that was left of it is in /released/vm1"));
         Assert.Equal("All that was left of it is in /released/vm1", story.JobOf("disable").Steps[0].Detail);
         story.StoreGone().AgentGone();

@@ -36,12 +36,12 @@ public sealed class LateFenceTests : IAsyncDisposable
             opened = true;
             WriteFlushed();
         };
-        var said = await StoreWork.PerformAsync(room, Vm, new FenceReplica(Vm, CalledOff, Layer, Site), default);
+        var said = await StoreWork.PerformAsync(room, Vm, new FenceReplica(Vm, CalledOff, Layer, Site), mayTakeUnserved: false, givesUp: false, default);
         disk.After = null;
         if (!opened) WriteFlushed();
 
         var next = Room(disk.LosePower(1));
-        await StoreWork.PerformAsync(next, Vm, serve, default);
+        await StoreWork.PerformAsync(next, Vm, serve, mayTakeUnserved: false, givesUp: false, default);
         Assert.Equal((Now, false), (StoreWork.ReplicaOf(next, Vm)!.Epoch, StoreWork.ReplicaOf(next, Vm)!.Capture.IsFenced));
         var sector = new byte[512];
         await StoreWork.ReplicaOf(next, Vm)!.Disks[0].Device.ReadAsync(8 * Cluster, sector, default);
@@ -62,9 +62,9 @@ public sealed class LateFenceTests : IAsyncDisposable
         var (room, serve) = await ServedAsync(disk);
         await room.DisposeAsync();
         var next = Room(disk);
-        Assert.Null(await StoreWork.PerformAsync(next, Vm, new FenceReplica(Vm, CalledOff, Layer, Site), default));
+        Assert.Null(await StoreWork.PerformAsync(next, Vm, new FenceReplica(Vm, CalledOff, Layer, Site), mayTakeUnserved: false, givesUp: false, default));
         Assert.Equal(serve, next.Served.OrderOf(Vm));
-        Assert.IsType<SourceFenced>(await StoreWork.PerformAsync(next, Vm, new FenceReplica(Vm, new Epoch(6), Layer, Site), default));
+        Assert.IsType<SourceFenced>(await StoreWork.PerformAsync(next, Vm, new FenceReplica(Vm, new Epoch(6), Layer, Site), mayTakeUnserved: false, givesUp: false, default));
         Assert.Null(next.Served.OrderOf(Vm));
     }
 
@@ -74,10 +74,10 @@ public sealed class LateFenceTests : IAsyncDisposable
         disk.Replace("/host/vda.raw", new byte[DiskBytes]);
         var room = Room(disk);
         ImmutableArray<DiskSpec> disks = [new DiskSpec(0, "vda", "/host/vda.raw", DiskBytes, "nbd")];
-        var continued = (StoreContinued)(await StoreWork.PerformAsync(room, Vm, new ContinueStore(Vm, new Epoch(2), new StoreContinuation(Epoch.First, FromDisks: true), new Sequence(5), disks, Site), default))!;
-        await StoreWork.PerformAsync(room, Vm, new OpenEpoch(Vm, Layer, continued.Kept!, Site), default);
+        var continued = (StoreContinued)(await StoreWork.PerformAsync(room, Vm, new ContinueStore(Vm, new Epoch(2), new StoreContinuation(Epoch.First, FromDisks: true), new Sequence(5), disks, Site), mayTakeUnserved: false, givesUp: false, default))!;
+        await StoreWork.PerformAsync(room, Vm, new OpenEpoch(Vm, Layer, continued.Kept!, Site), mayTakeUnserved: false, givesUp: false, default);
         var serve = new ServeReplica(Vm, Now, continued.Kept!, Site, null, Layer, ReplicationPolicy.Default);
-        Assert.IsType<ReplicaServed>(await StoreWork.PerformAsync(room, Vm, serve, default));
+        Assert.IsType<ReplicaServed>(await StoreWork.PerformAsync(room, Vm, serve, mayTakeUnserved: false, givesUp: false, default));
         return (room, serve);
     }
 

@@ -109,7 +109,7 @@ public sealed class LosingLayerTests : IAsyncLifetime
     [Fact]
     public async Task A_replica_whose_state_is_damaged_is_kept()
     {
-        _disk.Replace(Layer + "/capture/capture.json", "{"u8);
+        foreach (var state in (string[])["capture.json", "capture.copy"]) _disk.Replace($"{Layer}/capture/{state}", "{"u8);
         AssertKept((await ContinuedAsync(Cancelled)).Kept);
     }
 
@@ -207,7 +207,7 @@ public sealed class LosingLayerTests : IAsyncLifetime
     {
         try
         {
-            var done = await StoreWork.PerformAsync(_room, Machine, work, _orders.IsOverdue(work), default);
+            var done = await StoreWork.PerformAsync(_room, Machine, work, mayTakeUnserved: false, _orders.IsOverdue(work), default);
             _orders.Forget(work);
             return done;
         }

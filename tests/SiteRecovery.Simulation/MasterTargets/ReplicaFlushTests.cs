@@ -41,7 +41,7 @@ public sealed class ReplicaFlushTests
     {
         var room = await ReplicaOnDisk.FailedOverAsync();
         var test = new ServeTest(ReplicaOnDisk.Machine, "t1", room.Room.Stores.StoreOf(ReplicaOnDisk.Machine).ConsistentUpTo!, new SiteName("lyon"));
-        Task<object?> ServeAsync() => StoreWork.PerformAsync(room.Room, ReplicaOnDisk.Machine, test, mayTakeUnserved: false, default);
+        Task<object?> ServeAsync() => StoreWork.PerformAsync(room.Room, ReplicaOnDisk.Machine, test, mayTakeUnserved: false, givesUp: false, default);
         Assert.IsType<TestServed>(await ServeAsync());
         room.Disk.Faults = io => io.Kind == IoKind.Flush && io.Path.EndsWith(".data", StringComparison.Ordinal) ? Fault.Error : Fault.None;
         await Assert.ThrowsAsync<IOException>(async () => await Device().FlushAsync(default));

@@ -19,16 +19,22 @@ public sealed class ReplicaReleaseTests
     public ReplicaReleaseTests() => new Random(7).NextBytes(_written);
 
     [Theory]
-    [InlineData("/capture/capture.json", 1)]
-    [InlineData("/capture/capture.json", 2)]
+    [InlineData("/capture/capture", 1)]
+    [InlineData("/capture/capture", 2)]
     [InlineData("/disk-0.map", 1)]
     [InlineData("/disk-0.map", 2)]
     public async Task One_that_is_flat_is_handed_over_as_raw_files(string damaged, int seed)
     {
         var left = await FlatAsync();
-        left.Disk.Flip(left.Folder + damaged, 20, 0xFF);
+        Damage(left, damaged);
         await Assert.ThrowsAsync<IOException>(() => ReleaseAsync(left, mayTakeUnserved: false)); // it may be served in a moment, and then who runs on it is asked
         foreach (var image in await ImagesOfReleaseAsync(left, seed)) await AssertRawAsync(left.On(image));
+    }
+
+    /// <summary>What the capture must know has a copy, which goes too.</summary>
+    private static void Damage(ReplicaOnDisk left, string file)
+    {
+        foreach (var path in file.EndsWith("/capture", StringComparison.Ordinal) ? [file + ".json", file + ".copy"] : (string[])[file]) left.Disk.Flip(left.Folder + path, 20, 0xFF);
     }
 
     /// <summary>What its disk only shows must reach it before the store goes, whoever knows of the flush that failed.</summary>
@@ -66,14 +72,14 @@ public sealed class ReplicaReleaseTests
         var replica = await left.OpenAsync();
         await replica.Disks[0].Device.WriteAsync(0, _written.AsMemory(0, 4096), forceUnitAccess: false, default);
         await replica.DisposeAsync();
-        left.Disk.Flip(left.Folder + "/capture/capture.json", 20, 0xFF);
+        Damage(left, "/capture/capture");
         foreach (var image in await ImagesOfReleaseAsync(left, seed))
         {
             var next = left.On(image);
             var released = await ReleaseAsync(next, mayTakeUnserved: true);
             var kept = next.Room.ReleasedFolderOf(ReplicaOnDisk.Machine, "epoch-2");
             Assert.Contains($"All that was left of it is in {kept}", released!.Folder, StringComparison.Ordinal);
-            await StoreWork.PerformAsync(next.Room, ReplicaOnDisk.Machine, new RemoveStore(ReplicaOnDisk.Machine, ReplicaOnDisk.Layer, Site), mayTakeUnserved: true, default);
+            await StoreWork.PerformAsync(next.Room, ReplicaOnDisk.Machine, new RemoveStore(ReplicaOnDisk.Machine, ReplicaOnDisk.Layer, Site), mayTakeUnserved: true, givesUp: false, default);
             var disk = next.Disk.LosePower(seed);
             Assert.Equal(_written[..4096], disk.TryReadAll(kept + "/replica/epoch-2/disk-0.data")![..4096]);
             using var store = RetentionStore.Open(kept, disk, TimeProvider.System);
@@ -94,7 +100,7 @@ public sealed class ReplicaReleaseTests
     public async Task A_store_is_not_removed_with_the_replica_that_is_the_machine()
     {
         var left = await FlatAsync();
-        var removed = await StoreWork.PerformAsync(left.Room, ReplicaOnDisk.Machine, new RemoveStore(ReplicaOnDisk.Machine, ReplicaOnDisk.Layer, Site), mayTakeUnserved: false, default);
+        var removed = await StoreWork.PerformAsync(left.Room, ReplicaOnDisk.Machine, new RemoveStore(ReplicaOnDisk.Machine, ReplicaOnDisk.Layer, Site), mayTakeUnserved: false, givesUp: false, default);
         Assert.IsType<StoreRemoved>(removed);
         Assert.False(left.Room.Stores.Has(ReplicaOnDisk.Machine));
         Assert.Equal(_written, left.Disk.LosePower(1).TryReadAll(left.Room.ReleasedFolderOf(ReplicaOnDisk.Machine, "epoch-2") + "/replica/epoch-2/disk-0.data"));
@@ -121,7 +127,7 @@ public sealed class ReplicaReleaseTests
     }
 
     private static async Task<ReplicaReleased?> ReleaseAsync(ReplicaOnDisk left, bool mayTakeUnserved) => (ReplicaReleased?)await StoreWork.PerformAsync(
-        left.Room, ReplicaOnDisk.Machine, new ReleaseReplica(ReplicaOnDisk.Machine, ReplicaOnDisk.Layer, ReplicaOnDisk.Layer, Disks, Site), mayTakeUnserved, default);
+        left.Room, ReplicaOnDisk.Machine, new ReleaseReplica(ReplicaOnDisk.Machine, ReplicaOnDisk.Layer, ReplicaOnDisk.Layer, Disks, Site), mayTakeUnserved, givesUp: false, default);
 
     private async Task AssertRawAsync(ReplicaOnDisk next)
     {
