@@ -21,7 +21,7 @@ internal sealed class Checks(SimMachine machine, Random random)
     private readonly Retained _retained = new(machine);
     private readonly ConditionalWeakTable<RetentionStore, StrongBox<RecoveryPoint?>> _seen = [];
     private Phase? _phase;
-    private readonly HashSet<(string Host, string Folder)> _released = [];
+    private readonly Dictionary<(string Host, string Folder), string[]> _released = []; // with its files
     private readonly SortedSet<long> _begun = []; // the epochs in which a protection began
 
     internal KeptPoints Kept { get; } = new(machine);
@@ -52,7 +52,7 @@ internal sealed class Checks(SimMachine machine, Random random)
         {
             if (room is null) continue;
             foreach (var folder in room.Files.Folders(Path.GetDirectoryName(room.ReleasedFolderOf(machine.Id, "layer"))!))
-                if (_released.Add((host, folder)) && !_sites.Rot.WasAt(host)) Unbroken(host, () => Released.Check(machine, room, folder, host, _begun));
+                if (_released.TryAdd((host, folder), [.. _sites.HostOf(host).Disk.Files(folder)]) && !_sites.Rot.WasAt(host)) Unbroken(host, () => Released.Check(machine, room, folder, host, _begun));
         }
     }
 
@@ -72,7 +72,7 @@ internal sealed class Checks(SimMachine machine, Random random)
                 Prefix.CheckAny(machine, store, random);
             });
         Unbroken(null, () => NeverSilentlyWrong.Check(machine));
-        foreach (var (host, folder) in _released.Where(r => _sites.HostOf(r.Host).IsUp)) Released.CheckStays(_sites.HostOf(host), folder);
+        foreach (var ((host, _), files) in _released) Released.CheckStay(_sites.HostOf(host), files);
         Unbroken(machine.HostOfTarget.Name, () => _tests.Check(machine));
     }
 

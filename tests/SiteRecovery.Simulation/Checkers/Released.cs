@@ -9,11 +9,10 @@ internal static class Released
 {
     private const string Layer = "epoch-";
 
-    /// <summary>Nobody but its owner takes it away.</summary>
-    internal static void CheckStays(SimHost host, string folder)
+    /// <summary>Nobody but its owner takes it away: raw files, or, of what could not be served any more, the store that it lay in.</summary>
+    internal static void CheckStay(SimHost host, string[] files)
     {
-        for (var disk = 0; disk < SimSource.DiskCount; disk++)
-            if (!host.Disk.Exists(Path.Combine(folder, $"disk-{disk}.raw"))) throw new SimViolation("durable ack", $"the released replica in {folder} at {host.Name} has lost its disk {disk}");
+        if (Array.Find(files, f => !host.Disk.Exists(f)) is { } gone) throw new SimViolation("durable ack", $"of a released replica {gone} is gone at {host.Name}");
     }
 
     /// <param name="folder">Of a release that was confirmed; by now the machine may have been protected and released again.</param>
