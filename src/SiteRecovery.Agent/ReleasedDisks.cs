@@ -24,7 +24,7 @@ public sealed class ReleasedDisks(AgentHost host)
     /// <summary>Longer than a guest takes to connect again.</summary>
     public static TimeSpan Patience { get; } = TimeSpan.FromMinutes(10);
 
-    private sealed record Serving(FileDevice Device, IDisposable Lock, DateTimeOffset LastOpen);
+    private sealed record Serving(FileDevice Device, IDisposable Lock, long LastOpen); // a timestamp: a clock that is set right ends nothing
 
     private readonly Dictionary<ReleasedDisk, Serving> _serving = [];
     private HashSet<ReleasedDisk> _noted = []; // what the file says or, where that is not certain, may say: whatever is served, and more
@@ -96,11 +96,11 @@ public sealed class ReleasedDisks(AgentHost host)
     /// <summary>Now and then: lets go of what nobody has had open for long.</summary>
     public async Task TidyAsync()
     {
-        var now = host.Time.GetUtcNow();
+        var now = host.Time.GetTimestamp();
         foreach (var (disk, serving) in _serving.ToArray())
         {
             if (host.Nbd.ConnectionsOf(disk.ExportName) > 0) _serving[disk] = serving with { LastOpen = now };
-            else if (now - serving.LastOpen > Patience)
+            else if (host.Time.GetElapsedTime(serving.LastOpen, now) > Patience)
             {
                 Save(_noted.Where(d => d != disk));
                 await LetGoAsync(disk);
@@ -129,7 +129,7 @@ public sealed class ReleasedDisks(AgentHost host)
             if (held is null) return $"the disk {disk.Path} is in use by another program";
             var device = new FileDevice(host.Files.Open(disk.Path, FileOpening.ReadWrite), readOnly: false);
             host.Exports.Add(new NbdExport(disk.ExportName, device, "no longer protected"));
-            _serving[disk] = new Serving(device, held, host.Time.GetUtcNow());
+            _serving[disk] = new Serving(device, held, host.Time.GetTimestamp());
             return null;
         }
         // Or a path that can be none of a file's.

@@ -80,7 +80,12 @@ public sealed class StoreActor : ReceiveActor, IWithTimers
             var (asker, room, verifying) = (Sender, _room, _verifying);
             Task.Run(() => AnswerAsync(room, question, verifying)).PipeTo(asker, failure: error => new StoreUnavailable(error.Message));
         });
-        Receive<Measure>(_ => StartMeasuring());
+        Receive<Measure>(_ =>
+        {
+            // Its machine stands still, and whoever would order it may be away.
+            if (StoreWork.ReplicaOf(_room, _machine) is { HasFailed: true } && !Timers.IsTimerActive(nameof(ServeAgain))) Enqueue(ServeAgain.Instance);
+            StartMeasuring();
+        });
         Receive<Measured>(measured =>
         {
             _measuring = false;

@@ -205,10 +205,10 @@ internal static class StoreWork
         }
     }
 
-    /// <summary>Its disks alone: the machine runs on, or waits for who may start it.</summary>
+    /// <summary>Its disks alone: the machine runs on, or waits for who may start it. Also of one whose layer answers nothing any more, behind a flush that failed.</summary>
     private static async Task ServeAgainAsync(MasterTargetRoom room, MachineId machine, CancellationToken stop)
     {
-        if (room.Served.OrderOf(machine) is not { } serve || ReplicaOf(room, machine) is not null) return;
+        if (room.Served.OrderOf(machine) is not { } serve || ReplicaOf(room, machine) is { HasFailed: false }) return;
         try
         {
             if (room.Stores.Has(machine)) await PublishAsync(room, room.Stores.StoreOf(machine), serve, givesUp: false, stop);

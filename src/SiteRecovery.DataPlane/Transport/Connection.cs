@@ -85,8 +85,13 @@ internal sealed class Connection
             Memory<byte> payload = header.Type == FrameType.Batch
                 ? FramePool.Shared.Rent(header.Length).AsMemory(0, header.Length)
                 : new byte[header.Length];
-            await _stream.ReadExactlyAsync(payload, _stop.Token);
             Volatile.Write(ref _heard, _options.Time.GetTimestamp());
+            // Over a slow network a large frame takes longer than a silence may last, and a ping waits behind it.
+            for (var read = 0; read < payload.Length; Volatile.Write(ref _heard, _options.Time.GetTimestamp()))
+            {
+                var piece = await _stream.ReadAsync(payload[read..], _stop.Token);
+                read += piece > 0 ? piece : throw new EndOfStreamException("cut inside a frame");
+            }
             if (header.Type == FrameType.Ping) SendControl(Payload.Frame(FrameType.Pong, 0, to => { to.Write(payload.Span[..8]); to.Write(Now()); }));
             else if (header.Type == FrameType.Pong) MeasureClock(payload.Span);
             else onFrame(header, payload);

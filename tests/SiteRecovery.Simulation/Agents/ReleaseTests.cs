@@ -30,6 +30,30 @@ public sealed class ReleaseTests
         }
     }
 
+    /// <summary>A host whose clock does not run without power has it set behind its boot, while its guests are about to connect.</summary>
+    [Fact]
+    public async Task A_clock_that_is_set_takes_no_disk_from_its_guest()
+    {
+        var clock = new SimClock();
+        SimDisk left;
+        await using (var agent = new AgentOnDisk(_disk))
+        {
+            await agent.Machines.StartAsync();
+            await agent.ObeyedAsync(AgentOnDisk.Protection());
+            await using var guest = await agent.OpenGuestAsync();
+            await agent.ObeyedAsync(new ReleaseMachine("release", AgentOnDisk.Machine, 1));
+            left = _disk.Kill();
+        }
+        await using var next = new AgentOnDisk(left, clock);
+        await next.Machines.StartAsync();
+        clock.Jump(TimeSpan.FromDays(5));
+        await next.Machines.StatusAsync(CancellationToken.None);
+        Assert.Equal([AgentOnDisk.Export], next.Exports.Names);
+        clock.Spend(TimeSpan.FromMinutes(11));
+        await next.Machines.StatusAsync(CancellationToken.None);
+        Assert.Empty(next.Exports.Names);
+    }
+
     [Theory]
     [InlineData(true, 1, true)]
     [InlineData(true, 3, false)]

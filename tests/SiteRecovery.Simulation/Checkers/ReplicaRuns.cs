@@ -19,7 +19,7 @@ internal sealed class ReplicaRuns
 
     internal void Check(SimMachine machine)
     {
-        var (target, now, runs) = (machine.Sites.Target, machine.Sites.Clock.Elapsed, machine.ReplicaAt(machine.Sites.Target.Room) is not null);
+        var (target, now, runs) = (machine.Sites.Target, machine.Sites.Clock.Elapsed, machine.ReplicaAt(machine.Sites.Target.Room) is { HasFailed: false });
         Learn(machine.State, target, now, runs);
         var isKnown = machine.State is not null || (_ranUnmanned && target.PowerLosses == _powerLosses); // behind a loss of power whoever starts the machine says so
         var waits = _isToRun && isKnown && !runs && target.IsUp && target.Faults.AreNone && !machine.Sites.Rot.WasAt(target.Name);
