@@ -10,7 +10,7 @@ internal sealed class ExtentMap : IExtentSource
     /// <summary>A run of a region. Raw offset -1: zeroes written.</summary>
     private readonly record struct Run(int Start, int Length, int Frame, int RawOffset);
 
-    private const int RegionBytes = 1 << 20;
+    private const int RegionBytes = 1 << 20, LengthMax = 1 << 30;
     private readonly Lock _gate = new();
     private readonly Dictionary<(ushort Disk, long Region), Run[]> _regions = [];
     private readonly List<(SegmentId Segment, long Offset)> _frames = [];
@@ -50,7 +50,7 @@ internal sealed class ExtentMap : IExtentSource
             }
     }
 
-    /// <summary>All of it, ascending by disk and offset; neighbours of one frame are one.</summary>
+    /// <summary>All of it, ascending by disk and offset; neighbours of one frame are one, of up to 1 GiB: a frame may hold zeroes for more than a length can say.</summary>
     internal IEnumerable<(ushort Disk, MappedExtent Extent)> InOrder()
     {
         (ushort Disk, MappedExtent Extent)? last = null;
@@ -72,7 +72,7 @@ internal sealed class ExtentMap : IExtentSource
     private MappedExtent Mapped(long origin, Run run) => new(origin + run.Start, run.Length, _frames[run.Frame].Segment, _frames[run.Frame].Offset, run.RawOffset);
 
     private static bool Continues(MappedExtent before, MappedExtent next) => before.End == next.Offset && before.Segment == next.Segment && before.FrameOffset == next.FrameOffset
-        && (before.RawOffset < 0 ? next.RawOffset < 0 : next.RawOffset == before.RawOffset + before.Length);
+        && before.Length <= LengthMax - next.Length && (before.RawOffset < 0 ? next.RawOffset < 0 : next.RawOffset == before.RawOffset + before.Length);
 
     private void Set(Extent extent, int rawOffset)
     {

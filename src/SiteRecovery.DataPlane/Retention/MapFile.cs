@@ -10,7 +10,7 @@ internal sealed class MapFile : IExtentSource, IDisposable
 {
     internal const int BlockBytes = 4096, RecordBytes = 32, RecordsPerBlock = 127, FenceBytes = 16, HashBytes = 8;
     private const int CountAt = RecordsPerBlock * RecordBytes, HashAt = BlockBytes - HashBytes;
-    private const uint Magic = 0x314D5253; // "SRM1"
+    private const uint Magic = 0x314D5253, Version = 2; // "SRM1"; what version 1 said of neighbours of 2 GiB and more was wrong
     private readonly IBlockFile _file;
     private readonly SegmentId _segment;
     private readonly (ushort Disk, long Offset)[] _fences;
@@ -122,7 +122,7 @@ internal sealed class MapFile : IExtentSource, IDisposable
     {
         var bytes = new byte[BlockBytes];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, Magic);
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4), 1);
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4), Version);
         BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(8), tag);
         BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(16), segment.First);
         BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(20), segment.Number);

@@ -216,7 +216,7 @@ public sealed class StoreView
         {
             Read(disk, offset, read);
         }
-        catch (IOException)
+        catch (Exception unreadable) when (unreadable is IOException or InvalidDataException)
         {
             return false;
         }
