@@ -18,6 +18,9 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
     /// <summary>Where promotion writes is encrypted; where it ever was it stays so.</summary>
     internal bool Encrypts { get; set; }
 
+    /// <summary>Of a disk so many blocks wait for a flush, beside those of which only a part has come.</summary>
+    internal int UnflushedMax { get; init; } = int.MaxValue;
+
     /// <summary>What is on its way here, if anything is.</summary>
     internal BasePromotion? Promotion { get; set; }
 
@@ -58,8 +61,8 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
         {
             files.CreateDirectory(Path.Combine(folder, "base"));
             var record = disks.First(d => d.Index == disk);
-            promoted = encrypt ? new EncryptedImage(folder, record, file, (PromotedImage?)promoted, files, readOnly: false, keys, () => Promotion)
-                : new PromotedImage(folder, record, file, files, readOnly: false, () => Promotion);
+            promoted = encrypt ? new EncryptedImage(folder, record, file, (PromotedImage?)promoted, files, readOnly: false, keys, () => Promotion) { UnflushedMax = UnflushedMax }
+                : new PromotedImage(folder, record, file, files, readOnly: false, () => Promotion) { UnflushedMax = UnflushedMax };
             files.FlushFolder(Path.Combine(folder, "base"));
             files.FlushFolder(folder);
             _open[disk] = (file, promoted);
@@ -131,8 +134,8 @@ internal sealed class BaseImages(string folder, IReadOnlyList<DiskRecord> disks,
             var record = disks.First(d => d.Index == disk);
             var file = record.Base is null ? null : OpenFile(record);
             if (IsMissing(disk)) throw new IOException($"what was promoted of disk {disk} is missing");
-            var plain = PromotedImage.Exists(folder, disk, files) ? new PromotedImage(folder, record, file, files, readOnly, () => Promotion) : null;
-            return _open[disk] = (file, EncryptedImage.Exists(folder, disk, files) ? new EncryptedImage(folder, record, file, plain, files, readOnly, keys, () => Promotion) : plain);
+            var plain = PromotedImage.Exists(folder, disk, files) ? new PromotedImage(folder, record, file, files, readOnly, () => Promotion) { UnflushedMax = UnflushedMax } : null;
+            return _open[disk] = (file, EncryptedImage.Exists(folder, disk, files) ? new EncryptedImage(folder, record, file, plain, files, readOnly, keys, () => Promotion) { UnflushedMax = UnflushedMax } : plain);
         }
     }
 

@@ -22,6 +22,7 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
     private const int RegionShift = 16; // blocks that share a key: 256 MiB, so that no key ever sees too many nonces
     private readonly ReaderWriterLockSlim _gate = new();
     private readonly Dictionary<long, (Entry Entry, bool Final)> _unflushed = [];
+    private readonly HashSet<long> _partial = []; // of those: more of them may come
     private readonly IBlockFile _data = files.Open(PathOf(folder, disk.Index, "aes"), readOnly ? FileOpening.Read : FileOpening.Create);
     // The writer's own.
     private readonly byte[] _page = new byte[PageBytes];
@@ -41,6 +42,9 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
     {
         private byte _first;
     }
+
+    /// <summary>So many blocks wait for a flush, beside those of which only a part has come.</summary>
+    internal int UnflushedMax { get; init; } = int.MaxValue;
 
     internal static bool Exists(string folder, ushort disk, IFileSystem files) => files.Exists(PathOf(folder, disk, "aes")) && files.Exists(PathOf(folder, disk, "tag"));
 
@@ -93,6 +97,7 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
             {
                 var (number, within) = (offset / BlockBytes, (int)(offset % BlockBytes));
                 var part = from[..Math.Min(from.Length, BlockBytes - within)];
+                if (part.Length < BlockBytes) _partial.Add(number);
                 try
                 {
                     if (Stored(number) is { } stored) Put(number, within, part, block, stored);
@@ -110,6 +115,7 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
         {
             _gate.ExitWriteLock();
         }
+        if (_unflushed.Count - _partial.Count > UnflushedMax) FlushSome(isEnd: false);
     }
 
     public void Lose(long offset, long length)
@@ -117,6 +123,8 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
         _gate.EnterWriteLock();
         try
         {
+            if (offset % BlockBytes != 0) _partial.Add(offset / BlockBytes);
+            if ((offset + length) % BlockBytes != 0) _partial.Add((offset + length) / BlockBytes);
             for (var block = offset / BlockBytes; block * BlockBytes < offset + length; block++)
                 if (Stored(block) is not null) _unflushed[block] = (new Entry(Kind.Lost, Promoting, default), false);
         }
@@ -141,14 +149,27 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
         if (unread is not null) throw unread;
     }
 
-    public void Flush()
+    public void Flush() => FlushSome(isEnd: true);
+
+    /// <param name="isEnd">Else what more may come of waits on, and what cannot be read now is waited for at the end.</param>
+    private void FlushSome(bool isEnd)
     {
         _data.Flush();
+        var flushed = new List<long>();
         var left = new List<(long Block, Kind Place)>();
         var (before, page) = (new Entry[EntriesPerSector], new byte[PageBytes]);
-        foreach (var written in _unflushed.Keys.GroupBy(block => block / EntriesPerPage).OrderBy(g => g.Key))
+        foreach (var written in _unflushed.Keys.Where(block => isEnd || !_partial.Contains(block)).GroupBy(block => block / EntriesPerPage).OrderBy(g => g.Key))
         {
-            ReadPageToWrite(written.Key, page);
+            try
+            {
+                ReadPageToWrite(written.Key, page);
+            }
+            catch (NotReadableYetException) when (!isEnd)
+            {
+                _partial.UnionWith(written);
+                continue;
+            }
+            flushed.AddRange(written);
             foreach (var blocks in written.GroupBy(block => block / EntriesPerSector))
             {
                 var sector = page.AsSpan((int)(blocks.Key * SectorBytes % PageBytes), SectorBytes);
@@ -163,14 +184,21 @@ internal sealed class EncryptedImage(string folder, DiskRecord disk, IBlockFile?
         _entries.Flush();
         // Only now nobody needs them: after a crash before it they are written over when their turn comes.
         foreach (var (block, place) in left) _data.Zero(PlaceOf(block, place), BlockBytes);
-        plain?.Forget(_unflushed.Keys);
-        Restart();
+        plain?.Forget(flushed);
+        _gate.EnterWriteLock();
+        foreach (var block in flushed)
+        {
+            _unflushed.Remove(block);
+            _partial.Remove(block);
+        }
+        _gate.ExitWriteLock();
     }
 
     public void Restart()
     {
         _gate.EnterWriteLock();
         _unflushed.Clear();
+        _partial.Clear();
         _gate.ExitWriteLock();
     }
 

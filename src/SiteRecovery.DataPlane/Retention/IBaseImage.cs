@@ -9,7 +9,9 @@ internal interface IBaseImage : IDisposable
     /// <summary>The first run at that offset: blocks of zeroes are holes, and what is not here is as it is below.</summary>
     (long Length, bool Hole) RunAt(long offset);
 
-    /// <summary>Takes bytes in; durable after <see cref="Flush"/>.</summary>
+    /// <summary>
+    /// Takes bytes in, each of them once in a promotion; durable after <see cref="Flush"/>. Blocks that came as a whole are made so before, when many of them wait: a promotion of what was trimmed has as many as the disk.
+    /// </summary>
     void Write(long offset, ReadOnlySpan<byte> from);
 
     /// <summary>Bytes that should come here are damaged where they lie: who reads the blocks is told so, until they are written as a whole.</summary>

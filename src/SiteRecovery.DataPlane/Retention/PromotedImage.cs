@@ -21,8 +21,12 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     private static readonly ulong ZeroBlock = HashOf(new byte[BlockBytes]);
     private readonly ReaderWriterLockSlim _gate = new();
     private readonly Dictionary<long, ulong> _unflushed = []; // checksums of blocks that are written and not durable
+    private readonly HashSet<long> _partial = []; // of those: more of them may come
     private readonly IBlockFile _data = files.Open(PathOf(folder, disk.Index, "raw"), readOnly ? FileOpening.Read : FileOpening.Create);
     private readonly IBlockFile _hashes = files.Open(PathOf(folder, disk.Index, "sum"), readOnly ? FileOpening.Read : FileOpening.Create);
+
+    /// <summary>So many blocks wait for a flush, beside those of which only a part has come.</summary>
+    internal int UnflushedMax { get; init; } = int.MaxValue;
 
     internal static bool Exists(string folder, ushort disk, IFileSystem files) => files.Exists(PathOf(folder, disk, "raw")) && files.Exists(PathOf(folder, disk, "sum"));
 
@@ -79,6 +83,8 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
             from.CopyTo(blocks[(int)(offset - start)..]);
             if (blocks.ContainsAnyExcept((byte)0)) _data.Write(start, blocks);
             else _data.Zero(start, blocks.Length);
+            if (offset != start) _partial.Add(start / BlockBytes);
+            if ((offset + from.Length) % BlockBytes != 0) _partial.Add((start + last) / BlockBytes);
             for (var at = 0; at <= last; at += BlockBytes)
                 _unflushed[(start + at) / BlockBytes] = (at == 0 && headLost) || (at == last && tailLost) ? Lost : HashOf(blocks.Slice(at, BlockBytes));
         }
@@ -86,6 +92,7 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
         {
             _gate.ExitWriteLock();
         }
+        if (_unflushed.Count - _partial.Count > UnflushedMax) FlushSome(isEnd: false);
     }
 
     /// <summary>Bytes that should come here are damaged where they lie: who reads the blocks is told so, until they are written as a whole.</summary>
@@ -93,6 +100,8 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     {
         _gate.EnterWriteLock();
         for (var block = offset / BlockBytes; block * BlockBytes < offset + length; block++) _unflushed[block] = Lost;
+        if (offset % BlockBytes != 0) _partial.Add(offset / BlockBytes);
+        if ((offset + length) % BlockBytes != 0) _partial.Add((offset + length) / BlockBytes);
         _gate.ExitWriteLock();
     }
 
@@ -120,19 +129,36 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
     }
 
     /// <summary>By the one that writes.</summary>
-    public void Flush()
+    public void Flush() => FlushSome(isEnd: true);
+
+    /// <param name="isEnd">Else what more may come of waits on, and what cannot be read now is waited for at the end.</param>
+    private void FlushSome(bool isEnd)
     {
         _data.Flush();
         Span<ulong> page = stackalloc ulong[HashesPerPage];
-        foreach (var written in _unflushed.Keys.GroupBy(block => block / HashesPerPage).OrderBy(g => g.Key))
+        var flushed = new List<long>();
+        foreach (var written in _unflushed.Keys.Where(block => isEnd || !_partial.Contains(block)).GroupBy(block => block / HashesPerPage).OrderBy(g => g.Key))
         {
-            ReadPageToWrite(written.Key, page);
+            try
+            {
+                ReadPageToWrite(written.Key, page);
+            }
+            catch (NotReadableYetException) when (!isEnd)
+            {
+                _partial.UnionWith(written);
+                continue;
+            }
+            flushed.AddRange(written);
             foreach (var block in written) page[(int)(block % HashesPerPage)] = _unflushed[block];
             _hashes.Write(written.Key * PageBytes, MemoryMarshal.AsBytes(page));
         }
         _hashes.Flush();
         _gate.EnterWriteLock();
-        _unflushed.Clear();
+        foreach (var block in flushed)
+        {
+            _unflushed.Remove(block);
+            _partial.Remove(block);
+        }
         _gate.ExitWriteLock();
     }
 
@@ -141,6 +167,7 @@ internal sealed class PromotedImage(string folder, DiskRecord disk, IBlockFile? 
         // What was written may stay: until the end nobody believes that it is whole.
         _gate.EnterWriteLock();
         _unflushed.Clear();
+        _partial.Clear();
         _gate.ExitWriteLock();
     }
 

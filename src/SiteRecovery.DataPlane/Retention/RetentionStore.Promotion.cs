@@ -228,17 +228,17 @@ public sealed partial class RetentionStore
                 if (live.Count == 0) continue;
                 try
                 {
-                    Copy(entry, live, raw);
+                    Copy(entry, live, raw, stop);
                 }
                 catch (NotReadableYetException failure)
                 {
                     unread ??= failure;
                 }
             }
-        return unread is null ? true : throw unread;
+        return unread is null ? !stop.IsCancellationRequested : throw unread;
     }
 
-    private void Copy(LogEntry entry, List<(ushort Disk, MappedExtent Extent)> live, byte[] raw)
+    private void Copy(LogEntry entry, List<(ushort Disk, MappedExtent Extent)> live, byte[] raw, CancellationToken stop)
     {
         var isWhole = TryReadRaw(entry, raw);
         NotReadableYetException? unread = null;
@@ -246,7 +246,7 @@ public sealed partial class RetentionStore
             try
             {
                 // Damage shows as it does in the segment; that the history goes on behind it must not depend on it.
-                if (isWhole) Write(_bases.ToWrite(disk), part, raw);
+                if (isWhole) Write(_bases.ToWrite(disk), part, raw, stop);
                 else _bases.ToWrite(disk).Lose(part.Offset, part.Length);
             }
             catch (NotReadableYetException failure)
@@ -281,11 +281,12 @@ public sealed partial class RetentionStore
         }
     }
 
-    private static void Write(IBaseImage image, MappedExtent part, byte[] raw)
+    /// <summary>A frame may zero the whole of a disk: whoever stops does not wait for that.</summary>
+    private static void Write(IBaseImage image, MappedExtent part, byte[] raw, CancellationToken stop)
     {
         if (part.RawOffset >= 0) image.Write(part.Offset, raw.AsSpan(part.RawOffset, part.Length));
         else
-            for (long at = 0; at < part.Length; at += PieceBytes) image.Write(part.Offset + at, Zeroes.AsSpan(0, (int)Math.Min(PieceBytes, part.Length - at)));
+            for (long at = 0; at < part.Length && !stop.IsCancellationRequested; at += PieceBytes) image.Write(part.Offset + at, Zeroes.AsSpan(0, (int)Math.Min(PieceBytes, part.Length - at)));
     }
 
     private void EndPromotion()

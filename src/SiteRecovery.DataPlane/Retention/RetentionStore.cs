@@ -31,7 +31,7 @@ public sealed partial class RetentionStore : IDisposable, IReplay
         (Folder, _files, _time, _manifest, _readOnly, _notes, _unreadable) = (folder, files, time, manifest, readOnly, new PointNotes(folder, files, givesUp), new UnreadablePlaces(time));
         var tag = BatchCodec.TagOf(Machine);
         _keys = new StoreKeys(folder, files, options?.Keys, time, readOnly);
-        _bases = new BaseImages(folder, manifest.Disks, files, readOnly, _keys) { IsPromoted = manifest.Promoted is not null, IsEncrypted = manifest.Promoted?.Encrypted == true };
+        _bases = new BaseImages(folder, manifest.Disks, files, readOnly, _keys) { IsPromoted = manifest.Promoted is not null, IsEncrypted = manifest.Promoted?.Encrypted == true, UnflushedMax = (options ?? new StoreOptions()).BaseBlocksUnflushedMax };
         _log = new StoreLog(folder, files, tag, readOnly, options ?? new StoreOptions(), _keys) { Sealing = (segment, bytes) => _history!.EndOf(segment, tag, bytes) is { } end ? WithSignals(end) with { Unmarked = _meter.Unmarked } : null };
         _history = new StoreHistory(manifest.Promoted is { } kept ? manifest.Epochs.First(e => e.Epoch == kept.Epoch) : manifest.Epochs[0], manifest.Promoted, _log.EntriesOf, entry => TextOf(_log.ReadFrame(entry.Segment, entry.Offset)).ToArray(), () => Origins, _starts);
         _maps = new SegmentMaps(folder, files, tag, readOnly, _log.BytesOf, MapOf);

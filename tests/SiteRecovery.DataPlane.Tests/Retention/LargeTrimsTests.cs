@@ -1,4 +1,5 @@
 using SiteRecovery.DataPlane.Blocks;
+using SiteRecovery.DataPlane.Keys;
 using SiteRecovery.DataPlane.Retention;
 using SiteRecovery.DataPlane.Storage;
 using SiteRecovery.Domain.History;
@@ -44,6 +45,42 @@ public sealed class LargeTrimsTests : IDisposable
             Assert.Equal(old, Read(view, DiskBytes - 4096));
             Assert.Equal([0, 0], await view.HashesAsync(0, 3 * GiB / 2, 4096, 2, CancellationToken.None));
             view.Release();
+        }
+    }
+
+    /// <summary>Memory would not hold those of a large disk that was trimmed as a whole.</summary>
+    [Theory, InlineData(false), InlineData(true)]
+    public void Of_what_is_promoted_few_blocks_wait_in_memory(bool encrypted)
+    {
+        const int blocks = 1 << 14;
+        var files = new FlushedFiles();
+        using var store = RetentionStore.Create(Store, Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First, files, TimeProvider.System,
+            options: new StoreOptions { SegmentFramesMax = 1, BaseBlocksUnflushedMax = blocks / 4, Keys = new KeyWrappings(TestKeys.File(_folder), [], KeyWrappings.RenewAfterDefault) });
+        if (encrypted) store.Encrypt(true);
+        Append(store, Header(BatchKind.Marker, 0) with { Marker = MarkerKind.StreamStart }, [], "continue"u8);
+        Append(store, Header(BatchKind.Delta, 1), [new Extent(4096, blocks * 4096, 0, ExtentKind.Zero)], []);
+        for (var i = 0; i < 8; i++) Append(store, Header(BatchKind.Delta, 1), [new Extent(0, 4096, 0, ExtentKind.Data)], Content(i));
+        var before = files.Flushes;
+        store.Maintain(new RetentionLimits(TimeSpan.FromTicks(1), null), CancellationToken.None);
+        Assert.True(files.Flushes >= before + 4, $"{files.Flushes - before} flushes of {blocks} blocks");
+        Assert.Equal(Content(7), Read(store.At(store.ConsistentUpTo!), 0));
+        Assert.Empty(store.Verify());
+    }
+
+    /// <summary>Counts how often what the base says of its blocks was flushed.</summary>
+    private sealed class FlushedFiles : RealFiles
+    {
+        internal int Flushes { get; private set; }
+
+        protected override IBlockFile Around(string path, IBlockFile file) => Path.GetFileName(path) is "disk-0.sum" or "disk-0.tag" ? new Counted(this, file) : file;
+
+        private sealed class Counted(FlushedFiles files, IBlockFile file) : AroundFile(file)
+        {
+            public override void Flush()
+            {
+                base.Flush();
+                files.Flushes++;
+            }
         }
     }
 

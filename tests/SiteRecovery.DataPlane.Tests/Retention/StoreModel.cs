@@ -49,7 +49,7 @@ internal sealed class StoreModel : IDisposable
         _options = new StoreOptions
         {
             Keys = new KeyWrappings(TestKeys.File(_folder), [], _encryption.Next(3) == 0 ? TimeSpan.Zero : KeyWrappings.RenewAfterDefault),
-            SegmentFramesMax = seed % 4 == 0 ? 1 << 10 : _random.Next(1, 12),
+            SegmentFramesMax = seed % 4 == 0 ? 1 << 10 : _random.Next(1, 12), BaseBlocksUnflushedMax = seed % 3,
         };
         _now = [new byte[DiskBytes], new byte[OtherBytes]];
         if (based)

@@ -27,7 +27,7 @@ internal sealed class PromotedStore
         Assert.Single(Segments);
     }
 
-    private static StoreOptions Options { get; } = new() { SegmentFramesMax = FramesPerSegment, Keys = new KeyWrappings(SimKey.Wrapping, [], KeyWrappings.RenewAfterDefault) };
+    private static StoreOptions Options { get; } = new() { SegmentFramesMax = FramesPerSegment, BaseBlocksUnflushedMax = 3, Keys = new KeyWrappings(SimKey.Wrapping, [], KeyWrappings.RenewAfterDefault) };
 
     internal SimDisk Disk { get; } = new();
     internal SimClock Clock { get; } = new();

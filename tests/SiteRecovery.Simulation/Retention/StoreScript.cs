@@ -24,7 +24,7 @@ internal sealed partial class StoreScript
         _random = new Random(seed);
         // Its own, so that a seed is the same history whether it is encrypted or not.
         var encryption = new Random(seed ^ 0x5eed);
-        Options = new StoreOptions { SegmentFramesMax = _random.Next(2, 8), Keys = new KeyWrappings(SimKey.Wrapping, [], encryption.Next(3) == 0 ? TimeSpan.Zero : KeyWrappings.RenewAfterDefault) };
+        Options = new StoreOptions { SegmentFramesMax = _random.Next(2, 8), BaseBlocksUnflushedMax = seed % 3, Keys = new KeyWrappings(SimKey.Wrapping, [], encryption.Next(3) == 0 ? TimeSpan.Zero : KeyWrappings.RenewAfterDefault) };
         Add("create", run => run.Create(), _now, s => s with { Durable = true });
         if (encryption.Next(2) == 0) Encrypt(true);
         Start("continue");

@@ -27,6 +27,8 @@ internal sealed class SimSites
     /// <summary>The guest, when everything is mended.</summary>
     private static readonly TimeSpan StillWrites = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan KeysLast = TimeSpan.FromSeconds(50);
+    /// <summary>Of what is promoted, before a flush: so few that there is one in the midst of it.</summary>
+    private const int BlocksWaiting = 8;
     private const int WellLooks = 10;
     internal const string SecondRelay = "relay2";
     private const int LookEveryTurns = 50;
@@ -75,7 +77,7 @@ internal sealed class SimSites
     /// <summary>Of a host's stores.</summary>
     internal StoreOptions StoresOf(SimHost host)
     {
-        var options = new StoreOptions { Keys = new KeyWrappings(new SimKeys(SimHost.KeyPath, host.Disk), [], KeysLast) };
+        var options = new StoreOptions { BaseBlocksUnflushedMax = Script.Seed % 2 == 0 ? BlocksWaiting : int.MaxValue, Keys = new KeyWrappings(new SimKeys(SimHost.KeyPath, host.Disk), [], KeysLast) };
         return Script.SegmentBytes > 0 ? options with { SegmentBytesMax = Script.SegmentBytes } : options;
     }
 
