@@ -13,10 +13,15 @@ public sealed partial class MachineCapture
     /// <summary>Of a boot before this one: the disk shows what is left.</summary>
     private bool HasForgotten => _state.FlushFailedIn is { } then && (then != _bootId || then == NoBootId);
 
-    internal void NoteFailedFlush()
+    internal void NoteFailedFlush(SplitDisk disk)
     {
         _mayForget = true;
-        if (_state.FlushFailedIn is not null) return;
+        if (_state.FlushFailedIn is null) SaveFailedFlush();
+        ShowAtOnce(disk);
+    }
+
+    private void SaveFailedFlush()
+    {
         NoteInBitmaps();
         try
         {
@@ -42,6 +47,37 @@ public sealed partial class MachineCapture
             {
                 _lastError = unnoted.Message;
             }
+        }
+    }
+
+    /// <summary>
+    /// Its guest has heard of it, and is to read what is there and not what may be gone in the next moment; the target has what was shown, so all of the disk is compared. A machine that takes no writes is looked at as a whole by whoever made it so.
+    /// </summary>
+    private void ShowAtOnce(SplitDisk disk)
+    {
+        if (_fenced || _frozen) return;
+        disk.File.ForgetCached();
+        lock (_log)
+        {
+            LoseStream(ForgottenReason);
+            _marking++;
+            // No position is two states.
+            if (IsExhausted) DoWithoutSequence();
+            else _newest++;
+        }
+        try
+        {
+            disk.Bitmap.Unsynced.SetAll();
+            disk.Bitmap.Flush();
+        }
+        catch (IOException unsaved)
+        {
+            _lastError = unsaved.Message; // what is noted says the same to the next process
+        }
+        finally
+        {
+            lock (_log) _marking--;
+            _signal.Set();
         }
     }
 

@@ -102,7 +102,7 @@ public sealed class SplitDisk : IBlockDevice
         }
         catch (IOException)
         {
-            _machine.NoteFailedFlush();
+            _machine.NoteFailedFlush(this);
             throw;
         }
     }

@@ -26,6 +26,15 @@ public sealed class ForgottenWritesTests
         new Random(1).NextBytes(_written);
     }
 
+    /// <summary>Its guest would read what may be gone in the next moment, and go on with what is there then.</summary>
+    [Fact]
+    public async Task A_disk_shows_what_it_has_as_soon_as_a_flush_of_it_fails_and_all_of_it_is_compared()
+    {
+        var capture = await WithAFailedFlushAsync();
+        AssertShowsWhatIsLeft(_disk);
+        Assert.Equal((DiskBytes, 2), (capture.Status().DirtyBytes, capture.Status().Newest.Value - new Sequence(5).Value));
+    }
+
     [Fact]
     public async Task After_a_loss_of_power_every_block_is_compared_once()
     {
@@ -164,9 +173,15 @@ public sealed class ForgottenWritesTests
 
     private async Task EndedAsync()
     {
-        await (await WithAFailedFlushAsync()).DisposeAsync();
+        await (await OpenAsync(_disk)).DisposeAsync();
         _disk.DeleteFolder(Folder);
         _disk.CreateDirectory(Folder);
+        // Whoever had the disks in between.
+        using var file = _disk.Open(DiskPath, FileOpening.ReadWrite);
+        file.Write(0, _written);
+        _disk.Faults = IsFlushOfDisk;
+        Assert.Throws<IOException>(file.Flush);
+        _disk.Faults = null;
     }
 
     private byte[] Shown()

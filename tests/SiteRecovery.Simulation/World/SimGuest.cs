@@ -261,7 +261,8 @@ internal sealed class SimGuest(SimMachine machine, Random random)
                 throw new SimViolation("one writer", $"{place.Host} took a write in epoch {place.Epoch}, which was confirmed to be over");
             if (machine.State is { Fence: null, FormerFences.Length: 0, Phase: Phase.Protected, Protection.Replica: not null } home && place.Host != machine.SourceNow && place.Epoch <= home.Epoch)
                 throw new SimViolation("one writer", $"{place.Host} took a write in epoch {place.Epoch}, while the machine is protected at {machine.SourceNow}");
-            _ledgers[place.Epoch].Add(newest, _sites.ClockAt(place.Host).GetUtcNow(), offset, data, unitAccess && failed is null);
+            // A flush behind it that fails has a place of its own.
+            _ledgers[place.Epoch].Add(before + 1, _sites.ClockAt(place.Host).GetUtcNow(), offset, data, unitAccess && failed is null);
         }
         // What a write that failed has left is seen when its disk is read again; what landed without one has its place in the history later.
         // One whose base was closed to be opened anew reads nothing more.
