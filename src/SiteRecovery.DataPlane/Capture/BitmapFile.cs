@@ -70,7 +70,7 @@ internal sealed class BitmapFile : IDisposable
         if (!existed && startsClean) _file.SetLength(FileBytes);
         else if (!existed) Start("there is no bitmap file");
         else if (WhyLost(out var storedBoot) is { } reason) Start(reason);
-        else Resume(storedBoot == bootId);
+        else Resume(storedBoot == bootId && bootId != Guid.Empty); // no boot id is like no other
         _doubtful = existed; // of what a process before could not flush nobody knows any more
         Flush();
         WriteHeader(bootId);

@@ -53,7 +53,7 @@ internal sealed class SpoolState(IFileSystem files, string folder, MachineId mac
         {
             Epoch = _saved = new Epoch(TryLoadEpoch(givesUp));
             // After a restart of the host an old mark may have come back: it would look as if the target had lost what is missing in it.
-            return DurableMark.TryParse(TryReadMark(givesUp), MarkMagic) is { } mark && mark.BootId == bootId && mark.Epoch == Epoch ? (mark.Position, mark.Sequence) : default;
+            return DurableMark.TryParse(TryReadMark(givesUp), MarkMagic) is { } mark && mark.BootId == bootId && bootId != Guid.Empty && mark.Epoch == Epoch ? (mark.Position, mark.Sequence) : default;
         }
     }
 

@@ -38,6 +38,21 @@ public sealed class BitmapFileTests : IDisposable
     }
 
     [Fact]
+    public void Where_a_boot_of_the_host_has_no_id_it_is_like_no_other()
+    {
+        Open(Guid.Empty).Dispose();
+        using (var bitmap = Open(Guid.Empty))
+        {
+            bitmap.Unsynced.ClearAll();
+            bitmap.RetireRegions();
+            bitmap.Mark(5L * BitmapFile.RegionBytes, 4096);
+            bitmap.Rotate();
+            bitmap.ForgetPrevious(); // durable at the target; and the disk may have lost it with its power
+        }
+        using (var reopened = Open(Guid.Empty)) Assert.True(reopened.Unsynced.Any(5 * 64, 5 * 64));
+    }
+
+    [Fact]
     public void A_region_stays_active_for_one_round_after_its_last_bit_is_gone()
     {
         using (var bitmap = OpenClean())

@@ -8,6 +8,7 @@ namespace SiteRecovery.DataPlane.Tests.Capture;
 public abstract class CaptureFixture : IDisposable
 {
     protected const int Bytes = 4 << 20;
+    private static readonly Guid Boot = new(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11);
     private readonly string _folder = Directory.CreateTempSubdirectory("capture").FullName;
 
     public void Dispose()
@@ -24,7 +25,7 @@ public abstract class CaptureFixture : IDisposable
         if (!File.Exists(DiskPath)) File.WriteAllBytes(DiskPath, new byte[Bytes]);
         return MachineCapture.OpenAsync(new CaptureOptions
         {
-            Machine = new MachineId("m1"), Epoch = new Epoch(epoch), StateFolder = StateFolder, BootId = Guid.Empty,
+            Machine = new MachineId("m1"), Epoch = new Epoch(epoch), StateFolder = StateFolder, BootId = Boot,
             BufferBytes = buffer, SequencesReserved = reserve, ResynchronizeAutomatically = automatic, Disks = [new(new(0, "a", Bytes), DiskPath)],
         }, files ?? RealFileSystem.Instance, time ?? TimeProvider.System);
     }

@@ -106,7 +106,7 @@ public sealed class SpoolChainTests : SpoolFixture
         await File.WriteAllBytesAsync(disk, new byte[DiskBytes]);
         await using var capture = await MachineCapture.OpenAsync(new CaptureOptions
         {
-            Machine = Machine, Epoch = Epoch.First, StateFolder = Folder + ".capture", BootId = Guid.Empty, BufferBytes = buffer, Linger = TimeSpan.Zero,
+            Machine = Machine, Epoch = Epoch.First, StateFolder = Folder + ".capture", BootId = Boot, BufferBytes = buffer, Linger = TimeSpan.Zero,
             ReconnectDelayMax = TimeSpan.FromMilliseconds(50), Disks = [new(new(0, "vda", DiskBytes), disk)],
         }, RealFileSystem.Instance, TimeProvider.System);
         using var stop = new CancellationTokenSource();

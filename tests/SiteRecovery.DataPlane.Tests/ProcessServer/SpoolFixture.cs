@@ -11,6 +11,7 @@ namespace SiteRecovery.DataPlane.Tests.ProcessServer;
 public abstract class SpoolFixture : IAsyncDisposable
 {
     protected const int DiskBytes = 1 << 20;
+    private protected static readonly Guid Boot = new(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11);
     private protected static readonly MachineId Machine = new("db1");
     private readonly string _root = Directory.CreateTempSubdirectory("spool").FullName;
     private readonly List<SpoolTarget> _spools = [];
@@ -28,18 +29,18 @@ public abstract class SpoolFixture : IAsyncDisposable
 
     private protected RetentionStore Store => Stores.StoreOf(Machine);
 
-    private protected SpoolTarget Open(long bytesMax = 1L << 30, int segmentBytes = 64 << 10, double coalesceAt = 2, Guid boot = default)
+    private protected SpoolTarget Open(long bytesMax = 1L << 30, int segmentBytes = 64 << 10, double coalesceAt = 2, Guid? boot = null)
     {
         var spool = new SpoolTarget(new SpoolOptions
         {
-            Folder = Folder, BytesMax = bytesMax, SegmentBytes = segmentBytes, CoalesceAtFraction = coalesceAt, ReconnectDelayMax = TimeSpan.FromMilliseconds(20), BootId = boot,
+            Folder = Folder, BytesMax = bytesMax, SegmentBytes = segmentBytes, CoalesceAtFraction = coalesceAt, ReconnectDelayMax = TimeSpan.FromMilliseconds(20), BootId = boot ?? Boot,
         }, _ => Link, RealFileSystem.Instance, TimeProvider.System);
         _spools.Add(spool);
         return spool;
     }
 
     /// <summary>What kill -9 leaves: the files as they are. The abandoned spool keeps its folder and never meets the next room again.</summary>
-    private protected SpoolTarget Killed(SpoolTarget abandoned, Action<string>? damage = null, Guid boot = default, double coalesceAt = 2, int segmentBytes = 64 << 10)
+    private protected SpoolTarget Killed(SpoolTarget abandoned, Action<string>? damage = null, Guid? boot = null, double coalesceAt = 2, int segmentBytes = 64 << 10)
     {
         Assert.False(Link.Up);
         var copy = Path.Combine(_root, "spool-" + Guid.NewGuid().ToString("N"));

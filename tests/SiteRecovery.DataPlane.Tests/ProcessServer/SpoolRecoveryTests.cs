@@ -39,14 +39,14 @@ public sealed class SpoolRecoveryTests : SpoolFixture
         Assert.Equal((new StreamPosition(1, 31), new StreamPosition(1, 31), new Sequence(Model.Count - 1)), (again.Opened.Held, again.Opened.Durable, again.Opened.DurableSequence));
     }
 
-    [Fact]
-    public async Task After_a_restart_of_the_host_nothing_is_known_of_the_target_until_it_is_reached()
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task After_a_restart_of_the_host_nothing_is_known_of_the_target_until_it_is_reached(bool bootHasId)
     {
-        var (spool, agent) = (Open(), new Agent(this));
+        var (spool, agent) = (Open(boot: bootHasId ? Boot : Guid.Empty), new Agent(this));
         await agent.SendAsync(await agent.OpenAsync(spool), 30);
         await UntilAsync(() => agent.DurableUpTo.Ordinal == 31);
         Link.Up = false;
-        spool = Killed(spool, boot: Guid.NewGuid());
+        spool = Killed(spool, boot: bootHasId ? Guid.NewGuid() : Guid.Empty);
         await using (var again = await agent.OpenAsync(spool)) Assert.Equal((default, Sequence.None, false), (again.Opened.Durable, again.Opened.DurableSequence, again.Opened.TargetEmpty));
         Link.Up = true;
         await using (await agent.OpenAsync(spool)) await UntilAsync(() => spool.StatusOf(Machine) is { Batches: 0, Durable: { Incarnation: 1, Ordinal: 31 } });
