@@ -48,7 +48,7 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
             try
             {
                 ObjectDisposedException.ThrowIf(_disposed, this);
-                if (!_machines.TryGetValue(opening.Machine, out spool)) _machines[opening.Machine] = spool = NewSpool(opening.Machine, Found().GetValueOrDefault(opening.Machine) ?? []);
+                if (!_machines.TryGetValue(opening.Machine, out spool)) _machines[opening.Machine] = spool = NewSpool(opening.Machine, Found(opening.Machine).GetValueOrDefault(opening.Machine) ?? []);
             }
             finally
             {
@@ -123,14 +123,15 @@ public sealed class SpoolTarget : IStreamTarget, IAsyncDisposable
     }
 
     /// <summary>The segments of each machine in order; '~' is in no machine's name.</summary>
-    private Dictionary<MachineId, List<string>> Found()
+    /// <param name="only">While the others have spools, whose temporary files are about to get their names.</param>
+    private Dictionary<MachineId, List<string>> Found(MachineId? only = null)
     {
         var found = new Dictionary<MachineId, List<string>>();
         foreach (var path in _files.List(_options.Folder))
         {
             var name = Path.GetFileName(path);
             var tilde = name.IndexOf('~', StringComparison.Ordinal);
-            if (tilde < 0 || !MachineId.IsValid(name[..tilde])) continue;
+            if (tilde < 0 || !MachineId.IsValid(name[..tilde]) || (only is { } one && name[..tilde] != one.Value)) continue;
             if (name.EndsWith(".tmp", StringComparison.Ordinal))
             {
                 _files.Delete(path);

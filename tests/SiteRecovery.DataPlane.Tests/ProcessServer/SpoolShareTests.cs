@@ -1,6 +1,7 @@
 using SiteRecovery.DataPlane.Blocks;
 using SiteRecovery.DataPlane.ProcessServer;
 using SiteRecovery.DataPlane.Storage;
+using SiteRecovery.DataPlane.Tests.Retention;
 using SiteRecovery.Domain.History;
 
 namespace SiteRecovery.DataPlane.Tests.ProcessServer;
@@ -73,6 +74,37 @@ public sealed class SpoolShareTests : SpoolFixture
         {
             var ordinal = 1;
             return () => ++ordinal;
+        }
+    }
+
+    /// <summary>What lies about when a process starts is swept; what another machine's spool is writing is not.</summary>
+    [Fact]
+    public async Task A_machine_that_is_new_takes_nothing_from_one_that_is_about_to_save()
+    {
+        var files = new Meanwhile();
+        await using var spool = new SpoolTarget(new SpoolOptions { Folder = Folder }, _ => null, files, TimeProvider.System);
+        files.BeforeNaming = () => spool.OpenAsync(OpeningOf("db3"), new Agent(this), default).AsTask().Wait();
+        await (await spool.OpenAsync(OpeningOf("db2"), new Agent(this), default)).DisposeAsync();
+        Assert.Equal(["db2", "db3"], spool.Machines.Select(m => m.Value).Order());
+
+        StreamOpening OpeningOf(string machine) => new Agent(this).Opening with { Machine = new MachineId(machine) };
+    }
+
+    private sealed class Meanwhile : RealFiles
+    {
+        internal Action? BeforeNaming { get; set; }
+
+        public override void Replace(string path, ReadOnlySpan<byte> content)
+        {
+            if (BeforeNaming is not { } happens)
+            {
+                base.Replace(path, content);
+                return;
+            }
+            BeforeNaming = null;
+            File.WriteAllBytes(path + ".tmp", content);
+            happens();
+            Real.Rename(path + ".tmp", path);
         }
     }
 
