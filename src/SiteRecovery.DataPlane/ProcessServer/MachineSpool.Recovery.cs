@@ -56,10 +56,9 @@ internal sealed partial class MachineSpool
         var openings = paths.Select(p => SpoolSegment.TryOpen(_files, p, _machine, SpoolSegment.NumberOf(p), givesUp)?.Opening).OfType<StreamOpening>().ToList();
         var newest = openings.Select(o => o.Epoch).Append(_state.Epoch).Max();
         if (newest > _state.Epoch) Learn(newest);
-        // Whoever sent what is kept here said what the target must have; he may not be there when it is reached.
-        if (durable == default)
-            foreach (var known in openings.Where(o => o.Epoch == newest && o.KnownPosition.CompareTo(_queue.Durable) > 0))
-                _queue.Start(known.KnownPosition, known.KnownDurable > _queue.DurableSequence ? known.KnownDurable : _queue.DurableSequence);
+        // Whoever sent what is kept here said what the target must have; he may not be there when it is reached. The mark may be of before that: where it cannot be written nobody waits for it.
+        foreach (var known in openings.Where(o => o.Epoch == newest && o.KnownPosition.CompareTo(_queue.Durable) > 0))
+            _queue.Start(known.KnownPosition, known.KnownDurable > _queue.DurableSequence ? known.KnownDurable : _queue.DurableSequence);
         var intact = true;
         for (var i = 0; i < paths.Count; i++)
         {

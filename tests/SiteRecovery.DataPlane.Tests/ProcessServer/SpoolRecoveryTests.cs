@@ -244,6 +244,24 @@ public sealed class SpoolRecoveryTests : SpoolFixture
         Assert.Equal((new StreamPosition(1, 40), new StreamPosition(1, 40), new Sequence(70), false), (opened.Held, opened.Durable, opened.DurableSequence, opened.TargetLost));
     }
 
+    /// <summary>A mark that a disk does not take is as it was; the segments say what the agent has said since then.</summary>
+    [Fact]
+    public async Task A_mark_of_before_takes_nothing_from_what_waits_behind_what_the_agent_knew()
+    {
+        var (spool, agent) = (Open(), new Agent(this));
+        await agent.SendAsync(await agent.OpenAsync(spool), 10);
+        await UntilAsync(() => spool.StatusOf(Machine).Durable.Ordinal == 11);
+        Link.Up = false;
+        var before = File.ReadAllBytes(Path.Combine(Folder, "db1~durable"));
+        agent.Ordinal += 5; // by another way
+        var known = new StreamPosition(1, 16);
+        var session = await spool.OpenAsync(agent.Opening with { KnownDurable = new Sequence(Model.Count - 1), KnownPosition = known }, agent, default);
+        await agent.SendAsync(session, 5);
+        spool = Killed(spool, folder => File.WriteAllBytes(Path.Combine(folder, "db1~durable"), before));
+        var opened = (await agent.OpenAsync(spool)).Opened;
+        Assert.Equal((new StreamPosition(1, 21), known), (opened.Held, opened.Durable));
+    }
+
     /// <summary>What waits here then does not go on where this spool stopped, and is whole all the same.</summary>
     [Theory, InlineData(false), InlineData(true)]
     public async Task What_went_by_another_way_is_no_hole_in_what_waits_here(bool killed)
