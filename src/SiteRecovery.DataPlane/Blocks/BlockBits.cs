@@ -54,6 +54,13 @@ internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
         Span<ulong> changed = stackalloc ulong[WordsAtOnce];
         lock (_gate)
         {
+            if (on && CountsUnwritten)
+            {
+                // All of them, before the file says that it does not take the first.
+                for (var word = first >> 6; word <= last >> 6; word++) Take(word, [_words[word] | MaskOf(word, first, last)]);
+                Write(first >> 6, _words.AsSpan((int)(first >> 6), (int)((last >> 6) - (first >> 6) + 1)));
+                return;
+            }
             for (var from = first >> 6; from <= last >> 6; from += WordsAtOnce)
             {
                 var count = (int)Math.Min(WordsAtOnce, (last >> 6) - from + 1);
@@ -63,7 +70,6 @@ internal sealed class BlockBits(IBlockFile? file, long areaOffset, long blocks)
                     changed[i] = on ? _words[from + i] | mask : _words[from + i] & ~mask;
                 }
                 // The file first: who sees the bit in memory may rely on the file.
-                if (on && CountsUnwritten) Take(from, changed[..count]);
                 Write(from, changed[..count]);
                 Take(from, changed[..count]);
             }
