@@ -47,13 +47,14 @@ internal sealed class BitmapFile : IDisposable
     internal bool FlushHasFailed { get; private set; }
 
     /// <param name="startsClean">A file that is not there yet is made with no bit set: the replica is known to be complete.</param>
-    public static BitmapFile Open(IFileSystem files, string path, long diskBytes, Guid bootId, bool startsClean = false)
+    /// <param name="beginsAnew">What it says was of another protection: of these disks nothing is known.</param>
+    public static BitmapFile Open(IFileSystem files, string path, long diskBytes, Guid bootId, bool startsClean = false, bool beginsAnew = false)
     {
         var existed = files.Exists(path);
         var bitmap = new BitmapFile(files.Open(path, FileOpening.Create), diskBytes);
         try
         {
-            bitmap.Begin(existed, bootId, startsClean);
+            bitmap.Begin(existed, bootId, startsClean, beginsAnew);
             files.FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
             return bitmap;
         }
@@ -64,11 +65,12 @@ internal sealed class BitmapFile : IDisposable
         }
     }
 
-    private void Begin(bool existed, Guid bootId, bool startsClean)
+    private void Begin(bool existed, Guid bootId, bool startsClean, bool beginsAnew)
     {
         FlushHasFailed = existed && HasNote(_file, bootId);
         if (!existed && startsClean) _file.SetLength(FileBytes);
         else if (!existed) Start("there is no bitmap file");
+        else if (beginsAnew) Start("the bitmap file was of another protection");
         else if (WhyLost(out var storedBoot) is { } reason) Start(reason);
         else Resume(storedBoot == bootId && bootId != Guid.Empty); // no boot id is like no other
         _doubtful = existed; // of what a process before could not flush nobody knows any more
@@ -102,7 +104,7 @@ internal sealed class BitmapFile : IDisposable
                 using var file = files.Open(path, FileOpening.ReadWrite);
                 WriteNote(file, bootId);
             }
-            catch (IOException)
+            catch (Exception unnoted) when (unnoted is IOException or UnauthorizedAccessException)
             {
                 // capture.json says it then, or nobody.
             }
@@ -198,18 +200,18 @@ internal sealed class BitmapFile : IDisposable
     /// <summary>Before a write: the block's bit in the page cache, its region durably active.</summary>
     public void Mark(long offset, long length)
     {
-        long first = offset / BlockBytes, last = (offset + length - 1) / BlockBytes;
+        long first = offset / BlockBytes, last = (offset + length - 1) / BlockBytes, lastRegion = last / BlocksPerRegion;
         Current.Set(first, last);
         // The bit is set before the region is looked at; RetireRegions does it the other way round, so that one of both notices.
         Interlocked.MemoryBarrier();
-        for (var region = first / BlocksPerRegion; region <= last / BlocksPerRegion; region++)
-            if (!_active[region]) Activate(region);
+        for (var region = first / BlocksPerRegion; region <= lastRegion; region++)
+            if (!_active[region]) Activate(region, lastRegion);
     }
 
-    /// <summary>With the regions that follow, which a guest is likely to write next. Writes that wait here share one flush.</summary>
-    private void Activate(long region)
+    /// <summary>With the regions that follow, which a guest is likely to write next, and all of the write's: it waits for one flush, however long it is. Writes that wait here share one.</summary>
+    private void Activate(long region, long lastOfWrite)
     {
-        var last = Math.Min(region + RegionsAhead, _wanted.Blocks) - 1;
+        var last = Math.Min(Math.Max(region + RegionsAhead, lastOfWrite + 1), _wanted.Blocks) - 1;
         _wanted.Set(region, last);
         lock (_activation)
         {
@@ -232,13 +234,28 @@ internal sealed class BitmapFile : IDisposable
         Previous.ClearAll();
     }
 
-    /// <summary>Forgets regions without any bit that nobody wrote to since the last call, so that a power loss costs little to check.</summary>
+    /// <summary>There are regions that <see cref="RetireRegions"/> would forget now. The pump's only, as what follows.</summary>
+    public bool HasQuietRegions => _active.Count > ActiveRegionsKept && NextQuiet(0) >= 0;
+
+    /// <summary>
+    /// Forgets regions without any bit that nobody wrote to since the last round, so that a power loss costs little to check. Whoever calls it has flushed the disk since that round: a guest that never does would lose with
+    /// its power what the target has. What was written since the flush began has a bit, or has had one in this round.
+    /// </summary>
     public void RetireRegions()
     {
         if (_active.Count > ActiveRegionsKept)
-            for (var region = _active.Next(0, _recent); region >= 0; region = _active.Next(region + 1, _recent))
-                if (!HasBits(region)) Retire(region);
-        _recent.ClearAll();
+            for (var region = NextQuiet(0); region >= 0; region = NextQuiet(region + 1)) Retire(region);
+        EndRound();
+    }
+
+    /// <summary>From here on it is counted anew who was written to.</summary>
+    public void EndRound() => _recent.ClearAll();
+
+    private long NextQuiet(long from)
+    {
+        var region = _active.Next(from, _recent);
+        while (region >= 0 && HasBits(region)) region = _active.Next(region + 1, _recent);
+        return region;
     }
 
     private void Retire(long region)

@@ -52,6 +52,7 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
             Interlocked.Exchange(ref _heardAt, time.GetTimestamp());
             if (round <= capture.LapsedRound) Lapsed();
             else if (_stop is null) await StartAsync(round);
+            else if (_steps.IsCompleted && _status is not { Hash: not null }) Step(_stop);
             else if (hold && !capture.IsHeld && Status is { Hash: not null }) capture.Hold();
         }
         finally
@@ -87,9 +88,16 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
     {
         await StopStartingAsync();
         (_round, _stop) = (round, new CancellationTokenSource());
-        _stopSteps = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
-        _steps = StepsAsync(_stopSteps.Token);
+        Step(_stop);
         _listening = ListenAsync(_stop.Token);
+    }
+
+    /// <summary>Also again: a lapse that could not be saved has ended them, or something that nobody has thought of, and the order still stands.</summary>
+    private void Step(CancellationTokenSource stop)
+    {
+        _stopSteps?.Dispose();
+        _stopSteps = CancellationTokenSource.CreateLinkedTokenSource(stop.Token);
+        _steps = StepsAsync(_stopSteps.Token);
     }
 
     private async Task StopAsync()
@@ -100,7 +108,7 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
         await _steps.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _stopSteps!.Dispose();
         _stop.Dispose();
-        _stop = null;
+        (_stop, _stopSteps) = (null, null);
     }
 
     private async Task StepsAsync(CancellationToken stop)
@@ -207,7 +215,7 @@ internal sealed class Drain(MachineCapture capture, Func<int> clients, SourceMac
             capture.Unfreeze(_round);
             Lapsed();
         }
-        catch (IOException unsaved)
+        catch (Exception unsaved) when (unsaved is IOException or UnauthorizedAccessException)
         {
             _status = new DrainStatus($"the source cannot take up its writes again: {unsaved.Message}", null, null);
         }

@@ -27,7 +27,7 @@ public sealed partial class MachineCapture
         {
             Save(s => s with { FlushFailedIn = _bootId });
         }
-        catch (IOException unsaved)
+        catch (Exception unsaved) when (unsaved is IOException or UnauthorizedAccessException)
         {
             // Perhaps the same disk. The next one that fails tries again, and so does every other save.
             _lastError = unsaved.Message;
@@ -43,7 +43,7 @@ public sealed partial class MachineCapture
             {
                 disk.Bitmap.NoteFailedFlush(new Guid(_bootId));
             }
-            catch (IOException unnoted)
+            catch (Exception unnoted) when (unnoted is IOException or UnauthorizedAccessException)
             {
                 _lastError = unnoted.Message;
             }
@@ -109,6 +109,16 @@ public sealed partial class MachineCapture
         foreach (var disk in _disks) disk.Bitmap.ForgetFailedFlush();
         _mayForget = false;
         Save(s => s with { FlushFailedIn = null });
+    }
+
+    /// <summary>
+    /// Of a disk that one's own flush has just said is well. A flush that failed is told only once, and perhaps to a guest's that has not noted it yet: whoever goes on by <see cref="_mayForget"/> waits for those that were
+    /// begun before his own ended.
+    /// </summary>
+    private Predicate<SplitDisk> FlushesNoted()
+    {
+        var ticket = NextTicket();
+        return disk => disk.HasNotedFlushes(ticket);
     }
 
     private void TryFlush(SplitDisk disk)

@@ -25,12 +25,15 @@ public sealed partial class MachineCapture
         _frozen = true;
         while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue))) await Task.Delay(TimeSpan.FromMilliseconds(1), _time, stop).ConfigureAwait(false);
         foreach (var disk in _disks) disk.Flush();
+        var noted = FlushesNoted();
+        while (!_disks.TrueForAll(noted)) await Task.Delay(TimeSpan.FromMilliseconds(1), _time, stop).ConfigureAwait(false);
         if (_mayForget && !_state.Frozen)
         {
             EndHashing(); // it has hashed what they showed
             ShowWhatIsOnDisk();
         }
-        Save(s => s with { Frozen = true, FrozenRound = round });
+        // What was promised to a drain of before is nothing that this one has promised. An agent of before did not know for which it was.
+        Save(s => s with { Frozen = true, FrozenRound = round, Held = s.Held && (s.FrozenRound == 0 || s.FrozenRound == round) });
     }
 
     /// <summary>Frozen until it is told otherwise, however long it hears nothing. Durable when it returns.</summary>

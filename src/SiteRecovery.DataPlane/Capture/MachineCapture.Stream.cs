@@ -10,8 +10,7 @@ public sealed partial class MachineCapture : IPositionListener
     private readonly Queue<(long Ordinal, long Losses, SplitDisk Disk, long First, long Last)> _toClear = new();
     private long _unacknowledgedBytes, _durableOrdinal, _ordinal, _incarnation, _durableSequence, _shipped, _completeOrdinal = long.MaxValue;
     private long _bytesShipped, _bytesResent;
-    private static readonly TimeSpan RetirementInterval = TimeSpan.FromSeconds(60);
-    private long _rotationTicket = -1, _rotationSequence = -1, _lastRotation, _lastRetirement;
+    private long _rotationTicket = -1, _rotationSequence = -1, _lastRotation;
     private volatile CancellationTokenSource? _sessionStop;
     private volatile bool _connected;
     private bool _mustFold; // the session's only
@@ -37,7 +36,8 @@ public sealed partial class MachineCapture : IPositionListener
             {
                 _lastError = stale.Message;
                 // This epoch is over. Whose the target's is, this side does not know: it may be its own next one, after a failover that was cancelled.
-                if (!await TryFenceAsync().ConfigureAwait(false)) await Task.Delay(_options.ReconnectDelayMax, _time, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                var over = Epoch;
+                while (!await TryFenceAsync(over).ConfigureAwait(false) && !stop.IsCancellationRequested) await Task.Delay(_options.ReconnectDelayMax, _time, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
             catch (Exception error) when (!stop.IsCancellationRequested)
             {
@@ -51,15 +51,15 @@ public sealed partial class MachineCapture : IPositionListener
         }
     }
 
-    /// <summary>A full disk must not end the stream for good: the target says it again at the next try.</summary>
-    private async Task<bool> TryFenceAsync()
+    /// <summary>A full disk must not end this for good, and where nothing is written any more no target says it again.</summary>
+    private async Task<bool> TryFenceAsync(Epoch over)
     {
         try
         {
-            await FenceAsync(Epoch, CancellationToken.None).ConfigureAwait(false);
+            await FenceAsync(over, CancellationToken.None).ConfigureAwait(false);
             return true;
         }
-        catch (IOException unsaved)
+        catch (Exception unsaved) when (unsaved is IOException or UnauthorizedAccessException)
         {
             _lastError = unsaved.Message;
             return false;
@@ -224,11 +224,7 @@ public sealed partial class MachineCapture : IPositionListener
         if (!TryNote(told, durable)) return;
         foreach (var disk in _disks) disk.Bitmap.ForgetPrevious();
         _rotationTicket = -1;
-        if (_time.GetElapsedTime(_lastRetirement) < RetirementInterval) return;
-        _lastRetirement = _time.GetTimestamp();
-        if (durable > _state.Durable) Save(s => s with { Durable = durable });
-        if (!TryFlushMark()) return;
-        foreach (var disk in _disks) disk.Bitmap.RetireRegions();
+        if (!now) Retire(durable);
     }
 
     private void NoteDurable(long first)
@@ -239,7 +235,7 @@ public sealed partial class MachineCapture : IPositionListener
         {
             Save(s => s with { Durable = first });
         }
-        catch (IOException unsaved)
+        catch (Exception unsaved) when (unsaved is IOException or UnauthorizedAccessException)
         {
             _lastError = unsaved.Message; // the stream does not wait for it: what retires regions saves it later
         }

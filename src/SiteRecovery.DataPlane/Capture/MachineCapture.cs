@@ -39,7 +39,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         var stored = CaptureState.TryLoad(files, _statePath);
         _state = stored is not null && stored.Epoch >= options.Epoch.Value ? stored : (stored ?? new CaptureState()) with { Epoch = options.Epoch.Value, Fenced = false, Frozen = false, Held = false, FrozenRound = 0, LapsedRound = 0, Durable = 0 };
         // Another protection counts anew.
-        if (options.BeginsAnew) _state = _state with { FrozenRound = 0 };
+        if (options.BeginsAnew) _state = _state with { FrozenRound = 0, LapsedRound = 0 };
         _isNew = stored is null;
         if (_isNew && options.ForkedAt is { } fork) _state = _state with { Reserved = fork.Value };
         (_newest, _fenced, _frozen, _paused) = ((HasForgotten ? null : _state.CleanAt) ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Frozen, _state.Paused);
@@ -91,7 +91,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
 
     private void Open(CaptureDisk disk)
     {
-        var bitmap = BitmapFile.Open(_files, Path.Combine(_options.StateFolder, $"disk-{disk.Geometry.Index}.bitmap"), disk.Geometry.SizeBytes, new Guid(_bootId), startsClean: _isNew && _options.ForkedAt is not null);
+        var bitmap = BitmapFile.Open(_files, Path.Combine(_options.StateFolder, $"disk-{disk.Geometry.Index}.bitmap"), disk.Geometry.SizeBytes, new Guid(_bootId), startsClean: _isNew && _options.ForkedAt is not null, _options.BeginsAnew);
         try
         {
             _disks.Add(new SplitDisk(this, disk.Geometry, disk.File ?? _files.Open(disk.Path, FileOpening.ReadWrite), bitmap));
@@ -130,20 +130,27 @@ public sealed partial class MachineCapture : IAsyncDisposable
         if (_state.Epoch > epoch.Value) return;
         _fenced = true;
         _answered.TrySetResult(); // whoever waits is refused now
-        var begun = _time.GetTimestamp();
-        while (!_disks.TrueForAll(d => d.HasPassed(long.MaxValue)))
-        {
-            if (_time.GetElapsedTime(begun) > UnderWayMax) throw new IOException($"machine {_options.Machine} takes no write any more, but one that was begun before has not ended for {UnderWayMax.TotalSeconds:0} s: its fence is not confirmed yet");
-            await Task.Delay(TimeSpan.FromMilliseconds(1), _time, stop).ConfigureAwait(false);
-        }
+        await UntilAsync(d => d.HasPassed(long.MaxValue), stop).ConfigureAwait(false);
         // Before it is told where it ended. A disk that does not flush keeps nobody from being fenced: what it may forget is told as its tail.
         foreach (var disk in _disks) TryFlush(disk);
+        await UntilAsync(FlushesNoted(), stop).ConfigureAwait(false);
         // One that was frozen has shown it since then, and has taken no write: where it stands was compared, and stays.
         if (_state is { Fenced: false, Frozen: false }) ShowWhatIsOnDisk();
         lock (_log)
             if (_owesSequence) TakeSequence();
         Save(s => s with { Fenced = true, Epoch = Math.Max(s.Epoch, epoch.Value), Durable = 0 });
         EndSession();
+    }
+
+    /// <exception cref="IOException">It took too long.</exception>
+    private async Task UntilAsync(Predicate<SplitDisk> ended, CancellationToken stop)
+    {
+        var begun = _time.GetTimestamp();
+        while (!_disks.TrueForAll(ended))
+        {
+            if (_time.GetElapsedTime(begun) > UnderWayMax) throw new IOException($"machine {_options.Machine} takes no write any more, but one, or a flush, that was begun before has not ended for {UnderWayMax.TotalSeconds:0} s: its fence is not confirmed yet");
+            await Task.Delay(TimeSpan.FromMilliseconds(1), _time, stop).ConfigureAwait(false);
+        }
     }
 
     /// <summary>From here on writes are only tracked, also over a restart, until <see cref="Resume"/>.</summary>
@@ -281,6 +288,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
     {
         EndSession();
         await _reserving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _flushing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         try
         {
             // Once for what was rotated before, once for what came after.

@@ -48,7 +48,14 @@ internal sealed class RunningHash : IDisposable
     public void Dispose()
     {
         _leaves.Dispose();
-        _files.Delete(_path);
+        try
+        {
+            _files.Delete(_path);
+        }
+        catch (Exception undeleted) when (undeleted is IOException or UnauthorizedAccessException)
+        {
+            // The next one makes every leaf of it anew; and no drain ends for it.
+        }
     }
 
     private void Pass(CancellationToken stop)

@@ -19,7 +19,7 @@ public sealed class SplitDisk : IBlockDevice
 
     private struct InFlight
     {
-        public long Offset, End, Ticket; // a free slot has ticket 0
+        public long Offset, End, Ticket; // a free slot has ticket 0, a flush ends at 0
         public TaskCompletionSource? Waiter;
     }
 
@@ -96,6 +96,8 @@ public sealed class SplitDisk : IBlockDevice
     /// <exception cref="IOException">Whoever asked for it must hear that; the machine remembers it.</exception>
     internal void Flush()
     {
+        int slot;
+        lock (_gate) slot = Register(0, 0);
         try
         {
             File.Flush();
@@ -104,6 +106,10 @@ public sealed class SplitDisk : IBlockDevice
         {
             _machine.NoteFailedFlush(this);
             throw;
+        }
+        finally
+        {
+            Leave(slot);
         }
     }
 
@@ -121,12 +127,17 @@ public sealed class SplitDisk : IBlockDevice
     }
 
     /// <summary>True when no write that took its ticket at or before <paramref name="ticket"/> is still under way.</summary>
-    internal bool HasPassed(long ticket)
+    internal bool HasPassed(long ticket) => HasPassed(ticket, flushes: false);
+
+    /// <summary>The same of flushes; of one that failed the machine knows.</summary>
+    internal bool HasNotedFlushes(long ticket) => HasPassed(ticket, flushes: true);
+
+    private bool HasPassed(long ticket, bool flushes)
     {
         lock (_gate)
         {
             for (var i = 0; i < _inFlightEnd; i++)
-                if (_inFlight[i].Ticket != 0 && _inFlight[i].Ticket <= ticket) return false;
+                if (_inFlight[i].Ticket != 0 && _inFlight[i].Ticket <= ticket && _inFlight[i].End == 0 == flushes) return false;
             return true;
         }
     }

@@ -20,13 +20,15 @@ public abstract class CaptureFixture : IDisposable
     private protected string DiskPath => Path.Combine(_folder, "disk.img");
     private protected string StateFolder => Path.Combine(_folder, "state");
 
-    private protected Task<MachineCapture> OpenAsync(IFileSystem? files = null, int buffer = 16 << 20, long reserve = 1_000_000, TimeProvider? time = null, int epoch = 1, bool automatic = true)
+    private protected Task<MachineCapture> OpenAsync(IFileSystem? files = null, int buffer = 16 << 20, long reserve = 1_000_000, TimeProvider? time = null, int epoch = 1, bool automatic = true,
+        TimeSpan? reconnect = null, IBlockFile? disk = null)
     {
         if (!File.Exists(DiskPath)) File.WriteAllBytes(DiskPath, new byte[Bytes]);
         return MachineCapture.OpenAsync(new CaptureOptions
         {
             Machine = new MachineId("m1"), Epoch = new Epoch(epoch), StateFolder = StateFolder, BootId = Boot,
-            BufferBytes = buffer, SequencesReserved = reserve, ResynchronizeAutomatically = automatic, Disks = [new(new(0, "a", Bytes), DiskPath)],
+            BufferBytes = buffer, SequencesReserved = reserve, ResynchronizeAutomatically = automatic, Disks = [new(new(0, "a", Bytes), DiskPath, disk)],
+            ReconnectDelayMax = reconnect ?? TimeSpan.FromSeconds(10),
         }, files ?? RealFileSystem.Instance, time ?? TimeProvider.System);
     }
 

@@ -127,6 +127,77 @@ public sealed class DrainTests : CaptureFixture
         Assert.True(capture.IsFrozen && orders.Drain is { Lapsed: null, Hash: not null });
     }
 
+    public static TheoryData<string> Refusals => ["full", "closed"];
+
+    private static SlowReplacing Refusing(string how) => new() { Refusal = how == "full" ? new IOException("it is full") : new UnauthorizedAccessException("it is closed") };
+
+    /// <summary>Nobody would do its steps any more.</summary>
+    [Theory, MemberData(nameof(Refusals))]
+    public async Task A_drain_whose_lapse_could_not_be_saved_goes_on_when_its_order_comes_again(string how)
+    {
+        var files = Refusing(how);
+        await using var capture = await OpenAsync(files);
+        await using var running = await RunningAsync(capture);
+        await using var orders = OrdersOf(capture);
+        await orders.ApplyAsync(Drained);
+        await UntilAsync(() => orders.Drain?.Hash is not null);
+        files.IsFull = true;
+        _clock.Skip(Drain.SilenceMax + TimeSpan.FromSeconds(1));
+        await UntilAsync(() => orders.Drain?.WaitsFor?.Contains("cannot take up its writes again", StringComparison.Ordinal) is true);
+        await orders.ApplyAsync(Drained);
+        files.IsFull = false;
+        await UntilAsync(() => orders.Drain is { Hash: not null, WaitsFor: null });
+    }
+
+    [Theory, MemberData(nameof(Refusals))]
+    public async Task A_lapse_that_could_not_be_saved_is_tried_again(string how)
+    {
+        var files = Refusing(how);
+        await using var capture = await OpenAsync(files);
+        await using var running = await RunningAsync(capture);
+        await using var orders = OrdersOf(capture);
+        await orders.ApplyAsync(Drained);
+        await UntilAsync(() => orders.Drain?.Hash is not null);
+        files.IsFull = true;
+        _clock.Skip(Drain.SilenceMax + TimeSpan.FromSeconds(1));
+        await UntilAsync(() => orders.Drain?.WaitsFor?.Contains("cannot take up its writes again", StringComparison.Ordinal) is true);
+        files.IsFull = false;
+        await UntilAsync(() => orders.Drain?.Lapsed is not null);
+        await WriteAsync(capture, 0, 1);
+    }
+
+    [Theory, MemberData(nameof(Refusals))]
+    public async Task What_a_drain_has_hashed_may_stay_where_it_cannot_be_deleted(string how)
+    {
+        var files = Refusing(how);
+        await using var capture = await OpenAsync(files);
+        await using var running = await RunningAsync(capture);
+        await using var orders = OrdersOf(capture);
+        (files.KeepsNames, files.IsFull) = (true, true);
+        await orders.ApplyAsync(Drained);
+        await UntilAsync(() => orders.Drain?.WaitsFor?.Contains("tried again", StringComparison.Ordinal) is true);
+        files.IsFull = false;
+        await UntilAsync(() => orders.Drain?.Hash is not null);
+    }
+
+    /// <summary>The order that ended the drain before is lost, say.</summary>
+    [Fact]
+    public async Task What_was_promised_to_one_drain_is_not_promised_to_the_next()
+    {
+        await using var capture = await OpenAsync();
+        await using var running = await RunningAsync(capture);
+        await using var orders = OrdersOf(capture);
+        await orders.ApplyAsync(Drained);
+        await UntilAsync(() => orders.Drain?.Hash is not null);
+        await orders.ApplyAsync(Drained with { Hold = true });
+        Assert.True(orders.Drain is { Held: true });
+        await orders.ApplyAsync(Drained with { Round = 5 });
+        await UntilAsync(() => orders.Drain?.Hash is not null);
+        Assert.True(orders.Drain is { Held: false });
+        _clock.Skip(Drain.SilenceMax + TimeSpan.FromSeconds(1));
+        await UntilAsync(() => orders.Drain?.Lapsed is not null);
+    }
+
     private CaptureOrders OrdersOf(MachineCapture capture, CaptureOrder? before = null) => new(capture, before ?? Drained with { Round = 2, Drain = false }, () => 0, _clock);
 
     private static async Task<Running> RunningAsync(MachineCapture capture)

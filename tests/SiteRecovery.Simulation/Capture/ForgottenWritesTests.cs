@@ -207,6 +207,53 @@ public sealed class ForgottenWritesTests
         Assert.Equal(at, capture.Status().Newest); // what was compared is where it ends
     }
 
+    /// <summary>Whoever flushes behind it is told that all is well.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_fence_or_a_planned_failover_waits_for_a_flush_of_the_guest_that_fails(bool fence)
+    {
+        using ManualResetEventSlim failed = new(), noted = new();
+        var file = new WatchedFile(_disk.Open(DiskPath, FileOpening.ReadWrite));
+        var capture = await MachineCapture.OpenAsync(Options(new Sequence(5), false, file), _disk, TimeProvider.System);
+        await capture.Disks[0].WriteAsync(0, _written, false, default);
+        file.Flushing = flush =>
+        {
+            file.Flushing = null;
+            _disk.Faults = IsFlushOfDisk;
+            try
+            {
+                flush();
+            }
+            finally
+            {
+                _disk.Faults = null;
+                failed.Set();
+                noted.Wait(TimeSpan.FromSeconds(30));
+            }
+        };
+        var guest = Task.Run(async () => await capture.Disks[0].FlushAsync(default));
+        failed.Wait(TimeSpan.FromSeconds(30));
+        var ending = fence ? capture.FenceAsync(Epoch.First) : capture.FreezeAsync(1, default);
+        noted.Set();
+        await Assert.ThrowsAsync<IOException>(() => guest);
+        await ending;
+        AssertShowsWhatIsLeft(_disk);
+    }
+
+    /// <summary>What was written while nobody kept account of it may still be in memory when a target has it.</summary>
+    [Fact]
+    public async Task A_protection_that_finds_the_folder_of_another_knows_nothing_of_its_disks()
+    {
+        await (await OpenAsync(_disk)).DisposeAsync();
+        using (var file = _disk.Open(DiskPath, FileOpening.ReadWrite)) file.Write(DiskBytes / 2, _written);
+        var capture = await OpenAsync(_disk, fork: null, anew: true);
+        capture.MarkAllUnsynced();
+        capture.Disks[0].Bitmap.Unsynced.ClearAll(); // a target has all of it
+        capture.Disks[0].Bitmap.Flush();
+        for (var power = 0; power < 8; power++) Assert.Equal(DiskBytes, (await OpenAsync(_disk.LosePower(power))).Status().DirtyBytes);
+    }
+
     private async Task<MachineCapture> WithAFailedFlushAsync()
     {
         var capture = await OpenAsync(_disk);
@@ -231,9 +278,11 @@ public sealed class ForgottenWritesTests
 
     private static Task<MachineCapture> OpenAsync(SimDisk disk) => OpenAsync(disk, new Sequence(5));
 
-    private static Task<MachineCapture> OpenAsync(SimDisk disk, Sequence? fork, bool anew = false) => MachineCapture.OpenAsync(new CaptureOptions
+    private static Task<MachineCapture> OpenAsync(SimDisk disk, Sequence? fork, bool anew = false) => MachineCapture.OpenAsync(Options(fork, anew), disk, TimeProvider.System);
+
+    private static CaptureOptions Options(Sequence? fork, bool anew, IBlockFile? file = null) => new()
     {
         Machine = new MachineId("m1"), Epoch = Epoch.First, StateFolder = Folder, ForkedAt = fork, BeginsAnew = anew,
-        Disks = [new CaptureDisk(new DiskGeometry(0, "sda", DiskBytes), DiskPath)],
-    }, disk, TimeProvider.System);
+        Disks = [new CaptureDisk(new DiskGeometry(0, "sda", DiskBytes), DiskPath, file)],
+    };
 }
