@@ -9,9 +9,12 @@ namespace SiteRecovery.Actors.Serialization;
 /// <summary>Messages between nodes; never persisted, since a type's name is in the bytes.</summary>
 public sealed class MessageSerializer(ExtendedActorSystem system) : SerializerWithStringManifest(system)
 {
-    private readonly Hyperion.Serializer _serializer = new(new SerializerOptions(
-        true, false, [Surrogate.Create<ISurrogated, ISurrogate>(from => from.ToSurrogate(system), to => to.FromSurrogate(system))],
+    // One for all actor systems of the process: it compiles code for each type that it meets, which takes far longer than a message.
+    private static readonly Hyperion.Serializer Shared = new(new SerializerOptions(
+        true, false, [Surrogate.Create<ISurrogated, ISurrogate>(from => from.ToSurrogate(_of), to => to.FromSurrogate(_of))],
         null, [], true, null, true, new AllowListFilter()));
+    /// <summary>Whose message this thread is at: references to actors are that system's.</summary>
+    [ThreadStatic] private static ExtendedActorSystem? _of;
 
     public override int Identifier => 7302;
 
@@ -22,7 +25,16 @@ public sealed class MessageSerializer(ExtendedActorSystem system) : SerializerWi
     public override byte[] ToBinary(object obj)
     {
         using var stream = new MemoryStream();
-        _serializer.Serialize(obj, stream);
+        var former = _of;
+        _of = system;
+        try
+        {
+            Shared.Serialize(obj, stream);
+        }
+        finally
+        {
+            _of = former;
+        }
         return stream.ToArray();
     }
 
@@ -30,7 +42,16 @@ public sealed class MessageSerializer(ExtendedActorSystem system) : SerializerWi
     {
         if (!MessageTypes.Messages.TryGetValue(manifest, out var type)) throw new SerializationException($"Unknown message manifest '{manifest}'.");
         using var stream = new MemoryStream(bytes, writable: false);
-        var message = _serializer.Deserialize<object>(stream);
-        return message.GetType() == type ? message : throw new SerializationException($"A {message.GetType()} came as '{manifest}'.");
+        var former = _of;
+        _of = system;
+        try
+        {
+            var message = Shared.Deserialize<object>(stream);
+            return message.GetType() == type ? message : throw new SerializationException($"A {message.GetType()} came as '{manifest}'.");
+        }
+        finally
+        {
+            _of = former;
+        }
     }
 }
