@@ -5,8 +5,8 @@ namespace SiteRecovery.DataPlane.Capture;
 /// <summary>Sequenced writes with their data, waiting for the pump. Preallocated; the owner's lock guards every call but <see cref="CopyTo"/>.</summary>
 internal sealed class CaptureRing(int bytes, int entries)
 {
-    private readonly byte[] _data = new byte[bytes];
-    private readonly Entry[] _entries = new Entry[entries];
+    private readonly byte[] _data = GC.AllocateUninitializedArray<byte>(bytes);
+    private readonly Entry[] _entries = GC.AllocateUninitializedArray<Entry>(entries);
     private long _head, _tail, _dataHead, _dataTail;
 
     public readonly record struct Entry(Extent Extent, long Sequence, long LandedTicks, long DataAt);

@@ -196,13 +196,28 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
             // Frames that are read in the order of the log: while one is checked and decompressed the next ones come.
             if (Interlocked.Exchange(ref _readUpTo, PlaceOf(segment, offset + length)) == PlaceOf(segment, offset)) file.Expect(offset + length, ReadAheadBytes);
             frame = FramePool.Shared.Rent(length).AsMemory(0, length);
-            file.Read(offset, frame.Span);
-            var batch = BatchCodec.Verify(frame);
-            return batch.Header.MachineTag == tag ? batch : throw new InvalidDataException("a frame of another machine");
+            return Checked(file, offset, frame);
         }
         catch (InvalidDataException damage)
         {
             throw DamagedAt(segment, offset, damage);
+        }
+    }
+
+    /// <summary>What is damaged is read again and again until it is mended: its array goes back to the pool as well.</summary>
+    private Batch Checked(IBlockFile file, long offset, Memory<byte> frame)
+    {
+        var isWhole = false;
+        try
+        {
+            file.Read(offset, frame.Span);
+            var batch = BatchCodec.Verify(frame);
+            isWhole = batch.Header.MachineTag == tag;
+            return isWhole ? batch : throw new InvalidDataException("a frame of another machine");
+        }
+        finally
+        {
+            if (!isWhole) FramePool.Shared.Return(frame);
         }
     }
 

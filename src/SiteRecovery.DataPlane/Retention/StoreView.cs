@@ -274,13 +274,16 @@ public sealed class StoreView
         try
         {
             BatchCodec.Decompress(frame, raw);
-            FramePool.Shared.Return(frame.Frame);
             return (frame.Header, raw, encrypted);
         }
         catch (InvalidDataException damage)
         {
             FramePool.Shared.Return(raw);
             throw new IOException($"segment {segment.Number} is damaged at offset {offset}: {damage.Message}", damage);
+        }
+        finally
+        {
+            FramePool.Shared.Return(frame.Frame);
         }
     }
 
