@@ -110,13 +110,11 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
     private bool IsAnyIn(string state)
     {
         foreach (var machine in sites.Machines)
-            if (IsIn(machine, state)) return true;
+            if (state == Synchronizing ? IsSynchronizing(machine) : machine.State?.Phase.Name == state) return true;
         return false;
     }
 
-    private static bool IsIn(SimMachine machine, string state) => state == Synchronizing
-        ? machine.Guest.Running().Any(r => r.Host == machine.SourceNow && r.Capture.Status().Mode == CaptureMode.Synchronizing)
-        : machine.State?.Phase.Name == state;
+    private static bool IsSynchronizing(SimMachine machine) => machine.Guest.Running().Any(r => r.Host == machine.SourceNow && r.Capture.Status().Mode == CaptureMode.Synchronizing);
 
     private async Task CarryOutAsync(string[] words)
     {

@@ -22,6 +22,10 @@ internal sealed class SimGuest(SimMachine machine, Random random)
     private readonly Dictionary<Epoch, SimLedger> _ledgers = [];
     private readonly Dictionary<Epoch, string> _writers = [];
     private readonly ConditionalWeakTable<MachineCapture, Place> _places = [];
+    /// <summary>Of these, what was asked for last: the table is slow, and is asked some hundred times a second.</summary>
+    private readonly (MachineCapture? Capture, Place? Place)[] _recent = new (MachineCapture?, Place?)[3];
+    private int _recentNext;
+    private readonly byte[] _shown = new byte[SimSource.DiskCount * SimSource.DiskBytes];
     /// <summary>What its disks at the agent may forget, as places of all disks: a flush has failed to write it.</summary>
     private readonly SortedSet<int> _mayForget = [];
 
@@ -71,7 +75,28 @@ internal sealed class SimGuest(SimMachine machine, Random random)
     internal void Meet()
     {
         foreach (var (host, epoch, capture) in Running())
-            if (_places.GetValue(capture, _ => new Place(host, epoch)) is { IsKnown: false } place) Learn(capture, place);
+            if ((PlaceOf(capture) ?? NewPlace(host, epoch, capture)) is { IsKnown: false } place) Learn(capture, place);
+    }
+
+    /// <summary>Null: it was not met yet.</summary>
+    private Place? PlaceOf(MachineCapture capture)
+    {
+        foreach (var (recent, known) in _recent)
+            if (recent == capture) return known;
+        return _places.TryGetValue(capture, out var place) ? Remember(capture, place) : null;
+    }
+
+    private Place NewPlace(string host, Epoch epoch, MachineCapture capture)
+    {
+        var place = new Place(host, epoch);
+        _places.Add(capture, place);
+        return Remember(capture, place);
+    }
+
+    private Place Remember(MachineCapture capture, Place place)
+    {
+        _recent[_recentNext++ % _recent.Length] = (capture, place);
+        return place;
     }
 
     /// <summary>It writes more than anything can carry away.</summary>
@@ -83,7 +108,7 @@ internal sealed class SimGuest(SimMachine machine, Random random)
         TakeThought();
         foreach (var (_, _, capture) in Running().ToArray())
         {
-            if (!_places.TryGetValue(capture, out var place)) continue;
+            if (PlaceOf(capture) is not { } place) continue;
             if (capture.IsAsking && _sites.Clock.Elapsed - (place.WaitsSince ??= _sites.Clock.Elapsed) > AskingMax) throw new SimViolation("never stall", $"after a boot the guest at {place.Host} has waited for {AskingMax.TotalSeconds} s");
             if (capture.IsAsking || !place.IsKnown) continue;
             // It does not know that nothing is taken now.
@@ -142,15 +167,18 @@ internal sealed class SimGuest(SimMachine machine, Random random)
     }
 
     /// <summary>All disks, as they are read; null while one cannot be.</summary>
-    internal static byte[]? Content(MachineCapture capture) => Content(capture, out _);
-
-    private static byte[]? Content(MachineCapture capture, out Exception? failed)
+    internal static byte[]? Content(MachineCapture capture)
     {
         var content = new byte[SimSource.DiskCount * SimSource.DiskBytes];
-        for (var disk = 0; disk < SimSource.DiskCount; disk++)
-            if (!TryRead(capture, disk, 0, content.AsMemory(disk * SimSource.DiskBytes, SimSource.DiskBytes), out failed)) return null;
+        return TryReadAll(capture, content, out _) ? content : null;
+    }
+
+    private static bool TryReadAll(MachineCapture capture, byte[] into, out Exception? failed)
+    {
         failed = null;
-        return content;
+        for (var disk = 0; disk < SimSource.DiskCount; disk++)
+            if (!TryRead(capture, disk, 0, into.AsMemory(disk * SimSource.DiskBytes, SimSource.DiskBytes), out failed)) return false;
+        return true;
     }
 
     private static bool TryRead(MachineCapture capture, int disk, int offset, Memory<byte> into, out Exception? failed)
@@ -172,7 +200,8 @@ internal sealed class SimGuest(SimMachine machine, Random random)
 
     private void Learn(MachineCapture capture, Place place)
     {
-        if (Content(capture, out var failed) is not { } content)
+        var content = _shown;
+        if (!TryReadAll(capture, content, out var failed))
         {
             ExcuseByDisk(capture, place, failed!, "read");
             return;
@@ -286,7 +315,7 @@ internal sealed class SimGuest(SimMachine machine, Random random)
     /// <summary>One write more, when all is well: it is taken.</summary>
     internal void WriteOnce()
     {
-        if (Running().FirstOrDefault(r => r.Host == machine.SourceNow) is not { Capture: { } capture } || !_places.TryGetValue(capture, out var place) || !place.IsKnown) return;
+        if (Running().FirstOrDefault(r => r.Host == machine.SourceNow) is not { Capture: { } capture } || PlaceOf(capture) is not { IsKnown: true } place) return;
         var before = capture.Status().Newest;
         Write(capture, place, 0, 0, new byte[512], trims: false, unitAccess: false);
         if (capture.Status().Newest == before) throw new SimViolation("never stall", $"everything is well, and {place.Host} takes no write");

@@ -19,10 +19,11 @@ internal sealed class SimLedger(string host, SimLedger? before = null)
     internal long Last => _lives[^1].Last;
 
     /// <summary>The disks are as they are, and the next write has a higher sequence.</summary>
-    internal void Begin(long sequence, byte[] content)
+    internal void Begin(long sequence, ReadOnlySpan<byte> content)
     {
         See();
-        _lives.Add(new Life(sequence, content));
+        // Where writes fail, the same disks are looked at again and again.
+        _lives.Add(new Life(sequence, _lives.Count > 0 && _lives[^1].Newest is var before && content.SequenceEqual(before) ? before : content.ToArray()));
     }
 
     private HashSet<int> LooseOnceSeen()
@@ -120,8 +121,11 @@ internal sealed class SimLedger(string host, SimLedger? before = null)
     {
         private readonly List<Written> _writes = [];
         private readonly List<byte[]> _between = [content];
-        /// <summary>A life without a write needs no copy: where writes fail, the disks are looked at again and again.</summary>
+        /// <summary>A life without a write needs no copy.</summary>
         private byte[]? _newest;
+
+        /// <summary>With every write. It stays as it is once the next life has begun.</summary>
+        internal byte[] Newest => _newest ?? content;
 
         internal List<(int Offset, int Length)> Doubtful { get; } = [];
         /// <summary>It ended without power.</summary>
