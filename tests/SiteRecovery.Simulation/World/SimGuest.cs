@@ -10,7 +10,7 @@ namespace SiteRecovery.Simulation.World;
 /// The machine's guest, wherever its disks take writes: at the agent, at a replica, or at both after a failover that the old source has not heard of. What was written is in a
 /// ledger per epoch.
 /// </summary>
-internal sealed class SimGuest(SimMachine machine, Random random)
+internal sealed class SimGuest(SimMachine machine, SimRandom random)
 {
     private const int HotBytes = 24 << 10, StormWrites = 50;
     /// <summary>Longer than an agent waits for somebody who knows whether a machine is still at home.</summary>

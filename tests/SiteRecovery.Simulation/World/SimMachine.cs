@@ -15,7 +15,7 @@ internal sealed class SimMachine
         (Sites, Number, Id) = (sites, number, new MachineId(string.Create(CultureInfo.InvariantCulture, $"db{number + 1}")));
         // Each has chances of its own.
         var seed = sites.Script.Seed + 1000 * number;
-        (Guest, Operator, Checks) = (new SimGuest(this, new Random(seed + 11)), new SimOperator(this, new Random(seed + 12)), new Checks(this, new Random(seed + 9)));
+        (Guest, Operator, Checks) = (new SimGuest(this, new SimRandom(seed + 11)), new SimOperator(this, new Random(seed + 12)), new Checks(this, new Random(seed + 9)));
     }
 
     internal SimSites Sites { get; }
