@@ -109,8 +109,8 @@ internal sealed class SimChaos(SimSites sites, SimScript script)
     /// <summary>Asked for every waiter 200 times a second: without garbage.</summary>
     private bool IsAnyIn(string state)
     {
-        foreach (var machine in sites.Machines)
-            if (state == Synchronizing ? IsSynchronizing(machine) : machine.State?.Phase.Name == state) return true;
+        for (var i = 0; i < sites.Machines.Count; i++)
+            if (state == Synchronizing ? IsSynchronizing(sites.Machines[i]) : sites.Machines[i].State?.Phase.Name == state) return true;
         return false;
     }
 
