@@ -69,13 +69,16 @@ public sealed class ReplicaMachine : IReplicaDisks
         var (files, time) = (room.Files, room.Time);
         // What a layer could not note of itself the capture beside it may have.
         var mayHaveForgotten = MayHaveForgotten(folder, files);
+        // It is made behind them all.
+        if (WasServed(folder, files)) ThrowIfLost(folder, store.Disks, files);
+        var isCaptured = EndOf(folder, files) is not null;
         var layers = new ReplicaLayers(store, point, folder, files, mayStandAlone: true, mayHaveForgotten, stop: stop);
         MachineCapture? capture = null;
         try
         {
             capture = await MachineCapture.OpenAsync(new CaptureOptions
             {
-                Machine = store.Machine, Epoch = epoch, StateFolder = Path.Combine(folder, CaptureFolder), ForkedAt = point.Sequence, BufferBytes = room.ReplicaBufferBytes,
+                Machine = store.Machine, Epoch = epoch, StateFolder = Path.Combine(folder, CaptureFolder), ForkedAt = point.Sequence, HasLostState = !isCaptured && layers.Disks.Any(d => d.File.HasWritten), BufferBytes = room.ReplicaBufferBytes,
                 Disks = [.. layers.Disks.Select(d => new CaptureDisk(new DiskGeometry(d.Disk.Index, d.Disk.Name, d.Disk.SizeBytes), folder, d.File))],
                 PointInterval = policy.CrashConsistentEvery, ResynchronizeAutomatically = policy.ResynchronizationWindow == ResynchronizationWindow.Automatic,
             }, files, time);
@@ -100,6 +103,14 @@ public sealed class ReplicaMachine : IReplicaDisks
             }
             throw;
         }
+    }
+
+    /// <summary>It was opened as a whole once: an empty layer in the place of one that is gone would show the point, without what was written since.</summary>
+    /// <exception cref="InvalidDataException">The layer of a disk is gone.</exception>
+    public static void ThrowIfLost(string folder, IReadOnlyList<DiskRecord> disks, IFileSystem files)
+    {
+        if (disks.FirstOrDefault(d => !files.Exists(Path.Combine(folder, ReplicaLayers.FileOf(d.Index)) + ".map")) is { } lost)
+            throw new InvalidDataException($"the layer of disk {lost.Index} in {folder}, with what was written to it, is gone: if it was moved away, put it back");
     }
 
     /// <summary>A replica that is not served is fenced in its folder.</summary>

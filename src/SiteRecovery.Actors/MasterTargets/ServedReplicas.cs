@@ -23,12 +23,28 @@ public sealed class ServedReplicas(string folder, IFileSystem files)
         .Select(path => Path.GetFileNameWithoutExtension(path)).Where(MachineId.IsValid).Select(name => new MachineId(name))];
 
     /// <summary>The order by which it was served; null: it was not, or in another life of the host, or that is not known any more.</summary>
-    public ServeReplica? OrderOf(MachineId machine)
+    public ServeReplica? OrderOf(MachineId machine) =>
+        files.TryReadAll(PathOf(machine)) is { } bytes && Parse(machine, bytes) is { } kept && kept.Boot == _boot && _boot != Guid.Empty ? kept.Order : null;
+
+    /// <summary>In which layer it was served last, in whichever life of the host; null: it was not, or has ended since then. False: something says it that cannot be read.</summary>
+    public (Epoch? Layer, bool IsKnown) LayerOf(MachineId machine)
     {
         try
         {
-            return files.TryReadAll(PathOf(machine)) is { } bytes && JsonSerializer.Deserialize<Kept>(SealedJson.Open(bytes), Json) is { Order: { Point: not null, Policy: not null } order } kept
-                && kept.Boot == _boot && _boot != Guid.Empty && order.Machine == machine ? order : null;
+            return files.TryReadAll(PathOf(machine)) is not { } bytes ? (null, true) : Parse(machine, bytes) is { } kept ? (kept.Order.Layer, true) : (null, false);
+        }
+        catch (IOException)
+        {
+            return (null, false);
+        }
+    }
+
+    /// <summary>Null: it is damaged.</summary>
+    private static Kept? Parse(MachineId machine, byte[] bytes)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<Kept>(SealedJson.Open(bytes), Json) is { Order: { Point: not null, Policy: not null } order } kept && order.Machine == machine ? kept : null;
         }
         catch (Exception damaged) when (damaged is JsonException or InvalidDataException)
         {
@@ -49,5 +65,6 @@ public sealed class ServedReplicas(string folder, IFileSystem files)
         if (files.Exists(PathOf(machine))) files.Delete(PathOf(machine));
     }
 
-    private string PathOf(MachineId machine) => Path.Combine(folder, machine.Value + ".json");
+    /// <summary>The file that says it.</summary>
+    public string PathOf(MachineId machine) => Path.Combine(folder, machine.Value + ".json");
 }

@@ -235,14 +235,27 @@ internal static class StoreWork
         }
         // The machine that runs on another one must not find other disks under the same names.
         if (OrderToServe(room, serve.Machine) is { } before && (before.Layer != serve.Layer || before.Point.Id != serve.Point.Id)) await StopAsync(room, serve.Machine, stop);
+        // Nor where nobody can say which one that is: as long as another one is there it may be that.
+        var (last, isKnown) = room.Served.LayerOf(serve.Machine);
+        if (!isKnown && ReplicaOf(room, serve.Machine) is null && HasLayersBefore(room, serve))
+        {
+            await StopAsync(room, serve.Machine, stop);
+            (last, isKnown) = (null, true);
+        }
+        var wasServed = last == serve.Layer || !isKnown || ReplicaMachine.WasServed(folder, room.Files);
         // A store that failed was opened anew: what still reads from the old one reads nothing.
         var key = (store, serve.Point.Id, serve.Layer, serve.Epoch);
         try
         {
-            return await room.Exports.ServeAsync(name, key, async () => await ReplicaMachine.OpenAsync(
-                store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room, stop), stop);
+            return await room.Exports.ServeAsync(name, key, async () =>
+            {
+                if (last == serve.Layer) ReplicaMachine.ThrowIfLost(folder, store.Disks, room.Files);
+                else if (!isKnown && !ReplicaMachine.WasServed(folder, room.Files))
+                    throw new InvalidDataException($"{room.Served.PathOf(serve.Machine)} is damaged, and no layer is there that could be the one it names: if the machine never ran here since its failover, delete that file");
+                return await ReplicaMachine.OpenAsync(store, serve.Point, folder, serve.Epoch, serve.Policy, replica => room.Exports.ClientsOf(name, replica), room, stop);
+            }, stop);
         }
-        catch (Exception lost) when ((lost is InvalidDataException or JsonException || (givesUp && DiskFailure.IsUnreadable(lost))) && ReplicaMachine.WasServed(folder, room.Files))
+        catch (Exception lost) when ((lost is InvalidDataException or JsonException || (givesUp && DiskFailure.IsUnreadable(lost))) && wasServed)
         {
             // What it stands on is gone since then, or its layer, or what says whether it was fenced, and no order that is repeated brings that back.
             throw new InvalidDataException(
@@ -250,6 +263,10 @@ internal static class StoreWork
                 + "or, where neither is allowed, disable the protection and start the machine from the old source's disks or from a backup", lost);
         }
     }
+
+    /// <summary>A replica at a point before this one is there yet.</summary>
+    private static bool HasLayersBefore(MasterTargetRoom room, ServeReplica serve) =>
+        Enumerable.Range(2, Math.Max(0, serve.Layer.Value - 2)).Any(epoch => ReplicaMachine.WasServed(room.LayerFolderOf(serve.Machine, LayerOf(new Epoch(epoch))), room.Files));
 
     private static async Task<DataPlaneReport> ServeAsync(MasterTargetRoom room, ServeTest test, CancellationToken stop)
     {

@@ -33,6 +33,9 @@ public sealed record CaptureOptions
     /// <summary>Set for a machine that continues at a fork of its history: its first write comes after this one, and until it is written to nothing differs
     /// from the fork. Means nothing to a state folder that is in use already.</summary>
     public Sequence? ForkedAt { get; init; }
+    /// <summary>The disks were written to since that fork, and where the state folder knows nothing, what it knew is lost: all of them differ, and the first write comes after any that there can have been.
+    /// Means nothing to one that is in use.</summary>
+    public bool HasLostState { get; init; }
     /// <summary>What the state folder holds was of another protection, or of other disks: nothing is known of what befell these.</summary>
     public bool BeginsAnew { get; init; }
     /// <summary>Null: the operating system's boot id.</summary>

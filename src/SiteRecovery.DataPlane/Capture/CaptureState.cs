@@ -42,7 +42,8 @@ internal sealed record CaptureState
     {
         try
         {
-            return Read(files, path);
+            // One that is not there while its copy is has been lost: it is written behind the copy.
+            return Read(files, path) ?? Read(files, CopyOf(path));
         }
         catch (Exception lost) when (lost is IOException or JsonException && TryReadCopy(files, path) is not null)
         {

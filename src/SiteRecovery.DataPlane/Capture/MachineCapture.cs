@@ -8,6 +8,8 @@ namespace SiteRecovery.DataPlane.Capture;
 public sealed partial class MachineCapture : IAsyncDisposable
 {
     private const int ExtentBytesMax = 1 << 20;
+    /// <summary>More than a machine writes in one epoch: where nobody knows how many there were, no position is two states.</summary>
+    private const long SequencesUnknown = 1L << 40;
     /// <summary>A disk that hangs must not keep whoever fences its machine, with other machines to look after.</summary>
     private static readonly TimeSpan UnderWayMax = TimeSpan.FromSeconds(5);
     private readonly CaptureOptions _options;
@@ -41,7 +43,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
         // Another protection counts anew.
         if (options.BeginsAnew) _state = _state with { FrozenRound = 0, LapsedRound = 0 };
         _isNew = stored is null;
-        if (_isNew && options.ForkedAt is { } fork) _state = _state with { Reserved = fork.Value };
+        if (_isNew && options.ForkedAt is { } fork) _state = _state with { Reserved = fork.Value + (options.HasLostState ? SequencesUnknown : 0) };
         (_newest, _fenced, _frozen, _paused) = ((HasForgotten ? null : _state.CleanAt) ?? _state.Reserved, _state.Fenced || _state.Epoch > options.Epoch.Value, _state.Frozen, _state.Paused);
         (_synchronizationsAsked, _durableSequence) = (_state.Synchronizing ? 1 : 0, _state.Durable);
         _mayForget = _state.FlushFailedIn is not null && !HasForgotten;
@@ -77,6 +79,7 @@ public sealed partial class MachineCapture : IAsyncDisposable
             if ((capture._isNew || options.BeginsAnew) && options.ForkedAt is null) capture.ForgetWhatIsOnlyShown();
             // Before it is no longer remembered.
             if (capture.HasForgotten || (capture._mayForget && capture._state.Fenced)) capture.MarkAllUnsynced(ForgottenReason);
+            else if (capture._isNew && options.HasLostState) capture.MarkAllUnsynced("what was known of the disks is lost");
             else if (capture._hasLostMark) capture.MarkAllUnsynced("what the target has is not known any more");
             // Sequences reserved before they are used; the clean end is void from now on.
             capture.Save(s => s with { Reserved = capture._reserved, CleanAt = null, BootId = capture.IsAsking ? s.BootId : capture._bootId, FlushFailedIn = capture._mayForget ? s.FlushFailedIn : null });

@@ -51,6 +51,9 @@ public sealed class OverlayFile : IBlockFile
 
     public long LengthBytes { get; }
 
+    /// <summary>Something of it counts, whether it was written or brought up from below.</summary>
+    public bool HasWritten => _map.Present > 0;
+
     public void SetLength(long lengthBytes) => throw new NotSupportedException("an overlay is as long as what lies below it");
 
     public void Read(long offset, Span<byte> into)
