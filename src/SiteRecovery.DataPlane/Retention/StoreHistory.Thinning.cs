@@ -138,6 +138,8 @@ internal sealed partial class StoreHistory
 
     internal InvalidDataException NotViewable(Epoch epoch, Sequence sequence) => new(Around(epoch, sequence) is ({ } before, { } after)
         ? $"{RecoveryPoint.IdOf(epoch, sequence)} was thinned away in this store: the nearest that are left are {before.Id} and {after.Id}"
+        : _branches[0].Floor is { } floor && (epoch < floor.Epoch || (epoch == floor.Epoch && sequence < floor.Sequence))
+        ? $"{RecoveryPoint.IdOf(epoch, sequence)} is from before what this store keeps: the oldest that is left is {floor.Id}"
         : $"{RecoveryPoint.IdOf(epoch, sequence)} is not viewable in this store");
 
     private void PutPoints(int first, int last, IReadOnlyList<RecoveryPoint> points)

@@ -116,9 +116,9 @@ internal sealed class Checks(SimMachine machine, Random random)
         {
             throw new SimViolation("never silently wrong", $"what {host} keeps cannot be read, though its disk has never failed: {broken}");
         }
-        catch (Exception broken) when (broken is IOException or ObjectDisposedException || (broken is StoreLockedException && machine.State is { Phase: Phase.Unprotected }))
+        catch (Exception broken) when (broken is IOException or ObjectDisposedException || (broken is StoreLockedException && (machine.State is { Phase: Phase.Unprotected } || (broken.GetBaseException() is IOException && (host is null || HasFailed(_sites.HostOf(host)))))))
         {
-            // Full, broken for now, or gone; its keys go first.
+            // Full, broken for now, also where the key for its keys lies, or gone; its keys go first.
         }
     }
 

@@ -13,8 +13,8 @@ internal sealed class SecondaryAlone
     internal void Check(SimMachine machine, ProtectedMachine state)
     {
         var waits = state.Phase is Phase.UnplannedFailoverInProgress { Failure: null } && state.Protection?.TargetSite == SimSites.Secondary && machine.Sites.Target.IsUp && machine.Sites.Target.Faults.AreNone;
-        // A point that was there when it was chosen may be thinned away before that is written down: whoever chose it is told which are nearest.
-        if (state.Phase is Phase.UnplannedFailoverInProgress { Failure: { } failure } && !failure.Contains("was thinned away", StringComparison.Ordinal) && state.Protection?.TargetSite == SimSites.Secondary && !machine.Sites.Target.Faults.WereFelt && !machine.Sites.Rot.WasAt(machine.Sites.Target.Name))
+        // A point that was there when it was chosen may be thinned away, or be older than what is kept, before that is written down: whoever chose it is told which are left.
+        if (state.Phase is Phase.UnplannedFailoverInProgress { Failure: { } failure } && !IsPassed(failure) && state.Protection?.TargetSite == SimSites.Secondary && !machine.Sites.Target.Faults.WereFelt && !machine.Sites.Rot.WasAt(machine.Sites.Target.Name))
             throw new SimViolation("secondary alone", $"an unplanned failover failed, though nothing has ever been wrong with the secondary's disks: {failure}");
         // What was ahead of its disk for long may come while the failover writes, one after another; and its configuration server, or that one's database, may fail as often.
         var host = (machine.Sites.Target.Lives, machine.Sites.Target.Faults.Felt, machine.Sites.Control.Disturbed);
@@ -24,4 +24,6 @@ internal sealed class SecondaryAlone
         if (machine.Sites.Clock.Elapsed - _since > Bound)
             throw new SimViolation("secondary alone", $"an unplanned failover waits for {Bound.TotalSeconds} s: {string.Join("; ", state.Problems.Select(p => p.Reason))}");
     }
+
+    private static bool IsPassed(string failure) => failure.Contains("was thinned away", StringComparison.Ordinal) || failure.Contains("is from before what this store keeps", StringComparison.Ordinal);
 }

@@ -317,7 +317,8 @@ internal sealed class SimGuest(SimMachine machine, SimRandom random)
     {
         if (Running().FirstOrDefault(r => r.Host == machine.SourceNow) is not { Capture: { } capture } || PlaceOf(capture) is not { IsKnown: true } place) return;
         var before = capture.Status().Newest;
-        Write(capture, place, 0, 0, new byte[512], trims: false, unitAccess: false);
+        // A whole page: one with a bad sector takes none in part.
+        Write(capture, place, 0, 0, new byte[4096], trims: false, unitAccess: false);
         if (capture.Status().Newest == before) throw new SimViolation("never stall", $"everything is well, and {place.Host} takes no write");
     }
 
