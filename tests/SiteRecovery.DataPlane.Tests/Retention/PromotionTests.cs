@@ -38,6 +38,8 @@ public sealed class PromotionTests : IDisposable
             var point = store.ResolvePoint(new PointSelector.ById($"e1-s{sequence}"));
             Assert.Equal(sequence >= oldest.Sequence.Value, point is not null);
             if (point is not null) Assert.Equal(content, ReadAll(store, point));
+            else Assert.Contains($"is from before what this store keeps: the oldest that is left is {oldest.Id}",
+                Assert.Throws<InvalidDataException>(() => store.At(oldest with { Sequence = new Sequence(sequence) })).Message, StringComparison.Ordinal);
         }
         Assert.Null(store.ResolvePoint(new PointSelector.AtTime(oldest.At.AddSeconds(-1))));
         Assert.Equal(oldest.Sequence, store.ResolvePoint(new PointSelector.AtTime(oldest.At))!.Sequence);
