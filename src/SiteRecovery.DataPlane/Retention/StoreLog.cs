@@ -268,12 +268,25 @@ internal sealed partial class StoreLog(string folder, IFileSystem files, ulong t
         {
             if (segment.First > next) found.Add(new StoreDamage(PathOf(SegmentId.Of(next)), 0, "the segment is missing"));
             next = segment.Number + 1;
-            var (end, reason) = SegmentFile.Scan(FileOf(segment), tag, segment, null);
+            var (end, reason) = Check(segment);
             if (reason is not null && (segment.Number != _segment || end < _end)) found.Add(new StoreDamage(PathOf(segment), end, reason));
             if (files.Exists(IndexPath(segment)) && SegmentIndex.TryRead(TryReadMade(IndexPath(segment)), tag, segment.Number) is null)
                 found.Add(new StoreDamage(IndexPath(segment), 0, "index is damaged; it is rebuilt from the segment"));
         }
         return [.. found.Concat(_damage).Concat(Aside()).DistinctBy(d => (d.File, d.Offset))];
+    }
+
+    /// <summary>That one cannot be read says nothing of the others.</summary>
+    private (long End, string? Reason) Check(SegmentId segment)
+    {
+        try
+        {
+            return SegmentFile.Scan(FileOf(segment), tag, segment, null, givesUp: true);
+        }
+        catch (IOException unopened)
+        {
+            return (0, "it cannot be opened: " + unopened.Message);
+        }
     }
 
     public void Dispose()

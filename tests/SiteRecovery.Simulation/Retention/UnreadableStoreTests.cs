@@ -63,6 +63,19 @@ public sealed class UnreadableStoreTests
         Assert.Equal(segment, store.Damage[0].File);
     }
 
+    [Theory]
+    [InlineData(0), InlineData(0.5)]
+    public void Whoever_checks_a_store_is_told_of_each_segment_that_cannot_be_read(double at)
+    {
+        var disk = Filled(framesInSegment: 8);
+        using var store = RetentionStore.Open("/stores/db1", disk, _clock);
+        var segments = SegmentsOf(disk).Take(2).ToArray();
+        foreach (var segment in segments) disk.Spoil(segment, (long)(at * disk.LengthOf(segment)));
+        var found = store.Verify();
+        Assert.Equal(segments, found.Select(d => d.File));
+        Assert.All(found, d => Assert.Contains("cannot be read", d.Reason, StringComparison.Ordinal));
+    }
+
     /// <summary>Without it the segment would be open again, and nobody would know that an epoch may have been begun behind it.</summary>
     [Fact]
     public void Of_the_last_segments_end_they_are_waited_for()
