@@ -42,8 +42,8 @@ internal sealed record CaptureState
     {
         try
         {
-            // One that is not there while its copy is has been lost: it is written behind the copy.
-            return Read(files, path) ?? Read(files, CopyOf(path));
+            // One that is not there while its copy is has been lost: it is written behind the copy. Where that cannot be read either, the first of all saves ended between the two, and nothing had been told.
+            return Read(files, path) ?? TryReadCopy(files, path);
         }
         catch (Exception lost) when (lost is IOException or JsonException && TryReadCopy(files, path) is not null)
         {

@@ -117,6 +117,22 @@ public sealed class BadSectorTests
         }
     }
 
+    /// <summary>It is written behind its copy: the first save of all may end between them.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Without_what_a_capture_must_know_its_copy_says_it_and_without_either_the_machine_is_new(bool isWorn)
+    {
+        var disk = new SimDisk();
+        foreach (var folder in (string[])["/disks", "/state"]) disk.CreateDirectory(folder);
+        using (var file = disk.Open("/disks/m1.img", FileOpening.Create)) file.SetLength(1 << 20);
+        await using (var capture = await OpenAsync(disk)) await capture.FenceAsync(new Epoch(4));
+        disk.Delete("/state/capture.json");
+        if (isWorn) disk.Spoil("/state/capture.copy", 0);
+        await using var again = await OpenAsync(disk);
+        Assert.Equal(!isWorn, again.IsFenced);
+    }
+
     private static Task<MachineCapture> OpenAsync(SimDisk disk) => MachineCapture.OpenAsync(new CaptureOptions
     {
         Machine = new MachineId("m1"), Epoch = new Epoch(4), StateFolder = "/state", Disks = [new CaptureDisk(new DiskGeometry(0, "sda", 1 << 20), "/disks/m1.img")],
