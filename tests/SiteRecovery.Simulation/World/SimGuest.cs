@@ -143,7 +143,7 @@ internal sealed class SimGuest(SimMachine machine, SimRandom random)
     /// <summary>Of a replica at a host what a flush failed to write is shown no longer: its guest was told.</summary>
     internal void Forget(string host)
     {
-        foreach (var ledger in _ledgers.Values.Where(l => l.Host == host)) ledger.LosePower();
+        foreach (var ledger in _ledgers.Values.Where(l => l.Host == host)) ledger.Forget();
         foreach (var (_, place) in _places.Where(p => p.Value.Host == host)) place.IsKnown = false;
     }
 

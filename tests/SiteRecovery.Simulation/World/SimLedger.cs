@@ -32,10 +32,10 @@ internal sealed class SimLedger(string host, SimLedger? before = null)
         return [.. _loose];
     }
 
-    /// <summary>The disks have been looked at: with the power on, what a failed write has left is in the cache only; without it, what is seen is on the disk.</summary>
+    /// <summary>The disks have been looked at: with the power on, what a failed write has left, and whatever no flush has come back for, is in the cache only; without it, what is seen is on the disk.</summary>
     private void See()
     {
-        if (_lives.Count > 0 && _lives[^1].IsLost) _loose.Clear();
+        if (_lives.Count > 0 && _lives[^1].HasLostPower) _loose.Clear();
         else if (_lives.Count > 0)
             foreach (var (offset, length) in _lives[^1].Doubtful) Loosen(offset, length);
     }
@@ -69,6 +69,13 @@ internal sealed class SimLedger(string host, SimLedger? before = null)
 
     /// <summary>The disks have lost their power: of what was not flushed nobody knows what is left, until they are looked at, which whoever dies too soon again is not.</summary>
     internal void LosePower()
+    {
+        Forget();
+        if (_lives.Count > 0) _lives[^1].HasLostPower = true;
+    }
+
+    /// <summary>What a flush failed to write is shown no longer, whatever that is; what none has failed to write may still go with the power.</summary>
+    internal void Forget()
     {
         if (_lives.Count > 0) _lives[^1].IsLost = true;
     }
@@ -128,8 +135,9 @@ internal sealed class SimLedger(string host, SimLedger? before = null)
         internal byte[] Newest => _newest ?? content;
 
         internal List<(int Offset, int Length)> Doubtful { get; } = [];
-        /// <summary>It ended without power.</summary>
+        /// <summary>It ended without power, or what a flush had failed to write was dropped.</summary>
         internal bool IsLost { get; set; }
+        internal bool HasLostPower { get; set; }
         internal long From => from;
         internal long Last => _writes.Count > 0 ? _writes[^1].Sequence : from;
         internal void Add(Written write)
