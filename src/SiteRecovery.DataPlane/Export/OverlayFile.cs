@@ -9,7 +9,7 @@ namespace SiteRecovery.DataPlane.Export;
 /// </summary>
 public sealed class OverlayFile : IBlockFile
 {
-    private const int ClusterBytes = OverlayMap.ClusterBytes;
+    private const int ClusterBytes = OverlayMap.ClusterBytes, SectorBytes = 512;
     internal const int WrittenRunBytesMax = 1 << 20;
     private const int StripeBytes = 256 << 10, Stripes = 64, LookedAtOnceBytes = 64 << 20;
     private readonly Lock[] _stripes = [.. Enumerable.Range(0, Stripes).Select(_ => new Lock())];
@@ -38,7 +38,8 @@ public sealed class OverlayFile : IBlockFile
             _data = files.Open(path + ".data", FileOpening.Create);
             if (_data.LengthBytes != LengthBytes) _data.SetLength(LengthBytes);
             files.FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
-            if (mayHaveForgotten && !_map.FlushHasFailed) _map.NoteFlush(failed: true); // until all is written anew, whoever opens it
+            if (mayHaveForgotten && !_map.FlushHasFailed) _map.NoteFailedFlush(ofData: true); // until all is written anew, whoever opens it
+            if (_map.HasFallenBack) ClearWhatCountsNoMore(stop);
             if (_map.FlushHasFailed) WriteAnew(stop);
         }
         catch
@@ -100,17 +101,19 @@ public sealed class OverlayFile : IBlockFile
         {
             if (_failed is not null) _map.TryNoteAgain();
             ThrowIfFailed();
+            var ofData = true;
             try
             {
                 var added = _map.TakeUnflushed(); // before the data is flushed: none of them may outrun it
                 _data.Flush();
+                ofData = false;
                 _map.MakeDurable(added);
             }
             catch (IOException failure)
             {
                 // What a failed flush left behind is unknown: only a new opening finds out.
                 _failed ??= failure.Message;
-                NoteFlush(failed: true);
+                NoteFailedFlush(ofData);
                 throw;
             }
         }
@@ -120,7 +123,7 @@ public sealed class OverlayFile : IBlockFile
     public bool MayHaveForgotten => _map.FlushHasFailed;
 
     /// <summary>Whoever compares with it knows.</summary>
-    public void ForgetFailedFlush() => _map.NoteFlush(failed: false);
+    public void ForgetFailedFlush() => _map.ForgetFailedFlush();
 
     public (long Length, bool Hole) RunAt(long offset)
     {
@@ -207,11 +210,11 @@ public sealed class OverlayFile : IBlockFile
         }
     }
 
-    private void NoteFlush(bool failed)
+    private void NoteFailedFlush(bool ofData)
     {
         try
         {
-            _map.NoteFlush(failed);
+            _map.NoteFailedFlush(ofData);
         }
         catch (IOException)
         {
@@ -234,8 +237,9 @@ public sealed class OverlayFile : IBlockFile
             if (present)
             {
                 var (offset, length) = Bytes(cluster, last);
-                _data.Read(offset, buffer.AsSpan(0, (int)length));
                 var part = buffer.AsSpan(0, (int)length);
+                _data.Read(offset, part);
+                if (_map.DataMayBeGone) PutBack(cluster, last, part);
                 // A hole stays one: there may be no room for a disk of zeroes.
                 if (part.ContainsAnyExcept((byte)0)) _data.Write(offset, part);
                 else _data.Zero(offset, length);
@@ -245,6 +249,62 @@ public sealed class OverlayFile : IBlockFile
         _map.UnflushAll();
         Flush();
         _map.KeepDoubt();
+    }
+
+    /// <summary>
+    /// Where a flush of the data has failed, sectors of a cluster that is not durable may have been forgotten already, and are zeroes: also those that were copied up from below, which no guest has written and none was told of.
+    /// So what is zero is as it is below. A guest that wrote zeroes there has heard of the flush, or that its disk fails.
+    /// </summary>
+    private void PutBack(long first, long last, Span<byte> shown)
+    {
+        var below = new byte[ClusterBytes];
+        foreach (var cluster in _map.NotDurable(first, last))
+        {
+            var (offset, length) = Bytes(cluster, cluster);
+            var part = shown.Slice((int)(offset - first * ClusterBytes), (int)length);
+            if (!part.ContainsAnyExcept((byte)0)) _map.Drop(cluster);
+            else if (!AnyZero(part)) continue;
+            else if (!TryReadBelow(offset, below.AsSpan(0, (int)length)))
+            {
+                // Zeroes in its place would be silently wrong; as it is below it says that it is lost.
+                part.Clear();
+                _map.Drop(cluster);
+            }
+            else
+                for (var at = 0; at < length; at += SectorBytes)
+                    if (Sector(part, at) is var sector && !sector.ContainsAnyExcept((byte)0)) Sector(below.AsSpan(0, (int)length), at).CopyTo(sector);
+        }
+
+        static Span<byte> Sector(Span<byte> cluster, int at) => cluster.Slice(at, Math.Min(SectorBytes, cluster.Length - at));
+
+        static bool AnyZero(Span<byte> cluster)
+        {
+            for (var at = 0; at < cluster.Length; at += SectorBytes)
+                if (!Sector(cluster, at).ContainsAnyExcept((byte)0)) return true;
+            return false;
+        }
+    }
+
+    /// <summary>What a loss of power has left of clusters that do not count: it must not come back where a later write to them is forgotten.</summary>
+    private void ClearWhatCountsNoMore(CancellationToken stop)
+    {
+        var any = false;
+        for (var at = 0L; at < LengthBytes;)
+        {
+            stop.ThrowIfCancellationRequested();
+            var (last, present) = _map.RunAt(at / ClusterBytes, (Math.Min(LengthBytes, at + LookedAtOnceBytes) - 1) / ClusterBytes);
+            var end = Math.Min(LengthBytes, (last + 1) * ClusterBytes);
+            for (; at < end && !present;)
+            {
+                var (run, hole) = _data.RunAt(at);
+                run = Math.Clamp(run, 1, end - at);
+                if (!hole) _data.Zero(at, run);
+                any |= !hole;
+                at += run;
+            }
+            at = end;
+        }
+        if (any) Flush();
     }
 
     /// <summary>Changes what lies within one stripe; nothing given stands for zeroes.</summary>

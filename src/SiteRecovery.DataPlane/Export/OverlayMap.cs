@@ -14,6 +14,7 @@ internal sealed class OverlayMap : IDisposable
     internal const int ClusterBytes = 4096;
     private const int PageBytes = 4096, HeaderBytes = 48, NoteAt = 512, NoteBytes = 8, Version = 2, FilledMayBeWritten = 1;
     private const uint Magic = 0x564F5253; // "SROV"
+    private const byte NoFlushFailed = 0, MapsFlushFailed = 1; // any other value: the data's
     /// <summary>Maps whose disk did not take the note of a failed flush: until it does, this process knows, also when they are opened anew.</summary>
     private static readonly ConditionalWeakTable<IFileSystem, ConcurrentDictionary<string, bool>> Unnoted = [];
     private readonly Lock _gate = new();
@@ -52,15 +53,33 @@ internal sealed class OverlayMap : IDisposable
     /// </summary>
     internal bool FlushHasFailed { get; private set; }
 
+    /// <summary>It was one of the data: of clusters that are not durable any sector may be gone, also those that were copied up from below.</summary>
+    internal bool DataMayBeGone { get; private set; }
+
+    /// <summary>The host was started anew: the data may hold what was written to clusters that do not count any more.</summary>
+    internal bool HasFallenBack { get; private set; }
+
     /// <summary>A killed process must not make it forgotten. In a sector of its own: one that is cut short then costs nothing of the map.</summary>
     /// <exception cref="IOException">The file does not take it. That one has failed this process knows all the same.</exception>
-    internal void NoteFlush(bool failed)
+    internal void NoteFailedFlush(bool ofData)
     {
         lock (_gate)
         {
-            FlushHasFailed = failed;
-            if (failed) _unnoted[_path] = true;
-            WriteNote(_file, failed);
+            (FlushHasFailed, DataMayBeGone) = (true, DataMayBeGone || ofData);
+            _unnoted[_path] = DataMayBeGone;
+            WriteNote(_file, DataMayBeGone ? byte.MaxValue : MapsFlushFailed);
+            _unnoted.TryRemove(_path, out _);
+        }
+    }
+
+    /// <summary>All is written anew, and whoever compares with it knows.</summary>
+    /// <exception cref="IOException">The file does not take it.</exception>
+    internal void ForgetFailedFlush()
+    {
+        lock (_gate)
+        {
+            WriteNote(_file, NoFlushFailed);
+            (FlushHasFailed, DataMayBeGone) = (false, false);
             _unnoted.TryRemove(_path, out _);
         }
     }
@@ -71,7 +90,7 @@ internal sealed class OverlayMap : IDisposable
         if (!FlushHasFailed || !_unnoted.ContainsKey(_path)) return;
         try
         {
-            NoteFlush(failed: true);
+            NoteFailedFlush(ofData: false);
         }
         catch (IOException)
         {
@@ -119,8 +138,9 @@ internal sealed class OverlayMap : IDisposable
             if (map is null || !(isWhole || map.IsDurable())) throw new InvalidDataException($"{path} is damaged or belongs to a disk of another size");
             var note = new byte[NoteBytes];
             file.Read(NoteAt, note);
-            (map.FilledIsDoubtful, map.FlushHasFailed) = (!isWhole || (flags & FilledMayBeWritten) != 0, note.AsSpan().ContainsAnyExcept((byte)0));
-            if (map._unnoted.ContainsKey(path)) map.NoteFlush(failed: true); // before a flush that would succeed and write nothing
+            (map.FilledIsDoubtful, map.FlushHasFailed, map.DataMayBeGone) =
+                (!isWhole || (flags & FilledMayBeWritten) != 0, note.AsSpan().ContainsAnyExcept(NoFlushFailed), note.AsSpan().ContainsAnyExcept(NoFlushFailed, MapsFlushFailed));
+            if (map._unnoted.TryGetValue(path, out var ofData)) map.NoteFailedFlush(ofData); // before a flush that would succeed and write nothing
             file.Read(map.FilledAt, map._filled);
             var sameBoot = isWhole && storedBoot == bootId && bootId != Guid.Empty;
             if (sameBoot) map.Resume();
@@ -182,7 +202,7 @@ internal sealed class OverlayMap : IDisposable
         try
         {
             using var file = files.Open(path, FileOpening.ReadWrite);
-            WriteNote(file, failed: true);
+            WriteNote(file, byte.MaxValue);
             unnoted.TryRemove(path, out _);
         }
         catch (IOException)
@@ -192,6 +212,25 @@ internal sealed class OverlayMap : IDisposable
     }
 
     internal bool Has(long cluster) => IsSet(_live, cluster);
+
+    /// <summary>Those of a run that count and are not durable; ascending.</summary>
+    internal IEnumerable<long> NotDurable(long first, long last)
+    {
+        var durable = new byte[(last >> 3) - (first >> 3) + 1];
+        _file.Read(DurableAt + (first >> 3), durable);
+        for (var cluster = first; cluster <= last; cluster++)
+            if (Has(cluster) && (durable[(cluster >> 3) - (first >> 3)] & (1 << (int)(cluster & 7))) == 0) yield return cluster;
+    }
+
+    /// <summary>It counts no more. For this process: on file once all is written anew.</summary>
+    internal void Drop(long cluster)
+    {
+        lock (_gate)
+        {
+            _live[cluster >> 3] &= (byte)~(1 << (int)(cluster & 7));
+            _present--;
+        }
+    }
 
     /// <summary>The run of clusters from <paramref name="first"/>, up to <paramref name="last"/>, that are all there or all not.</summary>
     internal (long Last, bool Present) RunAt(long first, long last)
@@ -325,7 +364,7 @@ internal sealed class OverlayMap : IDisposable
         }
         catch (IOException)
         {
-            NoteFlush(failed: true); // the next one would succeed, and write nothing
+            NoteFailedFlush(ofData: false); // the next one would succeed, and write nothing
             throw;
         }
     }
@@ -342,6 +381,7 @@ internal sealed class OverlayMap : IDisposable
     {
         _file.Read(DurableAt, _live);
         _file.Write(PageBytes, _live);
+        HasFallenBack = true;
         // A bit that was cleared may have come back, though the write that followed it stayed.
         FilledIsDoubtful |= _filled.AsSpan().ContainsAnyExcept((byte)0);
     }
@@ -353,10 +393,10 @@ internal sealed class OverlayMap : IDisposable
         FlushOrNote();
     }
 
-    private static void WriteNote(IBlockFile file, bool failed)
+    private static void WriteNote(IBlockFile file, byte value)
     {
         var note = (stackalloc byte[NoteBytes]);
-        note.Fill(failed ? byte.MaxValue : (byte)0);
+        note.Fill(value);
         file.Write(NoteAt, note);
     }
 

@@ -51,6 +51,8 @@ public sealed class FailedFlushTests
         var layer = new OverlayFile(new SimMemory(_below), Path, disk);
         layer.Write(0, Bytes(Cluster, 7));
         layer.Zero(4 * Cluster, 8 * Cluster);
+        layer.Flush();
+        layer.Write(0, Bytes(512, 7));
         var again = AfterAFlushThatFailed(layer, disk);
         Assert.Equal((8 * Cluster, true), again.RunAt(4 * Cluster));
         Assert.Equal(Bytes(Cluster, 7), Read(again, 0, Cluster));
@@ -122,6 +124,69 @@ public sealed class FailedFlushTests
         for (var seed = 1; seed < 5; seed++) Assert.Equal(Bytes(2 * Cluster, 7), Read(new OverlayFile(new SimMemory(_below), Path, disk.LosePower(seed)), 0, 2 * Cluster));
         again.ForgetFailedFlush();
         Assert.False(new OverlayFile(new SimMemory(_below), Path, disk).MayHaveForgotten);
+    }
+
+    /// <summary>An operating system may drop at any time what it could not write. What the guest has not written, and has not been told of, is as it was all the same.</summary>
+    [Fact]
+    public void What_was_copied_up_from_below_outlives_a_flush_that_failed()
+    {
+        var lost = 0;
+        for (var seed = 0; seed < 20; seed++)
+        {
+            var disk = NewDisk();
+            var layer = new OverlayFile(new SimMemory(_below), Path, disk);
+            layer.Write(2048, Bytes(512, 7));
+            layer.Write(3 * Cluster, Bytes(seed * 512, 7)); // another number of I/Os, and other sectors that are lost
+            for (var next = layer.FlattenFrom(8 * Cluster); next is { } more; next = layer.FlattenFrom(more.Next)) Assert.True(more.Copied > 0);
+            for (var i = 0; i < seed; i++) layer.Write(4 * Cluster, Bytes(512, 7));
+            Fail(layer, disk);
+            disk.Evict();
+            using var again = new OverlayFile(new SimMemory(_below), Path, disk);
+            Assert.Equal(_below[..2048], Read(again, 0, 2048));
+            Assert.Equal(_below[2560..(3 * Cluster)], Read(again, 2560, (3 * Cluster) - 2560));
+            Assert.Equal(_below[(8 * Cluster)..], Read(again, 8 * Cluster, DiskBytes - (8 * Cluster)));
+            var written = Read(again, 2048, 512);
+            Assert.True(written.AsSpan().SequenceEqual(Bytes(512, 7)) || written.AsSpan().SequenceEqual(_below.AsSpan(2048, 512)));
+            if (written[0] != 7) lost++;
+        }
+        Assert.InRange(lost, 1, 19);
+    }
+
+    /// <summary>Zeroes would be silently wrong.</summary>
+    [Fact]
+    public void Of_what_cannot_be_put_back_the_disk_says_that_it_is_lost()
+    {
+        SimDisk disk = NewDisk(), rotten = NewDisk();
+        rotten.Replace("/replica/below", _below);
+        var layer = new OverlayFile(rotten.Open("/replica/below", FileOpening.Read), Path, disk);
+        layer.Write(2048, Bytes(512, 7));
+        Fail(layer, disk);
+        disk.Evict();
+        rotten.Faults = io => io.Kind == IoKind.Read ? Fault.Error : Fault.None;
+        var again = new OverlayFile(rotten.Open("/replica/below", FileOpening.Read), Path, disk);
+        Assert.Throws<IOException>(() => Read(again, 0, 512));
+        rotten.Faults = null;
+        Assert.Equal(_below[..2048], Read(again, 0, 2048));
+    }
+
+    /// <summary>A guest that has seen its disk without it must not see it come back.</summary>
+    [Fact]
+    public void What_a_loss_of_power_has_undone_does_not_come_back_behind_a_flush_that_failed()
+    {
+        for (var seed = 0; seed < 20; seed++)
+        {
+            var disk = NewDisk();
+            new OverlayFile(new SimMemory(_below), Path, disk).Write(0, Bytes(Cluster, 7));
+            disk = disk.LosePower(seed);
+            var layer = new OverlayFile(new SimMemory(_below), Path, disk);
+            Assert.Equal(_below[..Cluster], Read(layer, 0, Cluster));
+            layer.Write(512, Bytes(512, 8));
+            Fail(layer, disk);
+            disk.Evict();
+            using var again = new OverlayFile(new SimMemory(_below), Path, disk);
+            Assert.Equal(_below[..512], Read(again, 0, 512));
+            Assert.Equal(_below[1024..Cluster], Read(again, 1024, Cluster - 1024));
+        }
     }
 
     /// <summary>The disk may take it a moment later, and the process may not be there when the layer is opened next.</summary>

@@ -110,6 +110,7 @@ public sealed partial class SimDisk
             if (FaultOf(io) is var fault and not Fault.None)
             {
                 file.FlushBadly(new Random((int)io.Number), Lost is { } lost ? sector => lost(path, sector) : null);
+                FlushFailed?.Invoke(path);
                 throw Broken(path);
             }
             Changes++;

@@ -37,6 +37,8 @@ public sealed partial class SimDisk : IFileSystem
     public Func<SimIo, Fault>? Faults { get; set; }
     /// <summary>Told of each sector of a file that a flush which failed has not written.</summary>
     public Action<string, long>? Lost { get; set; }
+    /// <summary>Told of a file of which a flush has failed.</summary>
+    public Action<string>? FlushFailed { get; set; }
     /// <summary>Told of a file that shows from here on what is on the disk.</summary>
     public Action<string>? Forgot { get; set; }
     /// <summary>What an I/O costs, in virtual time.</summary>

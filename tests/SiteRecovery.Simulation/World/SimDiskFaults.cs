@@ -29,6 +29,7 @@ internal sealed class SimDiskFaults(SimHost host)
         var disk = host.Disk;
         (disk.Faults, disk.After, disk.Cost) = (Before, Done, null);
         (disk.Lost, disk.Forgot) = ((path, sector) => host.LostSector?.Invoke(path, sector), path => host.ForgotCached?.Invoke(path));
+        disk.FlushFailed = path => host.FlushFailed?.Invoke(path);
         Apply();
     }
 

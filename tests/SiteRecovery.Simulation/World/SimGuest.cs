@@ -147,6 +147,12 @@ internal sealed class SimGuest(SimMachine machine, SimRandom random)
         foreach (var (_, place) in _places.Where(p => p.Value.Host == host)) place.IsKnown = false;
     }
 
+    /// <summary>A flush of a layer's data has failed: what none has come back for is gone, or not, when it is opened anew.</summary>
+    internal void LoseLayer(string host, string path)
+    {
+        if (path.Contains($"/{machine.Id}/replica/epoch-", StringComparison.Ordinal) && path.EndsWith(".data", StringComparison.Ordinal)) LastLedgerAt(host, 0, long.MaxValue)?.Forget();
+    }
+
     /// <summary>A flush of a file at the agent's host has failed, and its guest was told: until the power is lost it may be there or not.</summary>
     internal void LoseSector(string path, long sector)
     {

@@ -37,6 +37,8 @@ internal abstract class SimHost
     internal Action<string>? LostPower { get; set; }
     /// <summary>Told of each sector of a file that a flush which failed has not written.</summary>
     internal Action<string, long>? LostSector { get; set; }
+    /// <summary>Told of a file of which a flush has failed.</summary>
+    internal Action<string>? FlushFailed { get; set; }
     /// <summary>Told of a file that shows what is on the disk again.</summary>
     internal Action<string>? ForgotCached { get; set; }
     /// <summary>Told that what its files only showed is gone.</summary>

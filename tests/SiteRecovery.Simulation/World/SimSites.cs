@@ -47,7 +47,7 @@ internal sealed class SimSites
         Back = LinkOver(Wan, () => Source!.Room?.Stores, seed + 6);
         (Source, Target) = (new SimSource(Clock, new Random(seed + 7), this, script.Aged ? new Random(seed + 13) : null, script.Machines), new SimTarget(Clock, new Random(seed + 10), this));
         Hosts = [Source, Relays[0], Target, .. Relays.Skip(1)];
-        foreach (var host in Hosts) (host.Traced, host.Said, host.LostPower, host.Evicted) = (_trace.Add, Say, LosePower, at => Each(m => m.Guest.Forget(at)));
+        foreach (var host in Hosts) (host.Traced, host.Said, host.LostPower, host.Evicted, host.FlushFailed) = (_trace.Add, Say, LosePower, at => Each(m => m.Guest.Forget(at)), path => Each(m => m.Guest.LoseLayer(host.Name, path)));
         Source.LostSector = (path, sector) => Each(m => m.Guest.LoseSector(path, sector));
         Source.ForgotCached = path => Each(m => m.Guest.LookAgain(path));
         Rot = new SimRot(this, new Random(seed + 14));
