@@ -60,6 +60,9 @@ public sealed class MasterTargetRoom : IAsyncDisposable
     public MachineRoutes Routes { get; }
     public Upstreams Upstreams { get; }
 
+    /// <summary>Tests that this process was told to remove. An order to serve one that comes later was overtaken; none outlives the process that it was sent to.</summary>
+    internal RecentNames RemovedTests { get; } = new(1000);
+
     /// <summary>One piece of work at a time for each machine, whichever actor has begun it: an actor system ends without waiting for what it had under way.</summary>
     public Turns<MachineId> Turns { get; } = new();
     public IFileSystem Files { get; }

@@ -9,8 +9,9 @@ namespace SiteRecovery.Actors.MasterTargets;
 internal static class ReleaseWork
 {
     /// <param name="mayTakeUnserved">It cannot be served, and will not be by trying again; else it is, sooner or later, and whoever runs on it is asked to end first.</param>
+    /// <param name="givesUp">What could not be read of it has been waited for: it is handed over without.</param>
     /// <returns>Null: the order is of a protection before.</returns>
-    internal static async Task<DataPlaneReport?> ReleaseAsync(MasterTargetRoom room, ReleaseReplica release, bool mayTakeUnserved, CancellationToken stop)
+    internal static async Task<DataPlaneReport?> ReleaseAsync(MasterTargetRoom room, ReleaseReplica release, bool mayTakeUnserved, bool givesUp, CancellationToken stop)
     {
         var (machine, layer) = (release.Machine, StoreWork.LayerOf(release.Layer));
         // However late it comes: the store of the next protection is not meant, and goes with it at the end.
@@ -20,7 +21,7 @@ internal static class ReleaseWork
         {
             await WithdrawAsync(room, release, folder, mayTakeUnserved, stop);
             var mayHaveForgotten = MayHaveForgotten(room, folder);
-            if (files.FolderExists(folder) && RawLayers.FlushWhole(folder, StoreWork.GeometryOf(release.Disks), files, mayHaveForgotten, stop))
+            if (files.FolderExists(folder) && RawLayers.FlushWhole(folder, StoreWork.GeometryOf(release.Disks), files, mayHaveForgotten, givesUp, stop))
             {
                 files.CreateDirectory(Path.GetDirectoryName(released)!);
                 files.Rename(folder, released); // from here on nobody takes them for a replica

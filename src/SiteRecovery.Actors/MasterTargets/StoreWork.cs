@@ -49,7 +49,7 @@ internal static class StoreWork
                 return null;
             case ReleaseReplica release:
                 room.Machines.Release(release.Machine.Value, release.Epoch);
-                return await ReleaseWork.ReleaseAsync(room, release, mayTakeUnserved, stop);
+                return await ReleaseWork.ReleaseAsync(room, release, mayTakeUnserved, givesUp, stop);
             case ReplicateReplica replicate:
                 await ReplicateAsync(room, replicate, stop);
                 return null;
@@ -62,8 +62,10 @@ internal static class StoreWork
             case MarkTail tail:
                 return Mark(room, tail);
             case ServeTest test:
-                return await ServeAsync(room, test, stop);
+                // However late it comes: nobody would remove it again.
+                return room.RemovedTests.Contains(NameOf(test.Machine, test.Test)) ? null : await ServeAsync(room, test, stop);
             case RemoveTest test:
+                room.RemovedTests.Add(NameOf(test.Machine, test.Test));
                 await room.Machines.RemoveAsync(await MachineOfAsync(room, test.Machine, test.Test, stop), NameOf(test.Machine, test.Test), stop);
                 await room.Exports.StopAsync(NameOf(test.Machine, test.Test), stop);
                 room.DeleteLayer(test.Machine, $"test-{test.Test}");

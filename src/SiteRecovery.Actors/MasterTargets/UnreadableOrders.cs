@@ -20,9 +20,9 @@ internal sealed class UnreadableOrders(TimeProvider time)
             else _since.Remove(key);
             return false;
         }
-        if (work is TakeBackTail)
+        if (work is TakeBackTail or ReleaseReplica)
         {
-            // Nothing but its operator ends it: who tells the tail tells that too, once it has waited.
+            // Nothing but its operator ends the one: who tells the tail tells that too, once it has waited. The other is done without.
             if (DiskFailure.IsUnreadable(failure)) _since.TryAdd(key, time.GetTimestamp());
             return false;
         }
@@ -49,6 +49,7 @@ internal sealed class UnreadableOrders(TimeProvider time)
         VerifyTarget verify => (verify.Kind, verify.Epoch, verify.Source.RootHash), // an epoch may have several attempts
         ContinueStore next => (next.Kind, next.Epoch, ""), // also when it may go on without what it could not read
         TakeBackTail tail => (tail.Kind, tail.Epoch, ""),
+        ReleaseReplica release => (release.Kind, release.Epoch, ""),
         _ => null,
     };
 }

@@ -157,8 +157,9 @@ internal sealed class OverlayMap : IDisposable
         }
     }
 
-    /// <summary>Of a map that nobody has open, whatever else may be wrong with it: all clusters count, and were durable. False also where that cannot be read.</summary>
-    internal static bool SaysWhole(string path, long sizeBytes, IFileSystem files)
+    /// <summary>Of a map that nobody has open, whatever else may be wrong with it: all clusters count, and were durable. False also where that cannot be read and is not to be waited for.</summary>
+    /// <exception cref="IOException">It cannot be read, and may be in a moment.</exception>
+    internal static bool SaysWhole(string path, long sizeBytes, IFileSystem files, bool givesUp)
     {
         var clusters = (sizeBytes + ClusterBytes - 1) / ClusterBytes;
         var bits = new byte[(clusters + PageBytes * 8 - 1) / (PageBytes * 8) * PageBytes];
@@ -168,7 +169,7 @@ internal sealed class OverlayMap : IDisposable
             using var file = files.Open(path, FileOpening.Read);
             file.Read(PageBytes + bits.Length, bits);
         }
-        catch (IOException)
+        catch (IOException) when (givesUp)
         {
             return false;
         }

@@ -10,9 +10,10 @@ public static class RawLayers
 
     /// <summary>What they show is durable when it returns, whole or not.</summary>
     /// <param name="mayHaveForgotten">A flush of one of them has failed in this boot of the host, or nobody knows: they are written anew. What cannot be read stays as it is.</param>
+    /// <param name="givesUp">What cannot be read has been waited for, and is lost: what it would have said is not known.</param>
     /// <returns>Each is known to be the whole disk: its map said of all of it that it is durable. The map's header is not asked.</returns>
-    /// <exception cref="IOException">One cannot be flushed, which the next attempt knows of.</exception>
-    public static bool FlushWhole(string folder, IEnumerable<DiskGeometry> disks, IFileSystem files, bool mayHaveForgotten, CancellationToken stop)
+    /// <exception cref="IOException">One cannot be flushed, which the next attempt knows of; or something cannot be read, and is to be waited for.</exception>
+    public static bool FlushWhole(string folder, IEnumerable<DiskGeometry> disks, IFileSystem files, bool mayHaveForgotten, bool givesUp, CancellationToken stop)
     {
         var areWhole = true;
         foreach (var disk in disks)
@@ -24,7 +25,7 @@ public static class RawLayers
                 continue;
             }
             using var data = files.Open(path + ".data", FileOpening.ReadWrite);
-            if (mayHaveForgotten || OverlayMap.MayHaveForgotten(path + ".map", files)) WriteAnew(data, stop);
+            if (mayHaveForgotten || OverlayMap.MayHaveForgotten(path + ".map", files)) WriteAnew(data, givesUp, stop);
             try
             {
                 data.Flush();
@@ -34,12 +35,12 @@ public static class RawLayers
                 OverlayMap.NoteFailedFlush(path + ".map", files);
                 throw;
             }
-            areWhole &= data.LengthBytes == disk.SizeBytes && OverlayMap.SaysWhole(path + ".map", disk.SizeBytes, files);
+            areWhole &= data.LengthBytes == disk.SizeBytes && OverlayMap.SaysWhole(path + ".map", disk.SizeBytes, files, givesUp);
         }
         return areWhole;
     }
 
-    private static void WriteAnew(IBlockFile data, CancellationToken stop)
+    private static void WriteAnew(IBlockFile data, bool givesUp, CancellationToken stop)
     {
         var buffer = new byte[AtOnceBytes];
         for (long offset = 0, end = data.LengthBytes; offset < end;)
@@ -47,21 +48,21 @@ public static class RawLayers
             stop.ThrowIfCancellationRequested();
             var (run, hole) = data.RunAt(offset);
             var length = (int)Math.Clamp(run, 1, Math.Min(AtOnceBytes, end - offset));
-            if (!hole && !TryWriteAnew(data, offset, buffer.AsSpan(0, length)))
-                for (var at = 0; at < length; at += PageBytes) TryWriteAnew(data, offset + at, buffer.AsSpan(0, Math.Min(PageBytes, length - at)));
+            if (!hole && !TryWriteAnew(data, offset, buffer.AsSpan(0, length), givesUp: true))
+                for (var at = 0; at < length; at += PageBytes) TryWriteAnew(data, offset + at, buffer.AsSpan(0, Math.Min(PageBytes, length - at)), givesUp);
             // All of a hole: there was nothing to write.
             offset += hole ? Math.Max(1, run) : length;
         }
     }
 
     /// <summary>False: the disk does not give it, so that nothing of it is only shown.</summary>
-    private static bool TryWriteAnew(IBlockFile data, long offset, Span<byte> buffer)
+    private static bool TryWriteAnew(IBlockFile data, long offset, Span<byte> buffer, bool givesUp)
     {
         try
         {
             data.Read(offset, buffer);
         }
-        catch (IOException)
+        catch (IOException) when (givesUp)
         {
             return false;
         }

@@ -171,6 +171,19 @@ public sealed class ReplicaMoveTests : TestKit
         Assert.Equal(["vm1"], _host.Names);
     }
 
+    /// <summary>Nobody would remove it again.</summary>
+    [Fact]
+    public void An_order_to_serve_a_test_that_comes_behind_its_removal_serves_nothing()
+    {
+        Test("t1");
+        Remove("t1");
+        _target.Tell(new ServeTest(Vm, "t1", _point, Site));
+        Test("t2");
+        Assert.Equal(2, _host.Names.Count);
+        Assert.False(Directory.Exists(_room.LayerFolderOf(Vm, "test-t1")));
+        Remove("t2");
+    }
+
     [Fact]
     public async Task A_test_that_an_earlier_version_began_keeps_its_machine_and_is_cleaned_up()
     {

@@ -52,7 +52,7 @@ internal sealed class Checks(SimMachine machine, Random random)
         {
             if (room is null) continue;
             foreach (var folder in room.Files.Folders(Path.GetDirectoryName(room.ReleasedFolderOf(machine.Id, "layer"))!))
-                if (_released.TryAdd((host, folder), [.. _sites.HostOf(host).Disk.Files(folder)]) && !_sites.Rot.WasAt(host)) Unbroken(host, () => Released.Check(machine, room, folder, host, _begun));
+                if (_released.TryAdd((host, folder), [.. _sites.HostOf(host).Disk.Files(folder).Where(Released.IsKept)]) && !_sites.Rot.WasAt(host)) Unbroken(host, () => Released.Check(machine, room, folder, host, _begun));
         }
     }
 

@@ -9,6 +9,9 @@ internal static class Released
 {
     private const string Layer = "epoch-";
 
+    /// <summary>Of a store that was kept whole, a segment's map is made of it again, and its name may go with the power; and so may what was about to become a file.</summary>
+    internal static bool IsKept(string file) => !file.EndsWith(".tmp", StringComparison.Ordinal) && !(file.EndsWith(".map", StringComparison.Ordinal) && Path.GetFileName(Path.GetDirectoryName(file)) == "log");
+
     /// <summary>Nobody but its owner takes it away: raw files, or, of what could not be served any more, the store that it lay in.</summary>
     internal static void CheckStay(SimHost host, string[] files)
     {

@@ -106,6 +106,24 @@ public sealed class ReplicaReleaseTests
         Assert.Equal(_written, left.Disk.LosePower(1).TryReadAll(left.Room.ReleasedFolderOf(ReplicaOnDisk.Machine, "epoch-2") + "/replica/epoch-2/disk-0.data"));
     }
 
+    /// <summary>Whole disks are not given away with their store for what may be read in a moment; and what cannot keeps no protection from its end.</summary>
+    [Theory]
+    [InlineData(".map", false)]
+    [InlineData(".map", true)]
+    [InlineData(".data", false)]
+    [InlineData(".data", true)]
+    public async Task What_cannot_be_read_just_now_is_waited_for(string unreadable, bool forEver)
+    {
+        var left = await FlatAsync();
+        Damage(left, "/capture/capture");
+        left.Disk.Faults = io => io.Kind == IoKind.Read && io.Path.EndsWith("disk-0" + unreadable, StringComparison.Ordinal) ? Fault.Error : Fault.None;
+        await Assert.ThrowsAsync<IOException>(() => ReleaseAsync(left, mayTakeUnserved: true));
+        if (forEver) Assert.NotNull(await ReleaseAsync(left, mayTakeUnserved: true, givesUp: true));
+        left.Disk.Faults = null;
+        if (forEver) Assert.Contains(left.Room.Files.Folders("/target/released/db1"), f => f.EndsWith("epoch-2", StringComparison.Ordinal));
+        else await AssertRawAsync(left);
+    }
+
     private async Task<ReplicaOnDisk> FlatAsync(bool flushesItsLastWrite = true)
     {
         var left = await ReplicaOnDisk.FailedOverAsync();
@@ -126,8 +144,8 @@ public sealed class ReplicaReleaseTests
         return [.. images, left.Disk.Kill()];
     }
 
-    private static async Task<ReplicaReleased?> ReleaseAsync(ReplicaOnDisk left, bool mayTakeUnserved) => (ReplicaReleased?)await StoreWork.PerformAsync(
-        left.Room, ReplicaOnDisk.Machine, new ReleaseReplica(ReplicaOnDisk.Machine, ReplicaOnDisk.Layer, ReplicaOnDisk.Layer, Disks, Site), mayTakeUnserved, givesUp: false, default);
+    private static async Task<ReplicaReleased?> ReleaseAsync(ReplicaOnDisk left, bool mayTakeUnserved, bool givesUp = false) => (ReplicaReleased?)await StoreWork.PerformAsync(
+        left.Room, ReplicaOnDisk.Machine, new ReleaseReplica(ReplicaOnDisk.Machine, ReplicaOnDisk.Layer, ReplicaOnDisk.Layer, Disks, Site), mayTakeUnserved, givesUp, default);
 
     private async Task AssertRawAsync(ReplicaOnDisk next)
     {
