@@ -39,7 +39,11 @@ public sealed class OverlayFile : IBlockFile
             if (_data.LengthBytes != LengthBytes) _data.SetLength(LengthBytes);
             files.FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
             if (mayHaveForgotten && !_map.FlushHasFailed) _map.NoteFailedFlush(ofData: true); // until all is written anew, whoever opens it
-            if (_map.HasFallenBack) ClearWhatCountsNoMore(stop);
+            if (_map.HasFallenBack)
+            {
+                ClearWhatCountsNoMore(stop);
+                _map.Begin();
+            }
             if (_map.FlushHasFailed) WriteAnew(stop);
         }
         catch
@@ -288,7 +292,6 @@ public sealed class OverlayFile : IBlockFile
     /// <summary>What a loss of power has left of clusters that do not count: it must not come back where a later write to them is forgotten.</summary>
     private void ClearWhatCountsNoMore(CancellationToken stop)
     {
-        var any = false;
         for (var at = 0L; at < LengthBytes;)
         {
             stop.ThrowIfCancellationRequested();
@@ -299,12 +302,11 @@ public sealed class OverlayFile : IBlockFile
                 var (run, hole) = _data.RunAt(at);
                 run = Math.Clamp(run, 1, end - at);
                 if (!hole) _data.Zero(at, run);
-                any |= !hole;
                 at += run;
             }
             at = end;
         }
-        if (any) Flush();
+        Flush(); // also what a process cleared that was killed in front of this
     }
 
     /// <summary>Changes what lies within one stripe; nothing given stands for zeroes.</summary>

@@ -56,7 +56,7 @@ internal sealed class OverlayMap : IDisposable
     /// <summary>It was one of the data: of clusters that are not durable any sector may be gone, also those that were copied up from below.</summary>
     internal bool DataMayBeGone { get; private set; }
 
-    /// <summary>The host was started anew: the data may hold what was written to clusters that do not count any more.</summary>
+    /// <summary>The host was started anew: the data may hold what was written to clusters that do not count any more. Until <see cref="Begin"/> each opening is the first one since then.</summary>
     internal bool HasFallenBack { get; private set; }
 
     /// <summary>A killed process must not make it forgotten. In a sector of its own: one that is cut short then costs nothing of the map.</summary>
@@ -146,7 +146,7 @@ internal sealed class OverlayMap : IDisposable
             if (sameBoot) map.Resume();
             else map.FallBack();
             // Version 1 has no third bitmap, and a file that has just grown holds zeroes there: nothing was filled.
-            if (!sameBoot || version != Version) map.Begin();
+            if (sameBoot && version != Version) map.Begin();
             map._present = Count(map._live);
             return map;
         }
@@ -387,7 +387,8 @@ internal sealed class OverlayMap : IDisposable
         FilledIsDoubtful |= _filled.AsSpan().ContainsAnyExcept((byte)0);
     }
 
-    private void Begin()
+    /// <summary>From here on it is a map of this life of the host.</summary>
+    internal void Begin()
     {
         FlushOrNote();
         WriteHeader();
