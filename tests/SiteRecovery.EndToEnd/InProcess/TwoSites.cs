@@ -169,7 +169,9 @@ public sealed class TwoSites : IAsyncLifetime
         _secondary = await StartAsync("secondary", "configuration-server,process-server,master-target", null);
         var pki = PeerIdentity.Load(At("secondary/pki"));
         Http?.Dispose();
-        Http = new HttpClient(PeerTrust.HttpHandler(pki.AuthorityCertificate)) { BaseAddress = new Uri(_secondary.Endpoints.HttpUrl) };
+        var handler = PeerTrust.HttpHandler(pki.AuthorityCertificate);
+        handler.Expect100ContinueTimeout = TimeSpan.FromMinutes(1); // whoever asks first waits for the answer, however busy the machine is
+        Http = new HttpClient(handler) { BaseAddress = new Uri(_secondary.Endpoints.HttpUrl) };
         Http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(At("secondary/admin.token"), Stop)).Trim());
         await UntilAsync(async () =>
         {
