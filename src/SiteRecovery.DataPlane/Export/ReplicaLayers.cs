@@ -68,18 +68,25 @@ public sealed class ReplicaLayers : IDisposable
 
     /// <summary>Layers that are not open: what they show is durable when it returns.</summary>
     /// <param name="mayHaveForgotten">As of those that are opened.</param>
-    /// <exception cref="IOException">One cannot be flushed, which whoever opens it next hears of.</exception>
+    /// <exception cref="IOException">One cannot be flushed, or one was not, which whoever opens it next hears of: only over what lies below it is it known what it shows. The others are flushed.</exception>
     /// <exception cref="InvalidDataException">One is damaged.</exception>
     public static void FlushStored(string folder, IFileSystem files, bool mayHaveForgotten = false)
     {
+        IOException? unflushed = null;
         foreach (var map in files.List(folder).Where(f => f.EndsWith(".map", StringComparison.Ordinal)))
         {
             var path = map[..^".map".Length];
             if (!files.Exists(path + ".data")) continue; // nothing was written yet
+            if (mayHaveForgotten || OverlayMap.MayHaveForgotten(map, files))
+            {
+                unflushed ??= new IOException($"a flush of {path} has failed: it is written anew when it is opened");
+                continue;
+            }
             long size;
             using (var data = files.Open(path + ".data", FileOpening.Read)) size = data.LengthBytes;
-            new OverlayFile(new Nothing(size), path, files, mayHaveForgotten: mayHaveForgotten).Dispose();
+            new OverlayFile(new Nothing(size), path, files).Dispose();
         }
+        if (unflushed is not null) throw unflushed;
     }
 
     public void Dispose()

@@ -278,6 +278,32 @@ public sealed class FailedFlushTests
         Assert.Equal(Bytes(2 * Cluster, 7), Read(new OverlayFile(new SimMemory(_below), Path, killed.LosePower(seed)), 0, 2 * Cluster));
     }
 
+    /// <summary>What was copied up from below can be put back over that alone, and must not become durable without it.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Layers_behind_a_flush_that_failed_are_left_as_they_are_until_they_are_opened(bool byWhoeverKnows)
+    {
+        for (var seed = 0; seed < 5; seed++)
+        {
+            var disk = NewDisk();
+            var layer = new OverlayFile(new SimMemory(_below), Path, disk);
+            layer.Write(2048, Bytes(512, 7));
+            for (var i = 0; i < seed; i++) layer.Write(4 * Cluster, Bytes(512, 7)); // other sectors are lost
+            var other = new OverlayFile(new SimMemory(_below), "/replica/disk-1", disk);
+            other.Write(0, Bytes(Cluster, 8));
+            Fail(layer, disk);
+            disk.Evict();
+            if (byWhoeverKnows)
+                using (var map = disk.Open(Path + ".map", FileOpening.ReadWrite)) map.Write(512, new byte[8]);
+            Assert.Throws<IOException>(() => ReplicaLayers.FlushStored("/replica", disk, mayHaveForgotten: byWhoeverKnows));
+            if (!byWhoeverKnows) Assert.Equal(Bytes(Cluster, 8), Read(new OverlayFile(new SimMemory(_below), "/replica/disk-1", disk.LosePower(seed)), 0, Cluster));
+            var again = new OverlayFile(new SimMemory(_below), Path, disk, mayHaveForgotten: byWhoeverKnows);
+            Assert.Equal(_below[..2048], Read(again, 0, 2048));
+            Assert.Equal(_below[2560..Cluster], Read(again, 2560, Cluster - 2560));
+        }
+    }
+
     private OverlayFile AfterAFlushThatFailed(OverlayFile layer, SimDisk disk, Action<IBlockFile>? meanwhile = null)
     {
         Fail(layer, disk);
