@@ -24,9 +24,10 @@ public sealed class OverlayFile : IBlockFile
     /// <param name="path">Of the two files, without their suffixes.</param>
     /// <param name="bootId">Null: the operating system's.</param>
     /// <param name="mayHaveForgotten">Somebody knows of a flush of it that failed in this boot of the host: its own note of that may be lost.</param>
+    /// <param name="mayDrop">What lies below is there, or lost for good. Else nothing that it is needed for is decided, and it does not open.</param>
     /// <param name="stop">After a flush that failed opening writes everything anew, which takes as long as the layer is large; what is stopped begins anew the next time.</param>
     /// <exception cref="InvalidDataException">The files there belong to a disk of another size or are damaged.</exception>
-    public OverlayFile(IBlockFile below, string path, IFileSystem files, Guid? bootId = null, bool mayHaveForgotten = false, CancellationToken stop = default)
+    public OverlayFile(IBlockFile below, string path, IFileSystem files, Guid? bootId = null, bool mayHaveForgotten = false, bool mayDrop = true, CancellationToken stop = default)
     {
         (_below, LengthBytes) = (below, below.LengthBytes);
         var boot = bootId ?? HostBoot.IdOf(files);
@@ -38,13 +39,13 @@ public sealed class OverlayFile : IBlockFile
             _data = files.Open(path + ".data", FileOpening.Create);
             if (_data.LengthBytes != LengthBytes) _data.SetLength(LengthBytes);
             files.FlushFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
-            if (mayHaveForgotten && !_map.FlushHasFailed) _map.NoteFailedFlush(ofData: true); // until all is written anew, whoever opens it
+            if (mayHaveForgotten && !_map.FlushHasFailed) _map.NoteFailedFlush(ofData: false); // until all is written anew, whoever opens it; of which disk is not known
             if (_map.HasFallenBack)
             {
                 ClearWhatCountsNoMore(stop);
                 _map.Begin();
             }
-            if (_map.FlushHasFailed) WriteAnew(stop);
+            if (_map.FlushHasFailed) WriteAnew(mayDrop, stop);
         }
         catch
         {
@@ -230,7 +231,7 @@ public sealed class OverlayFile : IBlockFile
     /// An operating system takes what it could not write for written: it shows it for a while, and forgets it with its power or before. What is shown now is what is taken for the disk from
     /// here on, so it must reach the disk.
     /// </summary>
-    private void WriteAnew(CancellationToken stop)
+    private void WriteAnew(bool mayDrop, CancellationToken stop)
     {
         var buffer = new byte[WrittenRunBytesMax];
         var clusters = (LengthBytes + ClusterBytes - 1) / ClusterBytes;
@@ -243,7 +244,7 @@ public sealed class OverlayFile : IBlockFile
                 var (offset, length) = Bytes(cluster, last);
                 var part = buffer.AsSpan(0, (int)length);
                 _data.Read(offset, part);
-                if (_map.DataMayBeGone) PutBack(cluster, last, part);
+                if (_map.DataMayBeGone) PutBack(cluster, last, part, mayDrop);
                 // A hole stays one: there may be no room for a disk of zeroes.
                 if (part.ContainsAnyExcept((byte)0)) _data.Write(offset, part);
                 else _data.Zero(offset, length);
@@ -253,21 +254,23 @@ public sealed class OverlayFile : IBlockFile
         _map.UnflushAll();
         Flush();
         _map.KeepDoubt();
+        _map.NoteDataWritten();
     }
 
     /// <summary>
     /// Where a flush of the data has failed, sectors of a cluster that is not durable may have been forgotten already, and are zeroes: also those that were copied up from below, which no guest has written and none was told of.
     /// So what is zero is as it is below. A guest that wrote zeroes there has heard of the flush, or that its disk fails.
     /// </summary>
-    private void PutBack(long first, long last, Span<byte> shown)
+    private void PutBack(long first, long last, Span<byte> shown, bool mayDrop)
     {
         var below = new byte[ClusterBytes];
         foreach (var cluster in _map.NotDurable(first, last))
         {
             var (offset, length) = Bytes(cluster, cluster);
             var part = shown.Slice((int)(offset - first * ClusterBytes), (int)length);
+            if (!AnyZero(part)) continue;
+            if (!mayDrop) throw new InvalidDataException($"a flush of it has failed, and what lies below it at {offset} is not to be had");
             if (!part.ContainsAnyExcept((byte)0)) _map.Drop(cluster);
-            else if (!AnyZero(part)) continue;
             else if (!TryReadBelow(offset, below.AsSpan(0, (int)length)))
             {
                 // Zeroes in its place would be silently wrong; as it is below it says that it is lost.
@@ -301,7 +304,8 @@ public sealed class OverlayFile : IBlockFile
             {
                 var (run, hole) = _data.RunAt(at);
                 run = Math.Clamp(run, 1, end - at);
-                if (!hole) _data.Zero(at, run);
+                // A hole may be one in memory only, where a flush has failed.
+                if (!hole || _map.FlushHasFailed) _data.Zero(at, run);
                 at += run;
             }
             at = end;

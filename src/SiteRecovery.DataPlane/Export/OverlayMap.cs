@@ -72,6 +72,19 @@ internal sealed class OverlayMap : IDisposable
         }
     }
 
+    /// <summary>All that the data shows has been written anew, and is durable: nothing of it is gone any more, though whoever compares with it does not know of it yet.</summary>
+    /// <exception cref="IOException">The file does not take it.</exception>
+    internal void NoteDataWritten()
+    {
+        lock (_gate)
+        {
+            if (!DataMayBeGone) return;
+            WriteNote(_file, MapsFlushFailed);
+            DataMayBeGone = false;
+            if (_unnoted.ContainsKey(_path)) _unnoted[_path] = false;
+        }
+    }
+
     /// <summary>All is written anew, and whoever compares with it knows.</summary>
     /// <exception cref="IOException">The file does not take it.</exception>
     internal void ForgetFailedFlush()

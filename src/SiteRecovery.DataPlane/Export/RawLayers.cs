@@ -50,7 +50,8 @@ public static class RawLayers
             var length = (int)Math.Clamp(run, 1, Math.Min(AtOnceBytes, end - offset));
             if (!hole && !TryWriteAnew(data, offset, buffer.AsSpan(0, length), givesUp: true))
                 for (var at = 0; at < length; at += PageBytes) TryWriteAnew(data, offset + at, buffer.AsSpan(0, Math.Min(PageBytes, length - at)), givesUp);
-            // All of a hole: there was nothing to write.
+            // All of a hole at once; that it is one may be what the flush has not written.
+            if (hole) data.Zero(offset, Math.Clamp(run, 1, end - offset));
             offset += hole ? Math.Max(1, run) : length;
         }
     }

@@ -33,7 +33,7 @@ public sealed class ReplicaLayers : IDisposable
         try
         {
             foreach (var disk in _view?.Disks ?? store.Disks)
-                _disks.Add((disk, new OverlayFile(_view?.File(disk.Index) ?? new Nothing(disk.SizeBytes), Path.Combine(folder, FileOf(disk.Index)), files, mayHaveForgotten: mayHaveForgotten, stop: stop)));
+                _disks.Add((disk, new OverlayFile(_view?.File(disk.Index) ?? new Nothing(disk.SizeBytes), Path.Combine(folder, FileOf(disk.Index)), files, mayHaveForgotten: mayHaveForgotten, mayDrop: lost is null || onlyWritten, stop: stop)));
             if (lost is not null && !onlyWritten && !_disks.TrueForAll(d => d.File.IsFlat)) ExceptionDispatchInfo.Throw(lost);
         }
         catch

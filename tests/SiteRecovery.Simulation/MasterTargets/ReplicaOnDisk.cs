@@ -23,21 +23,27 @@ internal sealed class ReplicaOnDisk
     internal string PathOf(string suffix) => Folder + "/disk-0" + suffix;
 
     /// <summary>Failed over to its first point, and not served yet.</summary>
-    internal static async Task<ReplicaOnDisk> FailedOverAsync()
+    internal static async Task<ReplicaOnDisk> FailedOverAsync(byte[]? below = null, int disks = 1)
     {
         var failed = new ReplicaOnDisk(new SimDisk());
-        failed.Room.Stores.Hold(Machine, [new DiskGeometry(0, "vda", DiskBytes)], Epoch.First);
+        failed.Room.Stores.Hold(Machine, [.. Enumerable.Range(0, disks).Select(d => new DiskGeometry((ushort)d, $"vd{(char)('a' + d)}", DiskBytes))], Epoch.First);
         var store = failed.Room.Stores.StoreOf(Machine);
+        var written = below is null ? 0 : disks;
         Append(MarkerKind.StreamStart, 1, "continue"u8);
-        Append(MarkerKind.CrashConsistentPoint, 2, []);
+        for (var disk = 0; disk < written; disk++)
+            store.Append(BatchCodec.Encode(Header(BatchKind.Delta, MarkerKind.None, disk + 2, new Sequence(disk + 1)), [new Extent(0, DiskBytes, (ushort)disk, ExtentKind.Data)], below));
+        Append(MarkerKind.CrashConsistentPoint, written + 2, []);
         store.Flush();
         await failed.Room.Stores.OpenEpochAsync(Machine, Layer, store.ConsistentUpTo!, default);
         return failed;
 
-        void Append(MarkerKind marker, long ordinal, ReadOnlySpan<byte> text) => store.Append(BatchCodec.Encode(new BatchHeader
+        void Append(MarkerKind marker, long ordinal, ReadOnlySpan<byte> text) =>
+            store.Append(BatchCodec.Encode(Header(BatchKind.Marker, marker, ordinal, ordinal == 1 ? Sequence.None : new Sequence(written)), [], text));
+
+        static BatchHeader Header(BatchKind kind, MarkerKind marker, long ordinal, Sequence at) => new()
         {
-            Kind = BatchKind.Marker, Marker = marker, MachineTag = BatchCodec.TagOf(Machine), Epoch = Epoch.First, Incarnation = 1, Ordinal = ordinal, First = Sequence.None, Last = Sequence.None, Time = DateTimeOffset.UnixEpoch.AddSeconds(ordinal),
-        }, [], text));
+            Kind = kind, Marker = marker, MachineTag = BatchCodec.TagOf(Machine), Epoch = Epoch.First, Incarnation = 1, Ordinal = ordinal, First = at, Last = at, Time = DateTimeOffset.UnixEpoch.AddSeconds(ordinal),
+        };
     }
 
     /// <summary>As the next process finds it.</summary>

@@ -124,6 +124,24 @@ public sealed class ReplicaReleaseTests
         else await AssertRawAsync(left);
     }
 
+    /// <summary>A hole that a flush has failed to punch is punched again: the disk that was handed over must not change with the power.</summary>
+    [Fact]
+    public async Task What_a_released_disk_shows_it_has_behind_a_flush_that_failed_on_zeroes()
+    {
+        var left = await FlatAsync();
+        var replica = await left.OpenAsync();
+        await replica.Disks[0].Device.WriteZeroesAsync(0, 32 << 10, mayTrim: true, forceUnitAccess: false, default);
+        left.Disk.Faults = io => io.Kind == IoKind.Flush && Path.GetFileName(io.Path) == "disk-0.data" ? Fault.Error : Fault.None;
+        await Assert.ThrowsAsync<IOException>(async () => await replica.Disks[0].Device.FlushAsync(default));
+        await Assert.ThrowsAsync<IOException>(async () => await replica.DisposeAsync());
+        left.Disk.Faults = null;
+        Damage(left, "/capture/capture");
+        var killed = left.On(left.Disk.Kill());
+        Assert.NotNull(await ReleaseAsync(killed, mayTakeUnserved: true));
+        var raw = killed.Room.ReleasedFolderOf(ReplicaOnDisk.Machine, "epoch-2") + "/disk-0.raw";
+        Assert.Equal(killed.Disk.TryReadAll(raw), killed.Disk.LosePower(1).TryReadAll(raw));
+    }
+
     private async Task<ReplicaOnDisk> FlatAsync(bool flushesItsLastWrite = true)
     {
         var left = await ReplicaOnDisk.FailedOverAsync();
