@@ -12,7 +12,7 @@ namespace SiteRecovery.EndToEnd.InProcess;
 public sealed class NameWatchTests : IDisposable
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("sr-names-");
-    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(3));
+    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(6));
 
     private string At(string name) => Path.Combine(_folder.FullName, name);
 
